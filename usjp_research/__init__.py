@@ -1,0 +1,102 @@
+"""Has the market priced in the U.S.-Japan partnership? Event studies that survive a common date.
+
+The public names stand in the order of the pipeline: parameters, returns, events, portfolios,
+expected returns, tests, placebo calendars, verdicts, the study, tables. Nothing is loaded until
+it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "read_spec": "spec",
+    "digest": "spec",
+    "Spec": "spec",
+    "Event": "spec",
+    "Firm": "spec",
+    "Rule": "spec",
+    "Thesis": "spec",
+    "InputError": "spec",
+    "load_market": "market",
+    "simulated_market": "market",
+    "read_returns": "market",
+    "market_digest": "market",
+    "Market": "market",
+    "Dropped": "market",
+    "first_session": "events",
+    "event_panel": "events",
+    "EventPanel": "events",
+    "form_portfolios": "portfolios",
+    "disclosed_firms": "portfolios",
+    "Portfolios": "portfolios",
+    "rolling_forecast": "models",
+    "Forecast": "models",
+    "TestResult": "inference",
+    "portfolio_t": "inference",
+    "adjusted_p": "inference",
+    "admissible_shifts": "placebo",
+    "placebo_law": "placebo",
+    "stepdown_p": "placebo",
+    "minimum_detectable": "placebo",
+    "Placebo": "placebo",
+    "implied_value": "verdict",
+    "decide": "verdict",
+    "Implied": "verdict",
+    "Verdict": "verdict",
+    "run_study": "study",
+    "save_study": "study",
+    "Study": "study",
+    "verdict_table": "tables",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from usjp_research.events import EventPanel, event_panel, first_session
+    from usjp_research.inference import TestResult, adjusted_p, portfolio_t
+    from usjp_research.market import (
+        Dropped,
+        Market,
+        load_market,
+        market_digest,
+        read_returns,
+        simulated_market,
+    )
+    from usjp_research.models import Forecast, rolling_forecast
+    from usjp_research.placebo import (
+        Placebo,
+        admissible_shifts,
+        minimum_detectable,
+        placebo_law,
+        stepdown_p,
+    )
+    from usjp_research.portfolios import Portfolios, disclosed_firms, form_portfolios
+    from usjp_research.spec import (
+        Event,
+        Firm,
+        InputError,
+        Rule,
+        Spec,
+        Thesis,
+        digest,
+        read_spec,
+    )
+    from usjp_research.study import Study, run_study, save_study
+    from usjp_research.tables import verdict_table
+    from usjp_research.verdict import Implied, Verdict, decide, implied_value
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'usjp_research' has no attribute '{name}'")
+    value = getattr(import_module(f"usjp_research.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

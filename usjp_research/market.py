@@ -1,0 +1,490 @@
+"""Returns from any source as one frozen record: bundled, a file, or simulated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from usjp_research.spec import InputError, Spec, find_root, nearest
+
+__all__ = [
+    "BENCHMARK",
+    "MIRROR",
+    "Dropped",
+    "Market",
+    "load_market",
+    "market_digest",
+    "read_returns",
+    "simulated_market",
+]
+
+BENCHMARK = "us_market"
+MIRROR = "japan_basket"
+DATE_NAMES = ("date", "Date", "day", "timestamp")
+PRICE_NAMES = ("adj_close", "adjusted_close", "price", "close")
+RETURN_NAMES = ("return", "ret")
+FEWEST_SESSIONS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that was left out, and why."""
+
+    what: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Daily simple returns and where they come from.
+
+    Attributes
+    ----------
+    returns : DataFrame of shape (n_days, n_series)
+        Simple returns as decimals, NaN where a security did not trade; the index is the ordered
+        trading days, without time zone. One column is `BENCHMARK`.
+    level : {"firm", "portfolio"}
+        Whether columns are securities or averages of three or more of them.
+    members, values, counts
+        For portfolios: the tickers of every series, market value in USD bn of a named group of
+        firms, and how many firms have that value. Empty at firm level.
+    """
+
+    name: str
+    returns: pd.DataFrame
+    level: Literal["firm", "portfolio"]
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dropped: tuple[Dropped, ...] = ()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def dates(self) -> pd.DatetimeIndex:
+        """The trading days, ascending."""
+        return cast("pd.DatetimeIndex", self.returns.index)
+
+    def _repr_html_(self) -> str:
+        first, last = self.dates[0].date(), self.dates[-1].date()
+        return (
+            f"<p><b>Market</b> {_escape(self.name)} ({self.level} level): "
+            f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}.</p>"
+        )
+
+
+def load_market(spec: Spec, source: str | None = None) -> Market:
+    """Load the returns a study runs on.
+
+    Parameters
+    ----------
+    spec : Spec
+        Its rule names the benchmark funds and, when ``source`` is absent, the source.
+    source : str, optional
+        ``bundled``; ``file:PATH`` for a CSV or Parquet of prices or returns, long or wide; or
+        ``simulated`` (``simulated:SEED``).
+
+    Returns
+    -------
+    Market
+
+    Raises
+    ------
+    InputError
+        One line that names file, row and column when the source cannot be used.
+
+    Examples
+    --------
+    >>> market = load_market(read_spec(), "bundled")                # doctest: +SKIP
+    >>> market.level                                                # doctest: +SKIP
+    'portfolio'
+    """
+    source = source or spec.rule.market
+    kind, _, rest = source.partition(":")
+    if kind == "bundled" and not rest:
+        return _load_bundle(find_root() / "data" / "bundled")
+    if kind == "file" and rest:
+        return _from_file(spec, _existing(rest))
+    if kind == "simulated":
+        if rest and not rest.isdigit():
+            raise InputError(f"market '{source}': the seed must be a whole number of 0 or more")
+        return simulated_market(spec, seed=int(rest) if rest else spec.rule.seed)
+    known = ("bundled", "file:PATH", "simulated")
+    raise InputError(f"unknown market '{source}': {nearest(source, known)}")
+
+
+def market_digest(market: Market) -> str:
+    """Return the SHA-256 of the returns, their names and their days.
+
+    Two markets with this digest in common give the same study.
+    """
+    seen = hashlib.sha256()
+    seen.update("\n".join(map(str, market.returns.columns)).encode())
+    seen.update(market.dates.to_numpy("datetime64[D]").astype("int64").tobytes())
+    seen.update(np.ascontiguousarray(market.returns.to_numpy("float64")).tobytes())
+    seen.update(json.dumps({k: market.values[k] for k in sorted(market.values)}).encode())
+    return seen.hexdigest()
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
+    """Read prices or returns, long or wide, from CSV or Parquet.
+
+    A long table has the columns ``date``, ``ticker`` and one of ``adj_close``, ``price``,
+    ``close`` (prices) or ``return``, ``ret`` (returns). A wide one has ``date`` and a column per
+    security; it is taken for returns when more than a fifth of its numbers are negative, since
+    no price is. Nothing is filled: a missing price makes two missing returns.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    returns : DataFrame of shape (n_days, n_series)
+        Simple returns as decimals.
+    dropped : tuple of Dropped
+        Rows on days without a session, with the reason.
+
+    Raises
+    ------
+    InputError
+        For a file that is empty, has a column missing, text where a number should be, dates
+        that are unreadable, unsorted or double, or a price of zero or below.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    date_name = next((name for name in DATE_NAMES if name in table.columns), None)
+    if date_name is None:
+        hint = nearest("date", map(str, table.columns)) if len(table.columns) else "no column"
+        raise InputError(f"{path}: row 1: column 'date' is missing ({hint})")
+    if table.empty:
+        raise InputError(f"{path}: there is a header but no row; add prices or returns")
+    days = _dates(path, table, date_name)
+    if "ticker" in table.columns:
+        wide, are_prices = _from_long(path, table, days, date_name)
+    else:
+        wide, are_prices = _from_wide(path, table, days, date_name)
+    wide, dropped = _sessions_only(wide)
+    if are_prices:
+        wide = wide.pct_change(fill_method=None).iloc[1:]
+    if len(wide) < FEWEST_SESSIONS:
+        raise InputError(
+            f"{path}: seen {len(wide)} days of returns, expected at least {FEWEST_SESSIONS}; "
+            "give a longer file"
+        )
+    return wide, dropped
+
+
+def _row(path: Path, position: int) -> str:
+    """Name a row as the user sees it: in a CSV the header is row 1."""
+    return f"row {position + (2 if path.suffix.lower() != '.parquet' else 1)}"
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_absolute() and not path.exists():
+        path = find_root() / path
+    if not path.is_file():
+        raise InputError(f"{text}: no such file; give the path of a CSV or Parquet file")
+    return path
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = pd.read_parquet(path)
+            if table.index.name or not isinstance(table.index, pd.RangeIndex):
+                table = table.reset_index()
+        else:
+            table = pd.read_csv(path, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: the file is empty; expected a column 'date' and prices") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
+    table.columns = table.columns.map(str)
+    return table
+
+
+def _dates(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
+    days = pd.to_datetime(table[name], errors="coerce", format=None)
+    if days.isna().any():
+        at = int(np.flatnonzero(days.isna())[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{name}': seen {table[name].iloc[at]!r}, "
+            "expected a date as YYYY-MM-DD"
+        )
+    if days.dt.tz is not None:
+        days = days.dt.tz_localize(None)
+    return days.dt.normalize().astype("datetime64[ns]")
+
+
+def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    bad = numbers.isna() & column.notna() | np.isinf(numbers)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{name}': seen {column.iloc[at]!r}, "
+            "expected a number, or nothing"
+        )
+    return numbers
+
+
+def _positive(path: Path, numbers: pd.Series, name: str, who: str = "") -> None:
+    bad = numbers <= 0
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{name}'{who}: seen {numbers.iloc[at]:g}, "
+            "expected a price above zero; leave the cell empty when there was none"
+        )
+
+
+def _plausible(path: Path, numbers: pd.Series, name: str) -> None:
+    bad = numbers <= -1
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{name}': seen {numbers.iloc[at]:g}, expected a "
+            "return above -1 (decimals, not percent)"
+        )
+
+
+def _from_long(
+    path: Path, table: pd.DataFrame, days: pd.Series, date_name: str
+) -> tuple[pd.DataFrame, bool]:
+    name = next((n for n in (*PRICE_NAMES, *RETURN_NAMES) if n in table.columns), None)
+    if name is None:
+        expected = ", ".join((*PRICE_NAMES, *RETURN_NAMES))
+        raise InputError(f"{path}: row 1: no column of prices or returns; expected one of {expected}")
+    if table["ticker"].isna().any():
+        at = int(np.flatnonzero(table["ticker"].isna())[0])
+        raise InputError(f"{path}: {_row(path, at)}, column 'ticker': empty, expected a ticker")
+    tickers = table["ticker"].astype(str)
+    twice = pd.DataFrame({"day": days, "ticker": tickers}).duplicated().to_numpy()
+    if twice.any():
+        at = int(np.flatnonzero(twice)[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{date_name}': {days.iloc[at].date()} stands there "
+            f"twice for ticker '{tickers.iloc[at]}'; keep one"
+        )
+    back = (days.groupby(tickers, sort=False).diff() < pd.Timedelta(0)).to_numpy()
+    if back.any():
+        at = int(np.flatnonzero(back)[0])
+        raise InputError(
+            f"{path}: {_row(path, at)}, column '{date_name}': {days.iloc[at].date()} comes after a "
+            f"later date of ticker '{tickers.iloc[at]}'; sort each ticker's rows by date"
+        )
+    numbers = _numbers(path, table[name], name)
+    if name in PRICE_NAMES:
+        _positive(path, numbers, name)
+    else:
+        _plausible(path, numbers, name)
+    long = pd.DataFrame({"date": days, "ticker": tickers, "value": numbers})
+    wide = long.pivot(index="date", columns="ticker", values="value").sort_index()
+    return wide, name in PRICE_NAMES
+
+
+def _from_wide(
+    path: Path, table: pd.DataFrame, days: pd.Series, date_name: str
+) -> tuple[pd.DataFrame, bool]:
+    names = [name for name in table.columns if name != date_name]
+    if not names:
+        raise InputError(f"{path}: row 1: no column but '{date_name}'; add a column per security")
+    twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
+    if twice:
+        raise InputError(f"{path}: row 1: column '{twice[0][:-2]}' stands there twice; keep one")
+    order = days.diff().to_numpy()
+    for bad, fault in (
+        (order == np.timedelta64(0), "stands there twice; keep one"),
+        (order < np.timedelta64(0), "comes after a later date; sort the rows by date"),
+    ):
+        if bad.any():
+            at = int(np.flatnonzero(bad)[0])
+            day = days.iloc[at].date()
+            raise InputError(f"{path}: {_row(path, at)}, column '{date_name}': {day} {fault}")
+    numbers = {name: _numbers(path, table[name], name) for name in names}
+    values = np.column_stack([numbers[name].to_numpy() for name in names])
+    known = np.isfinite(values)
+    are_prices = bool((values[known] < 0).sum() <= 0.2 * known.sum())
+    for name in names:
+        (_positive if are_prices else _plausible)(path, numbers[name], name)
+    wide = pd.DataFrame(values, index=pd.DatetimeIndex(days, name="date"), columns=names)
+    return wide, are_prices
+
+
+def _sessions_only(wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
+    import exchange_calendars
+
+    first, last = wide.index[0], wide.index[-1]
+    margin = pd.Timedelta(days=10)
+    calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
+    sessions = calendar.sessions_in_range(first, last)
+    dropped = [
+        Dropped("day", str(day.date()), "no session in New York that day; its row is not used")
+        for day in wide.index.difference(sessions)
+    ]
+    dropped += [
+        Dropped("day", str(day.date()), "session is missing in the file; the return spans it")
+        for day in sessions.difference(wide.index)
+    ]
+    return wide.loc[wide.index.isin(sessions)], tuple(dropped)
+
+
+def _from_file(spec: Spec, path: Path) -> Market:
+    returns, dropped = read_returns(path)
+    missing = [
+        Dropped("security", firm.ticker, "not in the price file")
+        for firm in spec.firms
+        if firm.ticker not in returns.columns
+    ]
+    if len(missing) == len(spec.firms):
+        raise InputError(
+            f"{path}: none of the {len(missing)} tickers of universe.csv is a column or ticker "
+            f"there; seen {', '.join(map(str, returns.columns[:5]))}, ..."
+        )
+    wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
+    benchmark = _mean_of(returns, BENCHMARK, spec.rule.benchmark)
+    if benchmark is None:
+        names = ", ".join((BENCHMARK, *spec.rule.benchmark))
+        raise InputError(
+            f"{path}: no benchmark: none of {names} is there; add one of them, or name yours "
+            "under 'benchmark' in study.yaml"
+        )
+    frame = {BENCHMARK: benchmark}
+    mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
+    if mirror is not None:
+        frame[MIRROR] = mirror
+    table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
+    table = table.loc[table[BENCHMARK].notna()]
+    if spec.rule.since:
+        table = table.loc[table.index >= pd.Timestamp(spec.rule.since)]
+    if len(table) < FEWEST_SESSIONS:
+        raise InputError(
+            f"{path}: seen {len(table)} days with a benchmark return since {spec.rule.since}, "
+            f"expected at least {FEWEST_SESSIONS}; give a longer file or change 'since'"
+        )
+    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
+    return Market(
+        name=f"file:{path.name}",
+        returns=table,
+        level="firm",
+        dropped=(*missing, *dropped),
+        provenance={
+            "source": "file",
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "benchmark": used[:1] if BENCHMARK in used else used,
+        },
+    )
+
+
+def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:
+    if own in returns.columns:
+        return returns[own]
+    there = [fund for fund in funds if fund in returns.columns]
+    return returns[there].mean(axis=1) if there else None
+
+
+# --- the bundle ------------------------------------------------------------------------------
+
+
+def _load_bundle(folder: Path) -> Market:
+    try:
+        returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
+        record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "membership.csv", keep_default_na=False, dtype=str)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
+            "restore it from the repository or build it with 'usjp bundle --prices FILE'"
+        ) from None
+    returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
+    members = {
+        series: tuple(text.split()) for series, text in zip(table["series"], table["members"], strict=True)
+    }
+    return Market(
+        name="bundled",
+        returns=returns,
+        level="portfolio",
+        members=members,
+        values=record["market_value_usd_bn"],
+        counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
+        dropped=tuple(Dropped(**item) for item in record["dropped"]),
+        provenance={key: record[key] for key in record if key not in ("dropped",)},
+    )
+
+
+# --- simulation ------------------------------------------------------------------------------
+
+
+def simulated_market(
+    spec: Spec,
+    *,
+    seed: int,
+    effects: Mapping[tuple[str, pd.Timestamp], float] | None = None,
+    first: str = "2022-02-01",
+    last: str = "2026-07-31",
+) -> Market:
+    """Draw a market from a known law: one market factor, one shock per sector, own noise.
+
+    Returns are normal, independent over days, with daily standard deviations of 1% (market),
+    0.6% (sector) and 1.8% (firm) and betas spread evenly over 0.6 to 1.4; nothing happens on
+    any event unless ``effects`` plants it.
+
+    Parameters
+    ----------
+    spec : Spec
+        Whose universe is simulated.
+    seed : int
+        Of NumPy's PCG64 generator.
+    effects : mapping of (sector, session) to float, optional
+        Returns, as decimals, added to every firm of the sector on that session.
+    first, last : str
+        First and last day; the sessions are New York's.
+
+    Returns
+    -------
+    Market
+        At firm level.
+    """
+    import exchange_calendars
+
+    calendar = exchange_calendars.get_calendar("XNYS", start=first, end=last)
+    days = pd.DatetimeIndex(calendar.sessions, name="date").astype("datetime64[ns]")
+    draw = np.random.default_rng(seed)
+    market = 0.0004 + 0.010 * draw.standard_normal(len(days))
+    shocks = 0.006 * draw.standard_normal((len(days), len(spec.sectors)))
+    place = np.array([spec.sectors.index(firm.sector) for firm in spec.firms])
+    noise = 0.018 * draw.standard_normal((len(days), len(spec.firms)))
+    beta = np.linspace(0.6, 1.4, len(spec.firms))
+    values = market[:, None] * beta + shocks[:, place] + noise
+    for (sector, day), size in (effects or {}).items():
+        values[days.get_loc(day), place == spec.sectors.index(sector)] += size
+    names = [firm.ticker for firm in spec.firms]
+    frame = pd.DataFrame(values, index=days, columns=names)
+    frame.insert(0, BENCHMARK, market)
+    return Market(
+        name=f"simulated:{seed}",
+        returns=frame,
+        level="firm",
+        provenance={"source": "simulated", "seed": seed, "first": first, "last": last},
+    )
+
+
+def _escape(text: str) -> str:
+    import html
+
+    return html.escape(text)

@@ -1,0 +1,372 @@
+"""The same study on quiet dates: shifted event calendars, their null law and what it can detect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from usjp_research.events import EventPanel
+from usjp_research.models import Forecast, rolling_forecast
+from usjp_research.portfolios import Portfolios
+from usjp_research.spec import InputError, Rule, Spec
+
+__all__ = [
+    "Leg",
+    "Placebo",
+    "admissible_shifts",
+    "event_legs",
+    "minimum_detectable",
+    "placebo_law",
+    "quantile",
+    "stepdown_p",
+]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One signed window of one portfolio: a term of the sum that a sector's statistic is."""
+
+    event: str
+    series: str
+    day0: int
+    window: tuple[int, int]
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placebo:
+    """A signed sum of event windows per group, at the real dates and at every shift of them.
+
+    Attributes
+    ----------
+    groups : tuple of str
+    shifts : ndarray of shape (n_shifts,), int
+        Sessions by which the whole calendar moved; the same for every group.
+    effect, error, statistic : ndarray of shape (n_groups,)
+        Sum of signed abnormal returns C, its guarded standard error se, and S = C / se.
+    null_effect, null_error, null_statistic : ndarray of shape (n_shifts, n_groups)
+        The same at each shift.
+    """
+
+    groups: tuple[str, ...]
+    shifts: npt.NDArray[np.int64]
+    effect: Floats
+    error: Floats
+    statistic: Floats
+    null_effect: Floats
+    null_error: Floats
+    null_statistic: Floats
+
+    @property
+    def center(self) -> Floats:
+        """Mean of the statistic over the shifts, shape (n_groups,)."""
+        return np.asarray(self.null_statistic.mean(axis=0))
+
+    @property
+    def distance(self) -> Floats:
+        """How far the real statistic lies from the centre, shape (n_groups,)."""
+        return np.abs(self.statistic - self.center)
+
+    @property
+    def null_distance(self) -> Floats:
+        """How far each shift's statistic lies from the centre, shape (n_shifts, n_groups)."""
+        return np.abs(self.null_statistic - self.center)
+
+    @property
+    def p(self) -> Floats:
+        """Placebo p-value of each group alone, two-sided, shape (n_groups,)."""
+        beyond = (self.null_distance >= self.distance).sum(axis=0)
+        return np.asarray((1 + beyond) / (1 + len(self.shifts)))
+
+    @property
+    def independent(self) -> float:
+        """Rough number of independent shifts: a third, since neighbours share days."""
+        return len(self.shifts) / 3
+
+    def __len__(self) -> int:
+        return len(self.shifts)
+
+
+def event_legs(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    sector: str,
+    roles: Sequence[str] = ("primary",),
+) -> tuple[Leg, ...]:
+    """List the signed windows of a sector, each trading day counted once.
+
+    Primary events come first; the window of a further event loses the days that are already in,
+    and is split where that leaves two pieces. An event whose expected sign for the sector is
+    zero is not in the list, nor is one whose portfolio could not be formed.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+    sector : str
+    roles : sequence of str
+        Roles of the events to sum.
+
+    Returns
+    -------
+    tuple of Leg
+    """
+    taken: set[int] = set()
+    legs: list[Leg] = []
+    low, high = spec.rule.window
+    for role in sorted(roles, key=lambda role: role != "primary"):
+        for place in panel.index(role):
+            event, day0 = panel.events[place], int(panel.day0[place])
+            slot = made.slots[event.id, sector]
+            sign = event.signs.get(sector, 0)
+            if not sign or not slot.series:
+                continue
+            free = [k for k in range(low, high + 1) if day0 + k not in taken]
+            for piece in _runs(free):
+                legs.append(Leg(event.id, slot.series, day0, piece, sign))
+            taken.update(day0 + k for k in free)
+    return tuple(legs)
+
+
+def _runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for k in offsets:
+        if runs and k == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], k)
+        else:
+            runs.append((k, k))
+    return runs
+
+
+def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDArray[np.int64]:
+    """Enumerate the shifts of an event calendar that touch no real event.
+
+    A shift is admissible when no shifted window overlaps a day of any primary, secondary or leak
+    event, and every shifted window and its estimation window lie inside the data with enough
+    unmasked days. Calendars and events decide; no return is read.
+
+    Parameters
+    ----------
+    legs : sequence of Leg
+        All windows of all groups: one list of shifts serves the family.
+    masked : ndarray of shape (n_days,), bool
+        Days inside real event windows.
+    rule : Rule
+
+    Returns
+    -------
+    ndarray of int, ascending
+    """
+    n_days = len(masked)
+    spots = sorted({(leg.day0, leg.window) for leg in legs})
+    shifts = np.arange(-n_days, n_days + 1)
+    good = np.ones(len(shifts), dtype=bool)
+    busy = np.concatenate([[0], np.cumsum(masked)])
+    for day0, (low, high) in spots:
+        first, last = day0 + low + shifts, day0 + high + shifts
+        end = first - rule.estimation.ends_before
+        start = end - rule.estimation.sessions + 1
+        inside = (start >= 0) & (last < n_days)
+        count = busy[np.clip(last + 1, 0, n_days)] - busy[np.clip(first, 0, n_days)]
+        used = busy[np.clip(end + 1, 0, n_days)] - busy[np.clip(start, 0, n_days)]
+        enough = rule.estimation.sessions - used >= rule.estimation.minimum
+        good &= inside & (count == 0) & enough
+    return shifts[good & (shifts != 0)].astype(np.int64)
+
+
+def placebo_law(
+    groups: Mapping[str, Sequence[Leg]],
+    returns: Callable[[Sequence[str]], Floats],
+    benchmark: Floats,
+    masked: Bools,
+    rule: Rule,
+    *,
+    shifts: npt.NDArray[np.int64] | None = None,
+    variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
+) -> Placebo:
+    """Compute every group's statistic at the real dates and at every admissible shift.
+
+    For group g the effect is ``C = sum of sign x CAR`` over its legs, its variance the sum of
+    the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
+    keeps the spacing of the events and the correlation between sectors, so the joint law of the
+    shifted statistics is the null law of the family (METHODS section 12).
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of Leg
+    returns : callable
+        From series names to an array of shape (n_days, n_series).
+    benchmark : ndarray of shape (n_days,)
+    masked : ndarray of shape (n_days,), bool
+    rule : Rule
+    shifts : ndarray of int, optional
+        Shifts to use in place of the admissible ones of these legs.
+    variance : callable, optional
+        Which variance of a forecast to use; the guarded one by default.
+
+    Returns
+    -------
+    Placebo
+
+    Raises
+    ------
+    InputError
+        When there are fewer admissible shifts than the rule asks for.
+    """
+    every = [leg for legs in groups.values() for leg in legs]
+    if shifts is None:
+        shifts = admissible_shifts(every, masked, rule)
+        if len(shifts) < rule.least_shifts:
+            raise InputError(
+                f"seen {len(shifts)} placebo calendars, the rule asks for {rule.least_shifts}: "
+                "give a longer history of returns, or fewer and closer events"
+            )
+    forecasts: dict[tuple[str, tuple[int, int]], tuple[Floats, Floats]] = {}
+    for window in sorted({leg.window for leg in every}):
+        names = sorted({leg.series for leg in every if leg.window == window})
+        fit = rolling_forecast(
+            returns(names),
+            benchmark,
+            masked,
+            window=window,
+            estimation=rule.estimation,
+            model=rule.model,
+            guard_sessions=rule.guard_sessions,
+        )
+        spread = variance(fit)
+        for column, name in enumerate(names):
+            forecasts[name, window] = (fit.car[:, column], spread[:, column])
+
+    moves = np.concatenate([[0], shifts])
+    effect = np.zeros((len(moves), len(groups)))
+    total = np.zeros_like(effect)
+    for g, legs in enumerate(groups.values()):
+        for leg in legs:
+            car, spread = forecasts[leg.series, leg.window]
+            effect[:, g] += leg.sign * car[leg.day0 + moves]
+            total[:, g] += spread[leg.day0 + moves]
+    whole = np.isfinite(effect).all(axis=1) & np.isfinite(total).all(axis=1)
+    if not whole[0]:
+        bad = [name for g, name in enumerate(groups) if not np.isfinite(effect[0, g])]
+        raise InputError(
+            f"sector '{bad[0]}': a real event window or its estimation window is not complete; "
+            "give a longer history of returns"
+        )
+    whole = whole[1:]
+    if whole.sum() < rule.least_shifts:
+        raise InputError(
+            f"seen {int(whole.sum())} placebo calendars with complete returns, the rule asks for "
+            f"{rule.least_shifts}: give a longer history of returns"
+        )
+    error = np.sqrt(total)
+    statistic = effect / error
+    return Placebo(
+        groups=tuple(groups),
+        shifts=shifts[whole],
+        effect=effect[0],
+        error=error[0],
+        statistic=statistic[0],
+        null_effect=effect[1:][whole],
+        null_error=error[1:][whole],
+        null_statistic=statistic[1:][whole],
+    )
+
+
+def quantile(values: Floats, alpha: float) -> float:
+    """Return the value that a placebo distance must exceed for p to be at most alpha.
+
+    The order statistic with rank ``floor(alpha (M + 1))`` from above, so that the interval built
+    on it leaves out zero exactly when ``(1 + #{values >= observed}) / (M + 1) <= alpha``.
+
+    Examples
+    --------
+    >>> quantile(np.arange(1.0, 20.0), 0.10)
+    18.0
+    """
+    rank = int(np.floor(alpha * (len(values) + 1) + 1e-9))
+    if rank < 1:
+        return float("inf")
+    return float(np.sort(values)[-rank])
+
+
+def stepdown_p(distance: Floats, null_distance: Floats) -> Floats:
+    """Adjust p-values over the family by the step-down of the largest remaining distance.
+
+    Controls the chance of any false rejection under the joint placebo law, and uses the
+    correlation between groups.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (n_groups,)
+    null_distance : ndarray of shape (n_shifts, n_groups)
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+
+    References
+    ----------
+    Romano and Wolf (2005), Econometrica 73, 1237-1282.
+
+    Examples
+    --------
+    >>> null = np.array([[1.0, 2.0], [0.5, 0.1], [0.2, 3.0]])
+    >>> stepdown_p(np.array([2.5, 1.5]), null).tolist()
+    [0.5, 0.75]
+    """
+    out = np.empty(len(distance))
+    largest = 0.0
+    rest = list(np.argsort(-distance, kind="stable"))
+    while rest:
+        top = rest[0]
+        beyond = int((null_distance[:, rest].max(axis=1) >= distance[top]).sum())
+        largest = max(largest, (1 + beyond) / (1 + len(null_distance)))
+        out[top] = largest
+        rest.pop(0)
+    return out
+
+
+def minimum_detectable(
+    null_deviation: Floats, error: float, critical: float, power: float
+) -> float:
+    """Return the smallest positive effect that the interval finds with the given power.
+
+    An effect is found when the interval leaves out zero. Its law is the placebo law, moved by
+    the effect: the share of shifts with ``|S - centre + effect / se| > critical``.
+
+    Parameters
+    ----------
+    null_deviation : ndarray of shape (n_shifts,)
+        Signed distances S - centre of the shifts.
+    error : float
+        Standard error at the real dates.
+    critical : float
+        Half-width of the interval in standard errors.
+    power : float
+
+    Returns
+    -------
+    float
+        In the units of ``error``.
+
+    Examples
+    --------
+    >>> draws = np.linspace(-2, 2, 401)
+    >>> round(minimum_detectable(draws, 0.01, 1.8, 0.8), 3)
+    0.03
+    """
+    needed = np.sort(critical - null_deviation)
+    candidates = needed[needed > 0]
+    for step in candidates:
+        found = np.abs(null_deviation + step + 1e-12) > critical
+        if found.mean() >= power:
+            return float(step * error)
+    return float("inf")

@@ -1,0 +1,657 @@
+"""The whole chain in one call: from parameters and returns to verdicts, and results on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from usjp_research.events import EventPanel, event_panel
+from usjp_research.inference import adjusted_p, portfolio_t
+from usjp_research.market import MIRROR, Dropped, Market, load_market, market_digest
+from usjp_research.models import rolling_forecast
+from usjp_research.placebo import (
+    Leg,
+    Placebo,
+    event_legs,
+    minimum_detectable,
+    placebo_law,
+    quantile,
+    stepdown_p,
+)
+from usjp_research.portfolios import Portfolios, form_portfolios
+from usjp_research.spec import InputError, Rule, Spec, digest
+from usjp_research.verdict import (
+    CASES,
+    Implied,
+    Verdict,
+    breakeven_share,
+    decide,
+    headline,
+    implied_value,
+)
+
+__all__ = ["Study", "prepare_folder", "run_study", "save_study"]
+
+LEAKS = ("primary", "leak")
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The answer and everything it rests on.
+
+    Attributes
+    ----------
+    verdicts : tuple of Verdict
+        One per sector of the family, in the order of the universe.
+    contrast : Verdict or None
+        Named minus unnamed beneficiaries.
+    leaks, campaign : tuple of Verdict
+        The same rows with leak windows added, and over the whole stretch of events.
+    family : Placebo
+        The placebo law that the intervals of ``verdicts`` come from.
+    reactions : DataFrame
+        One row per event and sector: abnormal return, standard errors, t test, members.
+    variants : DataFrame
+        Other versions of each sector's statistic, beside the one that decides.
+    dropped : tuple of Dropped
+        Everything that was left out.
+    """
+
+    spec: Spec
+    market: Market
+    panel: EventPanel
+    made: Portfolios
+    family: Placebo
+    contrast_null: Placebo | None
+    verdicts: tuple[Verdict, ...]
+    contrast: Verdict | None
+    leaks: tuple[Verdict, ...]
+    campaign: tuple[Verdict, ...]
+    reactions: pd.DataFrame
+    variants: pd.DataFrame
+    dropped: tuple[Dropped, ...]
+
+    @property
+    def rows(self) -> tuple[Verdict, ...]:
+        """The rows of the scoreboard: every sector, then the contrast where there is one."""
+        return (*self.verdicts, *([self.contrast] if self.contrast else []))
+
+    def _repr_html_(self) -> str:
+        from usjp_research.tables import verdict_table
+
+        return verdict_table(self.rows).to_html(index=False, border=0)
+
+
+def run_study(
+    spec: Spec, market: Market | None = None, say: Callable[[str], None] = lambda _: None
+) -> Study:
+    """Ask of every sector whether its events are priced in.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market, optional
+        The one that the spec names by default.
+    say : callable, optional
+        Called with a short line before each stage.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        When no primary event can be tested, or there are too few placebo calendars.
+
+    Examples
+    --------
+    >>> study = run_study(read_spec())                              # doctest: +SKIP
+    >>> [row.headline for row in study.verdicts]                    # doctest: +SKIP
+    """
+    if market is None:
+        market = load_market(spec)
+    say("placing the events in each market's calendar")
+    panel = event_panel(spec, market)
+    _testable(spec, panel)
+    say("forming sector portfolios without firms that had news of their own")
+    made = form_portfolios(spec, market, panel)
+    legs = {sector: event_legs(spec, panel, made, sector) for sector in spec.sectors}
+    silent = [sector for sector, found in legs.items() if not found]
+    legs = {sector: found for sector, found in legs.items() if found}
+    if not legs:
+        raise InputError(
+            "events.csv: no primary event has an expected sign (+ or -) and a portfolio for any "
+            "sector; fill in a sector's column"
+        )
+    say("running the same study on every admissible placebo calendar")
+    family = _placebo(legs, made, panel, spec.rule)
+    verdicts = _family_rows(spec, made, legs, family, "sector")
+    say("named against unnamed, leak windows, the whole campaign")
+    contrast, contrast_null = _contrast(spec, panel, made)
+    leaks = _leak_rows(spec, panel, made, legs)
+    verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
+    campaign = _campaign_rows(spec, panel, made, list(legs))
+    say("every event's reaction")
+    return Study(
+        spec=spec,
+        market=market,
+        panel=panel,
+        made=made,
+        family=family,
+        contrast_null=contrast_null,
+        verdicts=verdicts,
+        contrast=contrast,
+        leaks=leaks,
+        campaign=campaign,
+        reactions=_reactions(spec, panel, made),
+        variants=_variants(spec, panel, made, legs, family),
+        dropped=_dropped(spec, market, panel, made, silent),
+    )
+
+
+def _testable(spec: Spec, panel: EventPanel) -> None:
+    if panel.index("primary"):
+        return
+    if not spec.with_role("primary"):
+        raise InputError("events.csv: no event has the role 'primary'; give at least one")
+    first = panel.dropped[0]
+    raise InputError(
+        f"events.csv: no primary event can be tested ({first.name}: {first.reason}); give returns "
+        "that cover the events"
+    )
+
+
+def _placebo(
+    legs: Mapping[str, Sequence[Leg]], made: Portfolios, panel: EventPanel, rule: Rule, **more: Any
+) -> Placebo:
+    return placebo_law(legs, made.array, made.benchmark, panel.masked, rule, **more)
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+def _family_rows(
+    spec: Spec,
+    made: Portfolios,
+    legs: Mapping[str, Sequence[Leg]],
+    null: Placebo,
+    kind: str,
+) -> tuple[Verdict, ...]:
+    critical = quantile(null.null_distance.max(axis=1), spec.rule.alpha)
+    stepdown = stepdown_p(null.distance, null.null_distance)
+    holm, bh = adjusted_p(null.p, "holm"), adjusted_p(null.p, "bh")
+    rows = []
+    for g, sector in enumerate(null.groups):
+        name = f"sector/{sector}"
+        implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
+        events = tuple(dict.fromkeys(leg.event for leg in legs[sector]))
+        adjusted = (float(stepdown[g]), float(holm[g]), float(bh[g]))
+        rows.append(_row(spec, null, g, sector, kind, events, critical, adjusted, implied))
+    return tuple(rows)
+
+
+def _row(
+    spec: Spec,
+    null: Placebo,
+    g: int,
+    name: str,
+    kind: str,
+    events: tuple[str, ...],
+    critical: float,
+    adjusted: tuple[float, float, float],
+    implied: Implied,
+) -> Verdict:
+    effect, error, center = (float(x[g]) for x in (null.effect, null.error, null.center))
+    middle = effect - center * error
+    low, high = middle - critical * error, middle + critical * error
+    alone = quantile(null.null_distance[:, g], spec.rule.alpha)
+    deviation = null.null_statistic[:, g] - center
+    mde = minimum_detectable(deviation, error, critical, spec.rule.power)
+    by_case = {case: decide(low, high, implied.share.get(case)) for case in CASES}
+    base = implied.share.get("base")
+    priced = base is not None and base > 0
+    return Verdict(
+        name=name,
+        kind=kind,
+        events=events,
+        effect=effect,
+        error=error,
+        low=low,
+        high=high,
+        marginal_low=middle - alone * error,
+        marginal_high=middle + alone * error,
+        statistic=float(null.statistic[g]),
+        center=center,
+        critical=critical,
+        p=float(null.p[g]),
+        p_stepdown=adjusted[0],
+        p_holm=adjusted[1],
+        p_bh=adjusted[2],
+        mde=mde,
+        implied=implied,
+        by_case=by_case,
+        headline=headline(by_case),
+        reason=_reason(by_case["base"], base, mde),
+        remark="",
+        excluded_usd_bn=high * implied.market_value if implied.market_value else None,
+        breakeven_share=breakeven_share(spec.thesis, implied, mde),
+        priced_share=effect / base if priced and base else None,
+        priced_low=low / base if priced and base else None,
+        priced_high=high / base if priced and base else None,
+        effect_usd_bn=effect * implied.market_value if implied.market_value else None,
+    )
+
+
+def _reason(verdict: str, implied: float | None, mde: float) -> str:
+    if verdict != "cannot say" or implied is None:
+        return ""
+    return "too small to see" if abs(implied) < mde else "interval too wide"
+
+
+def _contrast(
+    spec: Spec, panel: EventPanel, made: Portfolios
+) -> tuple[Verdict | None, Placebo | None]:
+    """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits."""
+    contrast = spec.rule.contrast
+    place = panel.position(contrast.event) if contrast else None
+    if contrast is None or place is None:
+        return None, None
+    session = panel.new_york[place]
+    named = f"named/{session}/{contrast.sector}"
+    unnamed = f"un{named}"
+    if named not in made.members or unnamed not in made.members:
+        return None, None
+    name = f"{contrast.sector}: named minus unnamed"
+    leg = Leg(contrast.event, "contrast", int(panel.day0[place]), spec.rule.window, 1)
+    sides = made.array([named, unnamed])
+    difference = sides[:, 0] - sides[:, 1]
+    # The two sides may differ in beta, so the spread goes through the same model as a portfolio.
+    null = placebo_law(
+        {name: (leg,)},
+        lambda _: difference[:, None],
+        made.benchmark,
+        panel.masked,
+        spec.rule,
+    )
+    implied = implied_value(
+        spec, made.members[named], made.values.get(named), sector=contrast.sector, own=True
+    )
+    critical = quantile(null.null_distance[:, 0], spec.rule.alpha)
+    p = float(null.p[0])
+    row = _row(
+        spec, null, 0, name, "contrast", (contrast.event,), critical, (p, p, p), implied
+    )
+    return row, null
+
+
+def _leak_rows(
+    spec: Spec, panel: EventPanel, made: Portfolios, primary: Mapping[str, Sequence[Leg]]
+) -> tuple[Verdict, ...]:
+    if not panel.index("leak"):
+        return ()
+    legs = {sector: event_legs(spec, panel, made, sector, LEAKS) for sector in primary}
+    try:
+        null = _placebo(legs, made, panel, spec.rule)
+    except InputError:
+        return ()
+    return _family_rows(spec, made, legs, null, "leak-inclusive")
+
+
+def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
+    """Say so beside the headline when leak windows would change it; otherwise leave it."""
+    other = next((leak for leak in leaks if leak.name == row.name), None)
+    if other is None or other.headline == row.headline:
+        return row
+    if other.headline in ("partly priced in", "priced in", "more than priced in"):
+        return replace(row, remark="unless priced in leaks")
+    return replace(row, remark=f"with leaks: {other.headline}")
+
+
+def _campaign_rows(
+    spec: Spec, panel: EventPanel, made: Portfolios, sectors: Sequence[str]
+) -> tuple[Verdict, ...]:
+    if spec.rule.campaign is None:
+        return ()
+    first, last = (panel.position(id) for id in spec.rule.campaign)
+    if first is None or last is None:
+        return ()
+    start, end = int(panel.day0[first]), int(panel.day0[last])
+    window = (spec.rule.window[0], end - start + spec.rule.window[1])
+    legs = {s: (Leg("campaign", f"sector/{s}", start, window, 1),) for s in sectors}
+    try:
+        null = _placebo(legs, made, panel, spec.rule)
+    except InputError:
+        return ()
+    return _family_rows(spec, made, legs, null, "campaign")
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def _reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
+    """Every event's abnormal return per sector, with and without firms in blackout."""
+    names = sorted({slot.series for slot in made.slots.values() if slot.series})
+    whole = [f"sector/{sector}" for sector in spec.sectors]
+    columns = sorted({*names, *whole})
+    values = made.array(columns)
+    if made.mirror is not None:
+        columns.append(MIRROR)
+        values = np.column_stack([values, made.mirror])
+    fit = rolling_forecast(
+        values,
+        made.benchmark,
+        panel.masked,
+        window=spec.rule.window,
+        estimation=spec.rule.estimation,
+        model=spec.rule.model,
+        guard_sessions=spec.rule.guard_sessions,
+    )
+    rows = []
+    for place, event in enumerate(panel.events):
+        day0 = int(panel.day0[place])
+        for sector in (*spec.sectors, *([MIRROR] if made.mirror is not None else [])):
+            slot = made.slots.get((event.id, sector))
+            series = slot.series if slot else MIRROR
+            if not series:
+                continue
+            at = columns.index(series)
+            test = portfolio_t(
+                float(fit.car[day0, at]),
+                float(fit.variance[day0, at]),
+                int(fit.n_obs[day0, min(at, fit.n_obs.shape[1] - 1)]) - fit.parameters,
+            )
+            plain = columns.index(f"sector/{sector}") if slot else at
+            rows.append(
+                {
+                    "event": event.id,
+                    "role": event.role,
+                    "session": panel.new_york[place].isoformat(),
+                    "sector": sector,
+                    "sign": event.signs.get(sector, 0),
+                    "caar": float(fit.car[day0, at]),
+                    "se": math.sqrt(fit.variance[day0, at]),
+                    "se_guarded": math.sqrt(fit.guarded[day0, at]),
+                    "portfolio_t": test.statistic,
+                    "portfolio_law": test.law,
+                    "portfolio_p": test.p,
+                    "firms": len(slot.members) if slot else None,
+                    "in_blackout": len(slot.blackout) if slot else None,
+                    "not_checked": len(slot.unchecked) if slot else None,
+                    "blackout": slot.status if slot else "not a sector",
+                    "caar_without_blackout": float(fit.car[day0, plain]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _variants(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    legs: Mapping[str, Sequence[Leg]],
+    family: Placebo,
+) -> pd.DataFrame:
+    """Other versions of the statistic on the same shifts: they stand beside it and decide nothing."""
+    clean = {s: [leg for leg in found if leg.event == spec.rule.cleanest] for s, found in legs.items()}
+    versions: list[tuple[str, Mapping[str, Sequence[Leg]], dict[str, Any]]] = [
+        ("the rule", legs, {}),
+        ("without blackout", {s: _whole(found, s) for s, found in legs.items()}, {}),
+        ("unsigned, all primary events", _unsigned(spec, panel, made, list(legs)), {}),
+        ("no scaling", legs, {"variance": lambda fit: np.ones_like(fit.variance)}),
+        ("forecast error only", legs, {"variance": lambda fit: fit.variance}),
+        ("trailing variance only", legs, {"variance": lambda fit: fit.trailing}),
+    ]
+    if any(clean.values()):
+        kept = {s: found for s, found in clean.items() if found}
+        versions.insert(3, (f"{spec.rule.cleanest} alone", kept, {}))
+    if made.mirror is not None:
+        mirror = [Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
+                  for k in panel.index("primary")]
+        versions.append(("mirror: Japan basket", {MIRROR: mirror}, {}))
+    rows = []
+    for name, groups, more in versions:
+        if MIRROR in groups and made.mirror is not None:
+            column = made.mirror[:, None]
+            null = placebo_law(groups, lambda _, column=column: column, made.benchmark, panel.masked,  # type: ignore[misc]
+                           spec.rule, shifts=family.shifts)
+        else:
+            null = _placebo(groups, made, panel, spec.rule, shifts=family.shifts, **more)
+        for g, sector in enumerate(null.groups):
+            half = quantile(null.null_distance[:, g], spec.rule.alpha) * float(null.error[g])
+            middle = float(null.effect[g] - null.center[g] * null.error[g])
+            rows.append(
+                {
+                    "version": name,
+                    "sector": sector,
+                    "effect": float(null.effect[g]),
+                    "marginal_low": middle - half,
+                    "marginal_high": middle + half,
+                    "p": float(null.p[g]),
+                    "shifts": len(null),
+                }
+            )
+    rows += _dispersion(spec, panel, made, legs, family)
+    return pd.DataFrame(rows)
+
+
+def _whole(legs: Sequence[Leg], sector: str) -> list[Leg]:
+    return [replace(leg, series=f"sector/{sector}") for leg in legs]
+
+
+def _unsigned(
+    spec: Spec, panel: EventPanel, made: Portfolios, sectors: Sequence[str]
+) -> dict[str, list[Leg]]:
+    return {
+        sector: [
+            Leg(panel.events[k].id, slot.series, int(panel.day0[k]), spec.rule.window, 1)
+            for k in panel.index("primary")
+            if (slot := made.slots[panel.events[k].id, sector]).series
+        ]
+        for sector in sectors
+    }
+
+
+def _dispersion(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    legs: Mapping[str, Sequence[Leg]],
+    family: Placebo,
+) -> list[dict[str, object]]:
+    """Scale by how far the sector's baskets lie apart in the window itself."""
+    rows: list[dict[str, object]] = []
+    moves = np.concatenate([[0], family.shifts])
+    for g, sector in enumerate(family.groups):
+        names = [name for name in made.members if name.startswith(f"basket/{sector}/")]
+        if len(names) < 3 or sector not in legs:
+            continue
+        fit = rolling_forecast(
+            made.array(names), made.benchmark, panel.masked, window=spec.rule.window,
+            estimation=spec.rule.estimation, model=spec.rule.model,
+        )
+        spread = fit.car.var(axis=1, ddof=1) / len(names)
+        total = sum(spread[leg.day0 + moves] for leg in legs[sector])
+        effect = np.concatenate([[family.effect[g]], family.null_effect[:, g]])
+        scaled = effect / np.sqrt(total)
+        good = np.isfinite(scaled[1:])
+        if not np.isfinite(scaled[0]) or good.sum() < spec.rule.least_shifts:
+            continue
+        null = scaled[1:][good]
+        beyond = int((np.abs(null - null.mean()) >= abs(scaled[0] - null.mean())).sum())
+        rows.append(
+            {
+                "version": "dispersion of baskets",
+                "sector": sector,
+                "effect": float(family.effect[g]),
+                "marginal_low": None,
+                "marginal_high": None,
+                "p": (1 + beyond) / (1 + len(null)),
+                "shifts": len(null),
+            }
+        )
+    return rows
+
+
+def _dropped(
+    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, silent: Sequence[str]
+) -> tuple[Dropped, ...]:
+    items = [*market.dropped, *panel.dropped, *made.dropped]
+    items += [
+        Dropped("sector", sector, "no primary event has an expected sign or a portfolio for it")
+        for sector in silent
+    ]
+    for slot in made.slots.values():
+        where = f"{slot.event}/{slot.sector}"
+        if slot.reason:
+            items.append(Dropped("slot", where, slot.reason))
+        if slot.blackout:
+            items.append(Dropped("slot", where, f"own news: {', '.join(slot.blackout)}"))
+        if slot.short:
+            items.append(Dropped("slot", where, f"too few returns: {', '.join(slot.short)}"))
+        if slot.unchecked:
+            items.append(
+                Dropped("blackout", where, f"kept, own news not checked: {', '.join(slot.unchecked)}")
+            )
+    return tuple(dict.fromkeys(items))
+
+
+# --- on disk ---------------------------------------------------------------------------------
+
+
+def prepare_folder(out: Path) -> Path:
+    """Make sure that results can be written to a folder, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror or error}); give another folder with --out"
+        ) from None
+    return out
+
+
+def save_study(study: Study, out: Path) -> Path:
+    """Write a study's results, each file whole or not at all.
+
+    Parameters
+    ----------
+    study : Study
+    out : Path
+        Folder of the run; the files land in its ``results``.
+
+    Returns
+    -------
+    Path
+        The folder that was written: ``out/results``, or a new temporary folder when that one
+        cannot be written any more, so that nothing computed is lost.
+    """
+    files = _files(study)
+    folder = out / "results"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _write(folder / name, content)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
+        for name, content in files.items():
+            _write(folder / name, content)
+    return folder
+
+
+def _files(study: Study) -> dict[str, bytes]:
+    dropped = pd.DataFrame([asdict(item) for item in study.dropped])
+    return {
+        "verdicts.json": (json.dumps(_plain(study), indent=1, ensure_ascii=False) + "\n").encode(),
+        "reactions.csv": _csv(study.reactions),
+        "variants.csv": _csv(study.variants),
+        "calendar.csv": _csv(study.panel.frame()),
+        "dropped.csv": _csv(dropped),
+        "placebo.parquet": _placebo_frame(study).to_parquet(),
+    }
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _plain(study: Study) -> dict[str, object]:
+    from usjp_research import __version__
+
+    return {
+        "schema": 1,
+        "version": __version__,
+        "market": study.market.name,
+        "level": study.market.level,
+        "spec": digest(study.spec),
+        "snapshot": market_digest(study.market),
+        "alpha": study.spec.rule.alpha,
+        "power": study.spec.rule.power,
+        "shifts": len(study.family),
+        "independent_shifts": round(study.family.independent),
+        "critical": study.verdicts[0].critical,
+        "rows": [_clean(asdict(row)) for row in study.verdicts],
+        "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
+        "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
+        "campaign": [_clean(asdict(row)) for row in study.campaign],
+    }
+
+
+def _clean(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both become null."""
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _placebo_frame(study: Study) -> pd.DataFrame:
+    """C, se and S by shift and sector; shift 0 is the real calendar."""
+    parts = []
+    for null in (study.family, study.contrast_null):
+        if null is None:
+            continue
+        shifts = np.concatenate([[0], null.shifts])
+        for g, group in enumerate(null.groups):
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "group": group,
+                        "shift": shifts,
+                        "effect": np.append(null.effect[g], null.null_effect[:, g]),
+                        "error": np.append(null.error[g], null.null_error[:, g]),
+                        "statistic": np.append(null.statistic[g], null.null_statistic[:, g]),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
