@@ -53,7 +53,47 @@ _PUBLIC = {
     "verdict_table": "tables",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = [  # noqa: RUF022 - in the order of the pipeline
+    "__version__",
+    "read_spec",
+    "digest",
+    "Spec",
+    "Event",
+    "Firm",
+    "Rule",
+    "Thesis",
+    "InputError",
+    "load_market",
+    "simulated_market",
+    "read_returns",
+    "market_digest",
+    "Market",
+    "Dropped",
+    "first_session",
+    "event_panel",
+    "EventPanel",
+    "form_portfolios",
+    "disclosed_firms",
+    "Portfolios",
+    "rolling_forecast",
+    "Forecast",
+    "TestResult",
+    "portfolio_t",
+    "adjusted_p",
+    "admissible_shifts",
+    "placebo_law",
+    "stepdown_p",
+    "minimum_detectable",
+    "Placebo",
+    "implied_value",
+    "decide",
+    "Implied",
+    "Verdict",
+    "run_study",
+    "save_study",
+    "Study",
+    "verdict_table",
+]
 
 if TYPE_CHECKING:
     from usjp_research.events import EventPanel, event_panel, first_session

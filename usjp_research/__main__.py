@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from usjp_research.spec import InputError, digest, find_root, nearest, read_spec
+from usjp_research.spec import InputError, digest, in_project, nearest, read_spec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,12 +53,10 @@ def study(
     sector: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            help="Print this sector only; may be repeated. Intervals stay those of the whole family."
+            help="Print this sector only; may be repeated. Intervals stay those of the family."
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run.")
-    ] = Path("outputs/study"),
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("outputs/study"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
@@ -70,7 +68,7 @@ def study(
         for key in sector or ():
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
-        folder = prepare_folder(_in_project(out))
+        folder = prepare_folder(in_project(out))
         stages = Stages(7)
         stages("loading returns")
         loaded = load_market(spec, market)
@@ -93,7 +91,10 @@ def study(
                 _say("SIMULATED returns: these rows say nothing about any real market.")
             _say(f"spec {digest(spec)[:12]}, snapshot {market_digest(loaded)[:12]}")
             _say(f"{len(result.dropped)} things left out, each with its reason: dropped.csv")
-        stderr.print(f"Results: {landed}", soft_wrap=True)
+        for key in sector or ():
+            if key not in result.family.groups:
+                stderr.print(f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False)
+        stderr.print(f"Results: {landed}", soft_wrap=True, markup=False)
         if landed.parent != folder:
             raise InputError(f"{folder / 'results'}: cannot be written; results are in {landed}")
 
@@ -112,7 +113,7 @@ def bundle(
         from usjp_research.study import prepare_folder
 
         spec = read_spec(params)
-        folder = prepare_folder(_in_project(out))
+        folder = prepare_folder(in_project(out))
         loaded = load_market(spec, f"file:{prices}")
         record = write_bundle(spec, loaded, event_panel(spec, loaded), folder)
         _say(
@@ -134,15 +135,6 @@ class Stages:
         stderr.print(f"[{self.at}/{max(self.total, self.at)}] {text}", markup=False)
 
 
-def _in_project(path: Path) -> Path:
-    if path.is_absolute() or path.exists():
-        return path
-    try:
-        return find_root() / path
-    except InputError:
-        return path
-
-
 def _say(text: str) -> None:
     Console(highlight=False).print(text, markup=False)
 
@@ -150,7 +142,11 @@ def _say(text: str) -> None:
 def _only(text: str, sectors: list[str] | None) -> str:
     content = json.loads(text)
     if sectors:
-        content["rows"] = [row for row in content["rows"] if row["name"] in sectors]
+        for key in ("rows", "leak_inclusive", "campaign"):
+            content[key] = [row for row in content[key] if row["name"] in sectors]
+        contrast = content["contrast"]
+        if contrast and contrast["name"].split(":")[0] not in sectors:
+            content["contrast"] = None
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
-from usjp_research.spec import InputError, Spec, find_root, nearest
+from usjp_research.spec import InputError, Spec, find_root, in_project, nearest
 
 __all__ = [
     "BENCHMARK",
@@ -30,6 +30,10 @@ MIRROR = "japan_basket"
 DATE_NAMES = ("date", "Date", "day", "timestamp")
 PRICE_NAMES = ("adj_close", "adjusted_close", "price", "close")
 RETURN_NAMES = ("return", "ret")
+NOTHING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "None")
+TICKER_LIKE = ("ticker", "symbol")
+PARQUET = (".parquet", ".pq")
+YEARS = (1900, 2100)
 FEWEST_SESSIONS = 30
 
 
@@ -113,9 +117,11 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     if kind == "file" and rest:
         return _from_file(spec, _existing(rest))
     if kind == "simulated":
-        if rest and not rest.isdigit():
+        if rest and not rest.isdecimal():
             raise InputError(f"market '{source}': the seed must be a whole number of 0 or more")
         return simulated_market(spec, seed=int(rest) if rest else spec.rule.seed)
+    if Path(source).is_file():
+        raise InputError(f"unknown market '{source}': did you mean 'file:{source}'?")
     known = ("bundled", "file:PATH", "simulated")
     raise InputError(f"unknown market '{source}': {nearest(source, known)}")
 
@@ -164,18 +170,27 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     """
     path = Path(path)
     table = _read_table(path)
-    date_name = next((name for name in DATE_NAMES if name in table.columns), None)
+    names = list(table.columns)
+    twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
+    if twice:
+        raise InputError(f"{path}: row 1: column '{twice[0][:-2]}' stands there twice; keep one")
+    date_name = next((name for name in DATE_NAMES if name in names), None)
     if date_name is None:
-        hint = nearest("date", map(str, table.columns)) if len(table.columns) else "no column"
-        raise InputError(f"{path}: row 1: column 'date' is missing ({hint})")
+        raise InputError(f"{path}: row 1: column 'date' is missing ({nearest('date', names)})")
+    is_long = any(n in (*PRICE_NAMES, *RETURN_NAMES) or n.lower() in TICKER_LIKE for n in names)
+    if is_long and "ticker" not in names:
+        raise InputError(
+            f"{path}: row 1: column 'ticker' is missing ({nearest('ticker', names)}); a long table "
+            "has date, ticker and a price or return, a wide one a column per security"
+        )
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add prices or returns")
     days = _dates(path, table, date_name)
-    if "ticker" in table.columns:
+    if is_long:
         wide, are_prices = _from_long(path, table, days, date_name)
     else:
         wide, are_prices = _from_wide(path, table, days, date_name)
-    wide, dropped = _sessions_only(wide)
+    wide, dropped = _sessions_only(wide, are_prices=are_prices)
     if are_prices:
         wide = wide.pct_change(fill_method=None).iloc[1:]
     if len(wide) < FEWEST_SESSIONS:
@@ -186,15 +201,17 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     return wide, dropped
 
 
-def _row(path: Path, position: int) -> str:
-    """Name a row as the user sees it: in a CSV the header is row 1."""
-    return f"row {position + (2 if path.suffix.lower() != '.parquet' else 1)}"
+def _row(path: Path, column: pd.Series, at: int) -> str:
+    """Name a row as the user sees it: in a CSV the header is row 1, and blank rows count."""
+    return f"row {column.index[at] + (1 if path.suffix.lower() in PARQUET else 2)}"
+
+
+def _seen(value: object) -> str:
+    return "nothing" if value is None or value != value else repr(str(value))
 
 
 def _existing(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute() and not path.exists():
-        path = find_root() / path
+    path = in_project(Path(text).expanduser())
     if not path.is_file():
         raise InputError(f"{text}: no such file; give the path of a CSV or Parquet file")
     return path
@@ -202,14 +219,31 @@ def _existing(text: str) -> Path:
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET:
             table = pd.read_parquet(path)
             if table.index.name or not isinstance(table.index, pd.RangeIndex):
                 table = table.reset_index()
         else:
-            table = pd.read_csv(path, low_memory=False)
+            plain: dict[str, Any] = {"skip_blank_lines": False, "skipinitialspace": True}
+            names = pd.read_csv(path, nrows=0, **plain).columns
+            nothing = {name: NOTHING for name in names if name != "ticker"}  # 'NA' is a ticker
+            table = pd.read_csv(
+                path,
+                low_memory=False,
+                dtype={"ticker": str},
+                keep_default_na=False,
+                na_values=nothing,
+                **plain,
+            )
+            if not isinstance(table.index, pd.RangeIndex):
+                raise InputError(f"{path}: row 2: more cells than row 1 has columns; name them all")
+            table = table[~table.replace("", None).isna().all(axis=1)]
+    except InputError:
+        raise
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the file is empty; expected a column 'date' and prices") from None
+        raise InputError(
+            f"{path}: the file is empty; expected a column 'date' and prices"
+        ) from None
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
@@ -218,36 +252,43 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _dates(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
-    days = pd.to_datetime(table[name], errors="coerce", format=None)
-    if days.isna().any():
-        at = int(np.flatnonzero(days.isna())[0])
-        raise InputError(
-            f"{path}: {_row(path, at)}, column '{name}': seen {table[name].iloc[at]!r}, "
-            "expected a date as YYYY-MM-DD"
-        )
-    if days.dt.tz is not None:
+    days = table[name]
+    if not pd.api.types.is_datetime64_any_dtype(days):
+        # The day as it is written: nothing is guessed, and a time or an offset does not move it.
+        written = days.astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)(?:[T ]\d.*)?$")[0]
+        days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce")
+    elif days.dt.tz is not None:
         days = days.dt.tz_localize(None)
-    return days.dt.normalize().astype("datetime64[ns]")
+    bad = ~days.dt.year.between(*YEARS)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: {_row(path, days, at)}, column '{name}': seen {_seen(table[name].iloc[at])}, "
+            f"expected a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[1]}"
+        )
+    return cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))
 
 
 def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+    if column.dtype.kind in "bmM":  # neither yes or no nor a date is a number
+        column = column.astype(str)
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     bad = numbers.isna() & column.notna() | np.isinf(numbers)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{path}: {_row(path, at)}, column '{name}': seen {column.iloc[at]!r}, "
+            f"{path}: {_row(path, column, at)}, column '{name}': seen {_seen(column.iloc[at])}, "
             "expected a number, or nothing"
         )
     return numbers
 
 
-def _positive(path: Path, numbers: pd.Series, name: str, who: str = "") -> None:
+def _positive(path: Path, numbers: pd.Series, name: str) -> None:
     bad = numbers <= 0
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{path}: {_row(path, at)}, column '{name}'{who}: seen {numbers.iloc[at]:g}, "
+            f"{path}: {_row(path, numbers, at)}, column '{name}': seen {numbers.iloc[at]:g}, "
             "expected a price above zero; leave the cell empty when there was none"
         )
 
@@ -257,8 +298,8 @@ def _plausible(path: Path, numbers: pd.Series, name: str) -> None:
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{path}: {_row(path, at)}, column '{name}': seen {numbers.iloc[at]:g}, expected a "
-            "return above -1 (decimals, not percent)"
+            f"{path}: {_row(path, numbers, at)}, column '{name}': seen {numbers.iloc[at]:g}, "
+            "expected a return above -1 (decimals, not percent)"
         )
 
 
@@ -268,24 +309,28 @@ def _from_long(
     name = next((n for n in (*PRICE_NAMES, *RETURN_NAMES) if n in table.columns), None)
     if name is None:
         expected = ", ".join((*PRICE_NAMES, *RETURN_NAMES))
-        raise InputError(f"{path}: row 1: no column of prices or returns; expected one of {expected}")
-    if table["ticker"].isna().any():
-        at = int(np.flatnonzero(table["ticker"].isna())[0])
-        raise InputError(f"{path}: {_row(path, at)}, column 'ticker': empty, expected a ticker")
+        raise InputError(
+            f"{path}: row 1: no column of prices or returns: seen {', '.join(table.columns)}, "
+            f"expected one of {expected}"
+        )
+    unnamed = table["ticker"].isna() | table["ticker"].eq("")
+    if unnamed.any():
+        where = _row(path, days, int(np.flatnonzero(unnamed)[0]))
+        raise InputError(f"{path}: {where}, column 'ticker': seen nothing, expected a ticker")
     tickers = table["ticker"].astype(str)
     twice = pd.DataFrame({"day": days, "ticker": tickers}).duplicated().to_numpy()
     if twice.any():
         at = int(np.flatnonzero(twice)[0])
         raise InputError(
-            f"{path}: {_row(path, at)}, column '{date_name}': {days.iloc[at].date()} stands there "
-            f"twice for ticker '{tickers.iloc[at]}'; keep one"
+            f"{path}: {_row(path, days, at)}, column '{date_name}': {days.iloc[at].date()} stands "
+            f"there twice for ticker '{tickers.iloc[at]}'; keep one"
         )
     back = (days.groupby(tickers, sort=False).diff() < pd.Timedelta(0)).to_numpy()
     if back.any():
         at = int(np.flatnonzero(back)[0])
         raise InputError(
-            f"{path}: {_row(path, at)}, column '{date_name}': {days.iloc[at].date()} comes after a "
-            f"later date of ticker '{tickers.iloc[at]}'; sort each ticker's rows by date"
+            f"{path}: {_row(path, days, at)}, column '{date_name}': {days.iloc[at].date()} comes "
+            f"after a later date of ticker '{tickers.iloc[at]}'; sort each ticker's rows by date"
         )
     numbers = _numbers(path, table[name], name)
     if name in PRICE_NAMES:
@@ -303,9 +348,6 @@ def _from_wide(
     names = [name for name in table.columns if name != date_name]
     if not names:
         raise InputError(f"{path}: row 1: no column but '{date_name}'; add a column per security")
-    twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
-    if twice:
-        raise InputError(f"{path}: row 1: column '{twice[0][:-2]}' stands there twice; keep one")
     order = days.diff().to_numpy()
     for bad, fault in (
         (order == np.timedelta64(0), "stands there twice; keep one"),
@@ -314,7 +356,8 @@ def _from_wide(
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
             day = days.iloc[at].date()
-            raise InputError(f"{path}: {_row(path, at)}, column '{date_name}': {day} {fault}")
+            where = f"{_row(path, days, at)}, column '{date_name}'"
+            raise InputError(f"{path}: {where}: {day} {fault}")
     numbers = {name: _numbers(path, table[name], name) for name in names}
     values = np.column_stack([numbers[name].to_numpy() for name in names])
     known = np.isfinite(values)
@@ -325,7 +368,9 @@ def _from_wide(
     return wide, are_prices
 
 
-def _sessions_only(wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
+def _sessions_only(
+    wide: pd.DataFrame, *, are_prices: bool
+) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     import exchange_calendars
 
     first, last = wide.index[0], wide.index[-1]
@@ -336,8 +381,9 @@ def _sessions_only(wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...
         Dropped("day", str(day.date()), "no session in New York that day; its row is not used")
         for day in wide.index.difference(sessions)
     ]
+    gap = "the next return spans it" if are_prices else "it has no return"
     dropped += [
-        Dropped("day", str(day.date()), "session is missing in the file; the return spans it")
+        Dropped("day", str(day.date()), f"session is missing in the file; {gap}")
         for day in sessions.difference(wide.index)
     ]
     return wide.loc[wide.index.isin(sessions)], tuple(dropped)
@@ -368,20 +414,26 @@ def _from_file(spec: Spec, path: Path) -> Market:
     if mirror is not None:
         frame[MIRROR] = mirror
     table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
-    table = table.loc[table[BENCHMARK].notna()]
     if spec.rule.since:
         table = table.loc[table.index >= pd.Timestamp(spec.rule.since)]
+    known = table[BENCHMARK].notna()
+    gaps = [
+        Dropped("day", str(day.date()), "the benchmark has no return; the day is not used")
+        for day in table.index[~known & known.cummax()]
+    ]
+    table = table.loc[known]
     if len(table) < FEWEST_SESSIONS:
+        since = f" since {spec.rule.since}" if spec.rule.since else ""
         raise InputError(
-            f"{path}: seen {len(table)} days with a benchmark return since {spec.rule.since}, "
-            f"expected at least {FEWEST_SESSIONS}; give a longer file or change 'since'"
+            f"{path}: seen {len(table)} days with a benchmark return{since}, "
+            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
         )
     used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
-        dropped=(*missing, *dropped),
+        dropped=(*missing, *dropped, *gaps),
         provenance={
             "source": "file",
             "file": path.name,
@@ -413,7 +465,8 @@ def _load_bundle(folder: Path) -> Market:
         ) from None
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     members = {
-        series: tuple(text.split()) for series, text in zip(table["series"], table["members"], strict=True)
+        series: tuple(text.split())
+        for series, text in zip(table["series"], table["members"], strict=True)
     }
     return Market(
         name="bundled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ def rolling_forecast(
     estimation: Estimation | None = None,
     model: ModelName = "market",
     guard_sessions: int = 20,
+    moving_mask: Sequence[int] = (),
 ) -> Forecast:
     """Estimate the model before every trading day and forecast the window around it.
 
@@ -88,6 +90,9 @@ def rolling_forecast(
         Ordinary least squares on the benchmark, or the benchmark itself.
     guard_sessions : int
         Trailing sessions of the volatility guard; at least half must have returns.
+    moving_mask : sequence of int
+        Offsets from day 0 that no estimation may use either, wherever day 0 is: the other
+        windows of a calendar of events that is shifted as a whole.
 
     Returns
     -------
@@ -127,8 +132,16 @@ def rolling_forecast(
         upper = np.clip(last + 1, 0, n_days)
         return total[upper] - total[np.clip(first, 0, upper)]
 
+    holes = [k for k in moving_mask if low - estimation.ends_before - estimation.sessions < k]
+    holes = [k for k in holes if k <= low - estimation.ends_before]
+
     def fitted(values: Floats) -> Floats:
-        return span(values * usable, start, end)
+        used = values * usable
+        total = span(used, start, end)
+        for k in holes:
+            place = np.arange(n_days) + k
+            total[place >= 0] -= used[place[place >= 0]]
+        return total
 
     n = fitted(np.ones_like(m))
     sum_m, sum_r = fitted(m), fitted(r)
@@ -180,6 +193,6 @@ def rolling_forecast(
         alpha=np.where(good, alpha, np.nan),
         beta=np.where(good, beta, np.nan),
         residual_variance=np.where(good, residual, np.nan),
-        n_obs=n.astype(np.int64),
+        n_obs=np.rint(n).astype(np.int64),
         parameters=parameters,
     )

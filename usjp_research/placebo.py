@@ -19,6 +19,7 @@ __all__ = [
     "admissible_shifts",
     "event_legs",
     "minimum_detectable",
+    "own_days",
     "placebo_law",
     "quantile",
     "stepdown_p",
@@ -151,7 +152,8 @@ def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDA
 
     A shift is admissible when no shifted window overlaps a day of any primary, secondary or leak
     event, and every shifted window and its estimation window lie inside the data with enough
-    unmasked days. Calendars and events decide; no return is read.
+    days that neither real events nor the calendar's own shifted windows take. Calendars and
+    events decide; no return is read.
 
     Parameters
     ----------
@@ -170,16 +172,22 @@ def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDA
     shifts = np.arange(-n_days, n_days + 1)
     good = np.ones(len(shifts), dtype=bool)
     busy = np.concatenate([[0], np.cumsum(masked)])
+    length, gap = rule.estimation.sessions, rule.estimation.ends_before
+    own = own_days(legs)
     for day0, (low, high) in spots:
         first, last = day0 + low + shifts, day0 + high + shifts
-        end = first - rule.estimation.ends_before
-        start = end - rule.estimation.sessions + 1
-        inside = (start >= 0) & (last < n_days)
-        count = busy[np.clip(last + 1, 0, n_days)] - busy[np.clip(first, 0, n_days)]
-        used = busy[np.clip(end + 1, 0, n_days)] - busy[np.clip(start, 0, n_days)]
-        enough = rule.estimation.sessions - used >= rule.estimation.minimum
-        good &= inside & (count == 0) & enough
-    return shifts[good & (shifts != 0)].astype(np.int64)
+        good &= (first - gap - length + 1 >= 0) & (last < n_days)
+        good &= busy[np.clip(last + 1, 0, n_days)] == busy[np.clip(first, 0, n_days)]
+        span = day0 + low - gap - np.arange(length)
+        span = span[~np.isin(span, own)]  # the calendar's own windows are masked as it moves
+        moved = np.clip(span + shifts[:, None], 0, n_days - 1)
+        good &= (~masked[moved]).sum(axis=1) >= rule.estimation.minimum
+    return np.asarray(shifts[good & (shifts != 0)], dtype=np.int64)
+
+
+def own_days(legs: Sequence[Leg]) -> list[int]:
+    """List the trading days inside the windows of a calendar of events."""
+    return sorted({leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)})
 
 
 def placebo_law(
@@ -197,7 +205,10 @@ def placebo_law(
     For group g the effect is ``C = sum of sign x CAR`` over its legs, its variance the sum of
     the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
     keeps the spacing of the events and the correlation between sectors, so the joint law of the
-    shifted statistics is the null law of the family (METHODS section 12).
+    shifted statistics is the null law of the family (METHODS section 12). The calendar's own
+    windows are masked in its estimation windows wherever it stands, as the real ones are at the
+    real dates: otherwise a placebo's later windows would be fitted on its earlier ones, and its
+    sum would vary less than the real one.
 
     Parameters
     ----------
@@ -229,9 +240,9 @@ def placebo_law(
                 f"seen {len(shifts)} placebo calendars, the rule asks for {rule.least_shifts}: "
                 "give a longer history of returns, or fewer and closer events"
             )
-    forecasts: dict[tuple[str, tuple[int, int]], tuple[Floats, Floats]] = {}
-    for window in sorted({leg.window for leg in every}):
-        names = sorted({leg.series for leg in every if leg.window == window})
+    forecasts: dict[tuple[str, int, tuple[int, int]], tuple[Floats, Floats]] = {}
+    for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
+        names = sorted({leg.series for leg in every if (leg.day0, leg.window) == (day0, window)})
         fit = rolling_forecast(
             returns(names),
             benchmark,
@@ -240,24 +251,25 @@ def placebo_law(
             estimation=rule.estimation,
             model=rule.model,
             guard_sessions=rule.guard_sessions,
+            moving_mask=[day - day0 for day in own_days(every)],
         )
         spread = variance(fit)
         for column, name in enumerate(names):
-            forecasts[name, window] = (fit.car[:, column], spread[:, column])
+            forecasts[name, day0, window] = (fit.car[:, column], spread[:, column])
 
     moves = np.concatenate([[0], shifts])
     effect = np.zeros((len(moves), len(groups)))
     total = np.zeros_like(effect)
     for g, legs in enumerate(groups.values()):
         for leg in legs:
-            car, spread = forecasts[leg.series, leg.window]
+            car, spread = forecasts[leg.series, leg.day0, leg.window]
             effect[:, g] += leg.sign * car[leg.day0 + moves]
             total[:, g] += spread[leg.day0 + moves]
-    whole = np.isfinite(effect).all(axis=1) & np.isfinite(total).all(axis=1)
+    whole = np.asarray(np.isfinite(effect + total).all(axis=1))
     if not whole[0]:
-        bad = [name for g, name in enumerate(groups) if not np.isfinite(effect[0, g])]
+        bad = [name for g, name in enumerate(groups) if not np.isfinite(effect + total)[0, g]]
         raise InputError(
-            f"sector '{bad[0]}': a real event window or its estimation window is not complete; "
+            f"sector '{bad[0]}': a real event window, or the sessions before it, are not complete; "
             "give a longer history of returns"
         )
     whole = whole[1:]

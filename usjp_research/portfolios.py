@@ -1,9 +1,9 @@
-"""Sector portfolios per event: who is in, who is in blackout, and averages that disclose no firm."""
+"""Sector portfolios per event: who is in, who is in blackout, and what may be published."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -57,7 +57,8 @@ class Portfolios:
     Attributes
     ----------
     returns : DataFrame of shape (n_days, n_series)
-        Daily simple returns as decimals of sectors, baskets, slots and the contrast's sides.
+        Daily simple returns as decimals of sectors, baskets, slots, the contrast with its two
+        sides, and the Japan basket where the market has one.
     slots : mapping of (event id, sector) to Slot
     values : mapping of str to float
         Market value in USD bn before the news, per series that needs one.
@@ -67,7 +68,6 @@ class Portfolios:
 
     returns: pd.DataFrame
     benchmark: npt.NDArray[np.float64]
-    mirror: npt.NDArray[np.float64] | None
     members: Mapping[str, tuple[str, ...]]
     slots: Mapping[tuple[str, str], Slot]
     values: Mapping[str, float]
@@ -83,10 +83,10 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     """Form the portfolios of a study.
 
     At firm level every sector, basket, event slot and side of the contrast is the daily mean of
-    its members that have a return that day, three at least. A slot's members are the sector's firms outside its
-    own-news blackout with enough returns in the real estimation window and all of the event
-    window; they stay the same for every placebo shift. At portfolio level the bundle's series
-    are used, and checked against what the parameters imply.
+    its members that have a return that day, three at least. A slot's members are the sector's
+    firms outside its own-news blackout with enough returns in the real estimation window and all
+    of the event window; they stay the same for every placebo shift. At portfolio level the
+    bundle's series are used, and checked against what the parameters imply.
 
     Parameters
     ----------
@@ -108,31 +108,35 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     return _from_firms(spec, market, panel)
 
 
-def blackout(
-    spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, place: int, sector: str
+def _blackout(
+    spec: Spec,
+    panel: EventPanel,
+    days: pd.DatetimeIndex,
+    covered: Mapping[str, frozenset[date]],
+    place: int,
+    sector: str,
 ) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Return who is in blackout around a panel event, who was not checked, and the status.
 
     Uses calendars and the list of own news only, never a return. A blackout is available where
-    the list was made for the whole event window of at least one firm of the sector.
+    the list was made for the whole event window of at least one firm of the sector; a list
+    without a statement of its coverage is taken as it is.
     """
     low, high = panel.window
     margin = spec.rule.blackout.margin
     center = int(panel.day0[place])
     span = set(session_span(days, center, margin - low, margin + high))
-    kinds = spec.rule.blackout.kinds
-    out = {
-        news.ticker for news in spec.own_news if news.kind in kinds and news.session in span
-    }
-    firms = [firm.ticker for firm in spec.members(sector)]
-    covered = _covered(spec, days)
-    unchecked = tuple(t for t in firms if t not in out and not span <= covered.get(t, frozenset()))
     window = set(session_span(days, center, -low, high))
-    if not any(window <= covered.get(t, frozenset()) for t in firms):
+    kinds = spec.rule.blackout.kinds
+    news = {item.ticker for item in spec.own_news if item.kind in kinds and item.session in span}
+    firms = [firm.ticker for firm in spec.members(sector)]
+    checked = [ticker for ticker in firms if span <= covered.get(ticker, frozenset())]
+    stated = not spec.own_news or bool(spec.coverage)
+    if stated and not any(window <= covered.get(ticker, frozenset()) for ticker in firms):
         return (), tuple(firms), "not available"
-    fully = all(span <= covered.get(t, frozenset()) for t in firms)
-    status = "checked" if fully else "partly checked"
-    return tuple(t for t in firms if t in out), unchecked, status
+    out = tuple(ticker for ticker in firms if ticker in news)
+    unchecked = tuple(ticker for ticker in firms if ticker not in (*out, *checked))
+    return out, unchecked, "checked" if len(checked) == len(firms) else "partly checked"
 
 
 def _covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
@@ -168,24 +172,25 @@ def _from_firms(
             inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
             groups[f"basket/{sector}/{basket}"] = inside
     slots: dict[tuple[str, str], Slot] = {}
+    covered, known = _covered(spec, market.dates), market.returns.notna()
     for place, event in enumerate(panel.events):
         for sector in spec.sectors:
-            slot = _slot(spec, market, panel, place, sector, pads or {})
+            news = _blackout(spec, panel, market.dates, covered, place, sector)
+            pad = (pads or {}).get((panel.new_york[place], sector), ())
+            slot = _slot(spec, known, panel, place, sector, news, pad)
             if slot.series and slot.series not in groups:
                 groups[slot.series] = slot.members
             slots[event.id, sector] = slot
     groups |= _contrast_groups(spec, panel, groups, slots)
-    columns = {name: _mean(market.returns, tickers) for name, tickers in groups.items()}
-    for name in [name for name in columns if name.startswith("named")]:
+    averages = _means(market.returns, groups)
+    for name in [name for name in groups if name.startswith("named")]:
         # Both sides or none: a sector less its unnamed side would give the named one away.
-        both = columns[name].notna() & columns[f"un{name}"].notna()
-        for side in (name, f"un{name}"):
-            columns[side] = columns[side].where(both)
+        sides = [name, f"un{name}"]
+        averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
     values, counts, notes = _market_values(spec, market, groups)
     return Portfolios(
-        returns=pd.DataFrame(columns, index=market.dates),
+        returns=_all_series(averages, market),
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
-        mirror=_mirror(market),
         members=groups,
         slots=slots,
         values=values,
@@ -194,42 +199,52 @@ def _from_firms(
     )
 
 
-def _mean(returns: pd.DataFrame, tickers: Sequence[str]) -> pd.Series:
-    inside = returns[list(tickers)]
-    return inside.mean(axis=1).where(inside.notna().sum(axis=1) >= SMALLEST)
+def _means(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Average the members that have a return, three at least, for all groups in one product."""
+    firms = [str(name) for name in returns.columns if name not in (BENCHMARK, MIRROR)]
+    values = returns[firms].to_numpy("float64")
+    known = np.isfinite(values)
+    inside = [set(group) for group in groups.values()]
+    table = np.array([[firm in group for group in inside] for firm in firms], float)
+    counts = known.astype(float) @ table
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(known, values, 0.0) @ table / counts
+    means[counts < SMALLEST] = np.nan
+    return pd.DataFrame(means, index=returns.index, columns=list(groups))
 
 
-def _mirror(market: Market) -> npt.NDArray[np.float64] | None:
-    if MIRROR not in market.returns.columns:
-        return None
-    return market.returns[MIRROR].to_numpy("float64")
+def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
+    """Add the Japan basket and, where both sides are there, named minus unnamed."""
+    more = {
+        f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
+        for name in averages.columns
+        if name.startswith("named/")
+    }
+    if MIRROR in market.returns.columns:
+        more[MIRROR] = market.returns[MIRROR]
+    return averages.assign(**more)
 
 
 def _slot(
     spec: Spec,
-    market: Market,
+    known: pd.DataFrame,
     panel: EventPanel,
     place: int,
     sector: str,
-    pads: Mapping[tuple[date, str], tuple[str, ...]],
+    news: tuple[tuple[str, ...], tuple[str, ...], str],
+    pad: tuple[str, ...],
 ) -> Slot:
-    out, unchecked, status = blackout(spec, panel, market.dates, place, sector)
+    out, unchecked, status = news
     session = panel.new_york[place]
-    pad = pads.get((session, sector), ())
-    inside = [
-        firm.ticker
-        for firm in spec.members(sector)
-        if firm.ticker in market.returns.columns and firm.ticker not in (*out, *pad)
-    ]
-    short = _short(spec, market, panel, place, inside)
+    whole = tuple(firm.ticker for firm in spec.members(sector) if firm.ticker in known.columns)
+    inside = [ticker for ticker in whole if ticker not in (*out, *pad)]
+    short = _short(spec, known, panel, place, inside)
     members = tuple(ticker for ticker in inside if ticker not in short)
-    whole = tuple(f.ticker for f in spec.members(sector) if f.ticker in market.returns.columns)
     series = f"sector/{sector}" if members == whole else f"slot/{session}/{sector}"
     reason = ""
     if len(members) < spec.rule.least_firms:
-        series, reason = "", (
-            f"{len(members)} firms left, the rule asks for {spec.rule.least_firms}"
-        )
+        series = ""
+        reason = f"{len(members)} firms left, the rule asks for {spec.rule.least_firms}"
     return Slot(
         event=panel.events[place].id,
         sector=sector,
@@ -245,16 +260,17 @@ def _slot(
 
 
 def _short(
-    spec: Spec, market: Market, panel: EventPanel, place: int, tickers: Sequence[str]
+    spec: Spec, known: pd.DataFrame, panel: EventPanel, place: int, tickers: Sequence[str]
 ) -> tuple[str, ...]:
+    """Return who has too few returns before the event, or a hole in its window."""
     low, high = panel.window
     center = int(panel.day0[place])
-    end = center + low - spec.rule.estimation.ends_before
-    start = max(0, end - spec.rule.estimation.sessions + 1)
-    known = np.isfinite(market.returns[list(tickers)].to_numpy("float64"))
-    usable = known[start : max(0, end + 1)] & ~panel.masked[start : max(0, end + 1), None]
-    whole = known[center + low : center + high + 1].all(axis=0)
-    enough = usable.sum(axis=0) >= min(spec.rule.estimation.minimum, max(1, end + 1 - start))
+    end = max(0, center + low - spec.rule.estimation.ends_before + 1)
+    start = max(0, end - spec.rule.estimation.sessions)
+    at = known.columns.get_indexer(pd.Index(tickers))
+    usable = known.to_numpy()[start:end, at] & ~panel.masked[start:end, None]
+    whole = known.to_numpy()[center + low : center + high + 1, at].all(axis=0)
+    enough = usable.sum(axis=0) >= spec.rule.estimation.minimum
     return tuple(t for t, good in zip(tickers, enough & whole, strict=True) if not good)
 
 
@@ -310,6 +326,7 @@ def _market_values(
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     noted = {(item.what, item.name) for item in market.dropped}
+    covered = _covered(spec, market.dates)
     slots: dict[tuple[str, str], Slot] = {}
     for sector in spec.sectors:
         whole = f"sector/{sector}"
@@ -320,11 +337,11 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
                 "from; give prices of its firms with --market file:PATH"
             )
         for place, event in enumerate(panel.events):
-            slots[event.id, sector] = _bundle_slot(spec, market, panel, place, sector, noted)
+            news = _blackout(spec, panel, market.dates, covered, place, sector)
+            slots[event.id, sector] = _bundle_slot(market, panel, place, sector, news, noted)
     return Portfolios(
-        returns=market.returns.drop(columns=[BENCHMARK, MIRROR]),
+        returns=_all_series(market.returns.drop(columns=[BENCHMARK, MIRROR]), market),
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
-        mirror=_mirror(market),
         members=market.members,
         slots=slots,
         values=market.values,
@@ -333,14 +350,14 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
 
 
 def _bundle_slot(
-    spec: Spec,
     market: Market,
     panel: EventPanel,
     place: int,
     sector: str,
+    news: tuple[tuple[str, ...], tuple[str, ...], str],
     noted: set[tuple[str, str]],
 ) -> Slot:
-    out, unchecked, status = blackout(spec, panel, market.dates, place, sector)
+    out, unchecked, status = news
     session, whole = panel.new_york[place], market.members[f"sector/{sector}"]
     series = f"slot/{session}/{sector}"
     expected = tuple(ticker for ticker in whole if ticker not in out)
@@ -348,9 +365,7 @@ def _bundle_slot(
     if series in market.members:
         members = market.members[series]
         unexplained = [
-            ticker
-            for ticker in set(expected) ^ set(members)
-            if (series, ticker) not in noted
+            ticker for ticker in set(expected) ^ set(members) if (series, ticker) not in noted
         ]
         if unexplained:
             raise InputError(
@@ -473,8 +488,9 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
                 dropped.append(row)
     frame = made.returns.copy()
     frame.insert(0, BENCHMARK, made.benchmark)
-    frame.insert(1, MIRROR, np.nan if made.mirror is None else made.mirror)
+    frame.insert(1, MIRROR, market.returns.get(MIRROR, np.nan))
     frame = frame.astype("float32")
+    values = {name: round(made.values[name], 1) for name in made.values if name in made.members}
     record: dict[str, object] = {
         "source": "averages of three or more securities, from vendor prices that are not shipped",
         "kind": "daily simple returns, equal weights, adjusted for splits and dividends",
@@ -484,9 +500,7 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
         "series": frame.shape[1],
         "prices_sha256": market.provenance.get("sha256"),
         "benchmark": market.provenance.get("benchmark"),
-        "market_value_usd_bn": {
-            name: round(value, 1) for name, value in made.values.items() if name in made.members
-        },
+        "market_value_usd_bn": values,
         "valued_firms": {
             name: list(pair) for name, pair in made.counts.items() if name in made.members
         },
@@ -503,9 +517,8 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
     pd.DataFrame(
         {"series": list(made.members), "members": [" ".join(t) for t in made.members.values()]}
     ).to_csv(out / "membership.csv", index=False, lineterminator="\n")
-    record["digest"] = market_digest(
-        Market("bundled", frame.astype("float64"), "portfolio", values=record["market_value_usd_bn"])  # type: ignore[arg-type]
-    )
+    as_read = frame.astype("float64")
+    record["digest"] = market_digest(Market("bundled", as_read, "portfolio", values=values))
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (out / "provenance.json").write_text(text, encoding="utf-8")
     return record
@@ -528,9 +541,7 @@ def _safe(
                 day = date.fromisoformat(name.split("/")[1])
                 pads[day, sector] = (*pads.get((day, sector), ()), companion)
     made = _from_firms(spec, market, panel, pads)
-    kept = {
-        name for sector in spec.sectors for name, _ in _published(made, sector)
-    }
+    kept = {name for sector in spec.sectors for name, _ in _published(made, sector)}
     made = replace(
         made,
         returns=made.returns[[name for name in made.members if name in kept]],

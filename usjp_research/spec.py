@@ -6,8 +6,9 @@ import csv
 import difflib
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
@@ -45,10 +46,17 @@ ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publicati
 PRECISIONS = ("minute", "about", "day")
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
+EVENT_COLUMNS = ("id", "announced", "role", "title")
+EVENT_NOTES = ("zone", "precision", "category", "reason", "confounders", "source", "source_url")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?")
+YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
 
 
 class InputError(ValueError):
     """Bad input, said in one line: where, what was seen, what was expected, what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -64,7 +72,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        ``"did you mean 'x'?"``, or the list of known names when none is close.
+        ``"did you mean 'x'?"``, or the (first twenty) known names when none is close.
 
     Examples
     --------
@@ -75,7 +83,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}"
+    return f"known: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -154,7 +162,7 @@ class Claim:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class Estimation(_Strict):
@@ -206,6 +214,14 @@ class Rule(_Strict):
             raise ValueError(f"window {list(self.window)} ends before it starts")
         if self.estimation.minimum > self.estimation.sessions:
             raise ValueError("estimation.minimum is larger than estimation.sessions")
+        if self.guard_sessions > self.estimation.sessions:
+            raise ValueError("guard_sessions is larger than estimation.sessions")
+        if self.alpha * (self.least_shifts + 1) < 1:
+            needed = math.ceil(1 / self.alpha) - 1
+            raise ValueError(
+                f"alpha {self.alpha:g} needs least_shifts of {needed} or more: fewer placebo "
+                "calendars give no interval"
+            )
         return self
 
 
@@ -221,6 +237,8 @@ class Range(_Strict):
     def _spread(cls, value: object) -> object:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return {"low": value, "base": value, "high": value}
+        if not isinstance(value, dict | cls):
+            raise ValueError("a number, or low, base and high")
         return value
 
 
@@ -255,6 +273,25 @@ class Thesis(_Strict):
     assumptions: dict[str, str] = {}
     lines: tuple[ThesisLine, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Thesis:
+        if self.values_as_of < self.valued_on:
+            raise ValueError(f"values_as_of {self.values_as_of} is before valued_on")
+        shares = {f"realised.{name}": part for name, part in self.realised.items()}
+        shares |= {"tax": self.tax, "discount_rate": self.discount_rate}
+        for name, part, least, most in (
+            *((name, part, 0, 1) for name, part in shares.items()),
+            ("margin", self.margin, -1, 1),
+            ("years_to_cash", self.years_to_cash, 0, 100),
+        ):
+            for value in (part.low, part.base, part.high):
+                if not least <= value <= most:
+                    raise ValueError(
+                        f"key '{name}': seen {value:g}, expected {least} to {most} "
+                        "(shares are decimals: 0.08 is 8%)"
+                    )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +357,16 @@ def find_root(start: Path | None = None) -> Path:
     )
 
 
+def in_project(path: Path) -> Path:
+    """Return a path as it is, or from the project's root where it is relative and not here."""
+    if path.is_absolute() or path.exists():
+        return path
+    try:
+        return find_root() / path
+    except InputError:
+        return path
+
+
 def read_spec(params: str | Path | None = None, *, events: str | Path | None = None) -> Spec:
     """Read a study from a folder of parameters.
 
@@ -354,8 +401,10 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     firms = _read_universe(folder / "universe.csv")
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
     rule = _read_yaml(folder / "study.yaml", Rule) or Rule()
-    event_rows = _read_events(Path(events) if events else folder / "events.csv", sectors)
+    file = in_project(Path(events)) if events else folder / "events.csv"
+    event_rows = _read_events(file, sectors)
     ids = {event.id for event in event_rows}
+    _check_rule(rule, sectors, ids if not events else None, folder / "study.yaml")
     rule = _fit_rule(rule, sectors, ids)
     spec = Spec(
         rule=rule,
@@ -370,6 +419,29 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     )
     _check_spec(spec, folder)
     return spec
+
+
+def _check_rule(
+    rule: Rule, sectors: Sequence[str], ids: Collection[str] | None, path: Path
+) -> None:
+    """Refuse sectors and events that ``study.yaml`` itself names and nobody knows.
+
+    Without ``ids`` another events file is in use, and events may be absent.
+    """
+    named: list[tuple[str, str, Collection[str] | None]] = []
+    if rule.contrast and "contrast" in rule.model_fields_set:
+        named.append(("contrast.sector", rule.contrast.sector, sectors))
+        named.append(("contrast.event", rule.contrast.event, ids))
+    if rule.cleanest and "cleanest" in rule.model_fields_set:
+        named.append(("cleanest", rule.cleanest, ids))
+    if rule.campaign and "campaign" in rule.model_fields_set:
+        named += [("campaign", id, ids) for id in rule.campaign]
+    for key, name, known in named:
+        if known is not None and name not in known:
+            raise InputError(
+                f"{path}: key '{key}': unknown '{name}' ({nearest(name, known)}); "
+                "correct it or remove the key"
+            )
 
 
 def _fit_rule(rule: Rule, sectors: Sequence[str], ids: set[str]) -> Rule:
@@ -416,9 +488,7 @@ def _plain(value: object) -> object:
 def _params_folder(params: str | Path | None) -> Path:
     if params is None:
         return find_root() / "params"
-    path = Path(params)
-    if not path.is_absolute() and not path.exists():
-        path = find_root() / path
+    path = in_project(Path(params))
     if path.is_file():
         path = path.parent
     if not path.is_dir():
@@ -459,15 +529,15 @@ class _Row:
             raise self.error(column, "a number of zero or more")
         return value
 
-    def date(self, column: str) -> date:
+    def day(self, column: str) -> date:
         try:
             return date.fromisoformat(self[column])
         except ValueError:
             raise self.error(column, "a date as YYYY-MM-DD") from None
 
-    def dates(self, column: str) -> list[date]:
+    def days(self, column: str) -> frozenset[date]:
         try:
-            return [date.fromisoformat(day) for day in self[column].split()]
+            return frozenset(map(date.fromisoformat, self[column].split()))
         except ValueError:
             raise self.error(column, "dates as YYYY-MM-DD, separated by spaces") from None
 
@@ -482,12 +552,14 @@ def _read_csv(
 ) -> list[_Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
+            reader = csv.reader(handle, strict=True)
             table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected columns {', '.join(needed)}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as UTF-8 CSV ({error})") from None
+        raise InputError(
+            f"{path}: not readable as UTF-8 CSV ({error}); close quotes, save as UTF-8"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not table:
@@ -498,8 +570,7 @@ def _read_csv(
         if name not in header:
             hint = nearest(name, header) if header else "the header is empty"
             raise InputError(
-                f"{path}: row 1: column '{name}' is missing ({hint}); "
-                f"expected {', '.join(needed)}"
+                f"{path}: row 1: column '{name}' is missing ({hint}); expected {', '.join(needed)}"
             )
     for name in header:
         if name not in known:
@@ -541,6 +612,8 @@ def _read_universe(path: Path) -> tuple[Firm, ...]:
         for column in ("sector", "basket"):
             if row[column] and not re.fullmatch(r"[a-z][a-z0-9_]*", row[column]):
                 raise row.error(column, "a key of small letters, digits and underscores")
+        if row["sector"] in (*EVENT_COLUMNS, *EVENT_NOTES):
+            raise row.error("sector", "another name: events.csv has a column of this name")
     return tuple(
         Firm(
             ticker=row["ticker"],
@@ -556,8 +629,7 @@ def _read_universe(path: Path) -> tuple[Firm, ...]:
 
 
 def _read_events(path: Path, sectors: Sequence[str]) -> tuple[Event, ...]:
-    optional = ("zone", "precision", "category", "reason", "confounders", "source", "source_url")
-    rows = _read_csv(path, ("id", "announced", "role", "title"), (*optional, *sectors))
+    rows = _read_csv(path, EVENT_COLUMNS, (*EVENT_NOTES, *sectors))
     _unique(rows, "id")
     events = tuple(_event(row, sectors) for row in rows)
     for row, event in zip(rows, events, strict=True):
@@ -597,19 +669,23 @@ def _event(row: _Row, sectors: Sequence[str]) -> Event:
 
 def _instant(row: _Row) -> tuple[datetime, bool]:
     text = row.needed("announced")
-    timed = bool(re.search(r"\d[T ]\d", text))
+    parts = INSTANT.fullmatch(text)
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text if parts else "")
     except ValueError:
         raise row.error("announced", "an instant as YYYY-MM-DD HH:MM, or YYYY-MM-DD") from None
+    if moment.year not in YEARS:
+        raise row.error("announced", f"a year from {YEARS[0]} to {YEARS[-1]}")
+    timed = bool(parts and parts["time"])
     if moment.tzinfo is not None:
         return moment, timed
     if not row["zone"]:
         raise row.error("zone", "a time zone such as America/New_York")
     try:
-        zone = ZoneInfo(row["zone"])
+        # Short names such as EST know no summer time.
+        zone = ZoneInfo(row["zone"] if "/" in row["zone"] else {"UTC": "UTC"}[row["zone"]])
     except (KeyError, ValueError, OSError):
-        raise row.error("zone", "a known time zone such as America/New_York") from None
+        raise row.error("zone", "a known time zone by place, such as America/New_York") from None
     if not timed:
         moment = datetime.combine(moment.date(), time(12))
     aware = moment.replace(tzinfo=zone)
@@ -624,7 +700,9 @@ def _read_own_news(path: Path) -> tuple[News, ...]:
     optional = ("timing", "source", "confidence")
     rows = _read_csv(path, ("ticker", "session", "kind"), optional, empty=True)
     return tuple(
-        News(row.needed("ticker"), row.date("session"), row.one_of("kind", NEWS_KINDS), row["source"])
+        News(
+            row.needed("ticker"), row.day("session"), row.one_of("kind", NEWS_KINDS), row["source"]
+        )
         for row in rows
     )
 
@@ -634,7 +712,7 @@ def _read_coverage(path: Path) -> Mapping[str, frozenset[date]]:
         return {}
     rows = _read_csv(path, ("ticker", "checked"), (), empty=True)
     _unique(rows, "ticker")
-    return {row["ticker"]: frozenset(row.dates("checked")) for row in rows}
+    return {row["ticker"]: row.days("checked") for row in rows}
 
 
 def _read_confounders(path: Path) -> tuple[Confounder, ...]:
@@ -644,7 +722,7 @@ def _read_confounders(path: Path) -> tuple[Confounder, ...]:
     rows = _read_csv(path, ("session", "title"), optional, empty=True)
     return tuple(
         Confounder(
-            row.date("session"),
+            row.day("session"),
             row.needed("title"),
             tuple(row["near_events"].split()),
             row["checked"] != "no",
@@ -673,15 +751,36 @@ def _read_claims(path: Path) -> tuple[Claim, ...]:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose dates and yes or no stay text, and where a key stands once."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class has it so
+        first: [pair for pair in pairs if not pair[0].endswith((":timestamp", ":bool"))]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                problem = f"key '{key.value}' stands there twice, keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path, model: type[Model]) -> Model | None:
     if not path.exists():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not readable as YAML; check indent and quotes") from None
+        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
+        raise InputError(
+            f"{path}{where}: not readable as YAML ({problem}); check indent and quotes"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):
@@ -692,23 +791,32 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
         raise InputError(f"{path}: {_explain(error, model)}") from None
 
 
+EXPECTED = {"model_type": "keys with values, as 'key: value'", "tuple_type": "a list, as [a, b]"}
+
+
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
+    # A misspelt key is also a missing one: the unknown name tells more.
+    found = error.errors()
+    first = next((fault for fault in found if fault["type"] == "extra_forbidden"), found[0])
+    where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
         hint = nearest(str(first["loc"][-1]), known) if known else "remove it"
         return f"unknown key '{where}': {hint}"
     if first["type"] == "missing":
         return f"key '{where}' is missing; add it"
-    seen = f"seen {first['input']!r}, " if not isinstance(first["input"], dict) else ""
-    return f"key '{where}': {seen}expected: {first['msg'].removeprefix('Value error, ')}"
+    message = EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if not where:
+        return message
+    seen = repr(first["input"])
+    seen = seen if len(seen) <= 60 else f"{seen[:57]}..."
+    return f"key '{where}': seen {seen}, expected: {message}"
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
     here: Any = model
     for part in loc:
-        if isinstance(part, int):
+        if part not in here.model_fields:  # a place in a list, or a key of one's own
             continue
         annotation = here.model_fields[part].annotation
         inner = [t for t in (annotation, *getattr(annotation, "__args__", ())) if _is_model(t)]
@@ -730,22 +838,37 @@ def _check_spec(spec: Spec, folder: Path) -> None:
             f"{folder / 'study.yaml'}: blackout.kinds: unknown '{unknown[0]}': "
             f"{nearest(unknown[0], NEWS_KINDS)}"
         )
+    if spec.rule.campaign:
+        first, last = (spec.event(id) for id in spec.rule.campaign)
+        if last.instant < first.instant:
+            raise InputError(
+                f"{folder / 'study.yaml'}: key 'campaign': '{last.id}' is before '{first.id}'; "
+                "give the earlier event first"
+            )
     if spec.thesis is None:
         return
     path = folder / "thesis.yaml"
     for line in spec.thesis.lines:
         where = f"{path}: line {line.id}"
         if line.sector not in spec.sectors:
-            raise InputError(f"{where}: unknown sector '{line.sector}': "
-                             f"{nearest(line.sector, spec.sectors)}")
+            raise InputError(
+                f"{where}: unknown sector '{line.sector}': {nearest(line.sector, spec.sectors)}"
+            )
         if line.realised not in spec.thesis.realised:
-            raise InputError(f"{where}: realised: unknown '{line.realised}': "
-                             f"{nearest(line.realised, spec.thesis.realised)}")
+            raise InputError(
+                f"{where}: realised: unknown '{line.realised}': "
+                f"{nearest(line.realised, spec.thesis.realised)}"
+            )
         for ticker in line.firms:
             if ticker not in tickers or tickers[ticker].sector != line.sector:
-                raise InputError(f"{where}: firm '{ticker}' is not in sector '{line.sector}' of "
-                                 "universe.csv; correct one of the two")
-        shares = sum(line.firms.values())
-        if min([0.0, *line.firms.values()]) < 0 or shares + line.other_listed.high > 1:
-            raise InputError(f"{where}: the shares of listed firms add to "
-                             f"{shares + line.other_listed.high:g}, expected 0 to 1")
+                raise InputError(
+                    f"{where}: firm '{ticker}' is not in sector '{line.sector}' of "
+                    "universe.csv; correct one of the two"
+                )
+        others = (line.other_listed.low, line.other_listed.base, line.other_listed.high)
+        for share in (*line.firms.values(), sum(line.firms.values()) + max(others), *others):
+            if not 0 <= share <= 1:
+                raise InputError(
+                    f"{where}: seen {share:g} as a share of listed firms or their sum, "
+                    "expected 0 to 1; lower 'firms' or 'other_listed'"
+                )

@@ -23,6 +23,7 @@ from usjp_research.placebo import (
     Placebo,
     event_legs,
     minimum_detectable,
+    own_days,
     placebo_law,
     quantile,
     stepdown_p,
@@ -137,11 +138,13 @@ def run_study(
     family = _placebo(legs, made, panel, spec.rule)
     verdicts = _family_rows(spec, made, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
-    contrast, contrast_null = _contrast(spec, panel, made)
-    leaks = _leak_rows(spec, panel, made, legs)
+    missing: list[Dropped] = []
+    contrast, contrast_null = _contrast(spec, panel, made, missing)
+    leaks = _leak_rows(spec, panel, made, legs, missing)
     verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
-    campaign = _campaign_rows(spec, panel, made, list(legs))
+    campaign = _campaign_rows(spec, panel, made, list(legs), missing)
     say("every event's reaction")
+    variants = _variants(spec, panel, made, legs, family, missing)
     return Study(
         spec=spec,
         market=market,
@@ -154,8 +157,8 @@ def run_study(
         leaks=leaks,
         campaign=campaign,
         reactions=_reactions(spec, panel, made),
-        variants=_variants(spec, panel, made, legs, family),
-        dropped=_dropped(spec, market, panel, made, silent),
+        variants=variants,
+        dropped=(*missing, *_dropped(spec, market, panel, made, silent)),
     )
 
 
@@ -217,7 +220,7 @@ def _row(
     alone = quantile(null.null_distance[:, g], spec.rule.alpha)
     deviation = null.null_statistic[:, g] - center
     mde = minimum_detectable(deviation, error, critical, spec.rule.power)
-    by_case = {case: decide(low, high, implied.share.get(case)) for case in CASES}
+    by_case: dict[str, str] = {case: decide(low, high, implied.share.get(case)) for case in CASES}
     base = implied.share.get("base")
     priced = base is not None and base > 0
     return Verdict(
@@ -259,50 +262,63 @@ def _reason(verdict: str, implied: float | None, mde: float) -> str:
 
 
 def _contrast(
-    spec: Spec, panel: EventPanel, made: Portfolios
+    spec: Spec, panel: EventPanel, made: Portfolios, missing: list[Dropped]
 ) -> tuple[Verdict | None, Placebo | None]:
     """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits."""
     contrast = spec.rule.contrast
-    place = panel.position(contrast.event) if contrast else None
-    if contrast is None or place is None:
+    if contrast is None:
         return None, None
-    session = panel.new_york[place]
-    named = f"named/{session}/{contrast.sector}"
-    unnamed = f"un{named}"
-    if named not in made.members or unnamed not in made.members:
+    place = panel.position(contrast.event)
+    if place is None:
+        missing.append(Dropped("contrast", contrast.event, "the event cannot be tested"))
+        return None, None
+    key = f"{panel.new_york[place]}/{contrast.sector}"
+    series, named = f"contrast/{key}", f"named/{key}"
+    if series not in made.returns.columns:
+        reason = "fewer than three named or unnamed firms are outside the blackout"
+        missing.append(Dropped("contrast", contrast.event, reason))
         return None, None
     name = f"{contrast.sector}: named minus unnamed"
-    leg = Leg(contrast.event, "contrast", int(panel.day0[place]), spec.rule.window, 1)
-    sides = made.array([named, unnamed])
-    difference = sides[:, 0] - sides[:, 1]
-    # The two sides may differ in beta, so the spread goes through the same model as a portfolio.
-    null = placebo_law(
-        {name: (leg,)},
-        lambda _: difference[:, None],
-        made.benchmark,
-        panel.masked,
-        spec.rule,
-    )
+    leg = Leg(contrast.event, series, int(panel.day0[place]), spec.rule.window, 1)
+    try:
+        # The two sides may differ in beta, so the spread goes through the model of a portfolio.
+        null = _placebo({name: (leg,)}, made, panel, spec.rule)
+    except InputError as error:
+        missing.append(Dropped("contrast", contrast.event, str(error)))
+        return None, None
     implied = implied_value(
         spec, made.members[named], made.values.get(named), sector=contrast.sector, own=True
     )
     critical = quantile(null.null_distance[:, 0], spec.rule.alpha)
     p = float(null.p[0])
-    row = _row(
-        spec, null, 0, name, "contrast", (contrast.event,), critical, (p, p, p), implied
-    )
-    return row, null
+    row = _row(spec, null, 0, name, "contrast", (contrast.event,), critical, (p, p, p), implied)
+    return replace(row, remark=_same_session(panel, place)), null
+
+
+def _same_session(panel: EventPanel, place: int) -> str:
+    """Name the other events whose first session is the same."""
+    others = [
+        event.id
+        for k, event in enumerate(panel.events)
+        if k != place and panel.new_york[k] == panel.new_york[place]
+    ]
+    return f"other news in the same session: {', '.join(others)}" if others else ""
 
 
 def _leak_rows(
-    spec: Spec, panel: EventPanel, made: Portfolios, primary: Mapping[str, Sequence[Leg]]
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    primary: Mapping[str, Sequence[Leg]],
+    missing: list[Dropped],
 ) -> tuple[Verdict, ...]:
     if not panel.index("leak"):
         return ()
     legs = {sector: event_legs(spec, panel, made, sector, LEAKS) for sector in primary}
     try:
         null = _placebo(legs, made, panel, spec.rule)
-    except InputError:
+    except InputError as error:
+        missing.append(Dropped("leak-inclusive rows", "all sectors", str(error)))
         return ()
     return _family_rows(spec, made, legs, null, "leak-inclusive")
 
@@ -318,7 +334,11 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
 
 
 def _campaign_rows(
-    spec: Spec, panel: EventPanel, made: Portfolios, sectors: Sequence[str]
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    sectors: Sequence[str],
+    missing: list[Dropped],
 ) -> tuple[Verdict, ...]:
     if spec.rule.campaign is None:
         return ()
@@ -330,7 +350,8 @@ def _campaign_rows(
     legs = {s: (Leg("campaign", f"sector/{s}", start, window, 1),) for s in sectors}
     try:
         null = _placebo(legs, made, panel, spec.rule)
-    except InputError:
+    except InputError as error:
+        missing.append(Dropped("campaign rows", "all sectors", str(error)))
         return ()
     return _family_rows(spec, made, legs, null, "campaign")
 
@@ -342,11 +363,9 @@ def _reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
     """Every event's abnormal return per sector, with and without firms in blackout."""
     names = sorted({slot.series for slot in made.slots.values() if slot.series})
     whole = [f"sector/{sector}" for sector in spec.sectors]
-    columns = sorted({*names, *whole})
+    mirror = [MIRROR] if MIRROR in made.returns.columns else []
+    columns = [*sorted({*names, *whole}), *mirror]
     values = made.array(columns)
-    if made.mirror is not None:
-        columns.append(MIRROR)
-        values = np.column_stack([values, made.mirror])
     fit = rolling_forecast(
         values,
         made.benchmark,
@@ -359,7 +378,7 @@ def _reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
     rows = []
     for place, event in enumerate(panel.events):
         day0 = int(panel.day0[place])
-        for sector in (*spec.sectors, *([MIRROR] if made.mirror is not None else [])):
+        for sector in (*spec.sectors, *mirror):
             slot = made.slots.get((event.id, sector))
             series = slot.series if slot else MIRROR
             if not series:
@@ -400,9 +419,12 @@ def _variants(
     made: Portfolios,
     legs: Mapping[str, Sequence[Leg]],
     family: Placebo,
+    missing: list[Dropped],
 ) -> pd.DataFrame:
-    """Other versions of the statistic on the same shifts: they stand beside it and decide nothing."""
-    clean = {s: [leg for leg in found if leg.event == spec.rule.cleanest] for s, found in legs.items()}
+    """Compute other versions of the statistic on the same shifts; they decide nothing."""
+    clean = {
+        s: [leg for leg in found if leg.event == spec.rule.cleanest] for s, found in legs.items()
+    }
     versions: list[tuple[str, Mapping[str, Sequence[Leg]], dict[str, Any]]] = [
         ("the rule", legs, {}),
         ("without blackout", {s: _whole(found, s) for s, found in legs.items()}, {}),
@@ -414,18 +436,19 @@ def _variants(
     if any(clean.values()):
         kept = {s: found for s, found in clean.items() if found}
         versions.insert(3, (f"{spec.rule.cleanest} alone", kept, {}))
-    if made.mirror is not None:
-        mirror = [Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
-                  for k in panel.index("primary")]
+    if MIRROR in made.returns.columns:
+        mirror = [
+            Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
+            for k in panel.index("primary")
+        ]
         versions.append(("mirror: Japan basket", {MIRROR: mirror}, {}))
     rows = []
     for name, groups, more in versions:
-        if MIRROR in groups and made.mirror is not None:
-            column = made.mirror[:, None]
-            null = placebo_law(groups, lambda _, column=column: column, made.benchmark, panel.masked,  # type: ignore[misc]
-                           spec.rule, shifts=family.shifts)
-        else:
+        try:
             null = _placebo(groups, made, panel, spec.rule, shifts=family.shifts, **more)
+        except InputError as error:
+            missing.append(Dropped("version", name, str(error)))
+            continue
         for g, sector in enumerate(null.groups):
             half = quantile(null.null_distance[:, g], spec.rule.alpha) * float(null.error[g])
             middle = float(null.effect[g] - null.center[g] * null.error[g])
@@ -475,12 +498,18 @@ def _dispersion(
         names = [name for name in made.members if name.startswith(f"basket/{sector}/")]
         if len(names) < 3 or sector not in legs:
             continue
-        fit = rolling_forecast(
-            made.array(names), made.benchmark, panel.masked, window=spec.rule.window,
-            estimation=spec.rule.estimation, model=spec.rule.model,
-        )
-        spread = fit.car.var(axis=1, ddof=1) / len(names)
-        total = sum(spread[leg.day0 + moves] for leg in legs[sector])
+        total = np.zeros(len(moves))
+        for leg in legs[sector]:
+            fit = rolling_forecast(
+                made.array(names),
+                made.benchmark,
+                panel.masked,
+                window=leg.window,
+                estimation=spec.rule.estimation,
+                model=spec.rule.model,
+                moving_mask=[day - leg.day0 for day in own_days(legs[sector])],
+            )
+            total += (fit.car.var(axis=1, ddof=1) / len(names))[leg.day0 + moves]
         effect = np.concatenate([[family.effect[g]], family.null_effect[:, g]])
         scaled = effect / np.sqrt(total)
         good = np.isfinite(scaled[1:])
@@ -520,7 +549,9 @@ def _dropped(
             items.append(Dropped("slot", where, f"too few returns: {', '.join(slot.short)}"))
         if slot.unchecked:
             items.append(
-                Dropped("blackout", where, f"kept, own news not checked: {', '.join(slot.unchecked)}")
+                Dropped(
+                    "blackout", where, f"kept, own news not checked: {', '.join(slot.unchecked)}"
+                )
             )
     return tuple(dict.fromkeys(items))
 

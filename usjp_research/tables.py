@@ -37,7 +37,7 @@ def label(name: str) -> str:
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
     """Return a decimal as percent with a true minus sign, or a dash when there is none."""
     if value is None or not math.isfinite(value):
-        return "–"  # noqa: RUF001
+        return "–"
     text = f"{100 * value:{'+' if sign else ''}.{digits}f}%"
     return text.replace("-", "\N{MINUS SIGN}")
 
@@ -45,7 +45,7 @@ def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
 def money(value: float | None) -> str:
     """Return USD bn, with as many digits as its size can bear."""
     if value is None or not math.isfinite(value):
-        return "–"  # noqa: RUF001
+        return "–"
     text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
     return text.replace("-", "\N{MINUS SIGN}")
 

@@ -79,7 +79,7 @@ class Verdict:
     reason : str
         Why it cannot be said, when it cannot.
     remark : str
-        What the leak windows would change, when they would.
+        What the leak windows would change, or which other events share the contrast's session.
     excluded_usd_bn : float or None
         The interval leaves out an uplift of the group above this many dollars.
     breakeven_share : float or None
@@ -194,7 +194,7 @@ def implied_value(
     }
     lines = [line for line in thesis.lines if line.sector == sector] if thesis else []
     left_out: list[str] = []
-    revenue = dict.fromkeys(CASES, 0.0)
+    revenue: dict[str, float] = dict.fromkeys(CASES, 0.0)
     announced, used = 0.0, []
     for line in lines:
         named = {ticker: part for ticker, part in line.firms.items() if ticker in known}
@@ -209,8 +209,12 @@ def implied_value(
             other = 0.0 if own else getattr(line.other_listed, case)
             part = sum(named.values()) + other
             revenue[case] += _spent(thesis, line, case) * part
-    present = {case: revenue[case] * _value_per_dollar(thesis, case) for case in CASES}
-    share = {case: present[case] / value for case in CASES} if value and lines else {}
+    present: dict[str, float] = {
+        case: revenue[case] * _value_per_dollar(thesis, case) for case in CASES
+    }
+    share: dict[str, float] = (
+        {case: present[case] / value for case in CASES} if value and lines else {}
+    )
     return Implied(
         share=share if any(share.values()) else {},
         dollars=present,

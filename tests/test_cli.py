@@ -1,0 +1,259 @@
+"""The command: one line and exit code 2 for bad input, and nothing computed is ever lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+import usjp_research
+from usjp_research import study as study_module
+from usjp_research.market import load_market
+from usjp_research.spec import InputError, read_spec
+from usjp_research.study import Study, run_study, save_study
+
+Run = Callable[..., Result]
+Own = Callable[..., Path]
+
+
+def _refused(result: Result, *words: str) -> str:
+    """Return the one line that says what is wrong, once everything else about it is right."""
+    assert result.exit_code == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    (line,) = (line for line in lines if line.startswith("usjp: "))
+    assert line == lines[-1]
+    assert all(other.startswith(("[", "Results: ")) for other in lines[:-1])
+    for word in words:
+        assert word in line
+    return line
+
+
+@pytest.fixture
+def study(own: Own, prices: Path, usjp: Run, tmp_path: Path) -> Run:
+    """Run the user's own study with some words more and some files changed."""
+
+    def run(*words: object, **texts: str) -> Result:
+        base = ("study", "--params", own(**texts), "--market", f"file:{prices}")
+        return usjp(*base, "--out", tmp_path / "out", *words)
+
+    return run
+
+
+EVENTS = "id,announced,zone,role,title,solar,rail\n"
+NY = "America/New_York"
+# files changed, words of the complaint
+CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "a row of events.csv": (
+        {"events": f"{EVENTS}N1,2024-03-05 10:00,{NY},primary,one,+,up\n"},
+        ("events.csv: row 2, column 'rail'", "seen 'up'", "one of + - 0"),
+    ),
+    "a row of universe.csv": (
+        {"universe": "ticker,sector\nS01,solar\nS01,solar\nS02,rail\n"},
+        ("universe.csv: row 3, column 'ticker'", "'S01' already stands in row 2"),
+    ),
+    "a key of study.yaml": (
+        {"study": "windows: [-1, 1]\n"},
+        ("study.yaml: unknown key 'windows'", "did you mean 'window'"),
+    ),
+    "the syntax of thesis.yaml": (
+        {"thesis": "tax: 0.2\nmargin: {low: 1\n"},
+        ("thesis.yaml: row 3", "not readable as YAML"),
+    ),
+    "no primary event": (
+        {"events": f"{EVENTS}N1,2024-03-05 10:00,{NY},secondary,one,+,+\n"},
+        ("events.csv", "no event has the role 'primary'", "give at least one"),
+    ),
+    "no primary event inside the data": (
+        {"events": f"{EVENTS}N1,2025-03-05 10:00,{NY},primary,one,+,+\n"},
+        ("events.csv", "N1: day 0 is 2025-03-05, the data end 2024-12-31", "cover the events"),
+    ),
+    "no sign for any sector": (
+        {"events": f"{EVENTS}N1,2024-03-05 10:00,{NY},primary,one,0,+/-\n"},
+        ("events.csv", "no primary event has an expected sign", "fill in a sector's column"),
+    ),
+    "too few firms for any portfolio": (
+        {"universe": "ticker,sector\nS01,solar\nS02,solar\nR01,rail\n"},
+        ("events.csv", "no primary event has", "a portfolio for any sector"),
+    ),
+    "too few placebo calendars": (
+        {"study": "least_shifts: 900\n"},
+        ("placebo calendars", "the rule asks for 900", "longer history"),
+    ),
+    "events too early in the data": (
+        {"events": f"{EVENTS}N1,2021-03-05 10:00,{NY},primary,one,+,+\n"},
+        ("events.csv", "no primary event has", "a portfolio for any sector"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_ends_with_one_line_and_exit_code_2(case: str, study: Run) -> None:
+    texts, words = CASES[case]
+    result = study(**texts)
+    _refused(result, *words)
+    assert result.stdout == ""
+
+
+def test_too_short_a_history_says_how_many_calendars_there_are(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    lines = prices.read_text("utf-8").splitlines()
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join([lines[0], *lines[-500:]]), encoding="utf-8")
+    result = usjp("study", "--params", own(), "--market", f"file:{short}", "--out", tmp_path / "o")
+    _refused(result, "placebo calendars, the rule asks for 200", "longer history of returns")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--sector", "solr"), "unknown sector 'solr': did you mean 'solar'?"),
+        (("--sector", "solar", "--sector", "zinc"), "unknown sector 'zinc': known: rail, solar"),
+        (("--market", "bundeld"), "unknown market 'bundeld': did you mean 'bundled'?"),
+        (("--market", "file:nosuch.csv"), "nosuch.csv: no such file; give the path of a CSV"),
+        (("--params", "nosuch"), "nosuch: no such folder; expected one with universe.csv"),
+        (("--events", "nosuch.csv"), "nosuch.csv: no such file; expected columns id, announced"),
+    ],
+)
+def test_a_wrong_option_ends_with_one_line_before_anything_is_computed(
+    words: tuple[str, ...], said: str, study: Run
+) -> None:
+    result = study(*words)
+    _refused(result, said)
+    assert "[2/" not in result.stderr
+
+
+def test_a_price_file_named_without_its_kind_is_recognised(study: Run, prices: Path) -> None:
+    _refused(study("--market", prices), f"did you mean 'file:{prices}'?")
+
+
+def test_a_bad_price_is_said_with_its_row(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    lines = prices.read_text("utf-8").splitlines()
+    day, rest = lines[99].split(",", 1)
+    bad = tmp_path / "bad.csv"
+    lines[99] = f"{day},zero,{rest.split(',', 1)[1]}"
+    bad.write_text("\n".join(lines), encoding="utf-8")
+    for command in ("study", "bundle"):
+        market = ("--market", f"file:{bad}") if command == "study" else ("--prices", bad)
+        result = usjp(command, "--params", own(), *market, "--out", tmp_path / "out")
+        _refused(result, f"{bad}: row 100, column 'us_market': seen 'zero', expected a number")
+
+
+def test_outside_the_project_the_command_says_what_to_give(usjp: Run) -> None:
+    _refused(usjp("study"), "no folder here or above holds params/universe.csv", "give --params")
+
+
+@pytest.mark.parametrize("word", ["--sektor", "--jsn"])
+def test_an_unknown_option_ends_with_exit_code_2(word: str, study: Run) -> None:
+    result = study(word)
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr and word in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# --- folders that cannot be written ----------------------------------------------------------
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_computed(
+    study: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    folder = tmp_path / "file" / "out"
+    result = study("--out", folder)
+    _refused(result, f"{folder}: cannot be written", "give another folder with --out")
+    assert "[1/" not in result.stderr
+
+
+@pytest.mark.parametrize("out", ["file", "file/out"])
+def test_a_bundle_that_cannot_be_written_is_said_before_prices_are_read(
+    out: str, own: Own, usjp: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    words = ("--params", own(), "--prices", tmp_path / "nosuch.csv", "--out", tmp_path / out)
+    _refused(usjp("bundle", *words), f"{tmp_path / out}: cannot be written", "with --out")
+
+
+def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
+    study: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results").write_text("in the way", encoding="utf-8")
+    result = study("--json")
+    (landed,) = spare.iterdir()
+    _refused(result, f"{out / 'results'}: cannot be written; results are in {landed}")
+    assert f"Results: {landed}" in result.stderr
+    whole = json.loads((landed / "verdicts.json").read_text("utf-8"))
+    assert json.loads(result.stdout) == whole
+    assert len(list(landed.iterdir())) == 6
+    assert (out / "results").read_text("utf-8") == "in the way"
+
+
+@pytest.fixture
+def answer(own: Own, prices: Path) -> Study:
+    spec = read_spec(own())
+    return run_study(spec, load_market(spec, f"file:{prices}"))
+
+
+def test_a_write_that_fails_half_way_leaves_whole_files_only(
+    answer: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    real, out = study_module._write, tmp_path / "out"
+
+    def fails(path: Path, content: bytes) -> None:
+        if path == out / "results" / "variants.csv":
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(study_module, "_write", fails)
+    landed = save_study(answer, out)
+    assert landed.parent == spare
+    assert len(list(landed.iterdir())) == 6
+    for path in (out / "results").iterdir():
+        assert path.read_bytes() == (landed / path.name).read_bytes()
+
+
+def test_saving_twice_gives_the_same_bytes_and_no_other_file(answer: Study, tmp_path: Path) -> None:
+    folder = save_study(answer, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert save_study(answer, tmp_path / "out") == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_in_process_the_same_mistakes_are_input_errors(own: Own, prices: Path) -> None:
+    spec = read_spec(own(study="least_shifts: 900\n"))
+    with pytest.raises(InputError, match="the rule asks for 900"):
+        run_study(spec, load_market(spec, f"file:{prices}"))
+
+
+def test_a_process_of_its_own_prints_one_line_and_no_traceback(own: Own, tmp_path: Path) -> None:
+    folder = own(events="")
+    done = subprocess.run(
+        [sys.executable, "-m", "usjp_research", "study", "--params", str(folder)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(usjp_research.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"usjp: {folder / 'events.csv'}: the file is empty; expected columns id")

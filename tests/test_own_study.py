@@ -1,0 +1,241 @@
+"""Two CSV files make a study: a user's own sectors and events, from prices to verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import Result
+
+import usjp_research
+
+FILES = (
+    "verdicts.json",
+    "reactions.csv",
+    "variants.csv",
+    "calendar.csv",
+    "dropped.csv",
+    "placebo.parquet",
+)
+# Twelve firms of 10 USD bn each are worth 120, so the implied value is G when
+# amount x years x realised x listed share x margin x (1 - tax) / (1 + rate)^years_to_cash = 120 G.
+AMOUNT = 120 * 1.05**2 / (4 * 0.5 * 0.25 * 0.10 * 0.80)
+THESIS = """valued_on: 2024-12-31
+values_as_of: 2024-12-31
+margin: {margin}
+tax: 0.20
+discount_rate: 0.05
+years_to_cash: 2
+realised: {{approved: 0.5}}
+lines:
+  - {{id: A1, sector: {sector}, title: panels, amount_usd_bn: {amount}, years: 4, basis: list,
+     realised: approved, firms: {{{ticker}: 0.15}}, other_listed: 0.10, source: paper}}
+"""
+Run = Callable[..., Result]
+Own = Callable[..., Path]
+
+
+def _strict(text: str) -> dict[str, Any]:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    content = json.loads(text, parse_constant=refuse)
+    assert isinstance(content, dict)
+    return content
+
+
+def _rows(result: Result) -> dict[str, dict[str, Any]]:
+    assert result.exit_code == 0, result.stderr
+    return {row["name"]: row for row in _strict(result.stdout)["rows"]}
+
+
+def _words(folder: Path, prices: Path, out: Path, *more: object) -> list[object]:
+    return ["study", "--params", folder, "--market", f"file:{prices}", "--out", out, *more]
+
+
+def test_a_universe_and_events_are_enough_and_the_planted_effect_is_found(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    folder = own()
+    assert sorted(path.name for path in folder.iterdir()) == ["events.csv", "universe.csv"]
+    result = usjp(*_words(folder, prices, tmp_path / "out", "--json"))
+    rows = _rows(result)
+    assert list(rows) == ["solar", "rail"]
+    solar, rail = rows["solar"], rows["rail"]
+    assert solar["low"] > 0 and solar["low"] < 3 * 0.08 < solar["high"]
+    assert solar["p_stepdown"] < 0.01
+    assert rail["low"] < 0 < rail["high"]
+    for row in rows.values():
+        assert row["headline"] == "no implied value"
+        assert row["events"] == ["N1", "N2", "N3"]
+    assert "Traceback" not in result.stderr
+
+
+def test_every_results_file_is_there_and_can_be_read(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = usjp(*_words(own(), prices, out, "--json"))
+    folder = out / "results"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert f"Results: {folder}" in result.stderr
+    assert _strict((folder / "verdicts.json").read_text("utf-8")) == _strict(result.stdout)
+    tables = {name: pd.read_csv(folder / name) for name in FILES if name.endswith(".csv")}
+    assert list(tables["calendar.csv"]["id"]) == ["N1", "N2", "N3"]
+    assert list(tables["calendar.csv"]["new_york"]) == ["2024-03-05", "2024-04-09", "2024-05-14"]
+    assert set(tables["reactions.csv"]["sector"]) == {"solar", "rail"}
+    assert len(tables["reactions.csv"]) == 6
+    assert set(tables["variants.csv"]["sector"]) == {"solar", "rail"}
+    assert "own news not checked" in " ".join(tables["dropped.csv"]["reason"])
+    placebo = pd.read_parquet(folder / "placebo.parquet")
+    real = placebo[placebo["shift"] == 0].set_index("group")
+    for name, row in _rows(result).items():
+        assert real.loc[name, "effect"] == pytest.approx(row["effect"])
+
+
+@pytest.mark.parametrize(
+    ("sector", "implied", "verdict"),
+    [
+        ("solar", 0.24, "priced in"),
+        ("solar", 0.60, "partly priced in"),
+        ("solar", 0.10, "more than priced in"),
+        ("solar", -0.24, "moved against"),
+        ("rail", 0.24, "not priced in"),
+        ("rail", 0.002, "cannot say"),
+    ],
+)
+def test_one_line_of_dollars_turns_no_implied_value_into_a_verdict(
+    sector: str, implied: float, verdict: str, own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    before = _rows(usjp(*_words(own(), prices, tmp_path / "before", "--json")))
+    margin = 0.10 if implied > 0 else -0.10
+    text = THESIS.format(
+        sector=sector,
+        ticker=f"{sector[0].upper()}00",
+        amount=AMOUNT * abs(implied),
+        margin=margin,
+    )
+    after = _rows(usjp(*_words(own(thesis=text), prices, tmp_path / "after", "--json")))
+    row = after[sector]
+    assert row["implied"]["share"]["base"] == pytest.approx(implied)
+    assert row["headline"] == verdict
+    assert (row["low"], row["high"]) == (before[sector]["low"], before[sector]["high"])
+    (other,) = set(after) - {sector}
+    assert after[other]["headline"] == "no implied value"
+
+
+def test_another_events_file_replaces_the_events(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    other = tmp_path / "quiet.csv"
+    other.write_text(
+        "id,announced,zone,role,title,solar,rail\n"
+        "Q1,2023-10-03 10:00,America/New_York,primary,quiet,+,+\n"
+        "Q2,2023-11-07 10:00,America/New_York,primary,quiet too,+,-\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    rows = _rows(usjp(*_words(own(), prices, out, "--json", "--events", other)))
+    assert rows["solar"]["events"] == ["Q1", "Q2"]
+    assert rows["solar"]["low"] < 0 < rows["solar"]["high"]
+    calendar = pd.read_csv(out / "results" / "calendar.csv")
+    assert list(calendar["id"]) == ["Q1", "Q2"]
+
+
+def test_one_sector_is_printed_alone_with_the_interval_of_the_family(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    words = _words(own(), prices, tmp_path / "out")
+    whole = _rows(usjp(*words, "--json"))
+    alone = usjp(*words, "--json", "--sector", "solar")
+    assert _rows(alone) == {"solar": whole["solar"]}
+    stored = _strict((tmp_path / "out/results/verdicts.json").read_text("utf-8"))
+    assert [row["name"] for row in stored["rows"]] == ["solar", "rail"]
+    printed = usjp(*words, "--sector", "rail")
+    assert printed.exit_code == 0
+    assert "Rail" in printed.stdout and "Solar" not in printed.stdout
+
+
+def test_one_sector_alone_has_no_rows_of_others_in_any_part_of_the_json(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    universe = (own() / "universe.csv").read_text("utf-8").replace("\n", ",\n")
+    universe = universe.replace("usd_bn,", "usd_bn,named_event", 1)
+    for k in range(5):
+        universe = universe.replace(f"S{k:02d},solar,10,", f"S{k:02d},solar,10,N1")
+    events = (own() / "events.csv").read_text("utf-8")
+    events += "L1,2024-02-06 10:00,America/New_York,leak,leaked,+,+\n"
+    study = "contrast: {sector: solar, event: N1}\ncampaign: [N1, N3]\n"
+    words = _words(own(universe=universe, events=events, study=study), prices, tmp_path / "out")
+    whole = _strict(usjp(*words, "--json").stdout)
+    parts = ("rows", "leak_inclusive", "campaign")
+    assert all({row["name"] for row in whole[part]} == {"solar", "rail"} for part in parts)
+    assert whole["contrast"]["name"].startswith("solar")
+    rail = _strict(usjp(*words, "--json", "--sector", "rail").stdout)
+    assert all([row["name"] for row in rail[part]] == ["rail"] for part in parts)
+    assert rail["contrast"] is None
+    solar = _strict(usjp(*words, "--json", "--sector", "solar").stdout)
+    assert solar["contrast"] == whole["contrast"]
+
+
+def test_a_sector_without_expected_sign_has_no_verdict_and_the_others_have(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    events = (own() / "events.csv").read_text("utf-8").replace(",+,+", ",+,0")
+    words = _words(own(events=events), prices, tmp_path / "out", "--json", "--sector", "rail")
+    result = usjp(*words)
+    assert _rows(result) == {}
+    assert "'rail' has no verdict" in result.stderr and "dropped.csv" in result.stderr
+    dropped = pd.read_csv(tmp_path / "out/results/dropped.csv").set_index("name")
+    assert "no primary event has an expected sign" in str(dropped.loc["rail", "reason"])
+
+
+def _late_mirror(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(japan_basket=frame["us_market"].where(frame.index >= "2023-09-01"))
+
+
+def _gap_before_an_event(frame: pd.DataFrame) -> pd.DataFrame:
+    solar = [name for name in frame.columns if name.startswith("S")]
+    frame.loc["2024-02-08":"2024-02-29", solar] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("change", [_late_mirror, _gap_before_an_event])
+def test_what_only_a_variant_lacks_does_not_cost_the_verdicts(
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    own: Own,
+    prices: Path,
+    usjp: Run,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gaps.csv"
+    change(pd.read_csv(prices, index_col="date", parse_dates=True)).to_csv(path)
+    rows = _rows(usjp(*_words(own(), path, tmp_path / "out", "--json")))
+    assert rows["solar"]["low"] > 0
+
+
+def test_the_command_gives_the_same_answer_in_a_process_of_its_own(
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
+) -> None:
+    words = [str(word) for word in _words(own(), prices, tmp_path / "one", "--json")]
+    root = Path(usjp_research.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "usjp_research", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert _strict(done.stdout) == _strict(usjp(*words).stdout)

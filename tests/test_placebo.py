@@ -1,0 +1,169 @@
+"""Placebo calendars: which shifts are admissible, and what their law says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
+from usjp_research.inference import adjusted_p
+from usjp_research.placebo import (
+    Leg,
+    admissible_shifts,
+    minimum_detectable,
+    placebo_law,
+    quantile,
+    stepdown_p,
+)
+from usjp_research.spec import Estimation, InputError, Rule
+
+RULE = Rule(estimation=Estimation(sessions=60, ends_before=21, minimum=50), least_shifts=20)
+
+
+def _legs(*spots: int, window: tuple[int, int] = (-1, 1)) -> list[Leg]:
+    return [Leg(f"E{k}", "s", spot, window, 1) for k, spot in enumerate(spots)]
+
+
+def test_admissible_shifts_equal_a_search_day_by_day() -> None:
+    draw = np.random.default_rng(7)
+    masked = draw.random(400) < 0.02
+    legs = _legs(250, 270, 281)
+    want = []
+    for shift in range(-400, 401):
+        good = shift != 0
+        for leg in legs:
+            first, last = leg.day0 - 1 + shift, leg.day0 + 1 + shift
+            end = first - 21
+            start = end - 59
+            good &= start >= 0 and last < 400
+            if good:
+                good &= not masked[first : last + 1].any()
+                days = range(start, end + 1)
+                own = {other.day0 + k + shift for other in legs for k in (-1, 0, 1)}
+                good &= sum(not (masked[d] or d in own) for d in days) >= 50
+        if good:
+            want.append(shift)
+    assert len(want) > 20
+    assert admissible_shifts(legs, masked, RULE).tolist() == want
+
+
+def test_no_placebo_window_touches_a_real_event_window() -> None:
+    masked = np.zeros(400, bool)
+    for day in (250, 270):
+        masked[day - 1 : day + 2] = True
+    for shift in admissible_shifts(_legs(250, 270), masked, RULE):
+        for day in (250, 270):
+            assert not masked[day + shift - 1 : day + shift + 2].any()
+
+
+def test_too_few_calendars_are_refused() -> None:
+    rule = RULE.model_copy(update={"least_shifts": 500})
+    returns = np.zeros((400, 1))
+    with pytest.raises(InputError, match="placebo calendars"):
+        placebo_law({"s": _legs(250)}, lambda _: returns, np.zeros(400), np.zeros(400, bool), rule)
+
+
+def test_statistics_are_signed_sums_over_guarded_errors() -> None:
+    draw = np.random.default_rng(8)
+    market = draw.normal(0, 0.01, 400)
+    returns = market[:, None] + draw.normal(0, 0.01, (400, 1))
+    legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 240, (-1, 1), -1)]
+    law = placebo_law({"g": legs}, lambda _: returns, market, np.zeros(400, bool), RULE)
+    from usjp_research.models import rolling_forecast
+
+    def by_hand(first: int, second: int) -> tuple[float, float]:
+        # The calendar's own windows are masked wherever it stands.
+        masked = np.zeros(400, bool)
+        for day in (first, second):
+            masked[day - 1 : day + 2] = True
+        fit = rolling_forecast(returns, market, masked, estimation=RULE.estimation)
+        error = np.sqrt(fit.guarded[first, 0] + fit.guarded[second, 0])
+        return float(fit.car[first, 0] - fit.car[second, 0]), float(error)
+
+    effect, error = by_hand(200, 240)
+    assert law.effect[0] == pytest.approx(effect, abs=1e-13)
+    assert law.statistic[0] == pytest.approx(effect / error, rel=1e-9)
+    for k in (3, 17):
+        effect, error = by_hand(200 + int(law.shifts[k]), 240 + int(law.shifts[k]))
+        assert law.null_effect[k, 0] == pytest.approx(effect, abs=1e-13)
+        assert law.null_error[k, 0] == pytest.approx(error, rel=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(0, 10), min_size=19, max_size=60, unique=True),
+    st.floats(0, 12),
+    st.sampled_from([0.05, 0.1, 0.2]),
+)
+def test_the_interval_leaves_out_zero_exactly_when_p_is_at_most_alpha(
+    null: list[float], observed: float, alpha: float
+) -> None:
+    values = np.array(null)
+    p = (1 + (values >= observed).sum()) / (1 + len(values))
+    assert (observed > quantile(values, alpha)) == (p <= alpha + 1e-12)
+
+
+def test_the_interval_is_the_set_of_effects_that_the_test_does_not_reject() -> None:
+    draw = np.random.default_rng(9)
+    null = draw.standard_t(5, (499, 3))
+    null_distance = np.abs(null - null.mean(axis=0)).max(axis=1)
+    critical, effect, error = quantile(null_distance, 0.10), 0.031, 0.012
+    center = float(null[:, 0].mean())
+    low = effect - center * error - critical * error
+    high = effect - center * error + critical * error
+    kept = []
+    for value in np.linspace(-0.1, 0.15, 5001):
+        distance = abs((effect - value) / error - center)
+        p = (1 + (null_distance >= distance).sum()) / 500
+        if p > 0.10:
+            kept.append(value)
+    assert min(kept) == pytest.approx(low, abs=6e-5)
+    assert max(kept) == pytest.approx(high, abs=6e-5)
+
+
+def test_stepdown_equals_its_definition_and_is_never_above_holm_on_independent_ranks() -> None:
+    draw = np.random.default_rng(10)
+    null = np.abs(draw.normal(size=(999, 4)))
+    seen = np.array([2.9, 0.4, 2.2, 3.4])
+    got = stepdown_p(seen, null)
+    order = sorted(range(4), key=lambda k: -seen[k])
+    running, want = 0.0, np.empty(4)
+    for step, k in enumerate(order):
+        rest = order[step:]
+        p = (1 + sum(max(row[rest]) >= seen[k] for row in null)) / 1000
+        running = max(running, p)
+        want[k] = running
+    np.testing.assert_allclose(got, want)
+    single = np.array([(1 + (null[:, k] >= seen[k]).sum()) / 1000 for k in range(4)])
+    assert (got >= single - 1e-12).all()
+
+
+def test_stepdown_uses_dependence_where_holm_cannot() -> None:
+    draw = np.random.default_rng(11)
+    null = np.abs(np.repeat(draw.normal(size=(999, 1)), 6, axis=1))
+    seen = np.full(6, 2.0)
+    alone = (1 + (null[:, 0] >= 2.0).sum()) / 1000
+    np.testing.assert_allclose(stepdown_p(seen, null), alone)
+    assert adjusted_p([alone] * 6, "holm")[0] == pytest.approx(6 * alone)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_adjusted_p_equals_statsmodels(ours: str, theirs: str) -> None:
+    p = np.array([0.04, 0.001, 0.3, 0.02, 0.8, 0.02])
+    np.testing.assert_allclose(adjusted_p(p, ours), multipletests(p, method=theirs)[1], rtol=1e-12)
+
+
+def test_minimum_detectable_effect_is_the_smallest_with_the_power() -> None:
+    draw = np.random.default_rng(12)
+    deviation = draw.standard_t(6, 600)
+    deviation -= deviation.mean()
+    mde = minimum_detectable(deviation, 0.02, 2.4, 0.8)
+
+    def power(effect: float) -> float:
+        return float((np.abs(deviation + effect / 0.02) > 2.4).mean())
+
+    assert power(mde + 1e-9) >= 0.8
+    for smaller in np.linspace(0, mde * 0.999, 50):
+        assert power(float(smaller)) < 0.8
