@@ -14,10 +14,11 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
-from usjp_research import study as study_module
+from usjp_research import results as results_module
 from usjp_research.market import load_market
+from usjp_research.results import save_study
 from usjp_research.spec import InputError, read_spec
-from usjp_research.study import Study, run_study, save_study
+from usjp_research.study import Study, run_study
 
 Run = Callable[..., Result]
 Own = Callable[..., Path]
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "too few firms for any portfolio": (
         {"universe": "ticker,sector\nS01,solar\nS02,solar\nR01,rail\n"},
-        ("events.csv", "no primary event has", "a portfolio for any sector"),
+        ("no sector portfolio can be formed", "2 firms left", "returns of more firms"),
     ),
     "too few placebo calendars": (
         {"study": "least_shifts: 900\n"},
@@ -89,7 +90,7 @@ CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "events too early in the data": (
         {"events": f"{EVENTS}N1,2021-03-05 10:00,{NY},primary,one,+,+\n"},
-        ("events.csv", "no primary event has", "a portfolio for any sector"),
+        ("no sector portfolio can be formed", "N1", "a longer history"),
     ),
 }
 
@@ -214,14 +215,14 @@ def test_a_write_that_fails_half_way_leaves_whole_files_only(
     spare = tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    real, out = study_module._write, tmp_path / "out"
+    real, out = results_module.write_whole, tmp_path / "out"
 
     def fails(path: Path, content: bytes) -> None:
         if path == out / "results" / "variants.csv":
             raise OSError(28, "No space left on device")
         real(path, content)
 
-    monkeypatch.setattr(study_module, "_write", fails)
+    monkeypatch.setattr(results_module, "write_whole", fails)
     landed = save_study(answer, out)
     assert landed.parent == spare
     assert len(list(landed.iterdir())) == 6

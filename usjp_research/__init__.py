@@ -40,6 +40,7 @@ _PUBLIC = {
     "adjusted_p": "inference",
     "admissible_shifts": "placebo",
     "placebo_law": "placebo",
+    "join_laws": "placebo",
     "stepdown_p": "placebo",
     "minimum_detectable": "placebo",
     "Placebo": "placebo",
@@ -47,9 +48,17 @@ _PUBLIC = {
     "decide": "verdict",
     "Implied": "verdict",
     "Verdict": "verdict",
+    "family_legs": "study",
+    "sector_law": "study",
+    "event_reactions": "study",
+    "event_paths": "study",
     "run_study": "study",
-    "save_study": "study",
     "Study": "study",
+    "EventPaths": "study",
+    "record": "results",
+    "collect_laws": "results",
+    "law_frame": "results",
+    "save_study": "results",
     "verdict_table": "tables",
 }
 
@@ -82,6 +91,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "adjusted_p",
     "admissible_shifts",
     "placebo_law",
+    "join_laws",
     "stepdown_p",
     "minimum_detectable",
     "Placebo",
@@ -89,9 +99,17 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "decide",
     "Implied",
     "Verdict",
+    "family_legs",
+    "sector_law",
+    "event_reactions",
+    "event_paths",
     "run_study",
-    "save_study",
     "Study",
+    "EventPaths",
+    "record",
+    "collect_laws",
+    "law_frame",
+    "save_study",
     "verdict_table",
 ]
 
@@ -110,22 +128,23 @@ if TYPE_CHECKING:
     from usjp_research.placebo import (
         Placebo,
         admissible_shifts,
+        join_laws,
         minimum_detectable,
         placebo_law,
         stepdown_p,
     )
     from usjp_research.portfolios import Portfolios, disclosed_firms, form_portfolios
-    from usjp_research.spec import (
-        Event,
-        Firm,
-        InputError,
-        Rule,
-        Spec,
-        Thesis,
-        digest,
-        read_spec,
+    from usjp_research.results import collect_laws, law_frame, record, save_study
+    from usjp_research.spec import Event, Firm, InputError, Rule, Spec, Thesis, digest, read_spec
+    from usjp_research.study import (
+        EventPaths,
+        Study,
+        event_paths,
+        event_reactions,
+        family_legs,
+        run_study,
+        sector_law,
     )
-    from usjp_research.study import Study, run_study, save_study
     from usjp_research.tables import verdict_table
     from usjp_research.verdict import Implied, Verdict, decide, implied_value
 

@@ -62,7 +62,8 @@ def study(
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
         from usjp_research.market import load_market, market_digest
-        from usjp_research.study import prepare_folder, run_study, save_study
+        from usjp_research.results import prepare_folder, save_study
+        from usjp_research.study import run_study
 
         spec = read_spec(params, events=events)
         for key in sector or ():
@@ -110,7 +111,7 @@ def bundle(
         from usjp_research.events import event_panel
         from usjp_research.market import load_market
         from usjp_research.portfolios import write_bundle
-        from usjp_research.study import prepare_folder
+        from usjp_research.results import prepare_folder
 
         spec = read_spec(params)
         folder = prepare_folder(in_project(out))

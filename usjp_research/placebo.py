@@ -18,6 +18,7 @@ __all__ = [
     "Placebo",
     "admissible_shifts",
     "event_legs",
+    "join_laws",
     "minimum_detectable",
     "own_days",
     "placebo_law",
@@ -197,6 +198,7 @@ def placebo_law(
     masked: Bools,
     rule: Rule,
     *,
+    calendar: Sequence[Leg] | None = None,
     shifts: npt.NDArray[np.int64] | None = None,
     variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
 ) -> Placebo:
@@ -218,6 +220,9 @@ def placebo_law(
     benchmark : ndarray of shape (n_days,)
     masked : ndarray of shape (n_days,), bool
     rule : Rule
+    calendar : sequence of Leg, optional
+        All windows of the family when ``groups`` is only a part of it; they decide which shifts
+        are admissible and which days move with the calendar.
     shifts : ndarray of int, optional
         Shifts to use in place of the admissible ones of these legs.
     variance : callable, optional
@@ -233,8 +238,9 @@ def placebo_law(
         When there are fewer admissible shifts than the rule asks for.
     """
     every = [leg for legs in groups.values() for leg in legs]
+    calendar = every if calendar is None else calendar
     if shifts is None:
-        shifts = admissible_shifts(every, masked, rule)
+        shifts = admissible_shifts(calendar, masked, rule)
         if len(shifts) < rule.least_shifts:
             raise InputError(
                 f"seen {len(shifts)} placebo calendars, the rule asks for {rule.least_shifts}: "
@@ -251,7 +257,7 @@ def placebo_law(
             estimation=rule.estimation,
             model=rule.model,
             guard_sessions=rule.guard_sessions,
-            moving_mask=[day - day0 for day in own_days(every)],
+            moving_mask=[day - day0 for day in own_days(calendar)],
         )
         spread = variance(fit)
         for column, name in enumerate(names):
@@ -289,6 +295,42 @@ def placebo_law(
         null_effect=effect[1:][whole],
         null_error=error[1:][whole],
         null_statistic=statistic[1:][whole],
+    )
+
+
+def join_laws(laws: Sequence[Placebo]) -> Placebo:
+    """Put groups that were computed one by one back into one family, on their common shifts.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to join, or no shift is common to all.
+    """
+    if not laws:
+        raise InputError("no placebo law to join; run at least one sector")
+    common = laws[0].shifts
+    for law in laws[1:]:
+        common = np.intersect1d(common, law.shifts)
+    if not len(common):
+        raise InputError("the sectors have no placebo calendar in common; run them again together")
+    rows = [np.searchsorted(law.shifts, common) for law in laws]
+
+    def real(name: str) -> Floats:
+        return np.concatenate([getattr(law, name) for law in laws])
+
+    def null(name: str) -> Floats:
+        pairs = zip(laws, rows, strict=True)
+        return np.hstack([getattr(law, name)[row] for law, row in pairs])
+
+    return Placebo(
+        groups=tuple(group for law in laws for group in law.groups),
+        shifts=common,
+        effect=real("effect"),
+        error=real("error"),
+        statistic=real("statistic"),
+        null_effect=null("null_effect"),
+        null_error=null("null_error"),
+        null_statistic=null("null_statistic"),
     )
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.events import EventPanel, event_panel
 from usjp_research.inference import adjusted_p, portfolio_t
-from usjp_research.market import MIRROR, Dropped, Market, load_market, market_digest
+from usjp_research.market import MIRROR, Dropped, Market, load_market
 from usjp_research.models import rolling_forecast
 from usjp_research.placebo import (
     Leg,
     Placebo,
     event_legs,
+    join_laws,
     minimum_detectable,
     own_days,
     placebo_law,
@@ -29,7 +27,7 @@ from usjp_research.placebo import (
     stepdown_p,
 )
 from usjp_research.portfolios import Portfolios, form_portfolios
-from usjp_research.spec import InputError, Rule, Spec, digest
+from usjp_research.spec import InputError, Rule, Spec
 from usjp_research.verdict import (
     CASES,
     Implied,
@@ -40,7 +38,15 @@ from usjp_research.verdict import (
     implied_value,
 )
 
-__all__ = ["Study", "prepare_folder", "run_study", "save_study"]
+__all__ = [
+    "EventPaths",
+    "Study",
+    "event_paths",
+    "event_reactions",
+    "family_legs",
+    "run_study",
+    "sector_law",
+]
 
 LEAKS = ("primary", "leak")
 
@@ -92,8 +98,68 @@ class Study:
         return verdict_table(self.rows).to_html(index=False, border=0)
 
 
+def family_legs(spec: Spec, panel: EventPanel, made: Portfolios) -> dict[str, tuple[Leg, ...]]:
+    """List the primary windows of every sector that has any.
+
+    Raises
+    ------
+    InputError
+        When no primary event can be tested on any sector.
+    """
+    _testable(spec, panel)
+    legs = {sector: event_legs(spec, panel, made, sector) for sector in spec.sectors}
+    legs = {sector: found for sector, found in legs.items() if found}
+    if not legs:
+        unformed = [slot for slot in made.slots.values() if not slot.series]
+        if unformed:
+            slot = unformed[0]
+            raise InputError(
+                f"no sector portfolio can be formed for any primary event ({slot.event}, "
+                f"{slot.sector}: {slot.reason}); give returns of more firms, or a longer history"
+            )
+        raise InputError(
+            "events.csv: no primary event has an expected sign (+ or -) for any sector; fill in "
+            "a sector's column"
+        )
+    return legs
+
+
+def sector_law(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> Placebo:
+    """Compute one sector's statistic at the real dates and on the family's placebo calendars.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+    sector : str
+
+    Returns
+    -------
+    Placebo
+        With one group; `join_laws` makes the family of several.
+
+    Raises
+    ------
+    InputError
+        When the sector is unknown or none of its primary events can be tested.
+    """
+    spec.members(sector)
+    legs = family_legs(spec, panel, made)
+    if sector not in legs:
+        raise InputError(
+            f"sector '{sector}': no primary event has an expected sign and a portfolio for it"
+        )
+    every = [leg for found in legs.values() for leg in found]
+    return _placebo({sector: legs[sector]}, made, panel, spec.rule, calendar=every)
+
+
 def run_study(
-    spec: Spec, market: Market | None = None, say: Callable[[str], None] = lambda _: None
+    spec: Spec,
+    market: Market | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    laws: Sequence[Placebo] | None = None,
 ) -> Study:
     """Ask of every sector whether its events are priced in.
 
@@ -104,6 +170,8 @@ def run_study(
         The one that the spec names by default.
     say : callable, optional
         Called with a short line before each stage.
+    laws : sequence of Placebo, optional
+        Sectors that were computed before, such as by the notebooks; joined on their shifts.
 
     Returns
     -------
@@ -123,19 +191,12 @@ def run_study(
         market = load_market(spec)
     say("placing the events in each market's calendar")
     panel = event_panel(spec, market)
-    _testable(spec, panel)
     say("forming sector portfolios without firms that had news of their own")
     made = form_portfolios(spec, market, panel)
-    legs = {sector: event_legs(spec, panel, made, sector) for sector in spec.sectors}
-    silent = [sector for sector, found in legs.items() if not found]
-    legs = {sector: found for sector, found in legs.items() if found}
-    if not legs:
-        raise InputError(
-            "events.csv: no primary event has an expected sign (+ or -) and a portfolio for any "
-            "sector; fill in a sector's column"
-        )
+    legs = family_legs(spec, panel, made)
+    silent = [sector for sector in spec.sectors if sector not in legs]
     say("running the same study on every admissible placebo calendar")
-    family = _placebo(legs, made, panel, spec.rule)
+    family = join_laws(laws) if laws else _placebo(legs, made, panel, spec.rule)
     verdicts = _family_rows(spec, made, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
     missing: list[Dropped] = []
@@ -156,7 +217,7 @@ def run_study(
         contrast=contrast,
         leaks=leaks,
         campaign=campaign,
-        reactions=_reactions(spec, panel, made),
+        reactions=event_reactions(spec, panel, made),
         variants=variants,
         dropped=(*missing, *_dropped(spec, market, panel, made, silent)),
     )
@@ -359,8 +420,21 @@ def _campaign_rows(
 # --- tables ----------------------------------------------------------------------------------
 
 
-def _reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
-    """Every event's abnormal return per sector, with and without firms in blackout."""
+def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
+    """Tabulate every event's abnormal return per sector, with and without firms in blackout.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+
+    Returns
+    -------
+    DataFrame
+        One row per event and sector (and the Japan basket): ``caar`` as a decimal, its forecast
+        error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
+    """
     names = sorted({slot.series for slot in made.slots.values() if slot.series})
     whole = [f"sector/{sector}" for sector in spec.sectors]
     mirror = [MIRROR] if MIRROR in made.returns.columns else []
@@ -467,6 +541,99 @@ def _variants(
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class EventPaths:
+    """Cumulative abnormal returns around each primary event of a sector.
+
+    Attributes
+    ----------
+    events : tuple of str
+    offsets : ndarray of shape (n_offsets,), int
+        Trading days from day 0.
+    paths : ndarray of shape (n_events, n_offsets)
+        Sums of abnormal returns from the first offset on, as decimals.
+    low, high : ndarray of shape (n_events, n_offsets)
+        Band that holds the share ``level`` of the placebo paths, day by day.
+    """
+
+    sector: str
+    events: tuple[str, ...]
+    sessions: tuple[str, ...]
+    window: tuple[int, int]
+    offsets: npt.NDArray[np.int64]
+    paths: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    level: float
+    shifts: int
+
+
+def event_paths(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    law: Placebo,
+    span: tuple[int, int] = (-10, 20),
+) -> EventPaths:
+    """Follow a sector around each primary event, beside the same days on placebo calendars.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+    law : Placebo
+        Of one sector; its shifts are used where the span fits.
+    span : (int, int)
+        First and last offset.
+
+    Returns
+    -------
+    EventPaths
+        The estimation window is the study's own; days after the window are out of sample.
+    """
+    (sector,) = law.groups
+    legs = event_legs(spec, panel, made, sector)
+    offsets = np.arange(span[0], span[1] + 1)
+    n_days = len(made.benchmark)
+    moves = np.concatenate([[0], law.shifts])
+    lines, lows, highs = [], [], []
+    for leg in legs:
+        series = made.array([leg.series])
+        fit = rolling_forecast(
+            series,
+            made.benchmark,
+            panel.masked,
+            window=leg.window,
+            estimation=spec.rule.estimation,
+            model=spec.rule.model,
+            moving_mask=[day - leg.day0 for day in own_days(legs)],
+        )
+        place = leg.day0 + moves[:, None] + offsets
+        inside = (place >= 0) & (place < n_days)
+        place = np.clip(place, 0, n_days - 1)
+        alpha, beta = fit.alpha[leg.day0 + moves], fit.beta[leg.day0 + moves]
+        abnormal = series[place, 0] - alpha - beta * made.benchmark[place]
+        sums = np.where(inside, abnormal, np.nan).cumsum(axis=1)
+        lines.append(sums[0])
+        tail = spec.rule.alpha / 2
+        quiet = sums[1:][inside[1:].all(axis=1)]
+        lows.append(np.nanquantile(quiet, tail, axis=0))
+        highs.append(np.nanquantile(quiet, 1 - tail, axis=0))
+    return EventPaths(
+        sector=sector,
+        events=tuple(leg.event for leg in legs),
+        sessions=tuple(str(panel.new_york[panel.position(leg.event) or 0]) for leg in legs),
+        window=spec.rule.window,
+        offsets=offsets,
+        paths=np.array(lines),
+        low=np.array(lows),
+        high=np.array(highs),
+        level=1 - spec.rule.alpha,
+        shifts=len(law),
+    )
+
+
 def _whole(legs: Sequence[Leg], sector: str) -> list[Leg]:
     return [replace(leg, series=f"sector/{sector}") for leg in legs]
 
@@ -539,6 +706,12 @@ def _dropped(
         Dropped("sector", sector, "no primary event has an expected sign or a portfolio for it")
         for sector in silent
     ]
+    tickers = {firm.ticker for firm in spec.firms}
+    items += [
+        Dropped("own news", ticker, "not in universe.csv; its news is not used")
+        for ticker in dict.fromkeys(news.ticker for news in spec.own_news)
+        if ticker not in tickers
+    ]
     for slot in made.slots.values():
         where = f"{slot.event}/{slot.sector}"
         if slot.reason:
@@ -554,135 +727,3 @@ def _dropped(
                 )
             )
     return tuple(dict.fromkeys(items))
-
-
-# --- on disk ---------------------------------------------------------------------------------
-
-
-def prepare_folder(out: Path) -> Path:
-    """Make sure that results can be written to a folder, before anything is computed.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be made or written to.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error.strerror or error}); give another folder with --out"
-        ) from None
-    return out
-
-
-def save_study(study: Study, out: Path) -> Path:
-    """Write a study's results, each file whole or not at all.
-
-    Parameters
-    ----------
-    study : Study
-    out : Path
-        Folder of the run; the files land in its ``results``.
-
-    Returns
-    -------
-    Path
-        The folder that was written: ``out/results``, or a new temporary folder when that one
-        cannot be written any more, so that nothing computed is lost.
-    """
-    files = _files(study)
-    folder = out / "results"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            _write(folder / name, content)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
-        for name, content in files.items():
-            _write(folder / name, content)
-    return folder
-
-
-def _files(study: Study) -> dict[str, bytes]:
-    dropped = pd.DataFrame([asdict(item) for item in study.dropped])
-    return {
-        "verdicts.json": (json.dumps(_plain(study), indent=1, ensure_ascii=False) + "\n").encode(),
-        "reactions.csv": _csv(study.reactions),
-        "variants.csv": _csv(study.variants),
-        "calendar.csv": _csv(study.panel.frame()),
-        "dropped.csv": _csv(dropped),
-        "placebo.parquet": _placebo_frame(study).to_parquet(),
-    }
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _plain(study: Study) -> dict[str, object]:
-    from usjp_research import __version__
-
-    return {
-        "schema": 1,
-        "version": __version__,
-        "market": study.market.name,
-        "level": study.market.level,
-        "spec": digest(study.spec),
-        "snapshot": market_digest(study.market),
-        "alpha": study.spec.rule.alpha,
-        "power": study.spec.rule.power,
-        "shifts": len(study.family),
-        "independent_shifts": round(study.family.independent),
-        "critical": study.verdicts[0].critical,
-        "rows": [_clean(asdict(row)) for row in study.verdicts],
-        "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
-        "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
-        "campaign": [_clean(asdict(row)) for row in study.campaign],
-    }
-
-
-def _clean(value: Any) -> Any:
-    """JSON has no NaN and no infinity: both become null."""
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _placebo_frame(study: Study) -> pd.DataFrame:
-    """C, se and S by shift and sector; shift 0 is the real calendar."""
-    parts = []
-    for null in (study.family, study.contrast_null):
-        if null is None:
-            continue
-        shifts = np.concatenate([[0], null.shifts])
-        for g, group in enumerate(null.groups):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "group": group,
-                        "shift": shifts,
-                        "effect": np.append(null.effect[g], null.null_effect[:, g]),
-                        "error": np.append(null.error[g], null.null_error[:, g]),
-                        "statistic": np.append(null.statistic[g], null.null_statistic[:, g]),
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

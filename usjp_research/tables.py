@@ -102,4 +102,10 @@ def implied_words(row: Verdict) -> str:
         return "none"
     size = abs(row.implied.share["base"])
     digits = 1 if size >= 0.01 else 2 if size >= 0.001 else 3
-    return " / ".join(percent(row.implied.share[case], digits) for case in CASES)
+    least = 10.0 ** -(digits + 2)
+    return " / ".join(
+        f"under {percent(least, digits, sign=False)}"
+        if 0 < row.implied.share[case] < least
+        else percent(row.implied.share[case], digits)
+        for case in CASES
+    )
