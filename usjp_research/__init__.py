@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "read_spec": "spec",
     "digest": "spec",
+    "in_project": "spec",
     "Spec": "spec",
     "Event": "spec",
     "Firm": "spec",
@@ -52,6 +53,8 @@ _PUBLIC = {
     "sector_law": "study",
     "event_reactions": "study",
     "event_paths": "study",
+    "firm_reactions": "study",
+    "coverage": "study",
     "run_study": "study",
     "Study": "study",
     "EventPaths": "study",
@@ -60,12 +63,29 @@ _PUBLIC = {
     "law_frame": "results",
     "save_study": "results",
     "verdict_table": "tables",
+    "thesis_table": "tables",
+    "reaction_table": "tables",
+    "law_table": "tables",
+    "variant_table": "tables",
+    "members_table": "tables",
+    "event_table": "tables",
+    "confounder_table": "tables",
+    "claims_table": "tables",
+    "dropped_table": "tables",
+    "firm_table": "tables",
+    "plot_scoreboard": "figures",
+    "plot_reactions": "figures",
+    "plot_caar": "figures",
+    "plot_placebo": "figures",
+    "plot_coverage": "figures",
+    "Picture": "figures",
 }
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "__version__",
     "read_spec",
     "digest",
+    "in_project",
     "Spec",
     "Event",
     "Firm",
@@ -103,6 +123,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "sector_law",
     "event_reactions",
     "event_paths",
+    "firm_reactions",
+    "coverage",
     "run_study",
     "Study",
     "EventPaths",
@@ -111,10 +133,34 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "law_frame",
     "save_study",
     "verdict_table",
+    "thesis_table",
+    "reaction_table",
+    "law_table",
+    "variant_table",
+    "members_table",
+    "event_table",
+    "confounder_table",
+    "claims_table",
+    "dropped_table",
+    "firm_table",
+    "plot_scoreboard",
+    "plot_reactions",
+    "plot_caar",
+    "plot_placebo",
+    "plot_coverage",
+    "Picture",
 ]
 
 if TYPE_CHECKING:
     from usjp_research.events import EventPanel, event_panel, first_session
+    from usjp_research.figures import (
+        Picture,
+        plot_caar,
+        plot_coverage,
+        plot_placebo,
+        plot_reactions,
+        plot_scoreboard,
+    )
     from usjp_research.inference import TestResult, adjusted_p, portfolio_t
     from usjp_research.market import (
         Dropped,
@@ -135,17 +181,41 @@ if TYPE_CHECKING:
     )
     from usjp_research.portfolios import Portfolios, disclosed_firms, form_portfolios
     from usjp_research.results import collect_laws, law_frame, record, save_study
-    from usjp_research.spec import Event, Firm, InputError, Rule, Spec, Thesis, digest, read_spec
+    from usjp_research.spec import (
+        Event,
+        Firm,
+        InputError,
+        Rule,
+        Spec,
+        Thesis,
+        digest,
+        in_project,
+        read_spec,
+    )
     from usjp_research.study import (
         EventPaths,
         Study,
+        coverage,
         event_paths,
         event_reactions,
         family_legs,
+        firm_reactions,
         run_study,
         sector_law,
     )
-    from usjp_research.tables import verdict_table
+    from usjp_research.tables import (
+        claims_table,
+        confounder_table,
+        dropped_table,
+        event_table,
+        firm_table,
+        law_table,
+        members_table,
+        reaction_table,
+        thesis_table,
+        variant_table,
+        verdict_table,
+    )
     from usjp_research.verdict import Implied, Verdict, decide, implied_value
 
 

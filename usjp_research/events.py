@@ -62,6 +62,10 @@ class EventPanel:
         ids = [event.id for event in self.events]
         return ids.index(id) if id in ids else None
 
+    def days(self, *roles: str) -> dict[str, pd.Timestamp]:
+        """Return the New York session of the events that have one of the roles, by id."""
+        return {self.events[k].id: pd.Timestamp(self.new_york[k]) for k in self.index(*roles)}
+
     def frame(self) -> pd.DataFrame:
         """Return the calendar of events as a table, one row per event."""
         return pd.DataFrame(

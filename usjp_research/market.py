@@ -78,9 +78,12 @@ class Market:
 
     def _repr_html_(self) -> str:
         first, last = self.dates[0].date(), self.dates[-1].date()
+        simulated = self.provenance.get("source") == "simulated"
+        warning = "<b>SIMULATED returns: nothing here is about a real market.</b> "
         return (
-            f"<p><b>Market</b> {_escape(self.name)} ({self.level} level): "
-            f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}.</p>"
+            f"<p>{warning if simulated else ''}<b>Market</b> {_escape(self.name)} "
+            f"({self.level} level): {self.returns.shape[1]} series, "
+            f"{len(self.dates)} sessions, {first} to {last}.</p>"
         )
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from usjp_research.market import Market, market_digest
 from usjp_research.placebo import Placebo
-from usjp_research.spec import InputError, Spec, digest
+from usjp_research.spec import InputError, Spec, digest, in_project
 from usjp_research.study import Study
 
 __all__ = [
@@ -59,7 +59,7 @@ def record(
     Path
         Of the JSON file, which is written last.
     """
-    folder = Path(out) / "results"
+    folder = in_project(Path(out)) / "results"
     folder.mkdir(parents=True, exist_ok=True)
     for key, frame in frames.items():
         write_whole(folder / f"{name}-{key}.parquet", frame.to_parquet())
@@ -92,7 +92,7 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
     """
     laws = []
     for sector in spec.sectors:
-        path = Path(out) / "results" / f"2_event_study-{sector}.json"
+        path = in_project(Path(out)) / "results" / f"2_event_study-{sector}.json"
         if not path.is_file():
             return []
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -123,7 +123,7 @@ def prepare_folder(out: Path) -> Path:
     return out
 
 
-def save_study(study: Study, out: Path) -> Path:
+def save_study(study: Study, out: str | Path) -> Path:
     """Write a study's results, each file whole or not at all.
 
     Parameters
@@ -139,7 +139,7 @@ def save_study(study: Study, out: Path) -> Path:
         cannot be written any more, so that nothing computed is lost.
     """
     files = _files(study)
-    folder = out / "results"
+    folder = in_project(Path(out)) / "results"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -256,6 +256,7 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+        Path(name).chmod(0o644)  # the temporary file is private, the result is to be shared
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

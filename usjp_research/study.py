@@ -41,9 +41,11 @@ from usjp_research.verdict import (
 __all__ = [
     "EventPaths",
     "Study",
+    "coverage",
     "event_paths",
     "event_reactions",
     "family_legs",
+    "firm_reactions",
     "run_study",
     "sector_law",
 ]
@@ -539,6 +541,61 @@ def _variants(
             )
     rows += _dispersion(spec, panel, made, legs, family)
     return pd.DataFrame(rows)
+
+
+def firm_reactions(
+    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, sector: str, event: str
+) -> pd.DataFrame:
+    """Tabulate single firms' abnormal returns at one event; empty at portfolio level.
+
+    Returns
+    -------
+    DataFrame
+        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``; one row per member
+        of the slot, largest first.
+    """
+    columns = ["ticker", "car", "se", "beta"]
+    place = panel.position(event)
+    if market.level != "firm" or place is None:
+        return pd.DataFrame(columns=columns)
+    tickers = list(made.slots[event, sector].members)
+    fit = rolling_forecast(
+        market.returns[tickers].to_numpy("float64"),
+        made.benchmark,
+        panel.masked,
+        window=spec.rule.window,
+        estimation=spec.rule.estimation,
+        model=spec.rule.model,
+    )
+    day0 = int(panel.day0[place])
+    values = (tickers, fit.car[day0], np.sqrt(fit.variance[day0]), fit.beta[day0])
+    frame = pd.DataFrame(dict(zip(columns, values, strict=True)))
+    return frame.sort_values("car", ascending=False, ignore_index=True)
+
+
+def coverage(spec: Spec, market: Market) -> pd.DataFrame:
+    """Tabulate by day what share of each sector's firms has a return.
+
+    At portfolio level the sector series stand for their firms.
+
+    Returns
+    -------
+    DataFrame of shape (n_days, n_sectors)
+        Shares from 0 to 1.
+    """
+    known = market.returns.notna()
+    if market.level == "portfolio":
+        return pd.DataFrame(
+            {sector: known[f"sector/{sector}"].astype(float) for sector in spec.sectors}
+        )
+    return pd.DataFrame(
+        {
+            sector: known.reindex(
+                columns=[firm.ticker for firm in spec.members(sector)], fill_value=False
+            ).mean(axis=1)
+            for sector in spec.sectors
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from usjp_research.market import Dropped
+from usjp_research.placebo import Placebo
+from usjp_research.portfolios import Portfolios
+from usjp_research.spec import Spec
 from usjp_research.verdict import CASES, DEPENDS, Verdict
 
-__all__ = ["label", "money", "percent", "verdict_table"]
+__all__ = [
+    "claims_table",
+    "confounder_table",
+    "dropped_table",
+    "event_table",
+    "firm_table",
+    "label",
+    "law_table",
+    "members_table",
+    "money",
+    "percent",
+    "reaction_table",
+    "thesis_table",
+    "variant_table",
+    "verdict_table",
+]
 
 LABELS = {
     "power_utilities": "Power & Utilities",
@@ -38,7 +57,8 @@ def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
     """Return a decimal as percent with a true minus sign, or a dash when there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{100 * value:{'+' if sign else ''}.{digits}f}%"
+    rounded = round(100 * value, digits) or 0.0  # no minus before a zero
+    text = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}%"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -108,4 +128,196 @@ def implied_words(row: Verdict) -> str:
         if 0 < row.implied.share[case] < least
         else percent(row.implied.share[case], digits)
         for case in CASES
+    )
+
+
+def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame:
+    """Lay out the events of some roles with their reasons and same-window news."""
+    return pd.DataFrame(
+        [
+            {
+                "Event": event.id,
+                "Announced": f"{event.instant:%Y-%m-%d %H:%M %Z}"
+                + (" (day only)" if event.precision == "day" else ""),
+                "What": event.title,
+                "Role, and why": event.reason,
+                "Other news in the window": event.confounders,
+            }
+            for event in spec.with_role(*roles)
+        ]
+    )
+
+
+def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame:
+    """Lay out the market-moving dates that lie near events of some roles."""
+    ids = {event.id for event in spec.with_role(*roles)}
+    return pd.DataFrame(
+        [
+            {
+                "Session": item.session.isoformat(),
+                "What": item.title,
+                "Near": ", ".join(id for id in item.near_events if id in ids),
+                "Source": "checked" if item.checked else "general knowledge",
+            }
+            for item in spec.confounders
+            if ids & set(item.near_events)
+        ]
+    )
+
+
+def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> pd.DataFrame:
+    """Lay out who is in each portfolio at the primary events, and who is not."""
+    primary = {event.id for event in spec.with_role("primary")}
+    return pd.DataFrame(
+        [
+            {
+                **({} if sector else {"Sector": label(key)}),
+                "Event": slot.event,
+                "Session": slot.session.isoformat(),
+                "Firms": len(slot.members),
+                "Own news: out": " ".join(slot.blackout) or "none",
+                "Not checked: in": str(len(slot.unchecked)),
+                "Too few returns: out": " ".join(slot.short) or "none",
+                "Blackout list": slot.status,
+            }
+            for (event, key), slot in made.slots.items()
+            if event in primary and sector in (key, None)
+        ]
+    )
+
+
+def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> pd.DataFrame:
+    """Lay out abnormal returns of events of some roles; ``by`` is the column that tells rows apart.
+
+    Parameters
+    ----------
+    reactions : DataFrame
+        As `event_reactions` gives it, already cut to what is to be shown.
+    roles : sequence of str
+    by : {"event", "sector"}
+    """
+    signs = {1: "+", -1: "\N{MINUS SIGN}", 0: "0"}
+    shown = reactions[reactions["role"].isin(roles)]
+    return pd.DataFrame(
+        [
+            {
+                "Event": row["event"],
+                **({"Sector": label(str(row["sector"]))} if by == "sector" else {}),
+                "Session": row["session"],
+                "Expected": signs[int(row["sign"])],
+                "Abnormal return": percent(row["caar"], 2),
+                "Standard error": percent(row["se"], 2, sign=False),
+                "Guarded": percent(row["se_guarded"], 2, sign=False),
+                "t": f"{row['portfolio_t']:.2f}".replace("-", "\N{MINUS SIGN}"),
+                "p": f"{row['portfolio_p']:.3f}",
+                "Firms": "" if pd.isna(row["firms"]) else f"{row['firms']:.0f}",
+                "With blackout firms": percent(row["caar_without_blackout"], 2),
+            }
+            for row in shown.to_dict("records")
+        ]
+    )
+
+
+def law_table(law: Placebo) -> pd.DataFrame:
+    """Lay out a placebo law: the real statistic and the law it is referred to."""
+    return pd.DataFrame(
+        [
+            {
+                "Sector": label(group),
+                "C": percent(float(law.effect[g]), 2),
+                "Standard error": percent(float(law.error[g]), 2, sign=False),
+                "S": f"{law.statistic[g]:.2f}".replace("-", "\N{MINUS SIGN}"),
+                "Mean of S on quiet dates": f"{law.center[g]:.2f}".replace("-", "\N{MINUS SIGN}"),
+                "Placebo p, alone": f"{law.p[g]:.3f}",
+                "Placebo calendars": str(len(law)),
+                "Independent, roughly": f"{law.independent:.0f}",
+            }
+            for g, group in enumerate(law.groups)
+        ]
+    )
+
+
+def variant_table(variants: pd.DataFrame, sector: str | None = None) -> pd.DataFrame:
+    """Lay out other versions of the statistic; the first one is the rule."""
+    shown = variants if sector is None else variants[variants["sector"] == sector]
+    return pd.DataFrame(
+        [
+            {
+                "Version": row["version"],
+                **({} if sector else {"Sector": label(str(row["sector"]))}),
+                "C": percent(row["effect"]),
+                "Interval, this row alone": (
+                    f"{percent(row['marginal_low'])} to {percent(row['marginal_high'])}"
+                    if pd.notna(row["marginal_low"])
+                    else "\N{EN DASH}"
+                ),
+                "p, alone": f"{row['p']:.3f}",
+            }
+            for row in shown.to_dict("records")
+        ]
+    )
+
+
+def thesis_table(rows: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out how dollars announced become an implied move, base case."""
+    return pd.DataFrame(
+        [
+            {
+                "Sector": label(row.name),
+                "Announced, USD bn": money(row.implied.announced),
+                "Reaches listed firms": money(row.implied.revenue["base"]),
+                "Present value": f"{row.implied.dollars['base']:.2f}",
+                "Market value": money(row.implied.market_value),
+                "Firms with a value": f"{row.implied.valued} of {row.implied.firms}",
+                "Implied low / base / high": implied_words(row),
+                "Lines": " ".join(row.implied.lines) or "none",
+            }
+            for row in rows
+        ]
+    )
+
+
+def claims_table(spec: Spec) -> pd.DataFrame:
+    """Lay out the note's claims with what sources say."""
+    return pd.DataFrame(
+        [
+            {
+                "Claim": claim.claim,
+                "What sources say": claim.found,
+                "Status": claim.status,
+                "Remark": claim.comment,
+                "Source": claim.source,
+            }
+            for claim in spec.claims
+        ]
+    )
+
+
+def dropped_table(dropped: Sequence[Dropped], *what: str) -> pd.DataFrame:
+    """Lay out what was left out, all of it or some kinds."""
+    return pd.DataFrame(
+        [
+            {"What": item.what, "Which": item.name, "Why": item.reason}
+            for item in dropped
+            if not what or item.what in what
+        ],
+        columns=["What", "Which", "Why"],
+    )
+
+
+def firm_table(spec: Spec, firms: pd.DataFrame) -> pd.DataFrame:
+    """Lay out single firms' abnormal returns; for local eyes, not for public pages."""
+    names = {firm.ticker: firm.name for firm in spec.firms}
+    return pd.DataFrame(
+        [
+            {
+                "Ticker": row["ticker"],
+                "Name": names[row["ticker"]],
+                "Abnormal return": percent(row["car"], 2),
+                "Standard error": percent(row["se"], 2, sign=False),
+                "Beta": f"{row['beta']:.2f}".replace("-", "\N{MINUS SIGN}"),
+            }
+            for row in firms.to_dict("records")
+        ],
+        columns=["Ticker", "Name", "Abnormal return", "Standard error", "Beta"],
     )
