@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help study test lint lab lock clean
+.PHONY: help study test lint lab readme lock clean
 
 PYTHON ?=
 UV ?= uv
@@ -40,6 +40,9 @@ lint: $(DEV) $(PACKAGE) ## Check style, format and types
 
 lab: $(STUDY) $(PACKAGE) ## Open the project in JupyterLab
 	@$(BIN)/python -m jupyterlab $(ARGS)
+
+readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table up to date
+	@$(BIN)/usjp readme
 
 lock: ## Bring both lock files up to date with pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@command -v "$(UV)" >/dev/null 2>&1 || { echo "make lock needs uv on the PATH (or UV=/path/to/uv)" >&2; exit 1; }

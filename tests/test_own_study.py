@@ -58,7 +58,17 @@ def _rows(result: Result) -> dict[str, dict[str, Any]]:
 
 
 def _words(folder: Path, prices: Path, out: Path, *more: object) -> list[object]:
-    return ["study", "--params", folder, "--market", f"file:{prices}", "--out", out, *more]
+    return [
+        "study",
+        "--params",
+        folder,
+        "--market",
+        f"file:{prices}",
+        "--out",
+        out,
+        "--no-pages",
+        *more,
+    ]
 
 
 def test_a_universe_and_events_are_enough_and_the_planted_effect_is_found(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
@@ -13,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from usjp_research.spec import InputError, digest, in_project, nearest, read_spec
+from usjp_research.spec import InputError, digest, find_root, in_project, nearest, read_spec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,7 @@ app = typer.Typer(
 )
 stderr = Console(stderr=True, highlight=False)
 
+README_MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -->")
 Params = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this form
     typer.Option(help="Folder of parameters: universe.csv, events.csv and what else there is."),
@@ -57,6 +60,12 @@ def study(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("outputs/study"),
+    pages: Annotated[
+        bool, typer.Option(help="Run the notebooks and build the pages, or only print the rows.")
+    ] = True,
+    public: Annotated[
+        bool, typer.Option("--public", help="Leave tables of single firms out of the pages.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
@@ -70,7 +79,7 @@ def study(
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
         folder = prepare_folder(in_project(out))
-        stages = Stages(7)
+        stages = Stages(8 if pages else 7)
         stages("loading returns")
         loaded = load_market(spec, market)
         result = run_study(spec, loaded, stages)
@@ -98,6 +107,75 @@ def study(
         stderr.print(f"Results: {landed}", soft_wrap=True, markup=False)
         if landed.parent != folder:
             raise InputError(f"{folder / 'results'}: cannot be written; results are in {landed}")
+        if pages:
+            stages("running the notebooks, two at a time, and building the pages")
+            facts: dict[str, object] = {
+                "spec": digest(spec),
+                "snapshot": market_digest(loaded),
+                "market": loaded.name,
+                "level": loaded.level,
+                "public": public or loaded.level == "portfolio",
+            }
+            folder_of_params = _own_params(params, events, folder)
+            source = _portable_source(market or spec.rule.market)
+            sectors = [s for s in spec.sectors if not sector or s in sector]
+            _run_pages(folder, _from_root(folder_of_params), source, sectors, facts)
+
+
+def _run_pages(
+    folder: Path, params: str, market: str, sectors: Sequence[str], facts: Mapping[str, object]
+) -> None:
+    from usjp_research.batch import Job, check_jobs, failures, run_batch, write_manifest
+    from usjp_research.site import build_site
+
+    shared = {"params": params, "market": market, "out": _from_root(folder)}
+    notebooks = find_root() / "notebooks"
+    events = [
+        Job(
+            f"2_event_study-{sector}",
+            notebooks / "2_event_study.ipynb",
+            {**shared, "sector": sector},
+        )
+        for sector in sectors
+    ]
+    jobs = [
+        Job("1_data", notebooks / "1_data.ipynb", shared),
+        *events,
+        Job("4_verdict", notebooks / "4_verdict.ipynb", shared, tuple(j.name for j in events)),
+    ]
+    check_jobs(jobs)
+    outcomes = run_batch(jobs, folder, say=lambda text: stderr.print(f"  {text}", markup=False))
+    write_manifest(folder, facts, outcomes)
+    index = build_site(folder)
+    stderr.print(f"Pages: {index}", soft_wrap=True, markup=False)
+    failed = failures(outcomes)
+    for line in failed:
+        print(f"usjp: {line}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _from_root(path: Path) -> str:
+    """Write a path from the project's root, so that no page names a folder of this machine."""
+    return Path(os.path.relpath(path.resolve(), find_root())).as_posix()
+
+
+def _portable_source(source: str) -> str:
+    kind, _, rest = source.partition(":")
+    return f"file:{_from_root(in_project(Path(rest).expanduser()))}" if kind == "file" else source
+
+
+def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
+    """Return the folder that the notebooks read: a copy in the run when an events file is given."""
+    given = in_project(params or Path("params"))
+    given = given.parent if given.is_file() else given
+    if events is None:
+        return given
+    copy = folder / "params"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(given, copy)
+    shutil.copyfile(in_project(events), copy / "events.csv")
+    return copy
 
 
 @app.command()
@@ -121,6 +199,29 @@ def bundle(
             f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
             f"firm {record['largest_leverage']}: {folder}"
         )
+
+
+@app.command()
+def readme() -> None:
+    """Bring the README's table and figure up to date with the bundled market."""
+    with _one_line_errors():
+        from usjp_research.figures import plot_scoreboard
+        from usjp_research.market import load_market
+        from usjp_research.results import write_whole
+        from usjp_research.study import run_study
+        from usjp_research.tables import readme_block
+
+        spec = read_spec()
+        result = run_study(spec, load_market(spec, "bundled"))
+        path = find_root() / "README.md"
+        head, start, rest = path.read_text(encoding="utf-8").partition(README_MARKS[0])
+        _, end, tail = rest.partition(README_MARKS[1])
+        if not (start and end):
+            raise InputError(f"{path}: the marks {README_MARKS[0]} and {README_MARKS[1]} are gone")
+        picture = plot_scoreboard(result.rows)
+        picture.save(find_root() / "docs" / "scoreboard.svg")
+        block = readme_block(result.rows, picture.alt, len(result.family))
+        write_whole(path, f"{head}{start}\n{block}\n{end}{tail}".encode())
 
 
 class Stages:

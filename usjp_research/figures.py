@@ -15,7 +15,7 @@ from usjp_research.placebo import Placebo
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
 from usjp_research.study import EventPaths
-from usjp_research.tables import label, percent, verdict_words
+from usjp_research.tables import implied_words, label, percent, verdict_words
 from usjp_research.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         )
         words.append(
             f"{label(row.name)}: {verdict_words(row)}; observed {percent(row.effect)}, interval "
-            f"{percent(row.low)} to {percent(row.high)}, implied "
-            f"{percent(share['base'], 2) if share else 'none'}"
+            f"{percent(row.low)} to {percent(row.high)}, implied {implied_words(row)}"
         )
     axes.set_yticks(range(len(rows)), [label(row.name).replace(": ", ":\n") for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)

@@ -346,9 +346,13 @@ class Spec:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Find the project's root: the nearest folder upward that holds ``params/universe.csv``."""
+    """Find the project's root: the nearest folder upward that holds ``params/universe.csv``.
+
+    Outside of it, the checkout that this package was installed from.
+    """
     here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
+    package = Path(__file__).resolve().parent
+    for folder in (here, *here.parents, package.parent):
         if (folder / "params" / "universe.csv").is_file():
             return folder
     raise InputError(

@@ -24,6 +24,7 @@ __all__ = [
     "members_table",
     "money",
     "percent",
+    "readme_block",
     "reaction_table",
     "thesis_table",
     "variant_table",
@@ -112,7 +113,11 @@ def verdict_words(row: Verdict) -> str:
     """Return the headline with its reason, its three cases, or what leaks would change."""
     text = f"{row.headline}: {row.reason}" if row.reason else row.headline
     if row.headline == DEPENDS:
-        text += f" ({' / '.join(row.by_case[case] for case in CASES)})"
+        by_verdict: dict[str, list[str]] = {}
+        for case in CASES:
+            by_verdict.setdefault(row.by_case[case], []).append(case)
+        parts = (f"{' and '.join(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        text += f" ({'; '.join(parts)})"
     return f"{text} ({row.remark})" if row.remark else text
 
 
@@ -129,6 +134,31 @@ def implied_words(row: Verdict) -> str:
         else percent(row.implied.share[case], digits)
         for case in CASES
     )
+
+
+def readme_block(rows: Sequence[Verdict], alt: str, shifts: int) -> str:
+    """Write the README's figure and table as Markdown."""
+    frame = verdict_table(rows)[
+        [
+            "Sector",
+            "Verdict",
+            "Observed",
+            "Interval",
+            "Implied low / base / high",
+            "Adjusted p",
+            "MDE",
+        ]
+    ]
+    lines = [
+        f"![{alt}](docs/scoreboard.svg)",
+        "",
+        f"| {' | '.join(frame.columns)} |",
+        f"|{'---|' * len(frame.columns)}",
+        *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
+        "",
+        f"Bundled market, {shifts} placebo calendars; simultaneous intervals over the six sectors.",
+    ]
+    return "\n".join(lines)
 
 
 def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame:

@@ -1,0 +1,121 @@
+"""Notebooks are literature, and run wherever a user starts them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+
+from usjp_research.market import load_market
+from usjp_research.results import collect_laws
+from usjp_research.spec import find_root, read_spec
+from usjp_research.study import run_study
+
+ROOT = find_root(Path(__file__))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMES = [path.stem for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_is_short_code_long_prose_and_no_output(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for cell in code:
+        assert not cell.outputs
+        assert cell.execution_count is None
+        assert len(cell.source.splitlines()) <= 4, cell.source
+        assert not re.search(r"^\s*(def|class)\s", cell.source, re.MULTILINE)
+    assert len(prose.split()) >= 8 * sum(len(cell.source.splitlines()) for cell in code)
+    assert notebook.cells[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_the_parameters_are_typed_and_say_what_they_are(path: Path) -> None:
+    for name, found in papermill.inspect_notebook(str(path)).items():
+        assert found["inferred_type_name"] == "str", name
+        assert len(found["help"].split()) >= 4, name
+
+
+@pytest.mark.parametrize("start", ["the root", "notebooks"])
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_plain_papermill_runs_it_from_both_working_directories(
+    path: Path, start: str, tmp_path: Path
+) -> None:
+    cwd = ROOT if start == "the root" else ROOT / "notebooks"
+    out = tmp_path / "run"
+    more = {"sector": "mining_metals"} if path.stem == "2_event_study" else {}
+    done = papermill.execute_notebook(
+        str(path),
+        str(tmp_path / "out.ipynb"),
+        {"out": str(out), **more},
+        cwd=str(cwd),
+        progress_bar=False,
+        kernel_name="python3",
+    )
+    assert list((out / "results").iterdir())
+    texts = [
+        output.get("data", {}).get("text/html", "")
+        for cell in done.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    assert any("<table" in text for text in texts)
+    pictures = [
+        output
+        for cell in done.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/svg+xml" in output.get("data", {})
+    ]
+    assert pictures
+    assert all(len(picture.metadata["alt"]) > 40 for picture in pictures)
+    if path.stem == "2_event_study":
+        frame = pd.read_parquet(out / "results" / "2_event_study-mining_metals-law.parquet")
+        assert set(frame.columns) == {"group", "shift", "effect", "error", "statistic"}
+        assert (frame["shift"] == 0).sum() == 1
+    if path.stem == "4_verdict":
+        record = json.loads((out / "results" / "verdicts.json").read_text())
+        assert len(record["rows"]) == 6
+
+
+def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(tmp_path: Path) -> None:
+    from usjp_research.events import event_panel
+    from usjp_research.portfolios import form_portfolios
+    from usjp_research.results import law_frame, record
+    from usjp_research.study import sector_law
+
+    spec = read_spec()
+    market = load_market(spec, "bundled")
+    panel = event_panel(spec, market)
+    made = form_portfolios(spec, market, panel)
+    for sector in spec.sectors:
+        assert collect_laws(tmp_path, spec, market) == []
+        law = sector_law(spec, panel, made, sector)
+        record(tmp_path, f"2_event_study-{sector}", spec, market, {}, law=law_frame(law))
+    laws = collect_laws(tmp_path, spec, market)
+    assert len(laws) == 6
+    joined, at_once = run_study(spec, market, laws=laws), run_study(spec, market)
+    assert joined.verdicts == at_once.verdicts
+    other = load_market(spec, "simulated")
+    assert collect_laws(tmp_path, spec, other) == []
+
+
+def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
+    from usjp_research.__main__ import README_MARKS
+    from usjp_research.figures import plot_scoreboard
+    from usjp_research.tables import readme_block
+
+    spec = read_spec()
+    study = run_study(spec, load_market(spec, "bundled"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.partition(README_MARKS[0])[2].partition(README_MARKS[1])[0].strip()
+    alt = plot_scoreboard(study.rows).alt
+    assert shown == readme_block(study.rows, alt, len(study.family))
+    assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == alt
