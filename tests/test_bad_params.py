@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usjp_research.spec import InputError, Spec, nearest, read_spec
+from usjp_research.params import read_spec
+from usjp_research.spec import InputError, Spec, nearest
 
 UNIVERSE = """ticker,name,sector,basket,market_value_usd_bn
 AAA,Alpha,solar,panels,10

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from usjp_research.events import event_panel
 from usjp_research.market import Dropped, Market, load_market, market_digest, read_returns
-from usjp_research.spec import InputError, digest, read_spec
+from usjp_research.params import read_spec
+from usjp_research.spec import InputError, digest
 from usjp_research.study import run_study
 
 DAYS = pd.bdate_range("2025-02-18", periods=40)  # no holiday among them

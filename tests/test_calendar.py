@@ -12,7 +12,8 @@ import pytest
 
 from usjp_research.events import event_panel, first_session
 from usjp_research.market import BENCHMARK, Market
-from usjp_research.spec import InputError, Spec, read_spec
+from usjp_research.params import read_spec
+from usjp_research.spec import InputError, Spec
 
 TABLE = Path(__file__).parent / "data/sessions.csv"
 HAND = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))

@@ -16,8 +16,9 @@ from typer.testing import Result
 import usjp_research
 from usjp_research import results as results_module
 from usjp_research.market import load_market
+from usjp_research.params import read_spec
 from usjp_research.results import save_study
-from usjp_research.spec import InputError, read_spec
+from usjp_research.spec import InputError
 from usjp_research.study import Study, run_study
 
 Run = Callable[..., Result]

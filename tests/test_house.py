@@ -14,6 +14,7 @@ import usjp_research
 PACKAGE = Path(usjp_research.__file__).parent
 FLOW = (
     "spec",
+    "params",
     "market",
     "events",
     "portfolios",
@@ -24,6 +25,9 @@ FLOW = (
     "study",
     "results",
     "tables",
+    "figures",
+    "batch",
+    "site",
     "__main__",
 )
 LATE = {("study", "tables")}  # a record shows itself as a table; imported inside the method

@@ -12,8 +12,9 @@ import papermill
 import pytest
 
 from usjp_research.market import load_market
+from usjp_research.params import read_spec
 from usjp_research.results import collect_laws
-from usjp_research.spec import find_root, read_spec
+from usjp_research.spec import find_root
 from usjp_research.study import run_study
 
 ROOT = find_root(Path(__file__))
@@ -23,7 +24,7 @@ NAMES = [path.stem for path in NOTEBOOKS]
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_is_short_code_long_prose_and_no_output(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")

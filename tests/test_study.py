@@ -14,10 +14,11 @@ import statsmodels.api as sm
 
 from usjp_research.events import event_panel
 from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
+from usjp_research.params import read_spec
 from usjp_research.placebo import Placebo, event_legs, minimum_detectable, placebo_law, quantile
 from usjp_research.portfolios import form_portfolios
 from usjp_research.results import save_study
-from usjp_research.spec import Spec, find_root, read_spec
+from usjp_research.spec import Spec, find_root
 from usjp_research.study import Study, run_study
 from usjp_research.verdict import decide, implied_value
 

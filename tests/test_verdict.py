@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from usjp_research.spec import Spec, read_spec
+from usjp_research.params import read_spec
+from usjp_research.spec import Spec
 from usjp_research.verdict import VERDICTS, breakeven_share, decide, headline, implied_value
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "read_spec": "spec",
+    "read_spec": "params",
     "digest": "spec",
     "in_project": "spec",
     "Spec": "spec",
@@ -171,6 +171,7 @@ if TYPE_CHECKING:
         simulated_market,
     )
     from usjp_research.models import Forecast, rolling_forecast
+    from usjp_research.params import read_spec
     from usjp_research.placebo import (
         Placebo,
         admissible_shifts,
@@ -181,17 +182,7 @@ if TYPE_CHECKING:
     )
     from usjp_research.portfolios import Portfolios, disclosed_firms, form_portfolios
     from usjp_research.results import collect_laws, law_frame, record, save_study
-    from usjp_research.spec import (
-        Event,
-        Firm,
-        InputError,
-        Rule,
-        Spec,
-        Thesis,
-        digest,
-        in_project,
-        read_spec,
-    )
+    from usjp_research.spec import Event, Firm, InputError, Rule, Spec, Thesis, digest, in_project
     from usjp_research.study import (
         EventPaths,
         Study,

@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from usjp_research.spec import InputError, digest, find_root, in_project, nearest, read_spec
+from usjp_research.params import read_spec
+from usjp_research.spec import InputError, digest, find_root, in_project, nearest
 
 app = typer.Typer(
     no_args_is_help=True,
