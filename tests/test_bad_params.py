@@ -536,8 +536,7 @@ def test_outside_the_project_the_complaint_is_about_the_folder_that_was_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"nosuch: no such folder.*universe\.csv"):
         read_spec("nosuch")
-    with pytest.raises(InputError, match=r"params/universe\.csv.*give --params"):
-        read_spec()
+    assert len(read_spec().sectors) == 6  # the checkout's own study
 
 
 def test_unknown_names_of_a_spec_come_with_the_nearest_known_one(tmp_path: Path) -> None:
