@@ -69,6 +69,7 @@ _PUBLIC = {
     "variant_table": "tables",
     "members_table": "tables",
     "event_table": "tables",
+    "calendar_table": "tables",
     "confounder_table": "tables",
     "claims_table": "tables",
     "dropped_table": "tables",
@@ -139,6 +140,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "variant_table",
     "members_table",
     "event_table",
+    "calendar_table",
     "confounder_table",
     "claims_table",
     "dropped_table",
@@ -195,6 +197,7 @@ if TYPE_CHECKING:
         sector_law,
     )
     from usjp_research.tables import (
+        calendar_table,
         claims_table,
         confounder_table,
         dropped_table,

@@ -97,7 +97,7 @@ class Study:
     def _repr_html_(self) -> str:
         from usjp_research.tables import verdict_table
 
-        return verdict_table(self.rows).to_html(index=False, border=0)
+        return verdict_table(self.rows)._repr_html_()
 
 
 def family_legs(spec: Spec, panel: EventPanel, made: Portfolios) -> dict[str, tuple[Leg, ...]]:

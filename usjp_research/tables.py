@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from usjp_research.events import EventPanel
 from usjp_research.market import Dropped
 from usjp_research.placebo import Placebo
 from usjp_research.portfolios import Portfolios
@@ -14,6 +15,8 @@ from usjp_research.spec import Spec
 from usjp_research.verdict import CASES, DEPENDS, Verdict
 
 __all__ = [
+    "Table",
+    "calendar_table",
     "claims_table",
     "confounder_table",
     "dropped_table",
@@ -40,6 +43,18 @@ LABELS = {
     "pharma_biotech": "Pharma & Biotech",
     "japan_basket": "Japan basket",
 }
+
+
+class Table(pd.DataFrame):
+    """A data frame of words that shows all of itself: every row, whole cells, no row numbers."""
+
+    @property
+    def _constructor(self) -> type[Table]:
+        return Table
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
 
 
 def label(name: str) -> str:
@@ -71,7 +86,7 @@ def money(value: float | None) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def verdict_table(rows: Sequence[Verdict]) -> pd.DataFrame:
+def verdict_table(rows: Sequence[Verdict]) -> Table:
     """Lay out verdict rows for reading.
 
     Parameters
@@ -80,11 +95,11 @@ def verdict_table(rows: Sequence[Verdict]) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame of str
+    Table of str
         One row each: verdict, observed reaction with its interval, implied value, adjusted p,
         MDE and break-evens.
     """
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Sector": label(row.name),
@@ -161,9 +176,9 @@ def readme_block(rows: Sequence[Verdict], alt: str, shifts: int) -> str:
     return "\n".join(lines)
 
 
-def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame:
+def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
     """Lay out the events of some roles with their reasons and same-window news."""
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Event": event.id,
@@ -178,10 +193,25 @@ def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame
     )
 
 
-def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.DataFrame:
+def calendar_table(panel: EventPanel) -> Table:
+    """Lay out every event that can be tested with its sessions in New York and Tokyo."""
+    return Table(panel.frame()).rename(
+        columns={
+            "id": "Event",
+            "announced": "Announced",
+            "precision": "Known to the",
+            "new_york": "New York",
+            "tokyo": "Tokyo",
+            "role": "Role",
+            "title": "What",
+        }
+    )
+
+
+def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
     """Lay out the market-moving dates that lie near events of some roles."""
     ids = {event.id for event in spec.with_role(*roles)}
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Session": item.session.isoformat(),
@@ -195,10 +225,10 @@ def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> pd.Data
     )
 
 
-def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> pd.DataFrame:
+def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> Table:
     """Lay out who is in each portfolio at the primary events, and who is not."""
     primary = {event.id for event in spec.with_role("primary")}
-    return pd.DataFrame(
+    return Table(
         [
             {
                 **({} if sector else {"Sector": label(key)}),
@@ -216,7 +246,7 @@ def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> pd
     )
 
 
-def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> pd.DataFrame:
+def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Table:
     """Lay out abnormal returns of events of some roles; ``by`` is the column that tells rows apart.
 
     Parameters
@@ -228,7 +258,7 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> pd
     """
     signs = {1: "+", -1: "\N{MINUS SIGN}", 0: "0"}
     shown = reactions[reactions["role"].isin(roles)]
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Event": row["event"],
@@ -248,9 +278,9 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> pd
     )
 
 
-def law_table(law: Placebo) -> pd.DataFrame:
+def law_table(law: Placebo) -> Table:
     """Lay out a placebo law: the real statistic and the law it is referred to."""
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Sector": label(group),
@@ -267,10 +297,10 @@ def law_table(law: Placebo) -> pd.DataFrame:
     )
 
 
-def variant_table(variants: pd.DataFrame, sector: str | None = None) -> pd.DataFrame:
+def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
     """Lay out other versions of the statistic; the first one is the rule."""
     shown = variants if sector is None else variants[variants["sector"] == sector]
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Version": row["version"],
@@ -288,9 +318,9 @@ def variant_table(variants: pd.DataFrame, sector: str | None = None) -> pd.DataF
     )
 
 
-def thesis_table(rows: Sequence[Verdict]) -> pd.DataFrame:
+def thesis_table(rows: Sequence[Verdict]) -> Table:
     """Lay out how dollars announced become an implied move, base case."""
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Sector": label(row.name),
@@ -307,9 +337,9 @@ def thesis_table(rows: Sequence[Verdict]) -> pd.DataFrame:
     )
 
 
-def claims_table(spec: Spec) -> pd.DataFrame:
+def claims_table(spec: Spec) -> Table:
     """Lay out the note's claims with what sources say."""
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Claim": claim.claim,
@@ -323,9 +353,9 @@ def claims_table(spec: Spec) -> pd.DataFrame:
     )
 
 
-def dropped_table(dropped: Sequence[Dropped], *what: str) -> pd.DataFrame:
+def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
     """Lay out what was left out, all of it or some kinds."""
-    return pd.DataFrame(
+    return Table(
         [
             {"What": item.what, "Which": item.name, "Why": item.reason}
             for item in dropped
@@ -335,10 +365,10 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> pd.DataFrame:
     )
 
 
-def firm_table(spec: Spec, firms: pd.DataFrame) -> pd.DataFrame:
+def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:
     """Lay out single firms' abnormal returns; for local eyes, not for public pages."""
     names = {firm.ticker: firm.name for firm in spec.firms}
-    return pd.DataFrame(
+    return Table(
         [
             {
                 "Ticker": row["ticker"],
