@@ -1,0 +1,568 @@
+"""The pages of a run: safe to mail, readable by anyone, and never half written."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nbformat.v4
+import pytest
+
+from usjp_research import site
+from usjp_research.site import build_site
+from usjp_research.spec import InputError
+from usjp_research.verdict import DEPENDS, VERDICTS
+
+CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+VOID = {"meta", "img", "br", "col", "hr", "link", "input", "base", "area", "source", "embed"}
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><rect width="9"/></svg>'
+PLACES = ("/opt/venv/lib/python3.12/site-packages/papermill/execute.py", r"C:\Users\me\run\x.py")
+v4: Any = nbformat.v4
+new_notebook, new_output = v4.new_notebook, v4.new_output
+new_code_cell, new_markdown_cell = v4.new_code_cell, v4.new_markdown_cell
+ROW = {
+    **{"kind": "sector", "events": ["E05"], "effect": -0.0175, "error": 0.05, "low": -0.142},
+    **{"high": 0.092, "marginal_low": -0.107, "marginal_high": 0.057, "statistic": -0.35},
+    **{"center": 0.15, "critical": 2.34, "p": 0.576, "p_stepdown": 0.952, "p_holm": 1.0},
+    **{"p_bh": 0.69, "mde": 0.159, "headline": "cannot say", "reason": "too small to see"},
+    **{"remark": "", "excluded_usd_bn": 204.2, "breakeven_share": 1.45, "priced_share": -4.4},
+    **{"priced_low": -35.7, "priced_high": 23.1, "effect_usd_bn": -38.8},
+    "by_case": dict.fromkeys(("low", "base", "high"), "cannot say"),
+    "implied": {
+        **{"share": {"low": 0.0006, "base": 0.004, "high": 0.0085}, "dollars": {}, "revenue": {}},
+        **{"announced": 451.7, "market_value": 2218.0, "valued": 48, "firms": 54},
+        **{"lines": ["A01"], "left_out": []},
+    },
+}
+CASES = {"low": "more than priced in", "base": "priced in", "high": "priced in"}
+STUDY = {
+    **{"schema": 1, "alpha": 0.1, "power": 0.8, "shifts": 497, "independent_shifts": 166},
+    "rows": [
+        {**ROW, "name": "power_utilities"},
+        {**ROW, "name": "mining_metals", "p_stepdown": None, "remark": "with leaks: priced in"},
+    ],
+    "contrast": {
+        **{**ROW, "name": "power_utilities: named minus unnamed", "kind": "contrast"},
+        **{"headline": DEPENDS, "reason": "", "by_case": CASES},
+    },
+}
+
+
+def code(source: str, *outputs: Any, tags: tuple[str, ...] = ()) -> Any:
+    return new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
+
+
+def stream(text: str, name: str = "stdout") -> Any:
+    return new_output("stream", name=name, text=text)
+
+
+def shown(mime: str, text: str, **meta: Any) -> Any:
+    return new_output("display_data", data={mime: text, "text/plain": "x"}, metadata=meta)
+
+
+def event_study() -> Any:
+    frame = (
+        '<div><style scoped>.dataframe { x: y }</style><table border="1" class="dataframe"><thead>'
+        "<tr><th></th><th>Ticker</th><th>Return</th></tr></thead><tbody>"
+        f"<tr><th>0</th><td>{EVIL}ABC</td><td>+1.2%</td></tr>"
+        '<tr><th>1</th><td onclick="x()">DEF</td><td>−3.4%</td></tr></tbody></table></div>'
+    )
+    return new_notebook(
+        cells=[
+            new_markdown_cell("# One sector\n\nHow far did prices move?\n\n## Method"),
+            code('sector = "x"  # a sector key\nlevel = 0.9  # of the band', tags=("parameters",)),
+            code('sector = "mining_metals"', tags=("injected-parameters",)),
+            new_markdown_cell(
+                "Effects $C_g = \\hat\\beta < 1$ and $$S = \\frac{C}{se}$$ for \\$550bn, $40bn and "
+                f"$7bn, $\\text{{{EVIL}}}$, $\\frac{{$.\n\n{EVIL}\n\n```mermaid\n{EVIL}\n```\n\n"
+                "[source](https://example.org/a) [bad](javascript:alert) [up](#method) "
+                "[next](4_verdict.ipynb) ![pixel](https://example.org/pixel.png)\n\n"
+                "| a | b |\n|---|---|\n| text | 2.5 |\n\n#### Too deep\n\n## Method"
+            ),
+            code("reactions.head()", shown("text/html", frame)),
+            code("plot()", shown("image/svg+xml", SVG, alt="Two lines that rise.")),
+            code("plot_more()", shown("image/png", "iVBORw0KGgo=\n")),
+            code(f"print('{EVIL}')", stream(f"{EVIL} seen")),
+            code("warn()", stream(f"{PLACES[0]}: a warning", "stderr")),
+            code(
+                "quiet()", new_output("stream", name="stdout", text="unseen"), tags=("hide-output",)
+            ),
+        ]
+    )
+
+
+def failing() -> Any:
+    trace = [f"\x1b[32m{PLACES[0]}\x1b[39m in run", f"{PLACES[1]} KeyError: {EVIL}"]
+    error = new_output("error", ename="KeyError", evalue=f"'{EVIL}'", traceback=trace)
+    return new_notebook(
+        cells=[
+            new_markdown_cell("papermill says", metadata={"tags": ["papermill-error-cell-tag"]}),
+            new_markdown_cell("# Verdict\n\nAll sectors jointly."),
+            code("judge()", error),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a small run; what is given replaces parts of its manifest, None removes a result."""
+
+    def write(results: dict[str, str | None] | None = None, **changes: Any) -> Path:
+        run = tmp_path_factory.mktemp("run")
+        jobs = []
+        plain = new_notebook(cells=[new_markdown_cell("# Data\n\nWhat we measure with.")])
+        failure = {"cell": 2, "kind": "KeyError", "message": f"'{EVIL}'", "traceback": PLACES[0]}
+        for name, notebook, content, parameters, error in (
+            ("1_data", "1_data.ipynb", plain, {"out": str(run)}, None),
+            (
+                *("2_event_study-mining_metals", "2_event_study.ipynb", event_study()),
+                *({"sector": "mining_metals", "title": EVIL}, None),
+            ),
+            ("2_event_study-evil", "2_event_study.ipynb", event_study(), {"sector": EVIL}, None),
+            ("4_verdict", "4_verdict.ipynb", failing(), {"n": None}, failure),
+            ("5_robustness", "5_robustness.ipynb", None, {}, failure),
+        ):
+            output = f"notebooks/{name}.ipynb" if content else None
+            if output:
+                (run / "notebooks").mkdir(exist_ok=True)
+                nbformat.write(content, run / output)  # type: ignore[no-untyped-call]
+            record = {"name": name, "notebook": notebook, "parameters": parameters, "seconds": 6.1}
+            status = "failed" if error else "done"
+            jobs.append({**record, "status": status, "output": output, "error": error})
+        manifest = {
+            **{"schema": 1, "spec": "ab" * 32, "snapshot": "cd" * 32, "market": "bundled"},
+            **{"public": True, "version": "0.1.0", "versions": {"python": "3.12.4"}},
+            **{"git": {"commit": "ef" * 20, "dirty": True}, "lock": "12" * 32},
+            **{"started": "2026-08-14T08:12:03+00:00", "ended": "2026-08-14T08:14:40+00:00"},
+            **{"jobs": jobs, **changes},
+        }
+        (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+        head = "event,role,session,sector,sign,caar,blackout\n"
+        files: dict[str, str | None] = {
+            "results/verdicts.json": json.dumps(STUDY),
+            "results/reactions.csv": head
+            + "E05,primary,2025-07-23,power_utilities,1,0.0225,partly checked\n"
+            + "E08,primary,2025-09-05,power_utilities,-1,-0.0653,partly checked\n"
+            + "E05,primary,2025-07-23,mining_metals,0,0.0431,partly checked\n"
+            + "E05,primary,2025-07-23,japan_basket,0,0.0111,not a sector\n"
+            + "E06,secondary,2025-07-23,mining_metals,1,0.0777,partly checked\n",
+            "results/calendar.csv": f'id,title\nE05,"{EVIL} deal"\n',
+            "results/dropped.csv": "what,name,reason\n"
+            + f'market value,"{EVIL}",none known\nmarket value,ABC,none known\n'
+            + "slot,E05/mining_metals,own news: DEF\n",
+            "figures/scoreboard.svg": SVG,
+            "figures/scoreboard.txt": f'Scoreboard. {EVIL} "quoted".',
+            **(results or {}),
+        }
+        for path, text in files.items():
+            (run / path).parent.mkdir(exist_ok=True)
+            if text is not None:
+                (run / path).write_text(text, encoding="utf-8")
+        return run
+
+    return write
+
+
+class Page(HTMLParser):
+    """The elements of a page, each with its attributes, text and the elements around it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[dict[str, Any]] = []
+        self.open: list[dict[str, Any]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {[e['tag'] for e in self.open]}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute is given twice: {tag} {attrs}"
+        around = [element["tag"] for element in self.open]
+        element = {"tag": tag, "around": around, "text": "", **{k: v or "" for k, v in attrs}}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"closes nothing: {tag}"
+        assert self.open.pop()["tag"] == tag, f"closes another element: {tag}"
+        if tag in ("td", "th", "dt"):
+            self.handle_data(" ")
+
+    def handle_data(self, data: str) -> None:
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, *tags: str) -> Iterator[dict[str, Any]]:
+        return (element for element in self.elements if element["tag"] in tags)
+
+
+@pytest.fixture(scope="module")
+def run(make: Callable[..., Path]) -> Path:
+    run = make()
+    build_site(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def texts(run: Path) -> dict[str, str]:
+    return {p.name: p.read_text(encoding="utf-8") for p in sorted((run / "site").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def pages(texts: dict[str, str]) -> dict[str, Page]:
+    return {name: Page(text) for name, text in texts.items()}
+
+
+def words(page: Page, tag: str = "body") -> str:
+    return " ".join(" ".join(element["text"] for element in page.all(tag)).split())
+
+
+STUDY_PAGE = "2_event_study-mining_metals.html"
+
+
+# --- safe to open ----------------------------------------------------------------------------
+
+
+def test_no_page_runs_anything_or_loads_anything_from_a_network(texts: dict[str, str]) -> None:
+    acts = {
+        "script",
+        "link",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "input",
+        "base",
+        "audio",
+        "video",
+    }
+    for name, text in texts.items():
+        page = Page(text)
+        assert not acts & {element["tag"] for element in page.elements}, name
+        for element in page.elements:
+            assert not [key for key in element if key.startswith("on")], (name, element)
+            assert "style" not in element and "srcset" not in element, (name, element)
+            assert element.get("src", "data:image/").startswith("data:image/"), (name, element)
+            if "href" in element:
+                assert element["tag"] == "a", (name, element)
+        assert not re.search(r"url\(|@import|@font-face", words(page, "style")), name
+        policy = [e["content"] for e in page.all("meta") if "http-equiv" in e]
+        assert policy == [CSP], name
+
+
+def test_links_to_the_web_are_plain_and_do_not_say_where_they_come_from(
+    pages: dict[str, Page],
+) -> None:
+    outside = [
+        link
+        for page in pages.values()
+        for link in page.all("a")
+        if ":" in link["href"].split("/")[0]
+    ]
+    assert {link["href"] for link in outside} == {"https://example.org/a"}
+    assert {link["rel"] for link in outside} == {"noopener noreferrer"}
+
+
+def test_hostile_text_is_shown_as_text_or_dropped_and_never_becomes_an_element(
+    texts: dict[str, str], pages: dict[str, Page]
+) -> None:
+    for name, text in texts.items():
+        assert "<script" not in text.lower(), name
+        assert "onerror=alert" not in re.sub(r'(alt|title)="[^"]*"', "", text) or "&lt;img" in text
+        assert all(e["src"].startswith("data:") for e in pages[name].all("img")), name
+    assert EVIL in words(pages["index.html"])  # an event's title
+    assert EVIL in words(pages["left_out.html"])  # a ticker
+    assert EVIL in words(pages[STUDY_PAGE], "pre")  # printed output
+    assert EVIL in words(pages[STUDY_PAGE], "table")  # a parameter
+    assert EVIL in words(pages["2_event_study-evil.html"], "h1")
+    assert EVIL in words(pages["4_verdict.html"])  # an error message
+    ticker = next(e for e in pages[STUDY_PAGE].all("th") if "ABC" in e["text"])
+    assert "alert" not in ticker["text"]
+
+
+def test_pictures_are_images_in_which_nothing_runs(pages: dict[str, Page]) -> None:
+    assert not [e for page in pages.values() for e in page.all("svg")]
+    kinds = {e["src"].split(",")[0] for page in pages.values() for e in page.all("img")}
+    assert kinds == {"data:image/svg+xml;base64", "data:image/png;base64"}
+
+
+def test_no_page_names_a_place_on_the_machine(make: Callable[..., Path]) -> None:
+    run = make(market="file:" + "//" + "/srv/data/prices.parquet")
+    place = re.compile(r"(?<![\w/.<…])/(opt|home|tmp|usr|var|srv|root|Users)\b|[A-Z]:\\")
+    build_site(run)
+    for page in (run / "site").iterdir():
+        text = re.sub(r"data:[^\"]+", "", page.read_text(encoding="utf-8"))
+        assert not place.search(text), page.name
+        for folder in (run, Path.home(), Path.cwd()):
+            assert str(folder) + "/" not in text, page.name
+    assert "…/prices.parquet" in text
+    assert "…/execute.py" in (run / "site" / "4_verdict.html").read_text(encoding="utf-8")
+
+
+# --- readable by anyone ----------------------------------------------------------------------
+
+
+def test_every_picture_has_words(pages: dict[str, Page]) -> None:
+    alts = [e["alt"] for page in pages.values() for e in page.all("img")]
+    assert all(alts)
+    assert "Two lines that rise." in alts
+    assert f'Scoreboard. {EVIL} "quoted".' in alts
+
+
+def test_headings_start_at_one_title_and_skip_no_level(pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        levels = [int(e["tag"][1]) for e in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+        assert levels[0] == 1 and levels.count(1) == 1, name
+        assert all(b <= a + 1 for a, b in pairwise(levels)), (name, levels)
+
+
+def test_ids_are_unique_and_every_internal_link_arrives(pages: dict[str, Page]) -> None:
+    ids = {name: [e["id"] for e in page.elements if "id" in e] for name, page in pages.items()}
+    for name, page in pages.items():
+        assert len(ids[name]) == len(set(ids[name])), name
+        for element in page.elements:
+            for key in ("aria-labelledby", "aria-describedby"):
+                assert element.get(key, "main") in ids[name], (name, element)
+            if ":" not in (href := element.get("href", "")).split("/")[0] and href:
+                target, _, part = href.partition("#")
+                assert not part or part in ids[target or name], (name, href)
+                assert (target or name) in pages, (name, href)
+
+
+def test_contents_list_names_every_section(pages: dict[str, Page]) -> None:
+    page = pages[STUDY_PAGE]
+    sections = [e["id"] for e in page.all("h2", "h3") if "main" in e["around"]]
+    listed = [e["href"][1:] for e in page.all("a") if {"nav", "li"} <= set(e["around"])]
+    assert listed == sections == ["s-method", "s-too-deep", "s-method-2"]
+
+
+def test_previous_and_next_lead_through_all_jobs_in_order(pages: dict[str, Page]) -> None:
+    seen, name = [], "1_data.html"
+    while name:
+        seen.append(name)
+        links = {e.get("rel"): e["href"] for e in pages[name].all("a")}
+        assert links.get("prev") == (seen[-2] if len(seen) > 1 else None)
+        name = links.get("next", "")
+    assert len(seen) == 5
+
+
+def test_code_is_folded_and_output_is_not(pages: dict[str, Page]) -> None:
+    page = pages[STUDY_PAGE]
+    code = [e for e in page.all("pre") if "reactions" in e["text"] or "plot()" in e["text"]]
+    assert code and all("details" in e["around"] for e in code)
+    assert all("open" not in e for e in page.all("details"))
+    printed = next(e for e in page.all("pre") if e["text"].endswith(" seen"))
+    assert "details" not in printed["around"]
+    assert not [e for e in page.all("img", "table") if e["text"] == "" and "details" in e["around"]]
+    assert "unseen" not in words(page, "pre")
+
+
+def test_parameters_are_the_effective_ones_with_their_meaning(pages: dict[str, Page]) -> None:
+    rows = [e["text"].strip() for e in pages[STUDY_PAGE].all("tr")]
+    assert "sector mining_metals this run a sector key" in rows
+    assert "level 0.9 default of the band" in rows
+
+
+def test_formulas_are_mathml_and_money_stays_money(texts: dict[str, str]) -> None:
+    main = re.search(r"<main.*</main>", texts[STUDY_PAGE], re.DOTALL)
+    assert main
+    assert main[0].count("<math display=") == 3
+    assert '<math display="block">' in main[0] and "<mfrac>" in main[0]
+    assert re.findall(r"\$[^ <]*", main[0]) == ["$550bn,", "$40bn", "$7bn,"]
+    assert r"<code>\frac{</code>" in main[0]  # LaTeX that cannot be read is shown
+
+
+def test_tables_have_captions_scopes_and_regions_that_take_the_keyboard(
+    pages: dict[str, Page],
+) -> None:
+    for name, page in pages.items():
+        assert len(list(page.all("table"))) == len(list(page.all("caption"))), name
+        assert all("scope" in e and e["text"].strip() for e in page.all("th")), name
+        for element in page.all("div"):
+            if "scroll" in element.get("class", ""):
+                assert element["role"] == "region" and element["tabindex"] == "0", name
+                assert {"aria-label", "aria-labelledby"} & set(element), name
+    page = pages[STUDY_PAGE]
+    assert [e["text"] for e in page.all("td") if e.get("class") == "number"] == [
+        *("2.5", "+1.2%", "−3.4%")
+    ]
+    assert "x: y" not in words(page, "main")  # the style sheet that pandas adds
+
+
+def test_landmarks_language_and_skip_link_are_on_every_page(pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        assert [e["lang"] for e in page.all("html")] == ["en"], name
+        assert all(len(list(page.all(tag))) == 1 for tag in ("main", "footer", "title")), name
+        assert next(page.all("a"))["href"] == "#main", name
+        assert all({"aria-label", "aria-labelledby"} & set(e) for e in page.all("nav")), name
+
+
+def test_a_page_without_its_pictures_is_small(texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        assert len(re.sub(r"data:[^\"]+", "", text).encode()) <= 150_000, name
+
+
+def test_colours_have_enough_contrast_by_day_and_by_night() -> None:
+    style = (site.TEMPLATES / "style.css").read_text(encoding="utf-8")
+    for palette in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", palette))
+        pairs = [(text, "paper") for text in ("ink", "quiet", "link", "bad", "keyword", "comment")]
+        pairs += [(text, "plate") for text in ("ink", "quiet", "link", "string", "number")]
+        pairs += [("ink", f"{way}{step}") for way in ("up", "down") for step in (1, 2, 3)]
+        pairs += [("banner-ink", "banner"), ("bad", "bad-plate"), ("link", "bad-plate")]
+        low = {pair: _contrast(*(colours[name] for name in pair)) for pair in pairs}
+        assert not {pair: ratio for pair, ratio in low.items() if ratio < 4.5}
+
+
+def _contrast(one: str, other: str) -> float:
+    def light(colour: str) -> float:
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else math.pow((p + 0.055) / 1.055, 2.4) for p in parts]
+        weights = (0.2126, 0.7152, 0.0722)
+        return 0.05 + sum(w * part for w, part in zip(weights, linear, strict=True))
+
+    return max(light(one), light(other)) / min(light(one), light(other))
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_the_answer_is_on_the_first_page_with_its_numbers(pages: dict[str, Page]) -> None:
+    page = pages["index.html"]
+    text = words(page)
+    assert "Has the market priced in the U.S.–\u2060Japan partnership?" in text
+    assert "Cannot say: too small to see 2 of 2 sectors: Power & Utilities, Mining & Metals" in text
+    table = next(page.all("table"))["text"]
+    for part in ("−1.8%", "−14.2% to +9.2%", "+0.06%", "0.952", "15.9%", "204", "over 100%"):
+        assert part in table
+    assert "with leaks: priced in" in table
+    assert "low: more than priced in; base: priced in; high: priced in" in table
+    assert "nan" not in table
+
+
+def test_every_verdict_of_the_rule_is_explained(pages: dict[str, Page]) -> None:
+    explained = {e["text"] for e in pages["index.html"].all("dt")}
+    assert {verdict.capitalize() for verdict in (*VERDICTS, DEPENDS)} <= explained
+
+
+def test_reactions_print_sign_and_number_and_mark_what_does_not_count(
+    pages: dict[str, Page],
+) -> None:
+    table = next(e for e in pages["index.html"].all("table") if e.get("class") == "heat")["text"]
+    assert "+2.2%" in table and "−6.5%counts reversed" in table and "(+4.3%)" in table
+    assert "+1.1%" not in table and "+7.8%" not in table  # not a sector, not primary
+
+
+def test_a_study_of_ones_own_is_not_called_the_partnership(make: Callable[..., Path]) -> None:
+    study = {**STUDY, "rows": [{**ROW, "name": "solar"}], "contrast": None}
+    run = make({"results/verdicts.json": json.dumps(study), "results/reactions.csv": None})
+    text = words(Page(build_site(run).read_text(encoding="utf-8")))
+    assert "Has the market priced this in?" in text and "partnership" not in text
+
+
+def test_what_was_left_out_is_counted_and_listed(pages: dict[str, Page]) -> None:
+    assert "2 Firms outside the implied value 1 Taken out of an event’s portfolio" in words(
+        pages["index.html"]
+    )
+    assert "E05 · Mining & Metals own news: DEF" in words(pages["left_out.html"])
+
+
+def test_every_page_says_where_it_comes_from(pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        foot = words(page, "footer")
+        for part in ("ab" * 32, "cd" * 32, "ef" * 20, "12" * 32, "not committed", "python 3.12.4"):
+            assert part in foot, name
+        assert "written after the events" in foot, name
+
+
+def test_simulated_returns_are_named_in_the_first_line(
+    make: Callable[..., Path], pages: dict[str, Page]
+) -> None:
+    run = make(market="simulated")
+    build_site(run)
+    for path in (run / "site").iterdir():
+        page = Page(path.read_text(encoding="utf-8"))
+        assert next(page.all("p"))["text"].startswith("Simulated returns."), path.name
+        assert next(page.all("title"))["text"].startswith("SIMULATED"), path.name
+    assert "simulated returns" not in words(pages["index.html"]).lower()
+
+
+def test_a_failed_job_has_a_page_that_says_where_and_why(pages: dict[str, Page]) -> None:
+    page = pages["4_verdict.html"]
+    assert f"its notebook failed in cell 2. KeyError: '{EVIL}'" in words(page)
+    assert "papermill says" not in words(page)
+    assert [e["id"] for e in page.elements if e.get("id") == "failed-cell"]
+    assert [e for e in page.all("summary") if "Code of cell 2" in e["text"]]
+    assert "No executed notebook was left behind" in words(pages["5_robustness.html"])
+    assert "2 of 5 pages are incomplete" in words(pages["index.html"])
+
+
+def test_without_verdicts_the_first_page_says_so_and_the_rest_is_there(
+    make: Callable[..., Path],
+) -> None:
+    gone = ("verdicts.json", "reactions.csv", "calendar.csv", "dropped.csv")
+    figures = {"figures/scoreboard.svg": None, "figures/scoreboard.txt": None}
+    index = build_site(make({**{f"results/{name}": None for name in gone}, **figures}))
+    page = Page(index.read_text(encoding="utf-8"))
+    assert "There are no verdicts in this run." in words(page)
+    assert not list(page.all("table", "img"))
+    assert STUDY_PAGE in {e["href"] for e in page.all("a")}
+
+
+# --- written whole ---------------------------------------------------------------------------
+
+
+def test_an_older_site_is_replaced_as_a_whole(make: Callable[..., Path]) -> None:
+    run = make()
+    first = build_site(run).read_bytes()
+    (run / "site" / "stale.html").write_text("old", encoding="utf-8")
+    assert build_site(run).read_bytes() == first
+    assert not (run / "site" / "stale.html").exists()
+    assert not list(run.glob(".site*"))
+
+
+@pytest.mark.parametrize("broken", ["write_text", "rename"])
+def test_a_build_that_breaks_leaves_the_older_site_as_it_was(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    run = make()
+    before = build_site(run).read_bytes()
+    real, calls = getattr(Path, broken), []
+
+    def breaks(path: Path, *args: Any, **more: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError("the disk is full")
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, broken, breaks)
+    with pytest.raises(OSError, match="the disk is full"):
+        build_site(run)
+    monkeypatch.undo()
+    assert (run / "site" / "index.html").read_bytes() == before
+    assert not list(run.glob(".site*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("run.json", '{"schema": 2}', "no run.json of schema 1"),
+        ("run.json", "{", "not JSON"),
+        ("results/verdicts.json", '{"rows": [{"name": "solar"}]}', "of another version"),
+    ],
+)
+def test_what_is_no_finished_run_is_refused_in_one_line(
+    make: Callable[..., Path], path: str, text: str, words: str
+) -> None:
+    run = make()
+    (run / path).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        build_site(run)
+    assert not (run / "site").exists()
