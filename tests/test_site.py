@@ -91,9 +91,9 @@ def event_study() -> Any:
             code("plot_more()", shown("image/png", "iVBORw0KGgo=\n")),
             code(f"print('{EVIL}')", stream(f"{EVIL} seen")),
             code("warn()", stream(f"{PLACES[0]}: a warning", "stderr")),
-            code(
-                "quiet()", new_output("stream", name="stdout", text="unseen"), tags=("hide-output",)
-            ),
+            code("quiet()", stream("unseen"), tags=("hide-output",)),
+            code("firms()", stream("ONEFIRM"), tags=("local",)),
+            code("last()", shown("text/html", "<table><tr></tr><tr><th>0</table>"), stream("end")),
         ]
     )
 
@@ -368,6 +368,18 @@ def test_parameters_are_the_effective_ones_with_their_meaning(pages: dict[str, P
     rows = [e["text"].strip() for e in pages[STUDY_PAGE].all("tr")]
     assert "sector mining_metals this run a sector key" in rows
     assert "level 0.9 default of the band" in rows
+
+
+def test_public_pages_leave_out_local_cells_and_count_them(
+    make: Callable[..., Path], texts: dict[str, str]
+) -> None:
+    run = make(public=False)
+    build_site(run)
+    local = (run / "site" / STUDY_PAGE).read_text(encoding="utf-8")
+    assert "ONEFIRM" in local and "ONEFIRM" not in texts[STUDY_PAGE]
+    for text in (local, texts[STUDY_PAGE]):
+        assert "Printed by cell 11" in text  # the added cell of parameters has no number
+    assert "check their licence" in local and "check their licence" not in texts[STUDY_PAGE]
 
 
 def test_formulas_are_mathml_and_money_stays_money(texts: dict[str, str]) -> None:

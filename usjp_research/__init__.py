@@ -55,6 +55,7 @@ _PUBLIC = {
     "event_paths": "study",
     "firm_reactions": "study",
     "coverage": "study",
+    "relative_paths": "study",
     "run_study": "study",
     "Study": "study",
     "EventPaths": "study",
@@ -67,6 +68,7 @@ _PUBLIC = {
     "reaction_table": "tables",
     "law_table": "tables",
     "variant_table": "tables",
+    "coverage_table": "tables",
     "members_table": "tables",
     "event_table": "tables",
     "calendar_table": "tables",
@@ -78,7 +80,7 @@ _PUBLIC = {
     "plot_reactions": "figures",
     "plot_caar": "figures",
     "plot_placebo": "figures",
-    "plot_coverage": "figures",
+    "plot_sectors": "figures",
     "Picture": "figures",
 }
 
@@ -126,6 +128,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "event_paths",
     "firm_reactions",
     "coverage",
+    "relative_paths",
     "run_study",
     "Study",
     "EventPaths",
@@ -138,6 +141,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "reaction_table",
     "law_table",
     "variant_table",
+    "coverage_table",
     "members_table",
     "event_table",
     "calendar_table",
@@ -149,7 +153,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "plot_reactions",
     "plot_caar",
     "plot_placebo",
-    "plot_coverage",
+    "plot_sectors",
     "Picture",
 ]
 
@@ -158,10 +162,10 @@ if TYPE_CHECKING:
     from usjp_research.figures import (
         Picture,
         plot_caar,
-        plot_coverage,
         plot_placebo,
         plot_reactions,
         plot_scoreboard,
+        plot_sectors,
     )
     from usjp_research.inference import TestResult, adjusted_p, portfolio_t
     from usjp_research.market import (
@@ -193,6 +197,7 @@ if TYPE_CHECKING:
         event_reactions,
         family_legs,
         firm_reactions,
+        relative_paths,
         run_study,
         sector_law,
     )
@@ -200,6 +205,7 @@ if TYPE_CHECKING:
         calendar_table,
         claims_table,
         confounder_table,
+        coverage_table,
         dropped_table,
         event_table,
         firm_table,

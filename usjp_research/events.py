@@ -71,7 +71,12 @@ class EventPanel:
         return pd.DataFrame(
             {
                 "id": [event.id for event in self.events],
-                "announced": [f"{event.instant:%Y-%m-%d %H:%M %Z}" for event in self.events],
+                "announced": [
+                    f"{event.instant:%Y-%m-%d}"
+                    if event.precision == "day"
+                    else f"{event.instant:%Y-%m-%d %H:%M %Z}"
+                    for event in self.events
+                ],
                 "precision": [event.precision for event in self.events],
                 "new_york": self.new_york,
                 "tokyo": self.tokyo,

@@ -26,10 +26,10 @@ __all__ = [
     "COLOURS",
     "Picture",
     "plot_caar",
-    "plot_coverage",
     "plot_placebo",
     "plot_reactions",
     "plot_scoreboard",
+    "plot_sectors",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision, and on paper.
@@ -300,40 +300,57 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
     return Picture(figure, "Abnormal return per sector and event. " + ". ".join(words) + ".")
 
 
-def plot_coverage(known: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Picture:
-    """Draw what share of each sector's firms (or series) has a return on each day.
+def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Picture:
+    """Draw how far each sector has moved away from the market, with events marked.
 
     Parameters
     ----------
-    known : DataFrame of shape (n_days, n_sectors)
-        Shares from 0 to 1.
+    paths : DataFrame of shape (n_days, n_sectors)
+        Cumulated returns relative to the market, as decimals.
     events : mapping of str to Timestamp
-        Marked as lines.
 
     Returns
     -------
     Picture
     """
-    figure = _canvas(9.2, 2.6)
+    figure = _canvas(9.2, 3.6)
     (axes,) = figure.axes
-    for name in known.columns:
-        axes.plot(
-            known.index, known[name], color=COLOURS.get(name, INK), linewidth=1.5, label=label(name)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    last = paths.ffill().iloc[-1].sort_values()
+    room = 0.055 * float(np.nanmax(paths.to_numpy()) - np.nanmin(paths.to_numpy()))
+    height = -np.inf
+    for name, value in last.items():
+        colour = COLOURS.get(str(name), INK)
+        axes.plot(paths.index, paths[name], color=colour, linewidth=1.3)
+        height = max(float(value), height + room)
+        axes.annotate(
+            f"{label(str(name))} {percent(float(value), 0)}",
+            (1.01, height),
+            xycoords=("axes fraction", "data"),
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
         )
-    for id, day in events.items():
-        axes.axvline(day, color=IMPLIED, linewidth=1, linestyle=":")  # type: ignore[arg-type]
+    for k, (id, day) in enumerate(events.items()):
+        axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
         axes.annotate(
             id,
             (day, 1.0),
-            xytext=(2, 3),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2 + 10 * (k % 2)),
             textcoords="offset points",
             fontsize=8,
+            ha="center",
             color=IMPLIED,
             annotation_clip=False,
         )
-    axes.set_ylim(min(0.8, float(known.to_numpy().min()) - 0.02), 1.005)
+    axes.set_xlim(paths.index[0], paths.index[-1])
+    axes.set_ylabel("sum of daily returns less the market's")
     _percent_axis(axes.yaxis)
-    axes.legend(loc="lower right", fontsize=8, frameon=False, ncols=2)
-    least = {name: float(known[name].min()) for name in known.columns}
-    words = ", ".join(f"{label(n)} at least {percent(v, 0, sign=False)}" for n, v in least.items())
-    return Picture(figure, f"Share of each sector's firms with a return, by day: {words}.")
+    words = ", ".join(f"{label(str(name))} {percent(float(v), 0)}" for name, v in last.items())
+    return Picture(
+        figure,
+        f"Sectors against the U.S. market, {paths.index[0].date()} to "
+        f"{paths.index[-1].date()}, at the end: {words}.",
+    )

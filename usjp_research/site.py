@@ -145,9 +145,9 @@ def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
     if path.is_file() and path.is_relative_to(run.resolve()):
         content, missing = nbformat.read(path, as_version=4), False  # type: ignore[no-untyped-call]
     if public:
-        tags = [cell.metadata.get("tags", []) for cell in content.cells]
-        pairs = zip(content.cells, tags, strict=True)
-        content.cells = [cell for cell, tagged in pairs if "local" not in tagged]
+        for place, cell in enumerate(content.cells):
+            if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
+                content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
     # Prose comes from the project; only what ran can name a place on the machine.
     content.cells = [c if c.cell_type == "markdown" else _scrub(c) for c in content.cells]
     prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
@@ -392,18 +392,15 @@ def _math(body: str, display: str) -> str:
 
 def _align(table: Tag) -> None:
     """Drop a bare counter, say what each header cell heads, mark the columns of numbers."""
-    rows = [row.find_all(["th", "td"]) for row in table("tr")]
-    head = len(table.select("thead tr"))
-    index = [_words(row[0]) for row in rows if row]
-    if (
-        head == 1
-        and index[:2] == ["", "0"]
-        and all(re.fullmatch(r"\d+|\.\.\.", i) for i in index[1:])
-    ):
+    lines = [line for line in table("tr") if line.find(["th", "td"])]
+    rows = [line.find_all(["th", "td"]) for line in lines]
+    head = sum(line.find_parent("thead") is not None for line in lines)
+    index, plain = [_words(row[0]) for row in rows], all(len(row) > 1 for row in rows)
+    if plain and head == 1 and index[:2] == ["", "0"] and all(map(COUNTER.fullmatch, index[1:])):
         for row in rows:
             row.pop(0).decompose()
-        for row in rows[1:]:
-            row[0].name = "th"
+    for row in rows[head:] if not table.select("tbody th") else ():
+        row[0].name = "th"
     for place, row in enumerate(rows):
         axis = "col" if place < head else "row"
         for cell in row:
@@ -415,9 +412,8 @@ def _align(table: Tag) -> None:
             if place >= head and len(text) <= SHORT:
                 cell["class"] = "short"
             elif " / " in text and cell.string:  # low / base / high
-                cell.string = " / ".join(
-                    part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" / ")
-                )
+                glued = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" / "))
+                cell.string = "\N{NO-BREAK SPACE}/ ".join(glued)
     for column in zip(*rows, strict=True) if len({len(row) for row in rows}) == 1 else ():
         texts = [_words(cell) for cell in column[head:] if cell.name == "td"]
         if any(texts) and all(NUMBER.fullmatch(text) for text in texts):

@@ -46,6 +46,7 @@ __all__ = [
     "event_reactions",
     "family_legs",
     "firm_reactions",
+    "relative_paths",
     "run_study",
     "sector_law",
 ]
@@ -596,6 +597,19 @@ def coverage(spec: Spec, market: Market) -> pd.DataFrame:
             for sector in spec.sectors
         }
     )
+
+
+def relative_paths(spec: Spec, made: Portfolios) -> pd.DataFrame:
+    """Cumulate each sector's daily returns less the market's, over the whole sample.
+
+    Returns
+    -------
+    DataFrame of shape (n_days, n_sectors)
+        Arithmetic sums as decimals, without blackout.
+    """
+    names = [f"sector/{sector}" for sector in spec.sectors]
+    frame = made.returns[names].sub(made.benchmark, axis=0).cumsum()
+    return frame.set_axis(list(spec.sectors), axis=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "calendar_table",
     "claims_table",
     "confounder_table",
+    "coverage_table",
     "dropped_table",
     "event_table",
     "firm_table",
@@ -221,6 +222,22 @@ def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
             }
             for item in spec.confounders
             if ids & set(item.near_events)
+        ]
+    )
+
+
+def coverage_table(spec: Spec, known: pd.DataFrame) -> Table:
+    """Lay out how complete each sector's returns are; ``known`` is what `coverage` gives."""
+    return Table(
+        [
+            {
+                "Sector": label(sector),
+                "Securities in the universe": len(spec.members(sector)),
+                "With a return, first day": percent(known[sector].iloc[0], 0, sign=False),
+                "Last day": percent(known[sector].iloc[-1], 0, sign=False),
+                "At least": percent(known[sector].min(), 0, sign=False),
+            }
+            for sector in spec.sectors
         ]
     )
 
