@@ -125,7 +125,9 @@ print(json.dumps({"python": sys.executable, "here": os.getcwd(), "seed": hash("x
 def test_a_job_that_fails_says_where_and_stops_no_other(
     write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    raises = write("raises", "print('before')", "first = 1\n1 / 0", "print('never')")
+    raises = write(
+        "raises", "print('before')", "import usjp_research\nusjp_research.nothing", "print('never')"
+    )
     dies = write("dies", "print('before', flush=True)", "import os, signal", "os._exit(3)", "1")
     good = write("good", "print('fine')")
     folder = tmp_path / "out" / "notebooks"
@@ -140,12 +142,15 @@ def test_a_job_that_fails_says_where_and_stops_no_other(
     outcomes = run_batch(jobs, tmp_path / "out", say=lines.append)
     assert [o.status for o in outcomes] == ["failed", "failed", "done"]
     assert failures(outcomes) == [
-        "notebook raises.ipynb (job raises), cell 4: ZeroDivisionError: division by zero",
+        "notebook raises.ipynb (job raises), cell 4: AttributeError: "
+        "module 'usjp_research' has no attribute 'nothing'",
         "notebook dies.ipynb (job dies), cell 5: DeadKernelError: "
         "the kernel's process ended with exit status 3",
     ]
     assert outcomes[0].error is not None and outcomes[1].error is not None
-    assert "first = 1" in outcomes[0].error.traceback and "\x1b" not in outcomes[0].error.traceback
+    trace = outcomes[0].error.traceback
+    assert "__getattr__" in trace and "\x1b" not in trace
+    assert str(batch.HOME) not in trace and sys.prefix not in trace
     assert _said(tmp_path / "out", outcomes[0]) == "before\n"
     executed = (folder / "dies.ipynb").read_text(encoding="utf-8")
     assert "DeadKernelError" in executed and "exit status 3" in executed
@@ -209,10 +214,14 @@ def test_an_interrupt_ends_the_kernels(write: Write, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     values = {"folder": str(tmp_path)}
+    earlier = tmp_path / "out" / "notebooks" / "s.ipynb"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("an earlier one", encoding="utf-8")
     with pytest.raises(KeyboardInterrupt):
         run_batch([Job("s", sleeps, values), Job("w", waits, values)], tmp_path / "out", say=say)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert earlier.read_text(encoding="utf-8") == "an earlier one"
 
 
 def test_an_executed_notebook_is_whole_or_not_there(

@@ -387,6 +387,7 @@ def test_formulas_are_mathml_and_money_stays_money(texts: dict[str, str]) -> Non
     assert main
     assert main[0].count("<math display=") == 3
     assert '<math display="block">' in main[0] and "<mfrac>" in main[0]
+    assert "<mi>β</mi>" in main[0] and "<mo>&lt;</mo>" in main[0]
     assert re.findall(r"\$[^ <]*", main[0]) == ["$550bn,", "$40bn", "$7bn,"]
     assert r"<code>\frac{</code>" in main[0]  # LaTeX that cannot be read is shown
 

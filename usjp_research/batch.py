@@ -75,7 +75,7 @@ class Failure:
     message : str
         One line.
     traceback : str
-        Without colour codes.
+        Without colour codes and the places of project and Python on this machine.
     """
 
     cell: int | None
@@ -348,7 +348,10 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
             on_notebook_start=lambda notebook: notebooks.append(notebook),
         )
     except Exception as caught:
-        error = _failure(caught, notebooks[-1].cells if notebooks else [], scratch, exits)
+        if (scratch.parent / "stop").exists():
+            raise
+        log = _tail(scratch / "log")
+        error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits)
     finally:
         loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
         if not loop.is_running():
@@ -434,8 +437,12 @@ def _environment(scratch: Path) -> dict[str, str]:
     return env
 
 
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.is_file() else ""
+
+
 def _failure(
-    error: Exception, cells: Iterable[Any] = (), scratch: Path = Path(), exits: Iterable[int] = ()
+    error: Exception, cells: Iterable[Any] = (), log: str = "", exits: Iterable[int] = ()
 ) -> Failure:
     """Say what stopped a job; where a kernel died, say it in the cell too."""
     import nbformat
@@ -444,8 +451,7 @@ def _failure(
 
     cells = [cell for cell in cells if MARK not in cell.metadata.get("tags", [])]
     last, kind, message = None, type(error).__name__, str(error)
-    log = scratch / "log"
-    trace = log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.is_file() else ""
+    trace = log
     if isinstance(error, PapermillExecutionError):
         last, kind, message = error.cell_index, error.ename, error.evalue
         trace = "\n".join(error.traceback)
@@ -460,7 +466,9 @@ def _failure(
             output = nbformat.v4.new_output("error", **said)  # type: ignore[no-untyped-call]
             cells[begun[-1]].setdefault("outputs", []).append(output)
     else:
-        trace = "".join(traceback.format_exception(error)) + trace
+        trace = "".join(traceback.format_exception(error)) + log
+    for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
+        trace = trace.replace(f"{place}{os.sep}", "")
     ours = ["injected-parameters" not in cell.metadata.get("tags", []) for cell in cells]
     return Failure(
         cell=None if last is None else sum(ours[: last + 1]),
