@@ -456,7 +456,7 @@ def test_the_answer_is_on_the_first_page_with_its_numbers(pages: dict[str, Page]
     for part in ("−1.8%", "−14.2% to +9.2%", "+0.06%", "0.952", "15.9%", "204", "over 100%"):
         assert part in table
     assert "with leaks: priced in" in table
-    assert "low: more than priced in; base: priced in; high: priced in" in table
+    assert "low: more than priced in; base and high: priced in" in table
     assert "nan" not in table
 
 

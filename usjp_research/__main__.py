@@ -145,7 +145,9 @@ def _run_pages(
         Job("4_verdict", notebooks / "4_verdict.ipynb", shared, tuple(j.name for j in events)),
     ]
     check_jobs(jobs)
-    outcomes = run_batch(jobs, folder, say=lambda text: stderr.print(f"  {text}", markup=False))
+    outcomes = run_batch(
+        jobs, folder, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
+    )
     write_manifest(folder, facts, outcomes)
     index = build_site(folder)
     stderr.print(f"Pages: {index}", soft_wrap=True, markup=False)
