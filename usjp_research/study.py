@@ -209,6 +209,12 @@ def run_study(
     campaign = _campaign_rows(spec, panel, made, list(legs), missing)
     say("every event's reaction")
     variants = _variants(spec, panel, made, legs, family, missing)
+    reactions = event_reactions(spec, panel, made)
+    for event, rows in reactions.groupby("event", sort=False):
+        if rows["caar"].isna().any():
+            lacking = ", ".join(rows.loc[rows["caar"].isna(), "sector"])
+            reason = f"no abnormal return, too few unmasked estimation days or a gap: {lacking}"
+            missing.append(Dropped("event", str(event), reason))
     return Study(
         spec=spec,
         market=market,
@@ -220,7 +226,7 @@ def run_study(
         contrast=contrast,
         leaks=leaks,
         campaign=campaign,
-        reactions=event_reactions(spec, panel, made),
+        reactions=reactions,
         variants=variants,
         dropped=(*missing, *_dropped(spec, market, panel, made, silent)),
     )

@@ -27,6 +27,7 @@ __all__ = [
     "law_table",
     "members_table",
     "money",
+    "number",
     "percent",
     "reaction_table",
     "readme_block",
@@ -77,6 +78,13 @@ def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
     rounded = round(100 * value, digits) or 0.0  # no minus before a zero
     text = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}%"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def number(value: float, digits: int) -> str:
+    """Return a plain number with a true minus sign, or a dash when there is none."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def money(value: float | None) -> str:
@@ -285,8 +293,8 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Ta
                 "Abnormal return": percent(row["caar"], 2),
                 "Standard error": percent(row["se"], 2, sign=False),
                 "Guarded": percent(row["se_guarded"], 2, sign=False),
-                "t": f"{row['portfolio_t']:.2f}".replace("-", "\N{MINUS SIGN}"),
-                "p": f"{row['portfolio_p']:.3f}",
+                "t": number(row["portfolio_t"], 2),
+                "p": number(row["portfolio_p"], 3),
                 "Firms": "" if pd.isna(row["firms"]) else f"{row['firms']:.0f}",
                 "With blackout firms": percent(row["caar_without_blackout"], 2),
             }
@@ -303,8 +311,8 @@ def law_table(law: Placebo) -> Table:
                 "Sector": label(group),
                 "C": percent(float(law.effect[g]), 2),
                 "Standard error": percent(float(law.error[g]), 2, sign=False),
-                "S": f"{law.statistic[g]:.2f}".replace("-", "\N{MINUS SIGN}"),
-                "Mean of S on quiet dates": f"{law.center[g]:.2f}".replace("-", "\N{MINUS SIGN}"),
+                "S": number(float(law.statistic[g]), 2),
+                "Mean of S on quiet dates": number(float(law.center[g]), 2),
                 "Placebo p, alone": f"{law.p[g]:.3f}",
                 "Placebo calendars": str(len(law)),
                 "Independent, roughly": f"{law.independent:.0f}",
@@ -392,7 +400,7 @@ def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:
                 "Name": names[row["ticker"]],
                 "Abnormal return": percent(row["car"], 2),
                 "Standard error": percent(row["se"], 2, sign=False),
-                "Beta": f"{row['beta']:.2f}".replace("-", "\N{MINUS SIGN}"),
+                "Beta": number(float(row["beta"]), 2),
             }
             for row in firms.to_dict("records")
         ],
