@@ -123,7 +123,7 @@ def test_the_interval_is_the_set_of_effects_that_the_test_does_not_reject() -> N
     assert max(kept) == pytest.approx(high, abs=6e-5)
 
 
-def test_stepdown_equals_its_definition_and_is_never_above_holm_on_independent_ranks() -> None:
+def test_stepdown_equals_its_definition_and_is_never_below_the_single_p() -> None:
     draw = np.random.default_rng(10)
     null = np.abs(draw.normal(size=(999, 4)))
     seen = np.array([2.9, 0.4, 2.2, 3.4])

@@ -107,7 +107,7 @@ def test_firm_level_caars_are_those_found_independently_once_nothing_is_masked(
         cars.append((y[w] - level - slope * market[w]).sum())
     assert 100 * np.mean(cars) == pytest.approx(percent, abs=0.006)
     table = firms.reactions.set_index(["event", "sector"])["caar"]
-    # Masking moves alpha and beta; by how much is bounded here and told in the README.
+    # Masking moves alpha and beta; by how much is bounded here.
     assert 100 * float(table[event, sector]) == pytest.approx(percent, abs=0.2)
 
 
@@ -187,8 +187,7 @@ def _law(spec: Spec, seed: int) -> tuple[Placebo, Mapping[str, float], Market]:
 
 @pytest.fixture(scope="module")
 def draws(spec: Spec) -> list[tuple[Placebo, Mapping[str, float]]]:
-    # The project's own implied values are tiny; here every sector gets one, so that the
-    # verdicts "not priced in" and "cannot say" are both within reach.
+    # Pharma has no implied value of its own; the test below gives it one of 5%.
     return [_law(spec, seed)[:2] for seed in range(SEEDS)]
 
 
@@ -251,7 +250,66 @@ def test_leaks_change_the_remark_and_never_the_verdict(bundled: Study) -> None:
     leak = replace(row, headline="priced in")
     assert _leak_remark(row, [leak]).remark == "unless priced in leaks"
     assert _leak_remark(row, [leak]).headline == "cannot say"
-    assert _leak_remark(row, [replace(row, headline="moved against")]).remark == (
-        "with leaks: moved against"
-    )
+    assert _leak_remark(row, [replace(row, headline="moved against")]).remark == ""
     assert _leak_remark(row, [row]).remark == ""
+
+
+def test_dollars_are_the_upper_end_times_market_value_and_none_for_the_contrast(
+    bundled: Study,
+) -> None:
+    for row in bundled.verdicts:
+        assert row.implied.market_value
+        assert row.excluded_usd_bn == pytest.approx(row.high * row.implied.market_value)
+        assert row.effect_usd_bn == pytest.approx(row.effect * row.implied.market_value)
+    assert bundled.contrast is not None
+    assert bundled.contrast.excluded_usd_bn is None
+
+
+def test_the_contrast_is_named_minus_unnamed_with_the_named_firms_own_lines(
+    bundled: Study,
+) -> None:
+    row, made = bundled.contrast, bundled.made
+    assert row is not None
+    named = bundled.market.returns["named/2025-10-28/power_utilities"]
+    unnamed = bundled.market.returns["unnamed/2025-10-28/power_utilities"]
+    spread, market = named - unnamed, bundled.market.returns[BENCHMARK]
+    days = market.index
+    center = days.get_loc(pd.Timestamp("2025-10-28"))
+    assert isinstance(center, int)
+    span = [t for t in range(center - 271, center - 21) if not bundled.panel.masked[t]]
+    fit = sm.OLS(spread.iloc[span], sm.add_constant(market.iloc[span])).fit()
+    window = slice(center - 1, center + 2)
+    expected = fit.predict(sm.add_constant(market.iloc[window]))
+    assert row.effect == pytest.approx(float((spread.iloc[window] - expected).sum()), abs=1e-10)
+    tickers = made.members["named/2025-10-28/power_utilities"]
+    own = implied_value(
+        bundled.spec, tickers, row.implied.market_value, sector="power_utilities", own=True
+    )
+    assert row.implied == own
+    assert all(ticker in row.remark for ticker in tickers)
+    assert any("SMR" in text for text in own.left_out)
+
+
+def test_market_values_go_back_in_time_by_the_price(spec: Spec) -> None:
+    from usjp_research.market import simulated_market
+
+    market = simulated_market(spec, seed=3)
+    made = form_portfolios(spec, market, event_panel(spec, market))
+    thesis = spec.thesis
+    assert thesis is not None
+    later = market.returns.loc[market.returns.index > pd.Timestamp(thesis.valued_on)]
+    growth = (1 + later).prod()
+    want = sum(
+        firm.market_value_usd_bn / growth[firm.ticker]
+        for firm in spec.members("mining_metals")
+        if firm.market_value_usd_bn is not None
+    )
+    assert made.values["sector/mining_metals"] == pytest.approx(want, rel=1e-12)
+
+
+def test_a_campaign_row_states_no_p_value_and_no_verdict(bundled: Study) -> None:
+    assert bundled.campaign
+    for row in bundled.campaign:
+        assert row.headline == "no verdict"
+        assert np.isnan(row.p_stepdown)
+        assert "do not overlap" in row.reason

@@ -54,6 +54,8 @@ class Placebo:
         Sum of signed abnormal returns C, its guarded standard error se, and S = C / se.
     null_effect, null_error, null_statistic : ndarray of shape (n_shifts, n_groups)
         The same at each shift.
+    admissible : int
+        Shifts that calendars and events admit, before days without returns take some away.
     """
 
     groups: tuple[str, ...]
@@ -64,6 +66,7 @@ class Placebo:
     null_effect: Floats
     null_error: Floats
     null_statistic: Floats
+    admissible: int = 0
 
     @property
     def center(self) -> Floats:
@@ -295,6 +298,7 @@ def placebo_law(
         null_effect=effect[1:][whole],
         null_error=error[1:][whole],
         null_statistic=statistic[1:][whole],
+        admissible=len(shifts),
     )
 
 
@@ -331,6 +335,7 @@ def join_laws(laws: Sequence[Placebo]) -> Placebo:
         null_effect=null("null_effect"),
         null_error=null("null_error"),
         null_statistic=null("null_statistic"),
+        admissible=min(law.admissible for law in laws),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -66,6 +67,7 @@ def record(
     content = {
         "spec": digest(spec),
         "snapshot": market_digest(market),
+        "code": _code(),
         "market": market.name,
         "numbers": _clean(dict(numbers)),
         "frames": sorted(frames),
@@ -73,6 +75,14 @@ def record(
     path = folder / f"{name}.json"
     write_whole(path, _json(content))
     return path
+
+
+def _code() -> str:
+    """Return the SHA-256 of this package's modules: a law of other code is not this study's."""
+    seen = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        seen.update(path.read_bytes())
+    return seen.hexdigest()
 
 
 def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
@@ -88,7 +98,7 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
     -------
     list of Placebo
         One per sector, in the order of the universe; empty unless the laws of all sectors that
-        have events are there, made from the same parameters and returns.
+        have events are there, made from the same parameters and returns by the same code.
     """
     laws = []
     for sector in spec.sectors:
@@ -96,7 +106,8 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
         if not path.is_file():
             return []
         content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["spec"], content["snapshot"]) != (digest(spec), market_digest(market)):
+        found = (content.get("spec"), content.get("snapshot"), content.get("code"))
+        if found != (digest(spec), market_digest(market), _code()):
             return []
         if "law" in content["frames"]:
             frame = pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))

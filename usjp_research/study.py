@@ -26,7 +26,7 @@ from usjp_research.placebo import (
     quantile,
     stepdown_p,
 )
-from usjp_research.portfolios import Portfolios, form_portfolios
+from usjp_research.portfolios import SMALLEST, Portfolios, form_portfolios
 from usjp_research.spec import InputError, Rule, Spec
 from usjp_research.verdict import (
     CASES,
@@ -200,6 +200,10 @@ def run_study(
     silent = [sector for sector in spec.sectors if sector not in legs]
     say("running the same study on every admissible placebo calendar")
     family = join_laws(laws) if laws else _placebo(legs, made, panel, spec.rule)
+    if set(family.groups) != set(legs) or len(family) < spec.rule.least_shifts:
+        raise InputError(
+            "the saved placebo laws are not those of this family; run all sectors again"
+        )
     verdicts = _family_rows(spec, made, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
     missing: list[Dropped] = []
@@ -228,7 +232,15 @@ def run_study(
         campaign=campaign,
         reactions=reactions,
         variants=variants,
-        dropped=(*missing, *_dropped(spec, market, panel, made, silent)),
+        dropped=(
+            *missing,
+            *(
+                Dropped("implied value", row.name, text)
+                for row in (*verdicts, *([contrast] if contrast else []))
+                for text in row.implied.left_out
+            ),
+            *_dropped(spec, market, panel, made, silent),
+        ),
     )
 
 
@@ -362,7 +374,16 @@ def _contrast(
     critical = quantile(null.null_distance[:, 0], spec.rule.alpha)
     p = float(null.p[0])
     row = _row(spec, null, 0, name, "contrast", (contrast.event,), critical, (p, p, p), implied)
-    return replace(row, remark=_same_session(panel, place)), null
+    if len(null) < null.admissible:
+        reason = f"{null.admissible - len(null)} of {null.admissible} placebo calendars"
+        why = "lie where fewer than three named firms were listed"
+        missing.append(Dropped("contrast", contrast.event, f"{reason} {why}"))
+    tickers = made.members[named]
+    few = f"{len(tickers)} named firms: {', '.join(tickers)}"
+    others = _same_session(panel, place)
+    # A bound on a difference of two portfolios is no bound on dollars of either.
+    row = replace(row, excluded_usd_bn=None, effect_usd_bn=None)
+    return replace(row, remark=f"{few}; {others}" if others else few), null
 
 
 def _same_session(panel: EventPanel, place: int) -> str:
@@ -394,13 +415,13 @@ def _leak_rows(
 
 
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
-    """Say so beside the headline when leak windows would change it; otherwise leave it."""
+    """Say so beside the headline when leak windows would make it a priced-in one."""
     other = next((leak for leak in leaks if leak.name == row.name), None)
     if other is None or other.headline == row.headline:
         return row
-    if other.headline in ("partly priced in", "priced in", "more than priced in"):
-        return replace(row, remark="unless priced in leaks")
-    return replace(row, remark=f"with leaks: {other.headline}")
+    if other.headline not in ("partly priced in", "priced in", "more than priced in"):
+        return row
+    return replace(row, remark="unless priced in leaks")
 
 
 def _campaign_rows(
@@ -423,7 +444,22 @@ def _campaign_rows(
     except InputError as error:
         missing.append(Dropped("campaign rows", "all sectors", str(error)))
         return ()
-    return _family_rows(spec, made, legs, null, "campaign")
+    reach = int(null.shifts[-1] - null.shifts[0]) + window[1] - window[0] + 1
+    apart = reach / (window[1] - window[0] + 1)
+    # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
+    return tuple(
+        replace(
+            row,
+            headline="no verdict",
+            reason=f"only about {apart:.0f} placebo windows of this length do not overlap",
+            p=math.nan,
+            p_stepdown=math.nan,
+            p_holm=math.nan,
+            p_bh=math.nan,
+            mde=math.nan,
+        )
+        for row in _family_rows(spec, made, legs, null, "campaign")
+    )
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -473,6 +509,9 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
                 int(fit.n_obs[day0, min(at, fit.n_obs.shape[1] - 1)]) - fit.parameters,
             )
             plain = columns.index(f"sector/{sector}") if slot else at
+            whole_firms = len(made.members[f"sector/{sector}"]) if slot else 0
+            # A sector with and without one or two firms would give those firms away.
+            alone = slot is not None and 0 < whole_firms - len(slot.members) < SMALLEST
             rows.append(
                 {
                     "event": event.id,
@@ -490,7 +529,7 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
                     "in_blackout": len(slot.blackout) if slot else None,
                     "not_checked": len(slot.unchecked) if slot else None,
                     "blackout": slot.status if slot else "not a sector",
-                    "caar_without_blackout": float(fit.car[day0, plain]),
+                    "caar_without_blackout": math.nan if alone else float(fit.car[day0, plain]),
                 }
             )
     return pd.DataFrame(rows)
@@ -763,7 +802,7 @@ def _dispersion(
         beyond = int((np.abs(null - null.mean()) >= abs(scaled[0] - null.mean())).sum())
         rows.append(
             {
-                "version": "dispersion of baskets",
+                "version": "dispersion of baskets, blackout firms included",
                 "sector": sector,
                 "effect": float(family.effect[g]),
                 "marginal_low": None,
@@ -789,6 +828,8 @@ def _dropped(
         for ticker in dict.fromkeys(news.ticker for news in spec.own_news)
         if ticker not in tickers
     ]
+    if spec.thesis:
+        items += [Dropped("implied value", "thesis.yaml", text) for text in spec.thesis.left_out]
     for slot in made.slots.values():
         where = f"{slot.event}/{slot.sector}"
         if slot.reason:

@@ -116,11 +116,9 @@ def verdict_table(rows: Sequence[Verdict]) -> Table:
                 "Observed": percent(row.effect),
                 "Interval": f"{percent(row.low)} to {percent(row.high)}",
                 "Implied low / base / high": implied_words(row),
-                "Adjusted p": f"{row.p_stepdown:.3f}",
+                "Adjusted p": number(row.p_stepdown, 3),
                 "MDE": percent(row.mde, sign=False),
-                "Excludes gains above, USD bn": money(
-                    row.excluded_usd_bn if row.high > 0 else None
-                ),
+                "Upper end, USD bn": money(row.excluded_usd_bn if row.high > 0 else None),
                 "Break-even margin x share": share_words(row.breakeven_share),
             }
             for row in rows
@@ -180,7 +178,8 @@ def readme_block(rows: Sequence[Verdict], alt: str, shifts: int) -> str:
         f"|{'---|' * len(frame.columns)}",
         *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
         "",
-        f"Bundled market, {shifts} placebo calendars; simultaneous intervals over the six sectors.",
+        f"Bundled market, {shifts} placebo calendars; the sectors' intervals hold at once. The "
+        "last row is a family of its own, with its own calendars.",
     ]
     return "\n".join(lines)
 

@@ -81,7 +81,8 @@ class Verdict:
     remark : str
         What the leak windows would change, or which other events share the contrast's session.
     excluded_usd_bn : float or None
-        The interval leaves out an uplift of the group above this many dollars.
+        Upper end of the interval times the market value of the firms whose value is known. The
+        interval is of an equal-weighted portfolio: a size, not a bound on dollars gained.
     breakeven_share : float or None
         Margin times listed share at which the implied value would equal the MDE.
     priced_share, priced_low, priced_high : float or None
@@ -199,7 +200,9 @@ def implied_value(
     for line in lines:
         named = {ticker: part for ticker, part in line.firms.items() if ticker in known}
         missing = sorted(set(line.firms) - set(named))
-        if missing and not own:
+        if own:
+            missing = [ticker for ticker in missing if ticker in tickers]
+        if missing:
             left_out.append(f"{line.id}: the part of {', '.join(missing)} (no market value)")
         if own and not named:
             continue
