@@ -351,10 +351,10 @@ def _from_wide(
     names = [name for name in table.columns if name != date_name]
     if not names:
         raise InputError(f"{path}: row 1: no column but '{date_name}'; add a column per security")
-    order = days.diff().to_numpy()
+    order = days.diff().dt.total_seconds().to_numpy()
     for bad, fault in (
-        (order == np.timedelta64(0), "stands there twice; keep one"),
-        (order < np.timedelta64(0), "comes after a later date; sort the rows by date"),
+        (order == 0, "stands there twice; keep one"),
+        (order < 0, "comes after a later date; sort the rows by date"),
     ):
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
