@@ -181,7 +181,7 @@ def _from_firms(
             if slot.series and slot.series not in groups:
                 groups[slot.series] = slot.members
             slots[event.id, sector] = slot
-    groups |= _contrast_groups(spec, panel, groups, slots)
+    groups |= _contrast_groups(spec, panel, slots)
     averages = _means(market.returns, groups)
     for name in [name for name in groups if name.startswith("named")]:
         # Both sides or none: a sector less its unnamed side would give the named one away.
@@ -277,7 +277,6 @@ def _short(
 def _contrast_groups(
     spec: Spec,
     panel: EventPanel,
-    groups: Mapping[str, tuple[str, ...]],
     slots: Mapping[tuple[str, str], Slot],
 ) -> dict[str, tuple[str, ...]]:
     contrast = spec.rule.contrast
@@ -285,11 +284,12 @@ def _contrast_groups(
         return {}
     slot = slots[contrast.event, contrast.sector]
     firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
-    sides = {}
-    for suffix, inside in (("", slot.members), ("_all", groups[f"sector/{contrast.sector}"])):
-        for side, wanted in (("named", contrast.event), ("unnamed", "")):
-            tickers = tuple(t for t in inside if firms[t].named_event == wanted)
-            sides[f"{side}{suffix}/{slot.session}/{contrast.sector}"] = tickers
+    sides = {
+        f"{side}/{slot.session}/{contrast.sector}": tuple(
+            ticker for ticker in slot.members if firms[ticker].named_event == wanted
+        )
+        for side, wanted in (("named", contrast.event), ("unnamed", ""))
+    }
     return sides if min(map(len, sides.values())) >= SMALLEST else {}
 
 
@@ -311,7 +311,7 @@ def _market_values(
     values: dict[str, float] = {}
     counts: dict[str, tuple[int, int]] = {}
     for name, tickers in groups.items():
-        if not name.startswith(("sector/", "named/", "named_all/")):
+        if not name.startswith(("sector/", "named/")):
             continue
         known = [(t, firms[t].market_value_usd_bn) for t in tickers]
         worth = [value / float(growth[t]) for t, value in known if value is not None]
@@ -541,12 +541,7 @@ def _safe(
                 day = date.fromisoformat(name.split("/")[1])
                 pads[day, sector] = (*pads.get((day, sector), ()), companion)
     made = _from_firms(spec, market, panel, pads)
-    kept = {name for sector in spec.sectors for name, _ in _published(made, sector)}
-    made = replace(
-        made,
-        returns=made.returns[[name for name in made.members if name in kept]],
-        members={name: made.members[name] for name in made.members if name in kept},
-    )
+    made = replace(made, returns=made.returns[list(made.members)])
     largest = 0.0
     for sector in spec.sectors:
         firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in market.returns]
@@ -560,15 +555,11 @@ def _safe(
 
 
 def _published(made: Portfolios, sector: str) -> list[tuple[str, tuple[str, ...]]]:
-    """List a sector's series that are shipped: not the contrast's sides without blackout.
-
-    The one firm by which those differ from the sides with blackout could be read back.
-    """
+    """List a sector's series: whatever is averaged is shipped."""
     return [
         (name, tickers)
         for name, tickers in made.members.items()
-        if (name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/"))
-        and not name.startswith(("named_all/", "unnamed_all/"))
+        if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
     ]
 
 
