@@ -21,7 +21,9 @@ FLOW = (
     "models",
     "inference",
     "placebo",
+    "reactions",
     "verdict",
+    "versions",
     "study",
     "results",
     "tables",
@@ -73,6 +75,18 @@ def test_every_public_name_is_there_and_documented() -> None:
         value = getattr(usjp_research, name)
         assert callable(value), name  # a module of the same name would not be
         assert value.__doc__, name
+
+
+def test_the_stub_names_what_the_package_gives() -> None:
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    named = [
+        (node.module, alias.asname)
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    given = [(f"usjp_research.{home}", name) for name, home in usjp_research._HOME.items()]
+    assert sorted(named) == sorted(given)
 
 
 def test_the_code_names_no_machine_and_no_registry() -> None:

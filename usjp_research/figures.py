@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.placebo import Placebo
+from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
-from usjp_research.study import EventPaths
 from usjp_research.tables import implied_words, label, percent, verdict_words
 from usjp_research.verdict import Verdict
 

@@ -7,26 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.events import EventPanel, event_panel
-from usjp_research.inference import adjusted_p, portfolio_t
-from usjp_research.market import MIRROR, Dropped, Market, load_market
-from usjp_research.models import rolling_forecast
+from usjp_research.inference import adjusted_p
+from usjp_research.market import Dropped, Market, load_market
 from usjp_research.placebo import (
     Leg,
     Placebo,
     event_legs,
     join_laws,
     minimum_detectable,
-    own_days,
     placebo_law,
     quantile,
     stepdown_p,
 )
-from usjp_research.portfolios import SMALLEST, Portfolios, form_portfolios
+from usjp_research.portfolios import Portfolios, form_portfolios
+from usjp_research.reactions import event_reactions
 from usjp_research.spec import InputError, Rule, Spec
 from usjp_research.verdict import (
     CASES,
@@ -37,16 +34,11 @@ from usjp_research.verdict import (
     headline,
     implied_value,
 )
+from usjp_research.versions import other_versions
 
 __all__ = [
-    "EventPaths",
     "Study",
-    "coverage",
-    "event_paths",
-    "event_reactions",
     "family_legs",
-    "firm_reactions",
-    "relative_paths",
     "run_study",
     "sector_law",
 ]
@@ -212,7 +204,7 @@ def run_study(
     verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
     campaign = _campaign_rows(spec, panel, made, list(legs), missing)
     say("every event's reaction")
-    variants = _variants(spec, panel, made, legs, family, missing)
+    variants = other_versions(spec, panel, made, legs, family, missing)
     reactions = event_reactions(spec, panel, made)
     for event, rows in reactions.groupby("event", sort=False):
         if rows["caar"].isna().any():
@@ -460,358 +452,6 @@ def _campaign_rows(
         )
         for row in _family_rows(spec, made, legs, null, "campaign")
     )
-
-
-# --- tables ----------------------------------------------------------------------------------
-
-
-def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
-    """Tabulate every event's abnormal return per sector, with and without firms in blackout.
-
-    Parameters
-    ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
-
-    Returns
-    -------
-    DataFrame
-        One row per event and sector (and the Japan basket): ``caar`` as a decimal, its forecast
-        error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
-    """
-    names = sorted({slot.series for slot in made.slots.values() if slot.series})
-    whole = [f"sector/{sector}" for sector in spec.sectors]
-    mirror = [MIRROR] if MIRROR in made.returns.columns else []
-    columns = [*sorted({*names, *whole}), *mirror]
-    values = made.array(columns)
-    fit = rolling_forecast(
-        values,
-        made.benchmark,
-        panel.masked,
-        window=spec.rule.window,
-        estimation=spec.rule.estimation,
-        model=spec.rule.model,
-        guard_sessions=spec.rule.guard_sessions,
-    )
-    rows = []
-    for place, event in enumerate(panel.events):
-        day0 = int(panel.day0[place])
-        for sector in (*spec.sectors, *mirror):
-            slot = made.slots.get((event.id, sector))
-            series = slot.series if slot else MIRROR
-            if not series:
-                continue
-            at = columns.index(series)
-            test = portfolio_t(
-                float(fit.car[day0, at]),
-                float(fit.variance[day0, at]),
-                int(fit.n_obs[day0, min(at, fit.n_obs.shape[1] - 1)]) - fit.parameters,
-            )
-            plain = columns.index(f"sector/{sector}") if slot else at
-            whole_firms = len(made.members[f"sector/{sector}"]) if slot else 0
-            # A sector with and without one or two firms would give those firms away.
-            alone = slot is not None and 0 < whole_firms - len(slot.members) < SMALLEST
-            rows.append(
-                {
-                    "event": event.id,
-                    "role": event.role,
-                    "session": panel.new_york[place].isoformat(),
-                    "sector": sector,
-                    "sign": event.signs.get(sector, 0),
-                    "caar": float(fit.car[day0, at]),
-                    "se": math.sqrt(fit.variance[day0, at]),
-                    "se_guarded": math.sqrt(fit.guarded[day0, at]),
-                    "portfolio_t": test.statistic,
-                    "portfolio_law": test.law,
-                    "portfolio_p": test.p,
-                    "firms": len(slot.members) if slot else None,
-                    "in_blackout": len(slot.blackout) if slot else None,
-                    "not_checked": len(slot.unchecked) if slot else None,
-                    "blackout": slot.status if slot else "not a sector",
-                    "caar_without_blackout": math.nan if alone else float(fit.car[day0, plain]),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _variants(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    legs: Mapping[str, Sequence[Leg]],
-    family: Placebo,
-    missing: list[Dropped],
-) -> pd.DataFrame:
-    """Compute other versions of the statistic on the same shifts; they decide nothing."""
-    clean = {
-        s: [leg for leg in found if leg.event == spec.rule.cleanest] for s, found in legs.items()
-    }
-    versions: list[tuple[str, Mapping[str, Sequence[Leg]], dict[str, Any]]] = [
-        ("the rule", legs, {}),
-        ("without blackout", {s: _whole(found, s) for s, found in legs.items()}, {}),
-        ("unsigned, all primary events", _unsigned(spec, panel, made, list(legs)), {}),
-        ("no scaling", legs, {"variance": lambda fit: np.ones_like(fit.variance)}),
-        ("forecast error only", legs, {"variance": lambda fit: fit.variance}),
-        ("trailing variance only", legs, {"variance": lambda fit: fit.trailing}),
-    ]
-    if any(clean.values()):
-        kept = {s: found for s, found in clean.items() if found}
-        versions.insert(3, (f"{spec.rule.cleanest} alone", kept, {}))
-    if MIRROR in made.returns.columns:
-        mirror = [
-            Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
-            for k in panel.index("primary")
-        ]
-        versions.append(("mirror: Japan basket", {MIRROR: mirror}, {}))
-    rows = []
-    for name, groups, more in versions:
-        try:
-            null = _placebo(groups, made, panel, spec.rule, shifts=family.shifts, **more)
-        except InputError as error:
-            missing.append(Dropped("version", name, str(error)))
-            continue
-        for g, sector in enumerate(null.groups):
-            half = quantile(null.null_distance[:, g], spec.rule.alpha) * float(null.error[g])
-            middle = float(null.effect[g] - null.center[g] * null.error[g])
-            rows.append(
-                {
-                    "version": name,
-                    "sector": sector,
-                    "effect": float(null.effect[g]),
-                    "marginal_low": middle - half,
-                    "marginal_high": middle + half,
-                    "p": float(null.p[g]),
-                    "shifts": len(null),
-                }
-            )
-    rows += _dispersion(spec, panel, made, legs, family)
-    return pd.DataFrame(rows)
-
-
-def firm_reactions(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, sector: str, event: str
-) -> pd.DataFrame:
-    """Tabulate single firms' abnormal returns at one event; empty at portfolio level.
-
-    Returns
-    -------
-    DataFrame
-        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``; one row per member
-        of the slot, largest first.
-    """
-    columns = ["ticker", "car", "se", "beta"]
-    place = panel.position(event)
-    if market.level != "firm" or place is None:
-        return pd.DataFrame(columns=columns)
-    tickers = list(made.slots[event, sector].members)
-    fit = rolling_forecast(
-        market.returns[tickers].to_numpy("float64"),
-        made.benchmark,
-        panel.masked,
-        window=spec.rule.window,
-        estimation=spec.rule.estimation,
-        model=spec.rule.model,
-    )
-    day0 = int(panel.day0[place])
-    values = (tickers, fit.car[day0], np.sqrt(fit.variance[day0]), fit.beta[day0])
-    frame = pd.DataFrame(dict(zip(columns, values, strict=True)))
-    return frame.sort_values("car", ascending=False, ignore_index=True)
-
-
-def coverage(spec: Spec, market: Market) -> pd.DataFrame:
-    """Tabulate by day what share of each sector's firms has a return.
-
-    At portfolio level the sector series stand for their firms.
-
-    Returns
-    -------
-    DataFrame of shape (n_days, n_sectors)
-        Shares from 0 to 1.
-    """
-    known = market.returns.notna()
-    if market.level == "portfolio":
-        return pd.DataFrame(
-            {sector: known[f"sector/{sector}"].astype(float) for sector in spec.sectors}
-        )
-    return pd.DataFrame(
-        {
-            sector: known.reindex(
-                columns=[firm.ticker for firm in spec.members(sector)], fill_value=False
-            ).mean(axis=1)
-            for sector in spec.sectors
-        }
-    )
-
-
-def relative_paths(spec: Spec, made: Portfolios) -> pd.DataFrame:
-    """Cumulate each sector's daily returns less the market's, over the whole sample.
-
-    Returns
-    -------
-    DataFrame of shape (n_days, n_sectors)
-        Arithmetic sums as decimals, without blackout.
-    """
-    names = [f"sector/{sector}" for sector in spec.sectors]
-    frame = made.returns[names].sub(made.benchmark, axis=0).cumsum()
-    return frame.set_axis(list(spec.sectors), axis=1)
-
-
-@dataclass(frozen=True, slots=True)
-class EventPaths:
-    """Cumulative abnormal returns around each primary event of a sector.
-
-    Attributes
-    ----------
-    events : tuple of str
-    offsets : ndarray of shape (n_offsets,), int
-        Trading days from day 0.
-    paths : ndarray of shape (n_events, n_offsets)
-        Sums of abnormal returns from the first offset on, as decimals.
-    low, high : ndarray of shape (n_events, n_offsets)
-        Band that holds the share ``level`` of the placebo paths, day by day.
-    """
-
-    sector: str
-    events: tuple[str, ...]
-    sessions: tuple[str, ...]
-    window: tuple[int, int]
-    offsets: npt.NDArray[np.int64]
-    paths: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    level: float
-    shifts: int
-
-
-def event_paths(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    law: Placebo,
-    span: tuple[int, int] = (-10, 20),
-) -> EventPaths:
-    """Follow a sector around each primary event, beside the same days on placebo calendars.
-
-    Parameters
-    ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
-    law : Placebo
-        Of one sector; its shifts are used where the span fits.
-    span : (int, int)
-        First and last offset.
-
-    Returns
-    -------
-    EventPaths
-        The estimation window is the study's own; days after the window are out of sample.
-    """
-    (sector,) = law.groups
-    legs = event_legs(spec, panel, made, sector)
-    offsets = np.arange(span[0], span[1] + 1)
-    n_days = len(made.benchmark)
-    moves = np.concatenate([[0], law.shifts])
-    lines, lows, highs = [], [], []
-    for leg in legs:
-        series = made.array([leg.series])
-        fit = rolling_forecast(
-            series,
-            made.benchmark,
-            panel.masked,
-            window=leg.window,
-            estimation=spec.rule.estimation,
-            model=spec.rule.model,
-            moving_mask=[day - leg.day0 for day in own_days(legs)],
-        )
-        place = leg.day0 + moves[:, None] + offsets
-        inside = (place >= 0) & (place < n_days)
-        place = np.clip(place, 0, n_days - 1)
-        alpha, beta = fit.alpha[leg.day0 + moves], fit.beta[leg.day0 + moves]
-        abnormal = series[place, 0] - alpha - beta * made.benchmark[place]
-        sums = np.where(inside, abnormal, np.nan).cumsum(axis=1)
-        lines.append(sums[0])
-        tail = spec.rule.alpha / 2
-        quiet = sums[1:][inside[1:].all(axis=1)]
-        lows.append(np.nanquantile(quiet, tail, axis=0))
-        highs.append(np.nanquantile(quiet, 1 - tail, axis=0))
-    return EventPaths(
-        sector=sector,
-        events=tuple(leg.event for leg in legs),
-        sessions=tuple(str(panel.new_york[panel.position(leg.event) or 0]) for leg in legs),
-        window=spec.rule.window,
-        offsets=offsets,
-        paths=np.array(lines),
-        low=np.array(lows),
-        high=np.array(highs),
-        level=1 - spec.rule.alpha,
-        shifts=len(law),
-    )
-
-
-def _whole(legs: Sequence[Leg], sector: str) -> list[Leg]:
-    return [replace(leg, series=f"sector/{sector}") for leg in legs]
-
-
-def _unsigned(
-    spec: Spec, panel: EventPanel, made: Portfolios, sectors: Sequence[str]
-) -> dict[str, list[Leg]]:
-    return {
-        sector: [
-            Leg(panel.events[k].id, slot.series, int(panel.day0[k]), spec.rule.window, 1)
-            for k in panel.index("primary")
-            if (slot := made.slots[panel.events[k].id, sector]).series
-        ]
-        for sector in sectors
-    }
-
-
-def _dispersion(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    legs: Mapping[str, Sequence[Leg]],
-    family: Placebo,
-) -> list[dict[str, object]]:
-    """Scale by how far the sector's baskets lie apart in the window itself."""
-    rows: list[dict[str, object]] = []
-    moves = np.concatenate([[0], family.shifts])
-    for g, sector in enumerate(family.groups):
-        names = [name for name in made.members if name.startswith(f"basket/{sector}/")]
-        if len(names) < 3 or sector not in legs:
-            continue
-        total = np.zeros(len(moves))
-        for leg in legs[sector]:
-            fit = rolling_forecast(
-                made.array(names),
-                made.benchmark,
-                panel.masked,
-                window=leg.window,
-                estimation=spec.rule.estimation,
-                model=spec.rule.model,
-                moving_mask=[day - leg.day0 for day in own_days(legs[sector])],
-            )
-            total += (fit.car.var(axis=1, ddof=1) / len(names))[leg.day0 + moves]
-        effect = np.concatenate([[family.effect[g]], family.null_effect[:, g]])
-        scaled = effect / np.sqrt(total)
-        good = np.isfinite(scaled[1:])
-        if not np.isfinite(scaled[0]) or good.sum() < spec.rule.least_shifts:
-            continue
-        null = scaled[1:][good]
-        beyond = int((np.abs(null - null.mean()) >= abs(scaled[0] - null.mean())).sum())
-        rows.append(
-            {
-                "version": "dispersion of baskets, blackout firms included",
-                "sector": sector,
-                "effect": float(family.effect[g]),
-                "marginal_low": None,
-                "marginal_high": None,
-                "p": (1 + beyond) / (1 + len(null)),
-                "shifts": len(null),
-            }
-        )
-    return rows
 
 
 def _dropped(

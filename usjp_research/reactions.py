@@ -1,0 +1,258 @@
+"""What moved: abnormal returns per event and sector, and the paths around each event."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.events import EventPanel
+from usjp_research.inference import portfolio_t
+from usjp_research.market import MIRROR, Market
+from usjp_research.models import rolling_forecast
+from usjp_research.placebo import Placebo, event_legs, own_days
+from usjp_research.portfolios import SMALLEST, Portfolios
+from usjp_research.spec import Spec
+
+__all__ = [
+    "EventPaths",
+    "coverage",
+    "event_paths",
+    "event_reactions",
+    "firm_reactions",
+    "relative_paths",
+]
+
+
+def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
+    """Tabulate every event's abnormal return per sector, with and without firms in blackout.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+
+    Returns
+    -------
+    DataFrame
+        One row per event and sector (and the Japan basket): ``caar`` as a decimal, its forecast
+        error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
+    """
+    names = sorted({slot.series for slot in made.slots.values() if slot.series})
+    whole = [f"sector/{sector}" for sector in spec.sectors]
+    mirror = [MIRROR] if MIRROR in made.returns.columns else []
+    columns = [*sorted({*names, *whole}), *mirror]
+    values = made.array(columns)
+    fit = rolling_forecast(
+        values,
+        made.benchmark,
+        panel.masked,
+        window=spec.rule.window,
+        estimation=spec.rule.estimation,
+        model=spec.rule.model,
+        guard_sessions=spec.rule.guard_sessions,
+    )
+    rows = []
+    for place, event in enumerate(panel.events):
+        day0 = int(panel.day0[place])
+        for sector in (*spec.sectors, *mirror):
+            slot = made.slots.get((event.id, sector))
+            series = slot.series if slot else MIRROR
+            if not series:
+                continue
+            at = columns.index(series)
+            test = portfolio_t(
+                float(fit.car[day0, at]),
+                float(fit.variance[day0, at]),
+                int(fit.n_obs[day0, min(at, fit.n_obs.shape[1] - 1)]) - fit.parameters,
+            )
+            plain = columns.index(f"sector/{sector}") if slot else at
+            whole_firms = len(made.members[f"sector/{sector}"]) if slot else 0
+            # A sector with and without one or two firms would give those firms away.
+            alone = slot is not None and 0 < whole_firms - len(slot.members) < SMALLEST
+            rows.append(
+                {
+                    "event": event.id,
+                    "role": event.role,
+                    "session": panel.new_york[place].isoformat(),
+                    "sector": sector,
+                    "sign": event.signs.get(sector, 0),
+                    "caar": float(fit.car[day0, at]),
+                    "se": math.sqrt(fit.variance[day0, at]),
+                    "se_guarded": math.sqrt(fit.guarded[day0, at]),
+                    "portfolio_t": test.statistic,
+                    "portfolio_law": test.law,
+                    "portfolio_p": test.p,
+                    "firms": len(slot.members) if slot else None,
+                    "in_blackout": len(slot.blackout) if slot else None,
+                    "not_checked": len(slot.unchecked) if slot else None,
+                    "blackout": slot.status if slot else "not a sector",
+                    "caar_without_blackout": math.nan if alone else float(fit.car[day0, plain]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def firm_reactions(
+    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, sector: str, event: str
+) -> pd.DataFrame:
+    """Tabulate single firms' abnormal returns at one event; empty at portfolio level.
+
+    Returns
+    -------
+    DataFrame
+        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``; one row per member
+        of the slot, largest first.
+    """
+    columns = ["ticker", "car", "se", "beta"]
+    place = panel.position(event)
+    if market.level != "firm" or place is None:
+        return pd.DataFrame(columns=columns)
+    tickers = list(made.slots[event, sector].members)
+    fit = rolling_forecast(
+        market.returns[tickers].to_numpy("float64"),
+        made.benchmark,
+        panel.masked,
+        window=spec.rule.window,
+        estimation=spec.rule.estimation,
+        model=spec.rule.model,
+    )
+    day0 = int(panel.day0[place])
+    values = (tickers, fit.car[day0], np.sqrt(fit.variance[day0]), fit.beta[day0])
+    frame = pd.DataFrame(dict(zip(columns, values, strict=True)))
+    return frame.sort_values("car", ascending=False, ignore_index=True)
+
+
+def coverage(spec: Spec, market: Market) -> pd.DataFrame:
+    """Tabulate by day what share of each sector's firms has a return.
+
+    At portfolio level the sector series stand for their firms.
+
+    Returns
+    -------
+    DataFrame of shape (n_days, n_sectors)
+        Shares from 0 to 1.
+    """
+    known = market.returns.notna()
+    if market.level == "portfolio":
+        return pd.DataFrame(
+            {sector: known[f"sector/{sector}"].astype(float) for sector in spec.sectors}
+        )
+    return pd.DataFrame(
+        {
+            sector: known.reindex(
+                columns=[firm.ticker for firm in spec.members(sector)], fill_value=False
+            ).mean(axis=1)
+            for sector in spec.sectors
+        }
+    )
+
+
+def relative_paths(spec: Spec, made: Portfolios) -> pd.DataFrame:
+    """Cumulate each sector's daily returns less the market's, over the whole sample.
+
+    Returns
+    -------
+    DataFrame of shape (n_days, n_sectors)
+        Arithmetic sums as decimals, without blackout.
+    """
+    names = [f"sector/{sector}" for sector in spec.sectors]
+    frame = made.returns[names].sub(made.benchmark, axis=0).cumsum()
+    return frame.set_axis(list(spec.sectors), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPaths:
+    """Cumulative abnormal returns around each primary event of a sector.
+
+    Attributes
+    ----------
+    events : tuple of str
+    offsets : ndarray of shape (n_offsets,), int
+        Trading days from day 0.
+    paths : ndarray of shape (n_events, n_offsets)
+        Sums of abnormal returns from the first offset on, as decimals.
+    low, high : ndarray of shape (n_events, n_offsets)
+        Band that holds the share ``level`` of the placebo paths, day by day.
+    """
+
+    sector: str
+    events: tuple[str, ...]
+    sessions: tuple[str, ...]
+    window: tuple[int, int]
+    offsets: npt.NDArray[np.int64]
+    paths: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    level: float
+    shifts: int
+
+
+def event_paths(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    law: Placebo,
+    span: tuple[int, int] = (-10, 20),
+) -> EventPaths:
+    """Follow a sector around each primary event, beside the same days on placebo calendars.
+
+    Parameters
+    ----------
+    spec : Spec
+    panel : EventPanel
+    made : Portfolios
+    law : Placebo
+        Of one sector; its shifts are used where the span fits.
+    span : (int, int)
+        First and last offset.
+
+    Returns
+    -------
+    EventPaths
+        The estimation window is the study's own; days after the window are out of sample.
+    """
+    (sector,) = law.groups
+    legs = event_legs(spec, panel, made, sector)
+    offsets = np.arange(span[0], span[1] + 1)
+    n_days = len(made.benchmark)
+    moves = np.concatenate([[0], law.shifts])
+    lines, lows, highs = [], [], []
+    for leg in legs:
+        series = made.array([leg.series])
+        fit = rolling_forecast(
+            series,
+            made.benchmark,
+            panel.masked,
+            window=leg.window,
+            estimation=spec.rule.estimation,
+            model=spec.rule.model,
+            moving_mask=[day - leg.day0 for day in own_days(legs)],
+        )
+        place = leg.day0 + moves[:, None] + offsets
+        inside = (place >= 0) & (place < n_days)
+        place = np.clip(place, 0, n_days - 1)
+        alpha, beta = fit.alpha[leg.day0 + moves], fit.beta[leg.day0 + moves]
+        abnormal = series[place, 0] - alpha - beta * made.benchmark[place]
+        sums = np.where(inside, abnormal, np.nan).cumsum(axis=1)
+        lines.append(sums[0])
+        tail = spec.rule.alpha / 2
+        quiet = sums[1:][inside[1:].all(axis=1)]
+        lows.append(np.nanquantile(quiet, tail, axis=0))
+        highs.append(np.nanquantile(quiet, 1 - tail, axis=0))
+    return EventPaths(
+        sector=sector,
+        events=tuple(leg.event for leg in legs),
+        sessions=tuple(str(panel.new_york[panel.position(leg.event) or 0]) for leg in legs),
+        window=spec.rule.window,
+        offsets=offsets,
+        paths=np.array(lines),
+        low=np.array(lows),
+        high=np.array(highs),
+        level=1 - spec.rule.alpha,
+        shifts=len(law),
+    )
