@@ -1,7 +1,3 @@
-__version__: str
-__all__: list[str]
-_HOME: dict[str, str]
-
 from usjp_research.events import EventPanel as EventPanel
 from usjp_research.events import event_panel as event_panel
 from usjp_research.events import first_session as first_session
@@ -71,3 +67,7 @@ from usjp_research.verdict import Implied as Implied
 from usjp_research.verdict import Verdict as Verdict
 from usjp_research.verdict import decide as decide
 from usjp_research.verdict import implied_value as implied_value
+
+__version__: str
+__all__: list[str]
+_HOME: dict[str, str]
