@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from usjp_research.__main__ import app
+from usjp_research.params import read_spec
+from usjp_research.spec import Spec
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08
@@ -23,6 +25,12 @@ N3,2024-05-14 10:00,America/New_York,primary,third,+,+
 UNIVERSE = "ticker,sector,market_value_usd_bn\n" + "".join(
     f"{ticker},{sector},10\n" for sector, tickers in SECTORS.items() for ticker in tickers
 )
+
+
+@pytest.fixture(scope="session")
+def spec() -> Spec:
+    """Return the project's own parameters."""
+    return read_spec()
 
 
 @pytest.fixture

@@ -12,17 +12,11 @@ import pytest
 
 from usjp_research.events import event_panel, first_session
 from usjp_research.market import BENCHMARK, Market
-from usjp_research.params import read_spec
 from usjp_research.spec import InputError, Spec
 
 TABLE = Path(__file__).parent / "data/sessions.csv"
 HAND = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
 NY, TOKYO = "America/New_York", "Asia/Tokyo"
-
-
-@pytest.fixture(scope="module")
-def spec() -> Spec:
-    return read_spec()
 
 
 def test_the_hand_checked_table_names_every_event(spec: Spec) -> None:

@@ -11,17 +11,11 @@ import pytest
 
 from usjp_research.events import event_panel
 from usjp_research.market import BENCHMARK, Market, load_market, market_digest, simulated_market
-from usjp_research.params import read_spec
 from usjp_research.portfolios import disclosed_firms, form_portfolios
 from usjp_research.spec import Spec, find_root
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
 needs_prices = pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
-
-
-@pytest.fixture(scope="module")
-def spec() -> Spec:
-    return read_spec()
 
 
 @pytest.fixture(scope="module")

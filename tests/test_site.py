@@ -37,6 +37,7 @@ ROW = {
     "by_case": dict.fromkeys(("low", "base", "high"), "cannot say"),
     "implied": {
         **{"share": {"low": 0.0006, "base": 0.004, "high": 0.0085}, "dollars": {}, "revenue": {}},
+        **{"spent": {}, "profit": {}, "after_tax": {}},
         **{"announced": 451.7, "market_value": 2218.0, "valued": 48, "firms": 54},
         **{"lines": ["A01"], "left_out": []},
     },

@@ -14,7 +14,6 @@ import statsmodels.api as sm
 
 from usjp_research.events import event_panel
 from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
-from usjp_research.params import read_spec
 from usjp_research.placebo import Placebo, event_legs, minimum_detectable, placebo_law, quantile
 from usjp_research.portfolios import form_portfolios
 from usjp_research.results import save_study
@@ -24,11 +23,6 @@ from usjp_research.verdict import decide, implied_value
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
 needs_prices = pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
-
-
-@pytest.fixture(scope="module")
-def spec() -> Spec:
-    return read_spec()
 
 
 @pytest.fixture(scope="module")
@@ -312,4 +306,4 @@ def test_a_campaign_row_states_no_p_value_and_no_verdict(bundled: Study) -> None
     for row in bundled.campaign:
         assert row.headline == "no verdict"
         assert np.isnan(row.p_stepdown)
-        assert "do not overlap" in row.reason
+        assert "independent" in row.reason

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import pytest
 
-from usjp_research.params import read_spec
+from usjp_research.events import event_panel
+from usjp_research.portfolios import form_portfolios
 from usjp_research.spec import Spec
-from usjp_research.verdict import VERDICTS, breakeven_share, decide, headline, implied_value
+from usjp_research.verdict import (
+    CASES,
+    VERDICTS,
+    breakeven_share,
+    decide,
+    headline,
+    implied_value,
+)
 
 
 def _literal(low: float, high: float, g: float | None) -> list[str]:
@@ -56,11 +65,6 @@ def test_different_cases_make_the_headline_depend_on_the_implied_value() -> None
     assert headline(dict.fromkeys(("low", "base", "high"), "cannot say")) == "cannot say"
     mixed = {"low": "cannot say", "base": "cannot say", "high": "not priced in"}
     assert headline(mixed) == "depends on the implied value"
-
-
-@pytest.fixture(scope="module")
-def spec() -> Spec:
-    return read_spec()
 
 
 @pytest.mark.parametrize("case", ["low", "base", "high"])
@@ -136,3 +140,63 @@ def test_every_number_of_the_thesis_has_a_source_or_is_called_an_assumption(spec
         if line.firms and any(part != 1.0 for part in line.firms.values()):
             assert line.note, line.id
     assert "assumption" in thesis.assumptions["shares"]
+
+
+def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: Spec) -> None:
+    from usjp_research.market import load_market
+    from usjp_research.study import run_study, what_if
+
+    study = run_study(spec, load_market(spec, "bundled"))
+    assert what_if(study, {}) == study.rows
+    double = {"margin": 2 * spec.thesis.margin.base} if spec.thesis else {}
+    for before, after in zip(study.rows, what_if(study, double), strict=True):
+        assert (after.effect, after.low, after.high) == (before.effect, before.low, before.high)
+        assert after.mde == before.mde
+        if before.implied.share:
+            want = 2 * before.implied.share["base"]
+            assert after.implied.share["base"] == pytest.approx(want, rel=1e-12)
+        else:
+            assert after.headline == before.headline
+    contrast = what_if(study, {"margin": 1.0, "years_to_cash": 0, "tax": 0})[-1]
+    assert contrast.by_case["base"] == "partly priced in"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"marign": 0.1}, "did you mean 'margin'"),
+        ({"margin": 3.0}, "margin"),
+        ({"margin": "high"}, "expected a number"),
+        ({"realised": 1.5}, "expected 0 to 1"),
+    ],
+)
+def test_assumptions_out_of_range_or_unknown_are_refused(
+    spec: Spec, changes: dict[str, float], words: str
+) -> None:
+    from usjp_research.spec import InputError
+    from usjp_research.verdict import with_assumptions
+
+    with pytest.raises(InputError, match=re.escape(words)):
+        with_assumptions(spec, changes)
+
+
+def test_every_step_from_dollars_announced_to_value_loses_something(spec: Spec) -> None:
+    from usjp_research.market import simulated_market
+
+    market = simulated_market(spec, seed=1)
+    made = form_portfolios(spec, market, event_panel(spec, market))
+    for sector in spec.sectors:
+        key = f"sector/{sector}"
+        got = implied_value(spec, made.members[key], made.values[key], sector=sector)
+        for case in CASES:
+            steps = (
+                got.announced,
+                got.spent[case],
+                got.revenue[case],
+                got.profit[case],
+                got.after_tax[case],
+                got.dollars[case],
+            )
+            assert list(steps) == sorted(steps, reverse=True)
+        if got.share:
+            assert got.share["base"] == pytest.approx(got.dollars["base"] / made.values[key])

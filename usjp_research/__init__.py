@@ -65,18 +65,26 @@ _PUBLIC = {
         "coverage",
         "relative_paths",
         "EventPaths",
+        "campaign_paths",
     ),
     "verdict": (
         "implied_value",
         "decide",
         "Implied",
         "Verdict",
+        "with_assumptions",
     ),
+    "contrasts": (
+        "contrast_versions",
+        "NamedVersion",
+    ),
+    "timing": ("before_and_after",),
     "study": (
         "family_legs",
         "sector_law",
         "run_study",
         "Study",
+        "what_if",
     ),
     "results": (
         "record",
@@ -98,6 +106,15 @@ _PUBLIC = {
         "claims_table",
         "dropped_table",
         "firm_table",
+        "contrast_table",
+        "timing_table",
+        "timing_numbers",
+    ),
+    "reading": (
+        "save_reading",
+        "read_results",
+        "compose",
+        "Reading",
     ),
     "figures": (
         "plot_scoreboard",
@@ -106,6 +123,8 @@ _PUBLIC = {
         "plot_placebo",
         "plot_sectors",
         "Picture",
+        "plot_campaign",
+        "plot_waterfall",
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -1,12 +1,16 @@
+from usjp_research.contrasts import NamedVersion as NamedVersion
+from usjp_research.contrasts import contrast_versions as contrast_versions
 from usjp_research.events import EventPanel as EventPanel
 from usjp_research.events import event_panel as event_panel
 from usjp_research.events import first_session as first_session
 from usjp_research.figures import Picture as Picture
 from usjp_research.figures import plot_caar as plot_caar
+from usjp_research.figures import plot_campaign as plot_campaign
 from usjp_research.figures import plot_placebo as plot_placebo
 from usjp_research.figures import plot_reactions as plot_reactions
 from usjp_research.figures import plot_scoreboard as plot_scoreboard
 from usjp_research.figures import plot_sectors as plot_sectors
+from usjp_research.figures import plot_waterfall as plot_waterfall
 from usjp_research.inference import TestResult as TestResult
 from usjp_research.inference import adjusted_p as adjusted_p
 from usjp_research.inference import portfolio_t as portfolio_t
@@ -29,11 +33,16 @@ from usjp_research.portfolios import Portfolios as Portfolios
 from usjp_research.portfolios import disclosed_firms as disclosed_firms
 from usjp_research.portfolios import form_portfolios as form_portfolios
 from usjp_research.reactions import EventPaths as EventPaths
+from usjp_research.reactions import campaign_paths as campaign_paths
 from usjp_research.reactions import coverage as coverage
 from usjp_research.reactions import event_paths as event_paths
 from usjp_research.reactions import event_reactions as event_reactions
 from usjp_research.reactions import firm_reactions as firm_reactions
 from usjp_research.reactions import relative_paths as relative_paths
+from usjp_research.reading import Reading as Reading
+from usjp_research.reading import compose as compose
+from usjp_research.reading import read_results as read_results
+from usjp_research.reading import save_reading as save_reading
 from usjp_research.results import collect_laws as collect_laws
 from usjp_research.results import law_frame as law_frame
 from usjp_research.results import record as record
@@ -50,9 +59,11 @@ from usjp_research.study import Study as Study
 from usjp_research.study import family_legs as family_legs
 from usjp_research.study import run_study as run_study
 from usjp_research.study import sector_law as sector_law
+from usjp_research.study import what_if as what_if
 from usjp_research.tables import calendar_table as calendar_table
 from usjp_research.tables import claims_table as claims_table
 from usjp_research.tables import confounder_table as confounder_table
+from usjp_research.tables import contrast_table as contrast_table
 from usjp_research.tables import coverage_table as coverage_table
 from usjp_research.tables import dropped_table as dropped_table
 from usjp_research.tables import event_table as event_table
@@ -61,12 +72,16 @@ from usjp_research.tables import law_table as law_table
 from usjp_research.tables import members_table as members_table
 from usjp_research.tables import reaction_table as reaction_table
 from usjp_research.tables import thesis_table as thesis_table
+from usjp_research.tables import timing_numbers as timing_numbers
+from usjp_research.tables import timing_table as timing_table
 from usjp_research.tables import variant_table as variant_table
 from usjp_research.tables import verdict_table as verdict_table
+from usjp_research.timing import before_and_after as before_and_after
 from usjp_research.verdict import Implied as Implied
 from usjp_research.verdict import Verdict as Verdict
 from usjp_research.verdict import decide as decide
 from usjp_research.verdict import implied_value as implied_value
+from usjp_research.verdict import with_assumptions as with_assumptions
 
 __version__: str
 __all__: list[str]

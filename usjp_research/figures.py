@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,14 @@ from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
-from usjp_research.tables import implied_words, label, percent, verdict_words
+from usjp_research.tables import (
+    dollars,
+    implied_digits,
+    implied_words,
+    label,
+    percent,
+    verdict_words,
+)
 from usjp_research.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -26,10 +34,12 @@ __all__ = [
     "COLOURS",
     "Picture",
     "plot_caar",
+    "plot_campaign",
     "plot_placebo",
     "plot_reactions",
     "plot_scoreboard",
     "plot_sectors",
+    "plot_waterfall",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision, and on paper.
@@ -215,6 +225,113 @@ def plot_caar(paths: EventPaths) -> Picture:
         f"{paths.level:.0%} band of {paths.shifts} placebo calendars. {'; '.join(words)}."
     )
     return Picture(figure, alt)
+
+
+def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
+    """Draw every sector through the whole campaign, beside windows as long in quiet years.
+
+    Parameters
+    ----------
+    paths : sequence of EventPaths
+        One per sector, as `campaign_paths` gives them.
+
+    Returns
+    -------
+    Picture
+    """
+    columns = 3
+    rows = -(-len(paths) // columns)
+    figure = _canvas(9.2, 2.3 * rows + 0.3, rows, columns, sharex=True, sharey=True)
+    words = []
+    for axes, path in itertools.zip_longest(figure.axes, paths):
+        if path is None:
+            axes.set_visible(False)
+            continue
+        colour = COLOURS.get(path.sector, INK)
+        axes.fill_between(path.offsets, path.low[0], path.high[0], color=BAND, linewidth=0)
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        axes.plot(path.offsets, path.paths[0], color=colour, linewidth=1.6)
+        axes.set_title(label(path.sector), fontsize=9)
+        _percent_axis(axes.yaxis)
+        words.append(
+            f"{label(path.sector)} ends at {percent(float(path.paths[0][-1]), 0)}, band "
+            f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
+        )
+    for axes in figure.axes[max(0, len(paths) - columns) : len(paths)]:
+        axes.set_xlabel("sessions from the first event")
+    start = f" from {paths[0].sessions[0]}" if paths else ""
+    return Picture(
+        figure,
+        f"Cumulative abnormal return per sector through the whole campaign{start}, with the band "
+        f"that holds {paths[0].level:.0%} of windows as long in quiet years, day by day. "
+        f"{'; '.join(words)}."
+        if paths
+        else "No campaign inside the data.",
+    )
+
+
+def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
+    """Draw how dollars announced become present value, per row that has an implied value.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+
+    Returns
+    -------
+    Picture
+        Bars are the base case on a logarithmic axis, lines the low and high case.
+    """
+    shown = [row for row in rows if row.implied.share]
+    columns = 2
+    lines = -(-len(shown) // columns)
+    figure = _canvas(9.2, 2.1 * lines + 0.4, max(1, lines), columns, sharex=True)
+    words = []
+    for axes, row in itertools.zip_longest(figure.axes, shown):
+        if row is None:
+            axes.set_visible(False)
+            continue
+        colour = COLOURS.get(row.name.split(":")[0], INK)
+        steps = _waterfall(row)
+        for place, (_, base, low, high) in enumerate(steps):
+            axes.barh(place, base, left=1e-3, color=colour, alpha=0.35, height=0.62)
+            if low and high and low < high:
+                axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
+            axes.annotate(
+                dollars(base),
+                (max(base, high or 0), place),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+        axes.set_xscale("log")
+        axes.set_xlim(1e-3, 4e5)
+        axes.set_yticks(range(len(steps)), [name for name, *_ in steps], fontsize=8)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="x", which="both", labelbottom=False, length=0)
+        share = percent(row.implied.share["base"], implied_digits(row.implied.share["base"]))
+        name = label(row.name).replace(" minus unnamed", " firms")
+        axes.set_title(f"{name}\n{share} of market value", fontsize=9)
+        parts = ", ".join(f"{name} {dollars(base)}" for name, base, *_ in steps)
+        words.append(f"{label(row.name)}: {parts} USD bn, {share} of market value")
+    return Picture(figure, "From dollars announced to value, base case. " + ". ".join(words) + ".")
+
+
+def _waterfall(row: Verdict) -> list[tuple[str, float, float, float]]:
+    implied = row.implied
+    steps = [("announced", implied.announced, 0.0, 0.0)]
+    for name, part in (
+        ("spent", implied.spent),
+        ("revenue of listed firms", implied.revenue),
+        ("profit", implied.profit),
+        ("after tax", implied.after_tax),
+        ("present value", implied.dollars),
+    ):
+        steps.append((name, part["base"], part["low"], part["high"]))
+    steps.append(("market value", implied.market_value or 0.0, 0.0, 0.0))
+    return steps
 
 
 def plot_placebo(law: Placebo) -> Picture:

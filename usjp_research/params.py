@@ -108,8 +108,12 @@ def _check_rule(
     if rule.contrast and "contrast" in rule.model_fields_set:
         named.append(("contrast.sector", rule.contrast.sector, sectors))
         named.append(("contrast.event", rule.contrast.event, ids))
+    for version in rule.contrast_versions:
+        named += [("contrast_versions.events", id, ids) for id in version.events]
     if rule.cleanest and "cleanest" in rule.model_fields_set:
         named.append(("cleanest", rule.cleanest, ids))
+    if rule.note and "note" in rule.model_fields_set:
+        named.append(("note", rule.note, ids))
     if rule.campaign and "campaign" in rule.model_fields_set:
         named += [("campaign", id, ids) for id in rule.campaign]
     for key, name, known in named:
@@ -126,10 +130,13 @@ def _fit_rule(rule: Rule, sectors: Sequence[str], ids: set[str]) -> Rule:
     contrast, campaign = rule.contrast, rule.campaign
     if contrast and not (contrast.sector in sectors and contrast.event in ids):
         update["contrast"] = None
+        update["contrast_versions"] = ()
     if campaign and not set(campaign) <= ids:
         update["campaign"] = None
     if rule.cleanest not in ids:
         update["cleanest"] = ""
+    if rule.note not in ids:
+        update["note"] = ""
     return rule.model_copy(update=update) if update else rule
 
 
@@ -486,6 +493,13 @@ def _check_spec(spec: Spec, folder: Path) -> None:
             f"{folder / 'study.yaml'}: blackout.kinds: unknown '{unknown[0]}': "
             f"{nearest(unknown[0], NEWS_KINDS)}"
         )
+    for version in spec.rule.contrast_versions:
+        for ticker in (*version.named, *version.without):
+            if ticker not in tickers:
+                raise InputError(
+                    f"{folder / 'study.yaml'}: contrast_versions '{version.title}': unknown firm "
+                    f"'{ticker}': {nearest(ticker, tickers)}"
+                )
     if spec.rule.campaign:
         first, last = (spec.event(id) for id in spec.rule.campaign)
         if last.instant < first.instant:

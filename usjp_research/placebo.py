@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,20 @@ import numpy.typing as npt
 from usjp_research.events import EventPanel
 from usjp_research.models import Forecast, rolling_forecast
 from usjp_research.portfolios import Portfolios
-from usjp_research.spec import InputError, Rule, Spec
+from usjp_research.spec import Estimation, InputError, Rule, Spec
 
 __all__ = [
     "Leg",
     "Placebo",
     "admissible_shifts",
     "event_legs",
+    "independent_shifts",
     "join_laws",
     "minimum_detectable",
     "own_days",
     "placebo_law",
     "quantile",
+    "runs",
     "stepdown_p",
 ]
 
@@ -56,6 +58,8 @@ class Placebo:
         The same at each shift.
     admissible : int
         Shifts that calendars and events admit, before days without returns take some away.
+    independent : float
+        Rough number of independent shifts, the least of any group: see `independent_shifts`.
     """
 
     groups: tuple[str, ...]
@@ -67,6 +71,7 @@ class Placebo:
     null_error: Floats
     null_statistic: Floats
     admissible: int = 0
+    independent: float = float("nan")
 
     @property
     def center(self) -> Floats:
@@ -88,11 +93,6 @@ class Placebo:
         """Placebo p-value of each group alone, two-sided, shape (n_groups,)."""
         beyond = (self.null_distance >= self.distance).sum(axis=0)
         return np.asarray((1 + beyond) / (1 + len(self.shifts)))
-
-    @property
-    def independent(self) -> float:
-        """Rough number of independent shifts: a third, since neighbours share days."""
-        return len(self.shifts) / 3
 
     def __len__(self) -> int:
         return len(self.shifts)
@@ -135,23 +135,32 @@ def event_legs(
             if not sign or not slot.series:
                 continue
             free = [k for k in range(low, high + 1) if day0 + k not in taken]
-            for piece in _runs(free):
+            for piece in runs(free):
                 legs.append(Leg(event.id, slot.series, day0, piece, sign))
             taken.update(day0 + k for k in free)
     return tuple(legs)
 
 
-def _runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
+def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Group ascending offsets into windows without holes.
+
+    Examples
+    --------
+    >>> runs([-1, 0, 3])
+    [(-1, 0), (3, 3)]
+    """
+    found: list[tuple[int, int]] = []
     for k in offsets:
-        if runs and k == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], k)
+        if found and k == found[-1][1] + 1:
+            found[-1] = (found[-1][0], k)
         else:
-            runs.append((k, k))
-    return runs
+            found.append((k, k))
+    return found
 
 
-def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDArray[np.int64]:
+def admissible_shifts(
+    legs: Sequence[Leg], masked: Bools, rule: Rule, *, anchored: bool = False
+) -> npt.NDArray[np.int64]:
     """Enumerate the shifts of an event calendar that touch no real event.
 
     A shift is admissible when no shifted window overlaps a day of any primary, secondary or leak
@@ -166,6 +175,8 @@ def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDA
     masked : ndarray of shape (n_days,), bool
         Days inside real event windows.
     rule : Rule
+    anchored : bool
+        As in `placebo_law`.
 
     Returns
     -------
@@ -176,13 +187,13 @@ def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDA
     shifts = np.arange(-n_days, n_days + 1)
     good = np.ones(len(shifts), dtype=bool)
     busy = np.concatenate([[0], np.cumsum(masked)])
-    length, gap = rule.estimation.sessions, rule.estimation.ends_before
-    own = own_days(legs)
+    own = _moving_days(legs, rule, anchored)
     for day0, (low, high) in spots:
+        estimation = _estimation(rule, low, anchored)
         first, last = day0 + low + shifts, day0 + high + shifts
-        good &= (first - gap - length + 1 >= 0) & (last < n_days)
+        good &= (first - estimation.ends_before - estimation.sessions + 1 >= 0) & (last < n_days)
         good &= busy[np.clip(last + 1, 0, n_days)] == busy[np.clip(first, 0, n_days)]
-        span = day0 + low - gap - np.arange(length)
+        span = day0 + low - estimation.ends_before - np.arange(estimation.sessions)
         span = span[~np.isin(span, own)]  # the calendar's own windows are masked as it moves
         moved = np.clip(span + shifts[:, None], 0, n_days - 1)
         good &= (~masked[moved]).sum(axis=1) >= rule.estimation.minimum
@@ -192,6 +203,48 @@ def admissible_shifts(legs: Sequence[Leg], masked: Bools, rule: Rule) -> npt.NDA
 def own_days(legs: Sequence[Leg]) -> list[int]:
     """List the trading days inside the windows of a calendar of events."""
     return sorted({leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)})
+
+
+def independent_shifts(legs: Sequence[Leg], shifts: npt.NDArray[np.int64]) -> float:
+    """Return how many independent draws a law of overlapping shifts is worth, roughly.
+
+    Two shifts of one calendar share the days on which their windows coincide: neighbours nearly
+    all, others those of one event that falls on another's. With daily abnormal returns
+    independent over time and equally variable, the share is the correlation of their sums, and
+    the spread of M such draws is known as well as that of ``M^2 / sum of squared correlations``
+    independent ones.
+
+    Examples
+    --------
+    >>> leg = Leg("E1", "sector/solar", 300, (-1, 1), 1)
+    >>> round(independent_shifts([leg], np.arange(1, 501)))
+    237
+    """
+    days = own_days(legs)
+    taken = np.zeros(days[-1] - days[0] + 1)
+    taken[np.array(days) - days[0]] = 1.0
+    used = np.zeros(int(shifts.max() - shifts.min()) + 1)
+    used[shifts - shifts.min()] = 1.0
+    share = np.correlate(taken, taken, "full") / len(days)
+    pairs = np.correlate(used, used, "full")
+    reach = min(len(taken), len(used)) - 1
+    share = share[len(taken) - 1 - reach : len(taken) + reach]
+    pairs = pairs[len(used) - 1 - reach : len(used) + reach]
+    return float(len(shifts) ** 2 / (pairs * share**2).sum())
+
+
+def _moving_days(legs: Sequence[Leg], rule: Rule, anchored: bool) -> list[int]:
+    if not anchored:
+        return own_days(legs)
+    return own_days([replace(leg, window=rule.window) for leg in legs])
+
+
+def _estimation(rule: Rule, low: int, anchored: bool) -> Estimation:
+    """Let the estimation window end before the rule's event window, whatever the leg's."""
+    if not anchored:
+        return rule.estimation
+    moved = rule.estimation.ends_before + low - rule.window[0]
+    return rule.estimation.model_copy(update={"ends_before": moved})
 
 
 def placebo_law(
@@ -204,6 +257,7 @@ def placebo_law(
     calendar: Sequence[Leg] | None = None,
     shifts: npt.NDArray[np.int64] | None = None,
     variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
+    anchored: bool = False,
 ) -> Placebo:
     """Compute every group's statistic at the real dates and at every admissible shift.
 
@@ -230,6 +284,9 @@ def placebo_law(
         Shifts to use in place of the admissible ones of these legs.
     variance : callable, optional
         Which variance of a forecast to use; the guarded one by default.
+    anchored : bool
+        Windows before or after the event, such as drift: every estimation window ends where
+        that of the event itself ends, and only the days of the event windows move as masked.
 
     Returns
     -------
@@ -243,7 +300,7 @@ def placebo_law(
     every = [leg for legs in groups.values() for leg in legs]
     calendar = every if calendar is None else calendar
     if shifts is None:
-        shifts = admissible_shifts(calendar, masked, rule)
+        shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
         if len(shifts) < rule.least_shifts:
             raise InputError(
                 f"seen {len(shifts)} placebo calendars, the rule asks for {rule.least_shifts}: "
@@ -257,10 +314,10 @@ def placebo_law(
             benchmark,
             masked,
             window=window,
-            estimation=rule.estimation,
+            estimation=_estimation(rule, window[0], anchored),
             model=rule.model,
             guard_sessions=rule.guard_sessions,
-            moving_mask=[day - day0 for day in own_days(calendar)],
+            moving_mask=[day - day0 for day in _moving_days(calendar, rule, anchored)],
         )
         spread = variance(fit)
         for column, name in enumerate(names):
@@ -299,6 +356,7 @@ def placebo_law(
         null_error=error[1:][whole],
         null_statistic=statistic[1:][whole],
         admissible=len(shifts),
+        independent=min(independent_shifts(legs, shifts[whole]) for legs in groups.values()),
     )
 
 
@@ -336,6 +394,7 @@ def join_laws(laws: Sequence[Placebo]) -> Placebo:
         null_error=null("null_error"),
         null_statistic=null("null_statistic"),
         admissible=min(law.admissible for law in laws),
+        independent=min(law.independent for law in laws),
     )
 
 

@@ -16,7 +16,14 @@ from usjp_research.events import EventPanel, session_span
 from usjp_research.market import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.spec import InputError, Spec
 
-__all__ = ["Portfolios", "Slot", "disclosed_firms", "form_portfolios", "write_bundle"]
+__all__ = [
+    "Portfolios",
+    "Slot",
+    "disclosed_firms",
+    "form_portfolios",
+    "values_before",
+    "write_bundle",
+]
 
 SMALLEST = 3
 COVERED_SESSIONS = 3
@@ -293,16 +300,39 @@ def _contrast_groups(
     return sides if min(map(len, sides.values())) >= SMALLEST else {}
 
 
+def values_before(spec: Spec, market: Market) -> dict[str, float]:
+    """Take market values back to before the news by each firm's own return since.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market
+        At firm level.
+
+    Returns
+    -------
+    dict of str to float
+        USD bn by ticker, for the firms whose value is known; empty without a thesis.
+    """
+    if spec.thesis is None:
+        return {}
+    days = market.dates
+    after = days > pd.Timestamp(spec.thesis.valued_on)
+    upto = days <= pd.Timestamp(spec.thesis.values_as_of)
+    growth = (1 + market.returns.loc[after & upto].fillna(0.0)).prod()
+    return {
+        firm.ticker: firm.market_value_usd_bn / float(growth[firm.ticker])
+        for firm in spec.firms
+        if firm.market_value_usd_bn is not None and firm.ticker in growth
+    }
+
+
 def _market_values(
     spec: Spec, market: Market, groups: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, float], dict[str, tuple[int, int]], tuple[Dropped, ...]]:
     if spec.thesis is None:
         return {}, {}, ()
-    days = market.dates
-    after = days > pd.Timestamp(spec.thesis.valued_on)
-    upto = days <= pd.Timestamp(spec.thesis.values_as_of)
-    growth = (1 + market.returns.loc[after & upto].fillna(0.0)).prod()
-    firms = {firm.ticker: firm for firm in spec.firms}
+    worths = values_before(spec, market)
     notes = [
         Dropped("market value", firm.ticker, "no market value known: not in any implied value")
         for firm in spec.firms
@@ -313,8 +343,7 @@ def _market_values(
     for name, tickers in groups.items():
         if not name.startswith(("sector/", "named/")):
             continue
-        known = [(t, firms[t].market_value_usd_bn) for t in tickers]
-        worth = [value / float(growth[t]) for t, value in known if value is not None]
+        worth = [worths[ticker] for ticker in tickers if ticker in worths]
         counts[name] = (len(worth), len(tickers))
         if worth:
             values[name] = sum(worth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,14 @@ from usjp_research.events import EventPanel
 from usjp_research.inference import portfolio_t
 from usjp_research.market import MIRROR, Market
 from usjp_research.models import rolling_forecast
-from usjp_research.placebo import Placebo, event_legs, own_days
+from usjp_research.placebo import Leg, Placebo, admissible_shifts, event_legs, own_days
 from usjp_research.portfolios import SMALLEST, Portfolios
 from usjp_research.spec import Spec
 
 __all__ = [
     "EventPaths",
+    "campaign_legs",
+    "campaign_paths",
     "coverage",
     "event_paths",
     "event_reactions",
@@ -218,9 +221,56 @@ def event_paths(
     """
     (sector,) = law.groups
     legs = event_legs(spec, panel, made, sector)
+    return _follow(spec, panel, made, sector, legs, law.shifts, span)
+
+
+def campaign_legs(spec: Spec, panel: EventPanel) -> dict[str, tuple[Leg, ...]]:
+    """Make one window per sector from the first to the last event of the campaign.
+
+    Empty when the rule names no campaign or an end of it cannot be tested.
+    """
+    if spec.rule.campaign is None:
+        return {}
+    first, last = (panel.position(id) for id in spec.rule.campaign)
+    if first is None or last is None:
+        return {}
+    start, end = int(panel.day0[first]), int(panel.day0[last])
+    window = (spec.rule.window[0], end - start + spec.rule.window[1])
+    return {
+        sector: (Leg(spec.rule.campaign[0], f"sector/{sector}", start, window, 1),)
+        for sector in spec.sectors
+    }
+
+
+def campaign_paths(spec: Spec, panel: EventPanel, made: Portfolios) -> tuple[EventPaths, ...]:
+    """Follow every sector through the whole campaign, beside windows as long in quiet years.
+
+    Returns
+    -------
+    tuple of EventPaths
+        One per sector, with one path each; empty without a campaign.
+    """
+    found = []
+    for sector, legs in campaign_legs(spec, panel).items():
+        shifts = admissible_shifts(legs, panel.masked, spec.rule)
+        if len(shifts):
+            span = legs[0].window
+            found.append(_follow(spec, panel, made, sector, legs, shifts, span))
+    return tuple(found)
+
+
+def _follow(
+    spec: Spec,
+    panel: EventPanel,
+    made: Portfolios,
+    sector: str,
+    legs: Sequence[Leg],
+    shifts: npt.NDArray[np.int64],
+    span: tuple[int, int],
+) -> EventPaths:
     offsets = np.arange(span[0], span[1] + 1)
     n_days = len(made.benchmark)
-    moves = np.concatenate([[0], law.shifts])
+    moves = np.concatenate([[0], shifts])
     lines, lows, highs = [], [], []
     for leg in legs:
         series = made.array([leg.series])
@@ -254,5 +304,5 @@ def event_paths(
         low=np.array(lows),
         high=np.array(highs),
         level=1 - spec.rule.alpha,
-        shifts=len(law),
+        shifts=len(shifts),
     )

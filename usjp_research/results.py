@@ -168,6 +168,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "verdicts.json": _json(_plain(study)),
         "reactions.csv": _csv(study.reactions),
         "variants.csv": _csv(study.variants),
+        "timing.csv": _csv(study.timing),
         "calendar.csv": _csv(study.panel.frame()),
         "dropped.csv": _csv(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
@@ -199,6 +200,10 @@ def _plain(study: Study) -> dict[str, object]:
         "critical": study.verdicts[0].critical,
         "rows": [_clean(asdict(row)) for row in study.verdicts],
         "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
+        "contrast_versions": [
+            {**_clean(asdict(item.row)), "named": item.named, "safe": item.safe}
+            for item in study.contrast_versions
+        ],
         "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
         "campaign": [_clean(asdict(row)) for row in study.campaign],
     }
@@ -229,6 +234,7 @@ def law_frame(law: Placebo) -> pd.DataFrame:
                     "effect": np.append(law.effect[g], law.null_effect[:, g]),
                     "error": np.append(law.error[g], law.null_error[:, g]),
                     "statistic": np.append(law.statistic[g], law.null_statistic[:, g]),
+                    "independent": law.independent,
                 }
             )
             for g, group in enumerate(law.groups)
@@ -253,6 +259,7 @@ def law_from_frame(frame: pd.DataFrame) -> Placebo:
         null_effect=column("effect"),
         null_error=column("error"),
         null_statistic=column("statistic"),
+        independent=float(real["independent"].iloc[0]),
     )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Claim",
     "Confounder",
     "Contrast",
+    "ContrastVersion",
     "Estimation",
     "Event",
     "Firm",
@@ -178,6 +179,20 @@ class Contrast(_Strict):
     event: str = "E17"
 
 
+class ContrastVersion(_Strict):
+    """Another version of the contrast: other events, other firms, or no blackout.
+
+    Several events make one window, from before the first to after the last. Without ``named``
+    the firms count that the universe names for the (first) event.
+    """
+
+    title: str
+    events: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    blackout: bool = True
+
+
 class Rule(_Strict):
     """The one fixed rule of the whole family (METHODS section 12)."""
 
@@ -195,7 +210,9 @@ class Rule(_Strict):
     least_firms: int = Field(10, ge=1)
     least_shifts: int = Field(200, ge=20)
     contrast: Contrast | None = Contrast()
+    contrast_versions: tuple[ContrastVersion, ...] = ()
     cleanest: str = "E05"
+    note: str = "E34"
     campaign: tuple[str, str] | None = ("E05", "E42")
     seed: int = 20260213
 

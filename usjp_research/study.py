@@ -9,31 +9,22 @@ from typing import Any
 
 import pandas as pd
 
+from usjp_research.contrasts import NamedVersion, contrast_row, contrast_versions
 from usjp_research.events import EventPanel, event_panel
-from usjp_research.inference import adjusted_p
 from usjp_research.market import Dropped, Market, load_market
 from usjp_research.placebo import (
     Leg,
     Placebo,
     event_legs,
     join_laws,
-    minimum_detectable,
     placebo_law,
-    quantile,
-    stepdown_p,
 )
 from usjp_research.portfolios import Portfolios, form_portfolios
-from usjp_research.reactions import event_reactions
+from usjp_research.reactions import campaign_legs, event_reactions
+from usjp_research.rows import family_rows, judge
 from usjp_research.spec import InputError, Rule, Spec
-from usjp_research.verdict import (
-    CASES,
-    Implied,
-    Verdict,
-    breakeven_share,
-    decide,
-    headline,
-    implied_value,
-)
+from usjp_research.timing import before_and_after
+from usjp_research.verdict import Verdict, implied_value, with_assumptions
 from usjp_research.versions import other_versions
 
 __all__ = [
@@ -41,6 +32,7 @@ __all__ = [
     "family_legs",
     "run_study",
     "sector_law",
+    "what_if",
 ]
 
 LEAKS = ("primary", "leak")
@@ -56,12 +48,16 @@ class Study:
         One per sector of the family, in the order of the universe.
     contrast : Verdict or None
         Named minus unnamed beneficiaries.
+    contrast_versions : tuple of NamedVersion
+        Other versions of it; empty at portfolio level.
     leaks, campaign : tuple of Verdict
         The same rows with leak windows added, and over the whole stretch of events.
     family : Placebo
         The placebo law that the intervals of ``verdicts`` come from.
     reactions : DataFrame
         One row per event and sector: abnormal return, standard errors, t test, members.
+    timing : DataFrame
+        Run-up, drift, leaks, reverse events and more: see `before_and_after`.
     variants : DataFrame
         Other versions of each sector's statistic, beside the one that decides.
     dropped : tuple of Dropped
@@ -76,9 +72,11 @@ class Study:
     contrast_null: Placebo | None
     verdicts: tuple[Verdict, ...]
     contrast: Verdict | None
+    contrast_versions: tuple[NamedVersion, ...]
     leaks: tuple[Verdict, ...]
     campaign: tuple[Verdict, ...]
     reactions: pd.DataFrame
+    timing: pd.DataFrame
     variants: pd.DataFrame
     dropped: tuple[Dropped, ...]
 
@@ -196,16 +194,18 @@ def run_study(
         raise InputError(
             "the saved placebo laws are not those of this family; run all sectors again"
         )
-    verdicts = _family_rows(spec, made, legs, family, "sector")
+    verdicts = family_rows(spec, made, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
     missing: list[Dropped] = []
-    contrast, contrast_null = _contrast(spec, panel, made, missing)
+    contrast, contrast_null = contrast_row(spec, panel, made, missing)
+    named_versions = contrast_versions(spec, market, panel, made, missing)
     leaks = _leak_rows(spec, panel, made, legs, missing)
     verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
     campaign = _campaign_rows(spec, panel, made, list(legs), missing)
     say("every event's reaction")
     variants = other_versions(spec, panel, made, legs, family, missing)
     reactions = event_reactions(spec, panel, made)
+    timing = before_and_after(spec, panel, made, missing)
     for event, rows in reactions.groupby("event", sort=False):
         if rows["caar"].isna().any():
             lacking = ", ".join(rows.loc[rows["caar"].isna(), "sector"])
@@ -220,9 +220,11 @@ def run_study(
         contrast_null=contrast_null,
         verdicts=verdicts,
         contrast=contrast,
+        contrast_versions=named_versions,
         leaks=leaks,
         campaign=campaign,
         reactions=reactions,
+        timing=timing,
         variants=variants,
         dropped=(
             *missing,
@@ -234,6 +236,46 @@ def run_study(
             *_dropped(spec, market, panel, made, silent),
         ),
     )
+
+
+def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
+    """Judge the same intervals under other assumptions of the thesis.
+
+    Parameters
+    ----------
+    study : Study
+    changes : mapping of str to float
+        As `with_assumptions` takes them; nothing changes when it is empty.
+
+    Returns
+    -------
+    tuple of Verdict
+        The rows of the scoreboard. What moved in the market does not depend on any of these
+        assumptions; what should have moved does.
+
+    Examples
+    --------
+    >>> [row.headline for row in what_if(study, {"margin": 0.3})]   # doctest: +SKIP
+    """
+    if not changes:
+        return study.rows
+    spec, made = with_assumptions(study.spec, changes), study.made
+    rows = []
+    for row in study.rows:
+        sector = row.name.partition(":")[0]
+        key = f"sector/{sector}"
+        if row.kind == "contrast":
+            place = study.panel.position(row.events[0]) or 0
+            key = f"named/{study.panel.new_york[place]}/{sector}"
+        implied = implied_value(
+            spec,
+            made.members[key],
+            made.values.get(key),
+            sector=sector,
+            own=row.kind == "contrast",
+        )
+        rows.append(judge(spec, row, implied))
+    return tuple(rows)
 
 
 def _testable(spec: Spec, panel: EventPanel) -> None:
@@ -257,137 +299,6 @@ def _placebo(
 # --- rows ------------------------------------------------------------------------------------
 
 
-def _family_rows(
-    spec: Spec,
-    made: Portfolios,
-    legs: Mapping[str, Sequence[Leg]],
-    null: Placebo,
-    kind: str,
-) -> tuple[Verdict, ...]:
-    critical = quantile(null.null_distance.max(axis=1), spec.rule.alpha)
-    stepdown = stepdown_p(null.distance, null.null_distance)
-    holm, bh = adjusted_p(null.p, "holm"), adjusted_p(null.p, "bh")
-    rows = []
-    for g, sector in enumerate(null.groups):
-        name = f"sector/{sector}"
-        implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
-        events = tuple(dict.fromkeys(leg.event for leg in legs[sector]))
-        adjusted = (float(stepdown[g]), float(holm[g]), float(bh[g]))
-        rows.append(_row(spec, null, g, sector, kind, events, critical, adjusted, implied))
-    return tuple(rows)
-
-
-def _row(
-    spec: Spec,
-    null: Placebo,
-    g: int,
-    name: str,
-    kind: str,
-    events: tuple[str, ...],
-    critical: float,
-    adjusted: tuple[float, float, float],
-    implied: Implied,
-) -> Verdict:
-    effect, error, center = (float(x[g]) for x in (null.effect, null.error, null.center))
-    middle = effect - center * error
-    low, high = middle - critical * error, middle + critical * error
-    alone = quantile(null.null_distance[:, g], spec.rule.alpha)
-    deviation = null.null_statistic[:, g] - center
-    mde = minimum_detectable(deviation, error, critical, spec.rule.power)
-    by_case: dict[str, str] = {case: decide(low, high, implied.share.get(case)) for case in CASES}
-    base = implied.share.get("base")
-    priced = base is not None and base > 0
-    return Verdict(
-        name=name,
-        kind=kind,
-        events=events,
-        effect=effect,
-        error=error,
-        low=low,
-        high=high,
-        marginal_low=middle - alone * error,
-        marginal_high=middle + alone * error,
-        statistic=float(null.statistic[g]),
-        center=center,
-        critical=critical,
-        p=float(null.p[g]),
-        p_stepdown=adjusted[0],
-        p_holm=adjusted[1],
-        p_bh=adjusted[2],
-        mde=mde,
-        implied=implied,
-        by_case=by_case,
-        headline=headline(by_case),
-        reason=_reason(by_case["base"], base, mde),
-        remark="",
-        excluded_usd_bn=high * implied.market_value if implied.market_value else None,
-        breakeven_share=breakeven_share(spec.thesis, implied, mde),
-        priced_share=effect / base if priced and base else None,
-        priced_low=low / base if priced and base else None,
-        priced_high=high / base if priced and base else None,
-        effect_usd_bn=effect * implied.market_value if implied.market_value else None,
-    )
-
-
-def _reason(verdict: str, implied: float | None, mde: float) -> str:
-    if verdict != "cannot say" or implied is None:
-        return ""
-    return "too small to see" if abs(implied) < mde else "interval too wide"
-
-
-def _contrast(
-    spec: Spec, panel: EventPanel, made: Portfolios, missing: list[Dropped]
-) -> tuple[Verdict | None, Placebo | None]:
-    """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits."""
-    contrast = spec.rule.contrast
-    if contrast is None:
-        return None, None
-    place = panel.position(contrast.event)
-    if place is None:
-        missing.append(Dropped("contrast", contrast.event, "the event cannot be tested"))
-        return None, None
-    key = f"{panel.new_york[place]}/{contrast.sector}"
-    series, named = f"contrast/{key}", f"named/{key}"
-    if series not in made.returns.columns:
-        reason = "fewer than three named or unnamed firms are outside the blackout"
-        missing.append(Dropped("contrast", contrast.event, reason))
-        return None, None
-    name = f"{contrast.sector}: named minus unnamed"
-    leg = Leg(contrast.event, series, int(panel.day0[place]), spec.rule.window, 1)
-    try:
-        # The two sides may differ in beta, so the spread goes through the model of a portfolio.
-        null = _placebo({name: (leg,)}, made, panel, spec.rule)
-    except InputError as error:
-        missing.append(Dropped("contrast", contrast.event, str(error)))
-        return None, None
-    implied = implied_value(
-        spec, made.members[named], made.values.get(named), sector=contrast.sector, own=True
-    )
-    critical = quantile(null.null_distance[:, 0], spec.rule.alpha)
-    p = float(null.p[0])
-    row = _row(spec, null, 0, name, "contrast", (contrast.event,), critical, (p, p, p), implied)
-    if len(null) < null.admissible:
-        reason = f"{null.admissible - len(null)} of {null.admissible} placebo calendars"
-        why = "lie where fewer than three named firms were listed"
-        missing.append(Dropped("contrast", contrast.event, f"{reason} {why}"))
-    tickers = made.members[named]
-    few = f"{len(tickers)} named firms: {', '.join(tickers)}"
-    others = _same_session(panel, place)
-    # A bound on a difference of two portfolios is no bound on dollars of either.
-    row = replace(row, excluded_usd_bn=None, effect_usd_bn=None)
-    return replace(row, remark=f"{few}; {others}" if others else few), null
-
-
-def _same_session(panel: EventPanel, place: int) -> str:
-    """Name the other events whose first session is the same."""
-    others = [
-        event.id
-        for k, event in enumerate(panel.events)
-        if k != place and panel.new_york[k] == panel.new_york[place]
-    ]
-    return f"other news in the same session: {', '.join(others)}" if others else ""
-
-
 def _leak_rows(
     spec: Spec,
     panel: EventPanel,
@@ -403,7 +314,7 @@ def _leak_rows(
     except InputError as error:
         missing.append(Dropped("leak-inclusive rows", "all sectors", str(error)))
         return ()
-    return _family_rows(spec, made, legs, null, "leak-inclusive")
+    return family_rows(spec, made, legs, null, "leak-inclusive")
 
 
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
@@ -423,34 +334,27 @@ def _campaign_rows(
     sectors: Sequence[str],
     missing: list[Dropped],
 ) -> tuple[Verdict, ...]:
-    if spec.rule.campaign is None:
+    legs = {s: found for s, found in campaign_legs(spec, panel).items() if s in sectors}
+    if not legs:
         return ()
-    first, last = (panel.position(id) for id in spec.rule.campaign)
-    if first is None or last is None:
-        return ()
-    start, end = int(panel.day0[first]), int(panel.day0[last])
-    window = (spec.rule.window[0], end - start + spec.rule.window[1])
-    legs = {s: (Leg("campaign", f"sector/{s}", start, window, 1),) for s in sectors}
     try:
         null = _placebo(legs, made, panel, spec.rule)
     except InputError as error:
         missing.append(Dropped("campaign rows", "all sectors", str(error)))
         return ()
-    reach = int(null.shifts[-1] - null.shifts[0]) + window[1] - window[0] + 1
-    apart = reach / (window[1] - window[0] + 1)
     # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
     return tuple(
         replace(
             row,
             headline="no verdict",
-            reason=f"only about {apart:.0f} placebo windows of this length do not overlap",
+            reason=f"placebo windows this long are worth about {null.independent:.0f} independent",
             p=math.nan,
             p_stepdown=math.nan,
             p_holm=math.nan,
             p_bh=math.nan,
             mde=math.nan,
         )
-        for row in _family_rows(spec, made, legs, null, "campaign")
+        for row in family_rows(spec, made, legs, null, "campaign")
     )
 
 

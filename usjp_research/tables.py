@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
+from usjp_research.contrasts import NamedVersion
 from usjp_research.events import EventPanel
-from usjp_research.market import Dropped
+from usjp_research.market import MIRROR, Dropped
 from usjp_research.placebo import Placebo
 from usjp_research.portfolios import Portfolios
 from usjp_research.spec import Spec
+from usjp_research.timing import CHECKS
 from usjp_research.verdict import CASES, DEPENDS, Verdict
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "calendar_table",
     "claims_table",
     "confounder_table",
+    "contrast_table",
     "coverage_table",
     "dropped_table",
     "event_table",
@@ -32,6 +36,8 @@ __all__ = [
     "reaction_table",
     "readme_block",
     "thesis_table",
+    "timing_numbers",
+    "timing_table",
     "variant_table",
     "verdict_table",
 ]
@@ -143,12 +149,31 @@ def verdict_words(row: Verdict) -> str:
     return f"{text} ({row.remark})" if row.remark else text
 
 
+def implied_digits(share: float) -> int:
+    """Return how many decimals of a percent an implied value needs."""
+    size = abs(share)
+    return 1 if size >= 0.01 else 2 if size >= 0.001 else 3 if size >= 0.00001 else 4
+
+
+def dollars(value: float) -> str:
+    """Return USD bn with two significant digits, however small.
+
+    Examples
+    --------
+    >>> dollars(1234.5), dollars(0.0123)
+    ('1,234', '0.012')
+    """
+    if not value:
+        return "0"
+    digits = max(0, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def implied_words(row: Verdict) -> str:
     """Return the implied value's three cases in percent, with digits for small ones."""
     if not row.implied.share:
         return "none"
-    size = abs(row.implied.share["base"])
-    digits = 1 if size >= 0.01 else 2 if size >= 0.001 else 3
+    digits = implied_digits(row.implied.share["base"])
     least = 10.0 ** -(digits + 2)
     return " / ".join(
         f"under {percent(least, digits, sign=False)}"
@@ -342,6 +367,95 @@ def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
     )
 
 
+def contrast_table(
+    rows: Sequence[Verdict], versions: Sequence[NamedVersion], *, public: bool = True
+) -> Table:
+    """Lay out the contrast and its versions.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+        Of the scoreboard; those of kind ``contrast`` are shown.
+    versions : sequence of NamedVersion
+    public : bool
+        Withhold effect and interval of versions from which a firm could be read.
+    """
+    shown = [(row, row.remark.partition(";")[0], True) for row in rows if row.kind == "contrast"]
+    shown += [(item.row, item.row.remark, item.safe or not public) for item in versions]
+    return Table(
+        [
+            {
+                "Version": "the rule" if row.kind == "contrast" else row.name.partition(": ")[2],
+                "Events": " ".join(row.events),
+                "Named side": named,
+                "C": percent(row.effect) if open_ else "withheld",
+                "Interval": f"{percent(row.low)} to {percent(row.high)}" if open_ else "withheld",
+                "Leaves out zero": "yes" if row.low > 0 or row.high < 0 else "no",
+                "p": number(row.p, 3),
+                "MDE": percent(row.mde, sign=False) if open_ else "withheld",
+                "Implied low / base / high": implied_words(row),
+                "Break-even margin x share": share_words(row.breakeven_share),
+                "Verdict": verdict_words(replace(row, remark="")) if open_ else "withheld",
+            }
+            for row, named, open_ in shown
+        ]
+    )
+
+
+def timing_table(timing: pd.DataFrame) -> Table:
+    """Lay out the checks before and after: what each would show, and what it shows.
+
+    Parameters
+    ----------
+    timing : DataFrame
+        As `before_and_after` gives it.
+    """
+    rows = []
+    for check in CHECKS:
+        seen = timing[(timing["check"] == check.key) & (timing["sector"] != MIRROR)]
+        if seen.empty:
+            continue
+        judged = seen[seen["p"].notna()]
+        up, down = judged[judged["low"] > 0], judged[judged["high"] < 0]
+        marked = [
+            f"{label(s)} {percent(e)}" for s, e in zip(up["sector"], up["effect"], strict=True)
+        ]
+        marked += [
+            f"{label(s)} {percent(e)}" for s, e in zip(down["sector"], down["effect"], strict=True)
+        ]
+        quiet = len(judged) - len(marked)
+        words = [*marked, f"{quiet} of {len(seen)} within the usual"]
+        if judged.empty:
+            words = [f"too few independent windows (about {seen['independent'].min():.0f})"]
+        least = judged["p_family"].min()
+        rows.append(
+            {
+                "Check": check.title,
+                "If priced": check.priced,
+                "If not priced": check.unpriced,
+                "If wrong": check.wrong,
+                "Seen": "; ".join(words),
+                "Smallest adjusted p": number(float(least), 3),
+                "Independent windows": f"{seen['independent'].min():.0f}",
+            }
+        )
+    return Table(rows)
+
+
+def timing_numbers(timing: pd.DataFrame) -> Table:
+    """Lay out every check's number by sector; a star marks an interval that leaves out zero."""
+    titles = {check.key: check.title for check in CHECKS}
+    names = list(dict.fromkeys(timing["sector"]))
+    rows = []
+    for key, part in timing.groupby("check", sort=False):
+        cells = {"Check": titles[str(key)]} | {label(name): "\N{EN DASH}" for name in names}
+        for row in part.to_dict("records"):
+            star = "*" if row["low"] > 0 or row["high"] < 0 else ""
+            cells[label(str(row["sector"]))] = percent(row["effect"]) + star
+        rows.append(cells)
+    return Table(rows)
+
+
 def thesis_table(rows: Sequence[Verdict]) -> Table:
     """Lay out how dollars announced become an implied move, base case."""
     return Table(
@@ -349,8 +463,11 @@ def thesis_table(rows: Sequence[Verdict]) -> Table:
             {
                 "Sector": label(row.name),
                 "Announced, USD bn": money(row.implied.announced),
+                "Spent": money(row.implied.spent["base"]),
                 "Reaches listed firms": money(row.implied.revenue["base"]),
-                "Present value": f"{row.implied.dollars['base']:.2f}",
+                "Profit": dollars(row.implied.profit["base"]),
+                "After tax": dollars(row.implied.after_tax["base"]),
+                "Present value": dollars(row.implied.dollars["base"]),
                 "Market value": money(row.implied.market_value),
                 "Firms with a value": f"{row.implied.valued} of {row.implied.firms}",
                 "Implied low / base / high": implied_words(row),

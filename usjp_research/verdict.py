@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from usjp_research.spec import Spec, Thesis, ThesisLine
+from usjp_research.spec import InputError, Spec, Thesis, ThesisLine, nearest
 
-__all__ = ["CASES", "VERDICTS", "Implied", "Verdict", "decide", "headline", "implied_value"]
+__all__ = [
+    "ASSUMPTIONS",
+    "CASES",
+    "VERDICTS",
+    "Implied",
+    "Verdict",
+    "breakeven_share",
+    "decide",
+    "headline",
+    "implied_value",
+    "kept_per_dollar",
+    "with_assumptions",
+]
 
 Case = Literal["low", "base", "high"]
 CASES: tuple[Case, ...] = ("low", "base", "high")
@@ -35,8 +47,9 @@ class Implied:
     share : mapping of case to float
         Implied value as a share of market value (a decimal return), per case; empty when the
         market value is unknown.
-    dollars, revenue : mapping of case to float
-        Present value, and revenue that reaches listed firms, in USD bn.
+    spent, revenue, profit, after_tax, dollars : mapping of case to float
+        The way down from dollars announced, in USD bn: what is spent, what of it is revenue of
+        listed firms, the profit on that, what tax leaves, and its present value.
     announced : float
         Dollars of the group's lines, in USD bn.
     market_value : float or None
@@ -48,8 +61,11 @@ class Implied:
     """
 
     share: Mapping[str, float]
-    dollars: Mapping[str, float]
+    spent: Mapping[str, float]
     revenue: Mapping[str, float]
+    profit: Mapping[str, float]
+    after_tax: Mapping[str, float]
+    dollars: Mapping[str, float]
     announced: float
     market_value: float | None
     valued: int
@@ -195,6 +211,7 @@ def implied_value(
     }
     lines = [line for line in thesis.lines if line.sector == sector] if thesis else []
     left_out: list[str] = []
+    spent: dict[str, float] = dict.fromkeys(CASES, 0.0)
     revenue: dict[str, float] = dict.fromkeys(CASES, 0.0)
     announced, used = 0.0, []
     for line in lines:
@@ -211,17 +228,25 @@ def implied_value(
         for case in CASES:
             other = 0.0 if own else getattr(line.other_listed, case)
             part = sum(named.values()) + other
+            spent[case] += _spent(thesis, line, case)
             revenue[case] += _spent(thesis, line, case) * part
-    present: dict[str, float] = {
-        case: revenue[case] * _value_per_dollar(thesis, case) for case in CASES
-    }
+    profit: dict[str, float] = dict.fromkeys(CASES, 0.0)
+    after_tax, present = dict(profit), dict(profit)
+    if thesis:
+        for case in CASES:
+            profit[case] = revenue[case] * getattr(thesis.margin, case)
+            after_tax[case] = profit[case] * (1 - getattr(thesis.tax, case))
+            present[case] = profit[case] * kept_per_dollar(thesis, case)
     share: dict[str, float] = (
         {case: present[case] / value for case in CASES} if value and lines else {}
     )
     return Implied(
         share=share if any(share.values()) else {},
-        dollars=present,
+        spent=spent,
         revenue=revenue,
+        profit=profit,
+        after_tax=after_tax,
+        dollars=present,
         announced=announced,
         market_value=value,
         valued=len(known),
@@ -238,15 +263,57 @@ def _spent(thesis: Thesis | None, line: ThesisLine, case: Case) -> float:
     return line.amount_usd_bn * line.years * realised
 
 
-def _value_per_dollar(thesis: Thesis | None, case: Case) -> float:
-    return getattr(thesis.margin, case) * _kept(thesis, case) if thesis else 0.0
-
-
-def _kept(thesis: Thesis, case: Case) -> float:
-    """After tax and discounting, what is left of a dollar of margin."""
+def kept_per_dollar(thesis: Thesis, case: Case) -> float:
+    """Return what tax and discounting leave of a dollar of profit."""
     rate, years = getattr(thesis.discount_rate, case), getattr(thesis.years_to_cash, case)
     kept: float = (1 - getattr(thesis.tax, case)) / (1 + rate) ** years
     return kept
+
+
+ASSUMPTIONS = ("margin", "tax", "discount_rate", "years_to_cash", "realised", "other_listed")
+
+
+def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
+    """Return the study with other assumptions of the thesis, each one number for all cases.
+
+    Parameters
+    ----------
+    spec : Spec
+    changes : mapping of str to float
+        ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of
+        every line that is spent) or ``other_listed`` (the share of every line that unnamed
+        listed firms earn, at most what its named firms leave).
+
+    Returns
+    -------
+    Spec
+        Another study, with another digest.
+
+    Raises
+    ------
+    InputError
+        When an assumption is unknown or out of range, or there is no thesis.
+    """
+    if spec.thesis is None:
+        raise InputError("no thesis.yaml: there is no assumption to change")
+    thesis = spec.thesis.model_dump()
+    for name, value in changes.items():
+        if name not in ASSUMPTIONS:
+            raise InputError(f"what_if: unknown '{name}': {nearest(name, ASSUMPTIONS)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"what_if: '{name}': seen {value!r}, expected a number such as 0.1")
+        if name == "realised":
+            thesis[name] = dict.fromkeys(thesis[name], value)
+        elif name == "other_listed":
+            for line in thesis["lines"]:
+                line[name] = min(value, 1 - sum(line["firms"].values()))
+        else:
+            thesis[name] = value
+    try:
+        return replace(spec, thesis=Thesis(**thesis))
+    except ValueError as error:
+        text = " ".join(str(error).split("[type")[0].split())
+        raise InputError(f"what_if: {text}") from None
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
@@ -257,4 +324,4 @@ def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> floa
     """
     if thesis is None or not implied.announced or not implied.market_value:
         return None
-    return mde * implied.market_value / (implied.announced * _kept(thesis, "base"))
+    return mde * implied.market_value / (implied.announced * kept_per_dollar(thesis, "base"))

@@ -1,0 +1,179 @@
+"""Before and after: which days a check sums, what a plant shows, and what it may not claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from usjp_research.events import EventPanel, event_panel
+from usjp_research.market import Dropped, Market, simulated_market
+from usjp_research.placebo import Leg, independent_shifts, placebo_law
+from usjp_research.portfolios import Portfolios, form_portfolios
+from usjp_research.spec import Spec
+from usjp_research.tables import timing_numbers, timing_table
+from usjp_research.timing import CHECKS, _legs, _places, before_and_after
+
+SECTOR = "manufacturing_logistics"
+
+
+@pytest.fixture(scope="module")
+def market(spec: Spec) -> Market:
+    return simulated_market(spec, seed=21)
+
+
+@pytest.fixture(scope="module")
+def panel(spec: Spec, market: Market) -> EventPanel:
+    return event_panel(spec, market)
+
+
+@pytest.fixture(scope="module")
+def made(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
+    return form_portfolios(spec, market, panel)
+
+
+@pytest.fixture(scope="module")
+def timing(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
+    return before_and_after(spec, panel, made, [])
+
+
+def _days(legs: list[Leg]) -> list[int]:
+    return [leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.key)
+def test_no_check_counts_a_day_twice_or_a_day_of_the_events_themselves(
+    spec: Spec, panel: EventPanel, made: Portfolios, check: object
+) -> None:
+    from usjp_research.timing import Check
+
+    assert isinstance(check, Check)
+    days = _days(_legs(spec, panel, made, check, _places(spec, panel, check), SECTOR))
+    assert len(days) == len(set(days))
+    low, high = spec.rule.window
+    events = {int(panel.day0[k]) + j for k in panel.index("primary") for j in range(low, high + 1)}
+    if check.window is not None or check.roles != ("primary",):
+        assert not events & set(days)
+
+
+def test_the_event_line_is_the_rule(
+    spec: Spec, panel: EventPanel, made: Portfolios, timing: pd.DataFrame
+) -> None:
+    from usjp_research.study import sector_law
+
+    law = sector_law(spec, panel, made, SECTOR)
+    row = timing.query("check == 'event' and sector == @SECTOR").iloc[0]
+    assert row["effect"] == pytest.approx(float(law.effect[0]), abs=1e-12)
+    assert row["p"] == pytest.approx(float(law.p[0]), abs=1e-12)
+
+
+def test_before_and_after_the_note_add_up_to_the_whole(timing: pd.DataFrame) -> None:
+    wide = timing.pivot(index="sector", columns="check", values="effect").fillna(0.0)
+    assert np.allclose(wide["before"] + wide["after"], wide["event"], atol=1e-12)
+
+
+def test_an_event_whose_day_0_belongs_to_another_is_left_out_and_said_so(
+    spec: Spec, panel: EventPanel, made: Portfolios
+) -> None:
+    missing: list[Dropped] = []
+    found = before_and_after(spec, panel, made, missing)
+    assert "note" not in set(found["check"])
+    assert [item.name for item in missing] == ["The note is published"]
+
+
+def test_a_planted_drift_is_found_by_the_drift_line_and_by_no_other(
+    spec: Spec, market: Market, panel: EventPanel, timing: pd.DataFrame
+) -> None:
+    returns = market.returns.copy()
+    firms = [firm.ticker for firm in spec.members(SECTOR)]
+    for place in panel.index("primary"):
+        day = returns.index[int(panel.day0[place]) + 5]
+        returns.loc[day, firms] += 0.03
+    moved = replace(market, returns=returns)
+    made = form_portfolios(spec, moved, panel)
+    now = before_and_after(spec, panel, made, [])
+    columns = ["check", "sector"]
+    both = now.merge(timing, on=columns, suffixes=("", "_before")).query("sector == @SECTOR")
+    gain = (both["effect"] - both["effect_before"]).set_axis(both["check"])
+    events = len(panel.index("primary"))
+    # A later event's estimation window holds the plants of earlier ones: a few days of alpha.
+    assert 0.8 * 0.03 * events < gain["drift20"] < 0.03 * events
+    assert abs(gain["event"]) < 0.01
+    assert abs(gain["runup"]) < 0.02
+    drift = now.query("check == 'drift20' and sector == @SECTOR").iloc[0]
+    assert drift["low"] > 0
+
+
+def test_estimation_ends_before_the_event_whatever_the_window(
+    spec: Spec, panel: EventPanel, made: Portfolios
+) -> None:
+    place = panel.position("E17")
+    assert place is not None
+    name, day0 = f"sector/{SECTOR}", int(panel.day0[place])
+    legs = [Leg("E17", name, day0, (2, 20), 1)]
+    law = placebo_law(
+        {"g": legs}, made.array, made.benchmark, panel.masked, spec.rule, anchored=True
+    )
+    low = spec.rule.window[0]
+    last = day0 + low - spec.rule.estimation.ends_before
+    span = [t for t in range(last - 249, last + 1) if not panel.masked[t]]
+    y, m = made.array([name])[:, 0], made.benchmark
+    beta, alpha = np.polyfit(m[span], y[span], 1)
+    window = slice(day0 + 2, day0 + 21)
+    assert law.effect[0] == pytest.approx(
+        float((y[window] - alpha - beta * m[window]).sum()), abs=1e-12
+    )
+
+
+def test_windows_that_nearly_all_overlap_get_no_p_value(timing: pd.DataFrame) -> None:
+    few = timing[timing["independent"] < 10]
+    assert set(few["check"]) == {"drift60"}
+    assert few[["low", "high", "p", "p_family", "mde"]].isna().all(axis=None)
+    many = timing[timing["independent"] >= 10]
+    assert (many["p"] >= 1 / (1 + many["independent"]) - 1e-12).all()
+
+
+def test_independent_shifts_count_windows_that_share_no_day_as_independent() -> None:
+    one_day = [Leg("E1", "s", 300, (0, 0), 1)]
+    assert independent_shifts(one_day, np.arange(1, 101)) == pytest.approx(100)
+    same = [Leg("E1", "s", 300, (0, 4_999), 1)]
+    assert independent_shifts(same, np.arange(1, 101)) == pytest.approx(1, abs=0.02)
+    spread = [Leg("E1", "s", 300, (-1, 1), 1)]
+    apart = np.arange(0, 300, 3)
+    assert independent_shifts(spread, apart) == pytest.approx(len(apart))
+
+
+def test_independent_shifts_predict_how_well_a_spread_is_known() -> None:
+    draw = np.random.default_rng(4)
+    legs = [Leg("E1", "s", 0, (0, 4), 1), Leg("E2", "s", 20, (0, 4), 1)]
+    shifts = np.arange(200)
+    worth = independent_shifts(legs, shifts)
+    days = [leg.day0 + k for leg in legs for k in range(5)]
+    noise = draw.standard_normal((4000, 230))
+    sums = sum(noise[:, day + shifts[0] : day + shifts[-1] + 1] for day in days)
+    squares = (np.asarray(sums) ** 2 / len(days)).mean(axis=1)
+    assert 2 / squares.var() == pytest.approx(worth, rel=0.08)
+
+
+def test_the_tables_show_every_check_and_mark_what_leaves_out_zero(timing: pd.DataFrame) -> None:
+    table, numbers = timing_table(timing), timing_numbers(timing)
+    assert len(table) == len(numbers) == timing["check"].nunique()
+    stars = sum(text.endswith("*") for text in numbers.to_numpy().ravel())
+    assert stars == int(((timing["low"] > 0) | (timing["high"] < 0)).sum())
+    assert table["Seen"].str.contains("too few independent").sum() == 1
+
+
+def test_checks_keep_their_level_on_quiet_dates(spec: Spec) -> None:
+    rejected, total = 0.0, 0
+    for seed in range(30):
+        market = simulated_market(spec, seed=500 + seed)
+        panel = event_panel(spec, market)
+        made = form_portfolios(spec, market, panel)
+        found = before_and_after(spec, panel, made, []).query("check in ['event', 'runup', 'leak']")
+        found = found[found["p"].notna()]
+        rejected += float((found["p"] <= spec.rule.alpha).sum())
+        total += len(found)
+    share = rejected / total
+    assert 0.05 < share < 0.16  # sectors of one seed share the market: error about 2 points
