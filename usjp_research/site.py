@@ -53,7 +53,7 @@ PLACE = re.compile(
 )
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
-NUMBER = re.compile(rf"{ONE}( to {ONE})?|nan|inf", re.IGNORECASE)
+NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
 
 
 def build_site(run: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -387,15 +386,14 @@ def contrast_table(
             {
                 "Version": "the rule" if row.kind == "contrast" else row.name.partition(": ")[2],
                 "Events": " ".join(row.events),
-                "Named side": named,
+                "Named side": named.partition(": ")[2],
+                "Verdict": row.headline if open_ else "withheld",
                 "C": percent(row.effect) if open_ else "withheld",
                 "Interval": f"{percent(row.low)} to {percent(row.high)}" if open_ else "withheld",
                 "Leaves out zero": "yes" if row.low > 0 or row.high < 0 else "no",
                 "p": number(row.p, 3),
                 "MDE": percent(row.mde, sign=False) if open_ else "withheld",
-                "Implied low / base / high": implied_words(row),
-                "Break-even margin x share": share_words(row.breakeven_share),
-                "Verdict": verdict_words(replace(row, remark="")) if open_ else "withheld",
+                "Break-even": share_words(row.breakeven_share),
             }
             for row, named, open_ in shown
         ]
