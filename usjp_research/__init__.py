@@ -124,6 +124,7 @@ _PUBLIC = {
         "plot_sectors",
         "Picture",
         "plot_campaign",
+        "plot_events",
         "plot_waterfall",
     ),
 }

@@ -6,6 +6,7 @@ from usjp_research.events import first_session as first_session
 from usjp_research.figures import Picture as Picture
 from usjp_research.figures import plot_caar as plot_caar
 from usjp_research.figures import plot_campaign as plot_campaign
+from usjp_research.figures import plot_events as plot_events
 from usjp_research.figures import plot_placebo as plot_placebo
 from usjp_research.figures import plot_reactions as plot_reactions
 from usjp_research.figures import plot_scoreboard as plot_scoreboard

@@ -35,6 +35,7 @@ __all__ = [
     "Picture",
     "plot_caar",
     "plot_campaign",
+    "plot_events",
     "plot_placebo",
     "plot_reactions",
     "plot_scoreboard",
@@ -415,6 +416,59 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         for name in wide.index
     ]
     return Picture(figure, "Abnormal return per sector and event. " + ". ".join(words) + ".")
+
+
+def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
+    """Draw every sector's reaction to every primary event, one small panel a sector.
+
+    Parameters
+    ----------
+    reactions : DataFrame
+        As `event_reactions` gives it.
+    alpha : float
+        Of the bars: forecast intervals of single events, from the guarded standard error and
+        the normal law; a guide to the eye, not a test.
+
+    Returns
+    -------
+    Picture
+    """
+    from statistics import NormalDist
+
+    table = reactions[reactions["role"] == "primary"]
+    sectors = list(dict.fromkeys(table["sector"]))
+    events = list(dict.fromkeys(table["event"]))
+    reach = NormalDist().inv_cdf(1 - alpha / 2)
+    columns = 4
+    lines = -(-len(sectors) // columns)
+    figure = _canvas(9.2, 2.0 * lines + 0.4, max(1, lines), columns, sharex=True, sharey=True)
+    words = []
+    for axes in figure.axes[max(0, len(sectors) - columns) : len(sectors)]:
+        axes.tick_params(labelbottom=True)
+    for axes, sector in itertools.zip_longest(figure.axes, sectors):
+        if sector is None:
+            axes.set_visible(False)
+            continue
+        colour = COLOURS.get(str(sector), INK)
+        rows = table[table["sector"] == sector].set_index("event").reindex(events)
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        for place, row in enumerate(rows.itertuples()):
+            half = reach * row.se_guarded
+            axes.plot([place] * 2, [row.caar - half, row.caar + half], color=colour, alpha=0.35)
+            face = colour if row.sign else "white"
+            axes.plot([place], [row.caar], "o", color=colour, markerfacecolor=face, markersize=5)
+        axes.set_xticks(range(len(events)), events)
+        axes.set_xlim(-0.5, len(events) - 0.5)
+        axes.grid(visible=False, axis="x")
+        axes.set_title(label(str(sector)), fontsize=9)
+        _percent_axis(axes.yaxis)
+        found = ", ".join(f"{row.Index} {percent(row.caar)}" for row in rows.itertuples())
+        words.append(f"{label(str(sector))}: {found}")
+    return Picture(
+        figure,
+        f"Abnormal return of each sector at each primary event with a {1 - alpha:.0%} bar; hollow "
+        f"dots do not count for the sector. {'. '.join(words)}.",
+    )
 
 
 def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Picture:

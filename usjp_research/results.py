@@ -170,6 +170,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "variants.csv": _csv(study.variants),
         "timing.csv": _csv(study.timing),
         "calendar.csv": _csv(study.panel.frame()),
+        "claims.csv": _csv(pd.DataFrame([asdict(claim) for claim in study.spec.claims])),
         "dropped.csv": _csv(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
     }
@@ -193,6 +194,14 @@ def _plain(study: Study) -> dict[str, object]:
         "level": study.market.level,
         "spec": digest(study.spec),
         "snapshot": market_digest(study.market),
+        "rule": study.spec.rule.model_dump(mode="json"),
+        "data": {
+            "first": str(study.market.dates[0].date()),
+            "last": str(study.market.dates[-1].date()),
+            "sessions": len(study.market.dates),
+            "securities": sum(len(study.made.members[f"sector/{s}"]) for s in study.spec.sectors),
+            "provenance": _clean(dict(study.market.provenance)),
+        },
         "alpha": study.spec.rule.alpha,
         "power": study.spec.rule.power,
         "shifts": len(study.family),
