@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from usjp_research.reading import Reading, compose, read_results, save_reading
@@ -134,7 +135,7 @@ def test_a_contrast_that_other_versions_do_not_share_is_called_one_of_single_fir
     gone = _row("power_utilities: without X", low=-0.05, high=0.1)
     other = _row("power_utilities: another event", low=-0.05, high=0.1, events=["E2"])
     results["study"]["contrast_versions"] = [same, other]
-    assert "all one other versions agree" in _text(results)
+    assert "and so say all other versions (one)" in _text(results)
     results["study"]["contrast_versions"] = [same, gone, other]
     text = _text(results)
     assert 'gone in one of two other versions ("without X")' in text
@@ -192,6 +193,38 @@ def test_the_quant_s_paragraph_has_the_law_the_smallest_p_and_what_leaks_change(
         assert words in quant
 
 
+def test_other_yardsticks_are_counted_where_they_differ_from_the_rule(
+    results: dict[str, Any],
+) -> None:
+    assert "yardsticks" not in _text(results)
+    flat = {"effect": 0.01, "low": -0.1, "high": 0.1}
+    results["robustness"] = [
+        {"sector": "power_utilities", "model": model, **flat} for model in ("rule", "a", "b")
+    ]
+    assert "against two other yardsticks each sector, looked at alone, says the same" in _text(
+        results
+    )
+    results["robustness"][2] |= {"low": 0.005}
+    assert "1 of 2 intervals of single rows differ (Power & Utilities)" in _text(results)
+    results["robustness"][2] |= {"effect": None, "low": None}
+    assert "against one other yardstick " in _text(results)
+
+
+def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[str, Any]) -> None:
+    assert "each dollar announced" not in _text(results)
+    row = {
+        **{"reason": "", "slope": 0.04, "low": -0.01, "high": 0.09, "firms": 250},
+        **{"implied": {"low": 0.01, "high": 0.05}, "top_share": 0.4},
+    }
+    results["exposure"] = [row, {"reason": "needs single firms", "slope": None}]
+    text = _text(results)
+    assert "4.0 cents of its market value (−1.0 cents to 9.0 cents)" in text
+    assert "the thesis implies 1.0 cents to 5.0 cents" in text
+    assert "one firm carries" not in text
+    row["top_share"] = 0.8
+    assert "one firm carries 80% of that" in _text(results)
+
+
 def test_missing_parts_make_no_sentence(results: dict[str, Any]) -> None:
     results["study"] |= {"contrast": None, "campaign": [], "leak_inclusive": []}
     results["timing"] = []
@@ -208,10 +241,14 @@ def test_the_reading_comes_from_files_and_other_studies_records_are_not_used(
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "verdicts.json").write_text(json.dumps(results["study"]), encoding="utf-8")
-    for name, digest in (("5_robustness-a", "a"), ("5_robustness-b", "other")):
-        content = {"spec": digest, "snapshot": "b", "numbers": {"name": name}}
-        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    assert read_results(tmp_path)["robustness"] == [{"name": "5_robustness-a"}]
+    for sector, digest in (("solar", "a"), ("rail", "other")):
+        content = {"spec": digest, "snapshot": "b", "numbers": {}}
+        path = folder / f"5_robustness-{sector}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        frame = pd.DataFrame({"model": ["m"], "effect": [0.1], "gap": [float("nan")]})
+        frame.to_parquet(folder / f"5_robustness-{sector}-rows.parquet")
+    want = [{"sector": "solar", "model": "m", "effect": 0.1, "gap": None}]
+    assert read_results(tmp_path)["robustness"] == want
     saved = save_reading(tmp_path)
     again = json.loads((folder / "reading.json").read_text(encoding="utf-8"))
     assert Reading(tuple(again["sentences"]), again["quant"]) == saved

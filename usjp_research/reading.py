@@ -84,8 +84,8 @@ def read_results(out: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``study`` is the content of ``verdicts.json``; ``timing``, ``variants`` are rows of their
-        files; ``exposure`` and ``robustness`` are empty where no notebook has saved them.
+        ``study`` is the content of ``verdicts.json``; ``timing``, ``variants``, ``exposure`` and
+        ``robustness`` are rows of their files, empty where no notebook has saved them.
 
     Raises
     ------
@@ -101,19 +101,37 @@ def read_results(out: str | Path) -> dict[str, Any]:
         "study": study,
         "timing": _rows(folder / "timing.csv"),
         "variants": _rows(folder / "variants.csv"),
-        "exposure": _records(folder, "3_exposure", study),
-        "robustness": _records(folder, "5_robustness-*", study),
+        "exposure": [
+            row
+            for path in _own(folder, "3_exposure", study)
+            for row in json.loads(path.read_text(encoding="utf-8"))["numbers"]["rows"]
+        ],
+        "robustness": [
+            {"sector": path.stem.partition("-")[2], **row}
+            for path in _own(folder, "5_robustness-*", study)
+            for row in _frame(path.with_name(f"{path.stem}-rows.parquet"))
+        ],
     }
 
 
-def _records(folder: Path, pattern: str, study: Results) -> list[dict[str, Any]]:
-    """Read the records of this very study; those of other parameters or returns are not its own."""
+def _own(folder: Path, pattern: str, study: Results) -> list[Path]:
+    """List the records of this very study; those of other parameters or returns are not its own."""
     found = []
     for path in sorted(folder.glob(f"{pattern}.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["spec"], content["snapshot"]) == (study["spec"], study["snapshot"]):
-            found.append(content["numbers"])
+            found.append(path)
     return found
+
+
+def _frame(path: Path) -> list[dict[str, Any]]:
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -157,6 +175,7 @@ def compose(results: Results) -> Reading:
         _size,
         _known,
         _contrast,
+        _exposure,
         _pattern,
         _campaign,
         _change,
@@ -244,13 +263,56 @@ def _known(results: Results) -> str:
         f"{label(tight['name'])}, the tightest, and of more than "
         f"{percent(loose['high'], sign=False)} in {label(loose['name'])}, the loosest"
     )
-    if not moved:
-        return (
-            f"What is known: no sector moved beyond what quiet dates show as well; {bound}, all "
-            f"{_count(len(rows))} at once."
-        )
-    words = _list([f"{label(row['name'])} ({percent(row['effect'])})" for row in moved])
-    return f"What is known: {words} moved beyond what quiet dates show; {bound}."
+    words = (
+        _list([f"{label(row['name'])} ({percent(row['effect'])})" for row in moved])
+        if moved
+        else ""
+    )
+    text = (
+        f"What is known: {words or 'no sector'} moved beyond what quiet dates show; {bound}, all "
+        f"{_count(len(rows))} at once"
+    )
+    return f"{text}{_yardsticks(results)}."
+
+
+def _yardsticks(results: Results) -> str:
+    """Say what other expected-return models change; the rule's is the first of each sector."""
+    seen = [row for row in results["robustness"] if row["effect"] is not None]
+    rule: dict[str, Results] = {}
+    for row in seen:
+        rule.setdefault(row["sector"], row)
+    other = [row for row in seen if row is not rule[row["sector"]]]
+    if not other:
+        return ""
+    changed = [row for row in other if _excludes_zero(row) != _excludes_zero(rule[row["sector"]])]
+    models = len({row["model"] for row in other})
+    text = f"; against {_count(models)} other yardstick{'s' * (models != 1)} "
+    if not changed:
+        return f"{text}each sector, looked at alone, says the same"
+    names = _list(list(dict.fromkeys(label(row["sector"]) for row in changed)))
+    return f"{text}{len(changed)} of {len(other)} intervals of single rows differ ({names})"
+
+
+def _exposure(results: Results) -> str:
+    rows = [row for row in results["exposure"] if row["slope"] is not None and not row["reason"]]
+    if not rows:
+        return ""
+    row = rows[0]
+    implied = row["implied"]
+    text = (
+        f"Across {row['firms']} firm-events each dollar announced for a firm went with "
+        f"{_cents(row['slope'])} of its market value ({_cents(row['low'])} to "
+        f"{_cents(row['high'])})"
+    )
+    if implied:
+        text += f", where the thesis implies {_cents(implied['low'])} to {_cents(implied['high'])}"
+    if row["top_share"] is not None and row["top_share"] > 0.5:
+        text += f"; one firm carries {percent(row['top_share'], 0, sign=False)} of that"
+    return text + "."
+
+
+def _cents(value: float) -> str:
+    return f"{number(100 * value, 1)} cents"
 
 
 def _contrast(results: Results) -> str:
@@ -274,7 +336,7 @@ def _contrast(results: Results) -> str:
     if not same:
         return f"{shown}: {found}, on very few firms."
     if not other:
-        return f"{shown}: {found}, and all {_count(len(same))} other versions agree."
+        return f"{shown}: {found}, and so say all other versions ({_count(len(same))})."
     titles = _list([f'"{item["name"].partition(": ")[2]}"' for item in other])
     verb = "is gone" if _excludes_zero(row) else "appears"
     return (
