@@ -79,6 +79,20 @@ _PUBLIC = {
         "NamedVersion",
     ),
     "timing": ("before_and_after",),
+    "slopes": (
+        "prologue",
+        "Prologue",
+    ),
+    "doses": (
+        "firm_doses",
+        "dose_response",
+    ),
+    "exposure": (
+        "exposure_law",
+        "exposure_rows",
+        "exposure_versions",
+        "Exposure",
+    ),
     "study": (
         "family_legs",
         "sector_law",
@@ -109,6 +123,8 @@ _PUBLIC = {
         "contrast_table",
         "timing_table",
         "timing_numbers",
+        "exposure_table",
+        "dose_table",
     ),
     "reading": (
         "save_reading",
@@ -122,6 +138,8 @@ _PUBLIC = {
         "plot_caar",
         "plot_placebo",
         "plot_sectors",
+        "plot_exposure",
+        "plot_dose_response",
         "Picture",
         "plot_campaign",
         "plot_events",

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from usjp_research.exposure import Exposure
 from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
 from usjp_research.tables import (
     dollars,
+    exposure_words,
     implied_digits,
     implied_words,
     label,
+    number,
     percent,
     verdict_words,
 )
@@ -35,7 +38,9 @@ __all__ = [
     "Picture",
     "plot_caar",
     "plot_campaign",
+    "plot_dose_response",
     "plot_events",
+    "plot_exposure",
     "plot_placebo",
     "plot_reactions",
     "plot_scoreboard",
@@ -524,4 +529,137 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         figure,
         f"Sectors against the U.S. market, {paths.index[0].date()} to "
         f"{paths.index[-1].date()}, at the end: {words}.",
+    )
+
+
+def plot_exposure(row: Exposure) -> Picture:
+    """Draw the slope on every quiet day, the one at the events, and what the thesis implies.
+
+    Parameters
+    ----------
+    row : Exposure
+
+    Returns
+    -------
+    Picture
+        Without a slope it shows what is implied and says why there is no more.
+    """
+    import seaborn as sns
+
+    figure = _canvas(9.2, 2.8)
+    (axes,) = figure.axes
+    axes.set_xlabel("cents of market value per dollar announced")
+    said = [f"{exposure_words(row)}, {row.method.upper()}"]
+    if row.raw:
+        sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
+        axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
+        side = "right" if row.slope > row.law.max() else "left"
+        _at_top(axes, 100 * row.slope, "the events", INK, (-6 if side == "right" else 6, -12), side)
+        axes.set_ylabel("quiet days")
+        said.append(
+            f"histogram of the slope on {len(row.law)} quiet days, centred at "
+            f"{number(100 * row.raw.center, 1)}; at the events it is "
+            f"{number(100 * row.slope, 1)}, p {row.raw.p_cdf:.3f}"
+            + (f" ({row.remark})" if row.remark else "")
+        )
+    else:
+        axes.set_yticks([])
+        axes.axvline(0, color=QUIET, linewidth=1)
+        axes.text(
+            0.5,
+            0.15,
+            row.reason.replace("; ", ";\n"),
+            transform=axes.transAxes,
+            ha="center",
+            bbox={"facecolor": "white", "edgecolor": BAND},
+        )
+        said.append(f"no slope: {row.reason}")
+    if row.implied:
+        low, base, high = (100 * row.implied[case] for case in ("low", "base", "high"))
+        axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
+        axes.axvline(base, color=IMPLIED, linewidth=1.5, linestyle=":")
+        if not row.raw:
+            axes.set_xlim(-0.3 * high, 1.5 * high)
+        _at_top(axes, base, "the thesis", IMPLIED, (0, 3), "center")
+        values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
+        said.append(f"the thesis implies {values}")
+    return Picture(figure, f"Cents of market value per dollar announced. {'; '.join(said)}.")
+
+
+def _at_top(
+    axes: Axes, x: float, text: str, colour: str, shift: tuple[int, int], side: str
+) -> None:
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=shift,
+        textcoords="offset points",
+        ha=side,
+        color=colour,
+        fontweight="bold",
+        fontsize=9,
+        annotation_clip=False,
+    )
+
+
+def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
+    """Draw each firm's abnormal return against its dose; for local eyes, not for public pages.
+
+    Parameters
+    ----------
+    responses : DataFrame
+        As `dose_response` gives it.
+    row : Exposure
+        Its slope is the line.
+
+    Returns
+    -------
+    Picture
+        Abnormal returns are less the mean of the sector's unnamed firms at the event; hollow
+        marks are firms in blackout, which the line does not use.
+    """
+    figure = _canvas(9.2, 1.0 if responses.empty else 3.8)
+    (axes,) = figure.axes
+    if responses.empty:
+        axes.set_axis_off()
+        text = row.reason or "no firm is named with dollars"
+        words = text.replace("; ", ";\n")
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center")
+        return Picture(figure, f"No picture of single firms' abnormal returns on dose: {text}.")
+    named = responses[responses["dose"] > 0].sort_values("dose")
+    rest = responses[(responses["dose"] == 0) & ~responses["blackout"]]
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    axes.plot(rest["dose"], rest["car_less_sector"], "o", color=BAND, markersize=3.5)
+    near, step = -np.inf, 0
+    for firm in named.to_dict("records"):
+        colour = COLOURS.get(firm["sector"], INK)
+        place = (firm["dose"], firm["car_less_sector"])
+        inside = "white" if firm["blackout"] else colour
+        axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
+        step = step + 1 if firm["dose"] - near < 0.15 * named["dose"].max() else 0
+        near = firm["dose"]
+        axes.annotate(
+            f"{firm['ticker']}, {firm['event']}",
+            place,
+            xytext=(6, 5 + 12 * step),
+            textcoords="offset points",
+            fontsize=9,
+            color=colour,
+        )
+    if row.raw:
+        ends = np.array([0.0, float(responses["dose"].max())])
+        axes.plot(ends, row.slope * ends, color=INK, linewidth=1.5)
+    axes.set_xlabel("dose: dollars announced over market value before the news")
+    axes.set_ylabel("abnormal return less unnamed")
+    _percent_axis(axes.yaxis)
+    _percent_axis(axes.xaxis)
+    words = ", ".join(
+        f"{firm['ticker']} dose {percent(firm['dose'], 0, sign=False)} return "
+        f"{percent(firm['car_less_sector'])}{' (in blackout)' if firm['blackout'] else ''}"
+        for firm in named.to_dict("records")
+    )
+    line = f"; the line rises {number(100 * row.slope, 1)} cents per dollar" if row.raw else ""
+    return Picture(
+        figure, f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
     )

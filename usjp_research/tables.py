@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from usjp_research.contrasts import NamedVersion
 from usjp_research.events import EventPanel
+from usjp_research.exposure import Exposure
 from usjp_research.market import MIRROR, Dropped
 from usjp_research.placebo import Placebo
 from usjp_research.portfolios import Portfolios
@@ -23,8 +24,11 @@ __all__ = [
     "confounder_table",
     "contrast_table",
     "coverage_table",
+    "dose_table",
     "dropped_table",
     "event_table",
+    "exposure_table",
+    "exposure_words",
     "firm_table",
     "label",
     "law_table",
@@ -170,14 +174,19 @@ def dollars(value: float) -> str:
 
 def implied_words(row: Verdict) -> str:
     """Return the implied value's three cases in percent, with digits for small ones."""
-    if not row.implied.share:
+    return cases_words(row.implied.share)
+
+
+def cases_words(share: Mapping[str, float]) -> str:
+    """Return the low, base and high case in percent, with digits for small ones."""
+    if not share:
         return "none"
-    digits = implied_digits(row.implied.share["base"])
+    digits = implied_digits(share["base"])
     least = 10.0 ** -(digits + 2)
     return " / ".join(
         f"under {percent(least, digits, sign=False)}"
-        if 0 < row.implied.share[case] < least
-        else percent(row.implied.share[case], digits)
+        if 0 < share[case] < least
+        else percent(share[case], digits)
         for case in CASES
     )
 
@@ -520,3 +529,87 @@ def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:
         ],
         columns=["Ticker", "Name", "Abnormal return", "Standard error", "Beta"],
     )
+
+
+def dose_table(spec: Spec, doses: pd.DataFrame) -> Table:
+    """Lay out the named firms with their doses; ``doses`` is what `firm_doses` gives."""
+    names = {firm.ticker: firm.name for firm in spec.firms}
+    return Table(
+        [
+            {
+                "Event": row["event"],
+                "Ticker": row["ticker"],
+                "Name": names[row["ticker"]],
+                "Announced, USD bn": money(row["dose_usd_bn"]),
+                "Market value, USD bn": money(row["value_usd_bn"]),
+                "Dose": percent(row["dose"], 0, sign=False),
+                "Implied move low / base / high": cases_words(
+                    {} if pd.isna(row["base"]) else {case: row[case] for case in CASES}
+                ),
+            }
+            for row in doses.sort_values("event", kind="stable").to_dict("records")
+        ],
+        columns=[
+            "Event",
+            "Ticker",
+            "Name",
+            "Announced, USD bn",
+            "Market value, USD bn",
+            "Dose",
+            "Implied move low / base / high",
+        ],
+    )
+
+
+def exposure_table(rows: Sequence[Exposure]) -> Table:
+    """Lay out slopes of abnormal return on dose, in cents of market value per dollar announced.
+
+    A cent per dollar is a percentage point of abnormal return per dose of 100%.
+    """
+    return Table(
+        [
+            {
+                "Slope": exposure_words(row),
+                "Method": row.method.upper(),
+                "Firms (exposed)": f"{row.firms} ({row.exposed})" if row.firms else "–",
+                "Cents per dollar": _cents(row.slope),
+                "Interval": f"{_cents(row.low)} to {_cents(row.high)}" if row.guarded else "–",
+                "Implied low / base / high": " / ".join(_cents(v) for v in row.implied.values())
+                or "none",
+                "p": f"{row.raw.p_cdf:.3f}" if row.raw else "–",
+                "p, t law": f"{row.raw.p_t:.3f}" if row.raw else "–",
+                "p, guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
+                "Quiet days": f"{len(row.law)} (about {row.independent:.0f} independent)"
+                if row.raw
+                else "–",
+                "MDE": _cents(row.mde),
+                "Break-even margin x share": share_words(row.breakeven),
+                "On one firm": percent(row.top_share, 0, sign=False),
+                "As evidence": evidence_words(row),
+            }
+            for row in rows
+        ]
+    )
+
+
+def exposure_words(row: Exposure) -> str:
+    """Return which firms and which quiet days a slope is about."""
+    events = ", ".join(row.events) or "no event"
+    parts = [label(row.sector) if row.sector else "all sectors", events]
+    if not row.blackout:
+        parts.append("blackout firms in")
+    if row.without:
+        parts.append(f"without {' '.join(row.without)}")
+    parts.append("law before the first primary event" if row.before else "law of all quiet days")
+    return "; ".join(parts)
+
+
+def evidence_words(row: Exposure) -> str:
+    """Return what the rule of the verdict would say, or why nothing, with what limits it."""
+    if row.reason:
+        return f"none: {row.reason}"
+    return f"{row.headline} ({row.remark})" if row.remark else row.headline
+
+
+def _cents(value: float) -> str:
+    return number(100 * value, 1)
