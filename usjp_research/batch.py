@@ -430,6 +430,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     env = os.environ | {
         "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OPENBLAS_NUM_THREADS": "1",  # kernels side by side would fight over the cores
         "PYTHONHASHSEED": "0",
     }
     if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
