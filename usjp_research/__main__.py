@@ -142,7 +142,13 @@ def _run_pages(
     jobs = [
         Job("1_data", notebooks / "1_data.ipynb", shared),
         *events,
-        Job("4_verdict", notebooks / "4_verdict.ipynb", shared, tuple(j.name for j in events)),
+        Job("3_exposure", notebooks / "3_exposure.ipynb", shared),
+        Job(
+            "4_verdict",
+            notebooks / "4_verdict.ipynb",
+            shared,
+            (*(job.name for job in events), "3_exposure"),
+        ),
     ]
     check_jobs(jobs)
     outcomes = run_batch(
