@@ -31,7 +31,7 @@ study: $(STUDY) $(PACKAGE) ## Set up .venv if needed, then run the whole study (
 	@$(BIN)/usjp study $(ARGS)
 
 test: $(DEV) $(PACKAGE) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 bench: $(DEV) $(PACKAGE) ## Measure speed as ratios within one run (outputs/bench.json)
 	@$(BIN)/python tests/bench.py $(ARGS)

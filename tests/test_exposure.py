@@ -470,7 +470,7 @@ def test_on_real_firms_every_number_is_finite_and_says_what_carries_it(real: Set
         assert "E18" in row.remark
     assert rows[0].raw is not None
     assert rows[0].raw.df == len(rows[0].law) - 1
-    shown = plot_exposure(rows[0])
+    shown = plot_exposure(rows[0], public=False)
     assert f"{100 * rows[0].slope:.1f}" in shown.alt
     assert len(exposure_versions(*real)) == 3 * 4 * 2
 
@@ -488,6 +488,13 @@ def test_the_public_record_holds_no_single_firm(real: Setting, tmp_path: Path) -
     single = {f"{abs(100 * x):.1f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
     slopes = {f"{abs(100 * row.slope):.1f}" for row in rows if not math.isnan(row.slope)}
     assert not single & slopes
+    # A slope that one firm carries is not shown, nor what would give it back with the MDE.
+    assert rows[0].top_share > 0.5
+    hidden = {"slope", "error", "low", "high", "raw_t", "raw_p_t", "guarded_t", "guarded_p_t"}
+    assert all(numbers["rows"][0][name] is None for name in hidden)
+    assert exposure_table(rows)["Cents per dollar"].iloc[0] == "withheld"
+    assert exposure_table(rows, public=False)["Cents per dollar"].iloc[0] != "withheld"
+    assert f"{100 * rows[0].slope:.1f}" not in plot_exposure(rows[0]).alt
     # Every public slope rests on one set of exposed firms, so that no difference of two of them
     # is about one or two firms.
     assert {row.without for row in rows} == {()}

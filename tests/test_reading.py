@@ -223,6 +223,10 @@ def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[s
     assert "one firm carries" not in text
     row["top_share"] = 0.8
     assert "one firm carries 80% of that" in _text(results)
+    row |= {"slope": None, "low": None, "high": None, "guarded_p_cdf": 0.002}
+    assert "went with an unusual reaction (p 0.002); one firm carries 80%" in _text(results)
+    row |= {"guarded_p_cdf": 0.4}
+    assert "went with no unusual reaction (p 0.400)" in _text(results)
 
 
 def test_missing_parts_make_no_sentence(results: dict[str, Any]) -> None:

@@ -42,6 +42,11 @@ LEAST_QUIET = 250
 LEAST_IN_SECTOR = 5
 MOST_ON_ONE = 0.5
 STEP = 5  # sessions between two estimates of the covariance
+# What would give the slope back, together with the MDE: t is the slope in units of its law.
+TELLING = (
+    *("slope", "error", "low", "high", "raw_low", "raw_high", "raw_center", "guarded_center"),
+    *("raw_t", "raw_p_t", "guarded_t", "guarded_p_t"),
+)
 NEEDS_FIRMS = (
     "needs single firms, and this market has averages of three or more; give firm prices with "
     "'usjp study --market file:PATH'"
@@ -144,6 +149,11 @@ class Exposure:
         return "; ".join(parts)
 
     @property
+    def safe(self) -> bool:
+        """Whether the slope may be published: one firm carries no more than half of it."""
+        return not self.top_share > MOST_ON_ONE
+
+    @property
     def independent(self) -> float:
         """Rough number of independent quiet days: windows of neighbours overlap."""
         return len(self.law) / self.length
@@ -151,14 +161,15 @@ class Exposure:
     def numbers(self) -> dict[str, object]:
         """Return what a public page may show: the slope and its law, rounded, no single firm.
 
-        The list of slopes on quiet days is not in it: where one firm carries the slope, it would
-        be close to a list of that firm's returns.
+        Where one firm carries the slope, slope times dose is close to that firm's return, so the
+        slope and whatever gives it back are withheld; the placebo p stays. The list of slopes on
+        quiet days is never in it.
         """
         plain = ("events", "method", "blackout", "before", "sector", "firms", "exposed")
         sizes = ("slope", "error", "low", "high", "mde", "raw_mde", "top_share", "breakeven")
         words = ("admissible", "few", "headline", "remark", "reason")
         tests = (("raw", self.raw), ("guarded", self.guarded))
-        return {
+        numbers: dict[str, object] = {
             **{name: getattr(self, name) for name in (*plain, *words)},
             **{name: _rounded(getattr(self, name)) for name in sizes},
             **{
@@ -172,7 +183,11 @@ class Exposure:
             "independent": round(self.independent),
             "implied": {case: _rounded(value) for case, value in self.implied.items()},
             "by_case": dict(self.by_case),
+            "withheld": not self.safe,
         }
+        if not self.safe:
+            numbers |= dict.fromkeys(TELLING)
+        return numbers
 
 
 def _rounded(value: float | None) -> float | None:

@@ -532,12 +532,14 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
     )
 
 
-def plot_exposure(row: Exposure) -> Picture:
+def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     """Draw the slope on every quiet day, the one at the events, and what the thesis implies.
 
     Parameters
     ----------
     row : Exposure
+    public : bool
+        Draw only the quiet days when one firm carries the slope at the events.
 
     Returns
     -------
@@ -548,18 +550,22 @@ def plot_exposure(row: Exposure) -> Picture:
 
     figure = _canvas(9.2, 2.8)
     (axes,) = figure.axes
+    hidden = public and not row.safe
     axes.set_xlabel("cents of market value per dollar announced")
     said = [f"{exposure_words(row)}, {row.method.upper()}"]
     if row.raw:
         sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
-        axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
-        side = "right" if row.slope > row.law.max() else "left"
-        _at_top(axes, 100 * row.slope, "the events", INK, (-6 if side == "right" else 6, -12), side)
         axes.set_ylabel("quiet days")
+        words = f"withheld, p {row.raw.p_cdf:.3f}"
+        if not hidden:
+            words = f"{number(100 * row.slope, 1)}, p {row.raw.p_cdf:.3f}"
+            axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
+            side = "right" if row.slope > row.law.max() else "left"
+            shift = (-6 if side == "right" else 6, -12)
+            _at_top(axes, 100 * row.slope, "the events", INK, shift, side)
         said.append(
             f"histogram of the slope on {len(row.law)} quiet days, centred at "
-            f"{number(100 * row.raw.center, 1)}; at the events it is "
-            f"{number(100 * row.slope, 1)}, p {row.raw.p_cdf:.3f}"
+            f"{number(100 * row.raw.center, 1)}; at the events it is {words}"
             + (f" ({row.remark})" if row.remark else "")
         )
     else:

@@ -294,19 +294,29 @@ def _yardsticks(results: Results) -> str:
 
 
 def _exposure(results: Results) -> str:
-    rows = [row for row in results["exposure"] if row["slope"] is not None and not row["reason"]]
+    rows = [row for row in results["exposure"] if not row["reason"]]
     if not rows:
         return ""
     row = rows[0]
     implied = row["implied"]
-    text = (
-        f"Across {row['firms']} firm-events each dollar announced for a firm went with "
-        f"{_cents(row['slope'])} of its market value ({_cents(row['low'])} to "
-        f"{_cents(row['high'])})"
-    )
-    if implied:
-        text += f", where the thesis implies {_cents(implied['low'])} to {_cents(implied['high'])}"
-    if row["top_share"] is not None and row["top_share"] > 0.5:
+    one = row["top_share"] is not None and row["top_share"] > 0.5
+    if row["slope"] is None:
+        usual = row["guarded_p_cdf"] > results["study"]["alpha"]
+        text = (
+            f"Across {row['firms']} firm-events larger dollars for a firm's size went with "
+            f"{'no unusual' if usual else 'an unusual'} reaction "
+            f"(p {number(row['guarded_p_cdf'], 3)})"
+        )
+    else:
+        text = (
+            f"Across {row['firms']} firm-events each dollar announced for a firm went with "
+            f"{_cents(row['slope'])} of its market value ({_cents(row['low'])} to "
+            f"{_cents(row['high'])})"
+        )
+        if implied:
+            text += f", where the thesis implies {_cents(implied['low'])} to "
+            text += _cents(implied["high"])
+    if one:
         text += f"; one firm carries {percent(row['top_share'], 0, sign=False)} of that"
     return text + "."
 

@@ -561,10 +561,16 @@ def dose_table(spec: Spec, doses: pd.DataFrame) -> Table:
     )
 
 
-def exposure_table(rows: Sequence[Exposure]) -> Table:
+def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
     """Lay out slopes of abnormal return on dose, in cents of market value per dollar announced.
 
     A cent per dollar is a percentage point of abnormal return per dose of 100%.
+
+    Parameters
+    ----------
+    rows : sequence of Exposure
+    public : bool
+        Withhold slopes that one firm carries.
     """
     return Table(
         [
@@ -572,12 +578,20 @@ def exposure_table(rows: Sequence[Exposure]) -> Table:
                 "Slope": exposure_words(row),
                 "Method": row.method.upper(),
                 "Firms (exposed)": f"{row.firms} ({row.exposed})" if row.firms else "–",
-                "Cents per dollar": _cents(row.slope),
-                "Interval": f"{_cents(row.low)} to {_cents(row.high)}" if row.guarded else "–",
+                "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
+                "Interval": "–"
+                if not row.guarded
+                else f"{_cents(row.low)} to {_cents(row.high)}"
+                if row.safe or not public
+                else "withheld",
                 "Implied low / base / high": " / ".join(_cents(v) for v in row.implied.values())
                 or "none",
                 "p": f"{row.raw.p_cdf:.3f}" if row.raw else "–",
-                "p, t law": f"{row.raw.p_t:.3f}" if row.raw else "–",
+                "p, t law": "–"
+                if not row.raw
+                else f"{row.raw.p_t:.3f}"
+                if row.safe or not public
+                else "withheld",
                 "p, guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
                 "Quiet days": f"{len(row.law)} (about {row.independent:.0f} independent)"
                 if row.raw
