@@ -21,6 +21,7 @@ FLOW = (
     "models",
     "inference",
     "placebo",
+    "synthetic",
     "reactions",
     "slopes",
     "verdict",

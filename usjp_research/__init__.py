@@ -58,6 +58,11 @@ _PUBLIC = {
         "minimum_detectable",
         "Placebo",
     ),
+    "synthetic": (
+        "synthetic_control",
+        "synthetic_controls",
+        "SyntheticFit",
+    ),
     "reactions": (
         "event_reactions",
         "event_paths",

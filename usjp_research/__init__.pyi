@@ -71,6 +71,9 @@ from usjp_research.study import family_legs as family_legs
 from usjp_research.study import run_study as run_study
 from usjp_research.study import sector_law as sector_law
 from usjp_research.study import what_if as what_if
+from usjp_research.synthetic import SyntheticFit as SyntheticFit
+from usjp_research.synthetic import synthetic_control as synthetic_control
+from usjp_research.synthetic import synthetic_controls as synthetic_controls
 from usjp_research.tables import calendar_table as calendar_table
 from usjp_research.tables import claims_table as claims_table
 from usjp_research.tables import confounder_table as confounder_table

@@ -1,0 +1,224 @@
+"""Simplex least squares: optimal by its own certificate, by other solvers and by brute force."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize, nnls
+
+from usjp_research.spec import InputError
+from usjp_research.synthetic import SyntheticFit, synthetic_control, synthetic_controls
+
+Floats = npt.NDArray[np.float64]
+
+
+def _returns(days: int, donors: int, seed: int, targets: int = 1) -> tuple[Floats, Floats]:
+    """Draw returns with five factors: first those of the targets, then those of the donors."""
+    draw = np.random.default_rng(seed)
+    factors = draw.normal(0, 0.008, (days, 5))
+    R = factors @ draw.normal(0.5, 0.5, (5, donors)) + draw.normal(0, 0.01, (days, donors))
+    Y = factors @ draw.normal(0.5, 0.3, (5, targets)) + draw.normal(0, 0.004, (days, targets))
+    return Y, R
+
+
+def _check(fit: SyntheticFit, y: Floats, R: Floats, relative: float = 1e-8) -> None:
+    """Check feasibility, the reported gap and error, and the conditions of optimality."""
+    w = fit.weights
+    assert (w >= 0).all()
+    assert w.sum() == pytest.approx(1, abs=1e-12)
+    assert fit.support.tolist() == np.flatnonzero(w).tolist()
+    residual = R @ w - y
+    gradient = R.T @ residual
+    scale = max(float(y @ y), float((R**2).sum(axis=0).max()))
+    gap = float(w @ gradient - gradient.min())
+    assert fit.gap == pytest.approx(gap, abs=1e-13 * scale)
+    error = float(np.sqrt(np.mean(residual**2)))
+    assert fit.rmse == pytest.approx(error, rel=1e-9, abs=1e-12 * float(np.sqrt(scale)))
+    assert fit.relative_gap <= relative
+    most = relative * max(float(residual @ residual), 1e-6 * scale) + 1e-13 * scale
+    assert (gradient >= w @ gradient - most).all()
+    assert np.abs(gradient[fit.support] - w @ gradient).max() <= 1e6 * most
+
+
+def _half_square(w: Floats, y: Floats, R: Floats) -> float:
+    return 0.5 * float(((R @ w - y) ** 2).sum())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fit_is_that_of_two_generic_solvers(seed: int) -> None:
+    Y, R = _returns(120, 25, seed)
+    y = Y[:, 0]
+    fit = synthetic_control(y, R)
+    _check(fit, y, R)
+    heavy = 1e4
+    by_nnls, _ = nnls(np.vstack([R, heavy * np.ones(25)]), np.append(y, heavy))
+    np.testing.assert_allclose(fit.weights, by_nnls, atol=1e-6)
+    by_slsqp = minimize(
+        lambda w: 1e4 * _half_square(w, y, R),
+        np.full(25, 1 / 25),
+        jac=lambda w: 1e4 * R.T @ (R @ w - y),
+        bounds=[(0, 1)] * 25,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 1000},
+    )
+    np.testing.assert_allclose(fit.weights, by_slsqp.x, atol=1e-4)
+    assert _half_square(fit.weights, y, R) <= _half_square(by_slsqp.x, y, R) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_on_small_problems_no_set_of_donors_does_better(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    days, donors = int(draw.integers(2, 6)), int(draw.integers(1, 7))
+    y, R = draw.normal(size=days), draw.normal(size=(days, donors))
+    best = np.inf
+    for size in range(1, donors + 1):
+        for chosen in itertools.combinations(range(donors), size):
+            A = R[:, chosen]
+            system = np.block(
+                [[A.T @ A, np.ones((size, 1))], [np.ones((1, size)), np.zeros((1, 1))]]
+            )
+            w = np.linalg.lstsq(system, np.append(A.T @ y, 1.0), rcond=None)[0][:size]
+            if (w >= -1e-12).all() and abs(w.sum() - 1) < 1e-9:
+                best = min(best, _half_square(w, y, A))
+    fit = synthetic_control(y, R)
+    _check(fit, y, R)
+    assert _half_square(fit.weights, y, R) == pytest.approx(best, rel=1e-9, abs=1e-15)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    days=st.integers(1, 40),
+    donors=st.integers(1, 60),
+    copies=st.integers(0, 3),
+    size=st.sampled_from([1e-6, 0.01, 1.0, 1e5]),
+)
+def test_every_fit_is_feasible_and_meets_the_conditions_of_optimality(
+    seed: int, days: int, donors: int, copies: int, size: float
+) -> None:
+    draw = np.random.default_rng(seed)
+    R = size * draw.normal(size=(days, donors))
+    R = np.hstack([R, *(R[:, : donors // 2 + 1] for _ in range(copies))])
+    y = size * draw.normal(0.2, 1.0, days)
+    _check(synthetic_control(y, R), y, R)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), days=st.integers(2, 50), donors=st.integers(2, 40))
+def test_the_order_of_the_donors_does_not_matter(seed: int, days: int, donors: int) -> None:
+    draw = np.random.default_rng(seed)
+    y, R = draw.normal(size=days), draw.normal(size=(days, donors))
+    order = draw.permutation(donors)
+    fit, other = synthetic_control(y, R), synthetic_control(y, R[:, order])
+    np.testing.assert_allclose(R @ fit.weights, R[:, order] @ other.weights, atol=1e-5)
+    if days > donors and fit.rmse > 1e-6:
+        np.testing.assert_allclose(fit.weights[order], other.weights, atol=1e-6)
+
+
+def test_a_target_inside_the_hull_is_matched_exactly() -> None:
+    _, R = _returns(100, 30, 1)
+    w = np.zeros(30)
+    w[[3, 11, 20]] = 0.2, 0.5, 0.3
+    fit = synthetic_control(R @ w, R)
+    np.testing.assert_allclose(fit.weights, w, atol=1e-9)
+    assert fit.gap < 1e-15
+    assert fit.relative_gap <= 1e-8
+    assert fit.rmse < 1e-10
+
+
+def test_more_donors_than_days_and_a_target_inside_their_hull() -> None:
+    draw = np.random.default_rng(2)
+    R = draw.normal(size=(20, 300))
+    y = R @ draw.dirichlet(np.ones(300))
+    fit = synthetic_control(y, R)
+    _check(fit, y, R)
+    assert fit.rmse < 1e-6
+    assert len(fit.support) <= 21
+
+
+def test_one_donor_has_all_the_weight() -> None:
+    Y, R = _returns(50, 1, 3)
+    fit = synthetic_control(Y[:, 0], R)
+    assert fit.weights.tolist() == [1.0]
+    assert (fit.gap, fit.relative_gap) == (0.0, 0.0)
+
+
+def test_equal_donors_share_one_path_and_only_one_is_used() -> None:
+    Y, R = _returns(60, 8, 4)
+    y, twice = Y[:, 0], np.hstack([R, R, R])
+    fit, alone = synthetic_control(y, twice), synthetic_control(y, R)
+    _check(fit, y, twice)
+    np.testing.assert_allclose(twice @ fit.weights, R @ alone.weights, atol=1e-9)
+    assert len(fit.support) == len(alone.support)
+    assert len({int(j) % 8 for j in fit.support}) == len(fit.support)
+
+
+def test_returns_that_are_all_zero_are_matched_exactly() -> None:
+    fit = synthetic_control(np.zeros(10), np.zeros((10, 3)))
+    assert (fit.gap, fit.relative_gap, fit.rmse) == (0.0, 0.0, 0.0)
+
+
+def test_a_start_changes_the_work_and_not_the_weights() -> None:
+    Y, R = _returns(200, 80, 5, targets=2)
+    cold = synthetic_control(Y[:, 0], R)
+    near = synthetic_control(Y[1:, 0], R[1:])
+    for start in (near.weights, np.full(80, 1 / 80), np.eye(80)[7], np.zeros(80)):
+        warm = synthetic_control(Y[:, 0], R, start=start)
+        _check(warm, Y[:, 0], R)
+        np.testing.assert_allclose(warm.weights, cold.weights, atol=1e-9)
+
+
+def test_a_start_with_more_donors_than_days_does_no_harm() -> None:
+    draw = np.random.default_rng(6)
+    y, R = draw.normal(size=15), draw.normal(size=(15, 100))
+    fit = synthetic_control(y, R, start=np.full(100, 0.01))
+    _check(fit, y, R)
+
+
+def test_many_targets_at_once_are_each_fitted_as_if_alone() -> None:
+    Y, R = _returns(100, 60, 7, targets=9)
+    for k, fit in enumerate(synthetic_controls(Y, R)):
+        alone = synthetic_control(Y[:, k], R)
+        np.testing.assert_allclose(fit.weights, alone.weights, atol=1e-12)
+
+
+def test_memory_beyond_the_donors_is_a_fraction_of_them() -> None:
+    Y, R = _returns(250, 4000, 8)
+    tracemalloc.start()
+    fit = synthetic_control(Y[:, 0], R)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fit.relative_gap <= 1e-8
+    assert peak < 0.5 * R.nbytes  # the Gram matrix alone would take sixteen times the donors
+
+
+def test_inputs_are_not_changed() -> None:
+    Y, R = _returns(60, 20, 9)
+    y, copies = Y[:, 0], (Y[:, 0].copy(), R.copy())
+    synthetic_control(y, R)
+    np.testing.assert_array_equal(y, copies[0])
+    np.testing.assert_array_equal(R, copies[1])
+
+
+def test_missing_returns_and_wrong_shapes_are_refused() -> None:
+    Y, R = _returns(30, 4, 10)
+    hole = R.copy()
+    hole[5, 2] = np.nan
+    with pytest.raises(InputError, match="donor 2: no return on day 5; leave the day or the donor"):
+        synthetic_control(Y[:, 0], hole)
+    gap = Y[:, 0].copy()
+    gap[3] = np.inf
+    with pytest.raises(InputError, match="target 0: no return on day 3"):
+        synthetic_control(gap, R)
+    with pytest.raises(InputError, match="expected 30 days"):
+        synthetic_control(Y[:-1, 0], R)
+    for empty in (R[:, :0], R[:0]):
+        with pytest.raises(InputError, match="expected days times donors"):
+            synthetic_control(Y[: len(empty), 0], empty)
