@@ -48,6 +48,7 @@ BASE = {
     "own_news_coverage.csv": "ticker,checked\nAAA,2025-07-22 2025-09-04\n",
     "confounders.csv": "session,title\n2025-07-22,other news\n",
     "claims.csv": "id,claim,found,status\nT1,a claim,a source,differs\n",
+    "donors.csv": "ticker,group,note\nXXX,banks,\nYYY,,close to solar\n",
 }
 
 
@@ -308,6 +309,18 @@ CASES: dict[str, Case] = {
         "differs",
         "",
         ("row 2", "column 'status'", "seen ''", "fill it in"),
+    ),
+    "a donor inside a sector": (
+        "donors.csv",
+        "XXX",
+        "AAA",
+        ("row 2", "column 'ticker'", "seen 'AAA'", "outside the sectors", "'solar'"),
+    ),
+    "a donor with neither group nor note": (
+        "donors.csv",
+        "close to solar",
+        "",
+        ("row 3", "column 'group'", "a note that says why"),
     ),
     # --- study.yaml
     "YAML syntax": ("study.yaml", "[-1, 1]", "[-1, 1", ("row 3", "column", "not readable as YAML")),

@@ -31,6 +31,12 @@ _PUBLIC = {
         "Market",
         "Dropped",
     ),
+    "donors": (
+        "load_donors",
+        "load_factors",
+        "Donors",
+        "Factors",
+    ),
     "events": (
         "first_session",
         "event_panel",
@@ -43,7 +49,17 @@ _PUBLIC = {
     ),
     "models": (
         "rolling_forecast",
+        "rolling_regression",
         "Forecast",
+    ),
+    "synthetic": (
+        "synthetic_control",
+        "synthetic_controls",
+        "SyntheticFit",
+    ),
+    "matching": (
+        "matched_forecast",
+        "Match",
     ),
     "inference": (
         "TestResult",
@@ -58,11 +74,6 @@ _PUBLIC = {
         "minimum_detectable",
         "Placebo",
     ),
-    "synthetic": (
-        "synthetic_control",
-        "synthetic_controls",
-        "SyntheticFit",
-    ),
     "reactions": (
         "event_reactions",
         "event_paths",
@@ -71,6 +82,10 @@ _PUBLIC = {
         "relative_paths",
         "EventPaths",
         "campaign_paths",
+    ),
+    "counterfactual": (
+        "counterfactuals",
+        "Counterfactuals",
     ),
     "verdict": (
         "implied_value",

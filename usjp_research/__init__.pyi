@@ -1,5 +1,11 @@
 from usjp_research.contrasts import NamedVersion as NamedVersion
 from usjp_research.contrasts import contrast_versions as contrast_versions
+from usjp_research.counterfactual import Counterfactuals as Counterfactuals
+from usjp_research.counterfactual import counterfactuals as counterfactuals
+from usjp_research.donors import Donors as Donors
+from usjp_research.donors import Factors as Factors
+from usjp_research.donors import load_donors as load_donors
+from usjp_research.donors import load_factors as load_factors
 from usjp_research.doses import dose_response as dose_response
 from usjp_research.doses import firm_doses as firm_doses
 from usjp_research.events import EventPanel as EventPanel
@@ -29,8 +35,11 @@ from usjp_research.market import load_market as load_market
 from usjp_research.market import market_digest as market_digest
 from usjp_research.market import read_returns as read_returns
 from usjp_research.market import simulated_market as simulated_market
+from usjp_research.matching import Match as Match
+from usjp_research.matching import matched_forecast as matched_forecast
 from usjp_research.models import Forecast as Forecast
 from usjp_research.models import rolling_forecast as rolling_forecast
+from usjp_research.models import rolling_regression as rolling_regression
 from usjp_research.params import read_spec as read_spec
 from usjp_research.placebo import Placebo as Placebo
 from usjp_research.placebo import admissible_shifts as admissible_shifts

@@ -190,11 +190,16 @@ def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
 @app.command()
 def bundle(
     prices: Annotated[Path, typer.Option(help="CSV or Parquet of firm prices.")],
+    donors: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="CSV or Parquet of prices of the firms in donors.csv."),
+    ] = None,
     params: Params = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/bundled"),
 ) -> None:
     """Build the averages that the repository ships from a file of firm prices."""
     with _one_line_errors():
+        from usjp_research.donors import load_donors
         from usjp_research.events import event_panel
         from usjp_research.market import load_market
         from usjp_research.portfolios import write_bundle
@@ -203,7 +208,8 @@ def bundle(
         spec = read_spec(params)
         folder = prepare_folder(in_project(out))
         loaded = load_market(spec, f"file:{prices}")
-        record = write_bundle(spec, loaded, event_panel(spec, loaded), folder)
+        outside = load_donors(spec, loaded, str(donors)) if donors else None
+        record = write_bundle(spec, loaded, event_panel(spec, loaded), folder, outside)
         _say(
             f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
             f"firm {record['largest_leverage']}: {folder}"

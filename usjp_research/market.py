@@ -172,7 +172,7 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
         that are unreadable, unsorted or double, or a price of zero or below.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = read_table(path)
     names = list(table.columns)
     twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
     if twice:
@@ -188,7 +188,7 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
         )
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add prices or returns")
-    days = _dates(path, table, date_name)
+    days = read_days(path, table, date_name)
     if is_long:
         wide, are_prices = _from_long(path, table, days, date_name)
     else:
@@ -220,7 +220,7 @@ def _existing(text: str) -> Path:
     return path
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in PARQUET:
             table = pd.read_parquet(path)
@@ -254,7 +254,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _dates(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
+def read_days(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
     days = table[name]
     if not pd.api.types.is_datetime64_any_dtype(days):
         # The day as it is written: nothing is guessed, and a time or an offset does not move it.
@@ -272,7 +272,7 @@ def _dates(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
     return cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))
 
 
-def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
     if column.dtype.kind in "bmM":  # neither yes or no nor a date is a number
         column = column.astype(str)
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
@@ -335,7 +335,7 @@ def _from_long(
             f"{path}: {_row(path, days, at)}, column '{date_name}': {days.iloc[at].date()} comes "
             f"after a later date of ticker '{tickers.iloc[at]}'; sort each ticker's rows by date"
         )
-    numbers = _numbers(path, table[name], name)
+    numbers = read_numbers(path, table[name], name)
     if name in PRICE_NAMES:
         _positive(path, numbers, name)
     else:
@@ -361,7 +361,7 @@ def _from_wide(
             day = days.iloc[at].date()
             where = f"{_row(path, days, at)}, column '{date_name}'"
             raise InputError(f"{path}: {where}: {day} {fault}")
-    numbers = {name: _numbers(path, table[name], name) for name in names}
+    numbers = {name: read_numbers(path, table[name], name) for name in names}
     values = np.column_stack([numbers[name].to_numpy() for name in names])
     known = np.isfinite(values)
     are_prices = bool((values[known] < 0).sum() <= 0.2 * known.sum())

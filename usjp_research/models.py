@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.spec import Estimation
+from usjp_research.spec import Estimation, InputError
 
-__all__ = ["Forecast", "rolling_forecast"]
+__all__ = ["Forecast", "rolling_forecast", "rolling_regression"]
 
 Floats = npt.NDArray[np.float64]
 ModelName = Literal["market", "market_adjusted"]
@@ -34,7 +34,7 @@ class Forecast:
         Length of the window times the mean squared abnormal return of the guard sessions
         before it.
     alpha, beta, residual_variance : ndarray
-        The fit.
+        The fit; with several factors ``beta`` has a further axis, one slope per factor.
     n_obs : ndarray of int
         Usable days of the estimation window.
     """
@@ -195,4 +195,108 @@ def rolling_forecast(
         residual_variance=np.where(good, residual, np.nan),
         n_obs=np.rint(n).astype(np.int64),
         parameters=parameters,
+    )
+
+
+def rolling_regression(
+    returns: Floats,
+    factors: Floats,
+    masked: npt.NDArray[np.bool_],
+    *,
+    window: tuple[int, int] = (-1, 1),
+    estimation: Estimation | None = None,
+    guard_sessions: int = 20,
+    moving_mask: Sequence[int] = (),
+) -> Forecast:
+    """Regress on several factors before every trading day and forecast the window around it.
+
+    The same days, masks, guard and full prediction-error variance as `rolling_forecast`, here
+    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with ``s2 = SSR / (T - k)``, from cumulative
+    cross-products of a constant and the factors.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_days, n_series)
+        Simple returns as decimals, over the riskless rate where the factors are.
+    factors : ndarray of shape (n_days, n_factors)
+    masked, window, estimation, guard_sessions, moving_mask
+        As for `rolling_forecast`.
+
+    Returns
+    -------
+    Forecast
+        With ``beta`` of shape (n_days, n_series, n_factors).
+
+    References
+    ----------
+    Fama and French (1993, 2015), Journal of Financial Economics 33, 3-56 and 116, 1-22; Carhart
+    (1997), Journal of Finance 52, 57-82.
+    """
+    estimation = estimation or Estimation()
+    low, high = window
+    length, n_days, k = high - low + 1, len(returns), factors.shape[1] + 1
+    there = np.asarray(np.isfinite(factors).all(axis=1))
+    known = np.isfinite(returns) & there[:, None]
+    usable = known & ~masked[:, None]
+    X = np.column_stack([np.ones(n_days), np.where(there[:, None], factors, 0.0)])
+    r = np.where(known, returns, 0.0)
+    square = X[:, :, None] * X[:, None, :]
+
+    first = np.arange(n_days) + low
+    end = first - estimation.ends_before
+    start = end - estimation.sessions + 1
+    holes = [h for h in moving_mask if low - estimation.ends_before - estimation.sessions < h]
+    holes = [h for h in holes if h <= low - estimation.ends_before]
+
+    def span(
+        values: npt.NDArray[Any], begin: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+    ) -> Floats:
+        total = np.zeros((n_days + 1, *values.shape[1:]))
+        np.cumsum(values, axis=0, out=total[1:])
+        upper = np.clip(last + 1, 0, n_days)
+        return np.asarray(total[upper] - total[np.clip(begin, 0, upper)])
+
+    def fitted(values: npt.NDArray[Any]) -> Floats:
+        total = span(values, start, end)
+        for hole in holes:
+            place = np.arange(n_days) + hole
+            total[place >= 0] -= values[place[place >= 0]]
+        return total
+
+    n = np.rint(fitted(usable))
+    sum_xx = fitted(usable[:, :, None, None] * square[:, None])
+    sum_xr = fitted((usable * r)[:, :, None] * X[:, None])
+    sum_rr = fitted(usable * r * r)
+    good = (n >= max(estimation.minimum, k + 1)) & (start >= 0)[:, None]
+    sum_xx[~good] = np.eye(k)
+    try:
+        inverse = np.linalg.inv(sum_xx)
+    except np.linalg.LinAlgError:
+        raise InputError("factors: two of them are the same on all days; leave one out") from None
+    b = (inverse @ sum_xr[..., None])[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residual = np.maximum(sum_rr - (b * sum_xr).sum(axis=-1), 0.0) / (n - k)
+        last = first + length - 1
+        whole = np.rint(span(known, first, last)) == length
+        whole &= ((first >= 0) & (last < n_days))[:, None]
+        window_x = span(X, first, last)
+        car = span(r, first, last) - np.einsum("dsk,dk->ds", b, window_x)
+        spread = np.einsum("dk,dskl,dl->ds", window_x, inverse, window_x)
+        before = (first - guard_sessions, first - 1)
+        n_g = span(known, *before)
+        g_xx = span(known[:, :, None, None] * square[:, None], *before)
+        g_xr = span((known * r)[:, :, None] * X[:, None], *before)
+        squares = span(known * r * r, *before) - 2 * (b * g_xr).sum(axis=-1)
+        squares = np.maximum(squares + np.einsum("dsk,dskl,dsl->ds", b, g_xx, b), 0.0)
+        trailing = np.where(n_g >= guard_sessions / 2, length * squares / n_g, np.nan)
+    out = ~(good & whole)
+    return Forecast(
+        car=np.where(out, np.nan, car),
+        variance=np.where(out, np.nan, residual * (length + spread)),
+        trailing=np.where(out, np.nan, trailing),
+        alpha=np.where(good, b[..., 0], np.nan),
+        beta=np.where(good[..., None], b[..., 1:], np.nan),
+        residual_variance=np.where(good, residual, np.nan),
+        n_obs=n.astype(np.int64),
+        parameters=k,
     )

@@ -19,6 +19,7 @@ from usjp_research.spec import (
     ROLES,
     Claim,
     Confounder,
+    Donor,
     Event,
     Firm,
     InputError,
@@ -92,6 +93,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         confounders=_read_confounders(folder / "confounders.csv"),
         thesis=_read_yaml(folder / "thesis.yaml", Thesis),
         claims=_read_claims(folder / "claims.csv"),
+        donors=_read_donors(folder / "donors.csv", firms),
     )
     _check_spec(spec, folder)
     return spec
@@ -404,6 +406,23 @@ def _read_claims(path: Path) -> tuple[Claim, ...]:
         )
         for row in rows
     )
+
+
+def _read_donors(path: Path, firms: Sequence[Firm]) -> tuple[Donor, ...]:
+    if not path.exists():
+        return ()
+    rows = _read_csv(path, ("ticker", "group"), ("note",), empty=True)
+    _unique(rows, "ticker")
+    inside = {firm.ticker: firm.sector for firm in firms}
+    for row in rows:
+        if row["ticker"] in inside:
+            sector = inside[row["ticker"]]
+            raise row.error("ticker", f"a security outside the sectors (it is in '{sector}')")
+        if "/" in row["group"]:
+            raise row.error("group", "a name without '/'")
+        if not (row["group"] or row["note"]):
+            raise row.error("group", "a group, or a note that says why it is no donor")
+    return tuple(Donor(row.needed("ticker"), row["group"], row["note"]) for row in rows)
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -258,6 +259,7 @@ def placebo_law(
     shifts: npt.NDArray[np.int64] | None = None,
     variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
     anchored: bool = False,
+    forecast: Callable[..., Forecast] | None = None,
 ) -> Placebo:
     """Compute every group's statistic at the real dates and at every admissible shift.
 
@@ -287,6 +289,10 @@ def placebo_law(
     anchored : bool
         Windows before or after the event, such as drift: every estimation window ends where
         that of the event itself ends, and only the days of the event windows move as masked.
+    forecast : callable, optional
+        Another expected return in place of the rule's model on ``benchmark``: called with
+        returns and mask, and by name ``window``, ``estimation``, ``guard_sessions``,
+        ``moving_mask`` and ``days``, the places of day 0 that will be read.
 
     Returns
     -------
@@ -307,23 +313,23 @@ def placebo_law(
                 "give a longer history of returns, or fewer and closer events"
             )
     forecasts: dict[tuple[str, int, tuple[int, int]], tuple[Floats, Floats]] = {}
+    moves = np.concatenate([[0], shifts])
     for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
         names = sorted({leg.series for leg in every if (leg.day0, leg.window) == (day0, window)})
-        fit = rolling_forecast(
-            returns(names),
-            benchmark,
-            masked,
-            window=window,
-            estimation=_estimation(rule, window[0], anchored),
-            model=rule.model,
-            guard_sessions=rule.guard_sessions,
-            moving_mask=[day - day0 for day in _moving_days(calendar, rule, anchored)],
-        )
+        plan: dict[str, Any] = {
+            "window": window,
+            "estimation": _estimation(rule, window[0], anchored),
+            "guard_sessions": rule.guard_sessions,
+            "moving_mask": [day - day0 for day in _moving_days(calendar, rule, anchored)],
+        }
+        if forecast:
+            fit = forecast(returns(names), masked, days=day0 + moves, **plan)
+        else:
+            fit = rolling_forecast(returns(names), benchmark, masked, model=rule.model, **plan)
         spread = variance(fit)
         for column, name in enumerate(names):
             forecasts[name, day0, window] = (fit.car[:, column], spread[:, column])
 
-    moves = np.concatenate([[0], shifts])
     effect = np.zeros((len(moves), len(groups)))
     total = np.zeros_like(effect)
     for g, legs in enumerate(groups.values()):

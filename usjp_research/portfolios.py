@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.donors import DONOR, Donors
 from usjp_research.events import EventPanel, session_span
 from usjp_research.market import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.spec import InputError, Spec
@@ -368,10 +369,12 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
         for place, event in enumerate(panel.events):
             news = _blackout(spec, panel, market.dates, covered, place, sector)
             slots[event.id, sector] = _bundle_slot(market, panel, place, sector, news, noted)
+    donors = [name for name in market.members if name.startswith(DONOR)]
+    own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
-        returns=_all_series(market.returns.drop(columns=[BENCHMARK, MIRROR]), market),
+        returns=_all_series(own, market),
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
-        members=market.members,
+        members={name: group for name, group in market.members.items() if name not in donors},
         slots=slots,
         values=market.values,
         counts=market.counts,
@@ -477,7 +480,9 @@ def disclosed_firms(
     return tuple(sorted(found)), largest
 
 
-def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> dict[str, object]:
+def write_bundle(
+    spec: Spec, market: Market, panel: EventPanel, out: Path, donors: Donors | None = None
+) -> dict[str, object]:
     """Write the averages that the repository ships, once no firm can be read back from them.
 
     Where a slot would disclose a firm, the next firm of the same basket in alphabetical order
@@ -491,6 +496,8 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
     panel : EventPanel
     out : Path
         Folder for ``returns.parquet``, ``membership.csv`` and ``provenance.json``.
+    donors : Donors, optional
+        Single firms outside the sectors; averages of the groups of ``donors.csv`` come last.
 
     Returns
     -------
@@ -518,7 +525,9 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
     frame = made.returns.copy()
     frame.insert(0, BENCHMARK, made.benchmark)
     frame.insert(1, MIRROR, market.returns.get(MIRROR, np.nan))
-    frame = frame.astype("float32")
+    outside, groups, donor_leverage = _donor_averages(spec, donors)
+    frame = pd.concat([frame, outside.reindex(frame.index)], axis=1).astype("float32")
+    members = {**made.members, **groups}
     values = {name: round(made.values[name], 1) for name in made.values if name in made.members}
     record: dict[str, object] = {
         "source": "averages of three or more securities, from vendor prices that are not shipped",
@@ -533,9 +542,16 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
         "valued_firms": {
             name: list(pair) for name, pair in made.counts.items() if name in made.members
         },
-        "largest_leverage": round(leverage, 4),
+        "largest_leverage": round(max(leverage, donor_leverage), 4),
         "dropped": dropped,
     }
+    if donors is not None:
+        dropped += [asdict(item) for item in donors.dropped]
+        record["donor_prices_sha256"] = donors.sha256
+        record["donors"] = (
+            "members of the index today (survivors), by industry; groups in params/donors.csv "
+            "are from general knowledge"
+        )
     out.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(
         out / "returns.parquet",
@@ -544,13 +560,36 @@ def write_bundle(spec: Spec, market: Market, panel: EventPanel, out: Path) -> di
         use_byte_stream_split=True,
     )
     pd.DataFrame(
-        {"series": list(made.members), "members": [" ".join(t) for t in made.members.values()]}
+        {"series": list(members), "members": [" ".join(t) for t in members.values()]}
     ).to_csv(out / "membership.csv", index=False, lineterminator="\n")
     as_read = frame.astype("float64")
     record["digest"] = market_digest(Market("bundled", as_read, "portfolio", values=values))
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (out / "provenance.json").write_text(text, encoding="utf-8")
     return record
+
+
+def _donor_averages(
+    spec: Spec, donors: Donors | None
+) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]], float]:
+    """Average donors by group, three at least, and make sure that none can be read back."""
+    if donors is None:
+        return pd.DataFrame(), {}, 0.0
+    groups: dict[str, tuple[str, ...]] = {}
+    for donor in spec.donors:
+        if donor.group and donor.ticker in donors.returns.columns:
+            name = f"{DONOR}{donor.group}"
+            groups[name] = (*groups.get(name, ()), donor.ticker)
+    small = [name for name, tickers in groups.items() if len(tickers) < SMALLEST]
+    if small or not groups:
+        which = f"group '{small[0].removeprefix(DONOR)}' has fewer" if small else "no group has"
+        raise InputError(f"donors.csv: {which} than {SMALLEST} donors with prices; merge groups")
+    averages = _means(donors.returns, groups)
+    present = donors.returns[[ticker for group in groups.values() for ticker in group]].notna()
+    found, leverage = disclosed_firms(groups, present, averages.notna())
+    if found:
+        raise InputError(f"donors.csv: firm '{found[0]}' could be read back")
+    return averages, groups, leverage
 
 
 def _safe(

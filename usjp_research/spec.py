@@ -23,6 +23,7 @@ __all__ = [
     "Confounder",
     "Contrast",
     "ContrastVersion",
+    "Donor",
     "Estimation",
     "Event",
     "Firm",
@@ -151,6 +152,15 @@ class Claim:
     comment: str = ""
     source: str = ""
     source_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A security outside the sectors that may stand in for one; without a group it may not."""
+
+    ticker: str
+    group: str = ""
+    note: str = ""
 
 
 class _Strict(BaseModel):
@@ -313,6 +323,8 @@ class Spec:
     coverage : mapping of str to frozenset of date
         The sessions around which (three either side) a firm's own news was looked for; a firm
         that is absent was not checked.
+    donors : tuple of Donor
+        Securities outside the sectors, by industry; empty when any other security may be one.
     """
 
     rule: Rule
@@ -324,6 +336,7 @@ class Spec:
     confounders: tuple[Confounder, ...] = ()
     thesis: Thesis | None = None
     claims: tuple[Claim, ...] = ()
+    donors: tuple[Donor, ...] = ()
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
