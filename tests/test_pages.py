@@ -32,8 +32,10 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
     run = tmp_path / "run"
     manifest = json.loads((run / "run.json").read_text("utf-8"))
     names = [job["name"] for job in manifest["jobs"]]
-    events = ["2_event_study-solar", "2_event_study-rail"]
-    assert names == ["1_data", *events, "3_exposure", "4_verdict"]
+    events, robust = (
+        [f"{name}-{key}" for key in ("solar", "rail")] for name in ("2_event_study", "5_robustness")
+    )
+    assert names == ["1_data", *events, "3_exposure", *robust, "4_verdict"]
     assert {job["status"] for job in manifest["jobs"]} == {"done"}
     pages = {path.name: path.read_text("utf-8") for path in (run / "site").glob("*.html")}
     assert {"index.html", *(f"{name}.html" for name in names)} <= set(pages)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from usjp_research.donors import Donors
 from usjp_research.events import event_panel
-from usjp_research.market import BENCHMARK, Market, load_market, market_digest, simulated_market
-from usjp_research.portfolios import disclosed_firms, form_portfolios
-from usjp_research.spec import Spec, find_root
+from usjp_research.market import (
+    BENCHMARK,
+    Market,
+    load_market,
+    market_digest,
+    read_returns,
+    simulated_market,
+)
+from usjp_research.portfolios import disclosed_firms, form_portfolios, write_bundle
+from usjp_research.spec import Donor, InputError, Spec, find_root
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
+OUTSIDE = PRICES.with_name("prices_sp500.parquet")
 needs_prices = pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
 
 
@@ -114,30 +125,59 @@ def test_the_bundle_discloses_no_firm_by_its_published_membership() -> None:
     assert leverage < 0.95
 
 
+def _donor(name: str) -> bool:
+    return name.startswith("donor/")
+
+
+def test_the_bundle_s_donors_are_twenty_or_more_averages_of_nobody_else_s_firms(
+    spec: Spec,
+) -> None:
+    bundle = load_market(spec, "bundled")
+    donors = {name: group for name, group in bundle.members.items() if _donor(name)}
+    others = {t for name, group in bundle.members.items() if not _donor(name) for t in group}
+    inside = [ticker for group in donors.values() for ticker in group]
+    assert len(donors) >= 20
+    assert len(inside) == len(set(inside))  # disjoint: no firm shows in a difference of two
+    assert not set(inside) & (others | {firm.ticker for firm in spec.firms})
+    assert bundle.returns[list(donors)].notna().all(axis=None)
+
+
 @needs_prices
 def test_the_bundle_discloses_no_firm_on_any_day_given_who_was_listed(spec: Spec) -> None:
     market = load_market(spec, f"file:{PRICES}")
+    outside, _ = read_returns(OUTSIDE)
     bundle = load_market(spec, "bundled")
-    firms = sorted({ticker for group in bundle.members.values() for ticker in group})
-    shown = bundle.returns[list(bundle.members)].notna()
-    found, leverage = disclosed_firms(bundle.members, market.returns[firms].notna(), shown)
-    assert found == ()
+    largest = []
+    # Donors and sectors share no firm (tested above), so each can be checked by itself.
+    for donors, returns in ((False, market.returns), (True, outside.loc[market.dates])):
+        members = {name: t for name, t in bundle.members.items() if _donor(name) == donors}
+        firms = sorted({ticker for group in members.values() for ticker in group})
+        shown = bundle.returns[list(members)].notna()
+        found, leverage = disclosed_firms(members, returns[firms].notna(), shown)
+        assert found == ()
+        largest.append(leverage)
+        counts = pd.DataFrame(
+            {name: returns[list(t)].notna().sum(axis=1) for name, t in members.items()}
+        )
+        assert (counts[shown].fillna(3).to_numpy() >= 3).all()
     record = json.loads((find_root() / "data/bundled/provenance.json").read_text())
-    assert leverage == pytest.approx(record["largest_leverage"], abs=1e-3)
-    counts = pd.DataFrame(
-        {name: market.returns[list(t)].notna().sum(axis=1) for name, t in bundle.members.items()}
-    )
-    assert (counts[shown].fillna(3).to_numpy() >= 3).all()
+    assert max(largest) == pytest.approx(record["largest_leverage"], abs=1e-3)
 
 
 @needs_prices
 def test_the_bundle_is_what_the_command_makes_of_the_prices(spec: Spec) -> None:
     market = load_market(spec, f"file:{PRICES}")
+    outside, _ = read_returns(OUTSIDE)
     bundle = load_market(spec, "bundled")
     assert bundle.provenance["prices_sha256"] == market.provenance["sha256"]
+    seen = hashlib.sha256(OUTSIDE.read_bytes()).hexdigest()
+    assert bundle.provenance["donor_prices_sha256"] == seen
+    groups = {f"donor/{donor.group}" for donor in spec.donors if donor.group}
+    assert {name for name in bundle.members if _donor(name)} == groups
     for name, tickers in bundle.members.items():
         got = bundle.returns[name]
-        want = market.returns[list(tickers)].mean(axis=1)
+        source = outside.loc[market.dates] if _donor(name) else market.returns
+        want = source[list(tickers)].mean(axis=1)
         np.testing.assert_allclose(got, want.where(got.notna()), rtol=1e-6, atol=1e-9)
 
 
@@ -147,11 +187,30 @@ def test_the_bundle_digest_is_the_recorded_one(spec: Spec) -> None:
 
 
 def test_another_blackout_list_than_the_bundle_was_formed_with_is_refused(spec: Spec) -> None:
-    from dataclasses import replace
-
-    from usjp_research.spec import InputError
-
     less = replace(spec, own_news=spec.own_news[:-200])
     bundle = load_market(spec, "bundled")
     with pytest.raises(InputError, match=r"own_news.csv: at .* is in another place"):
         form_portfolios(less, bundle, event_panel(less, bundle))
+
+
+@needs_prices
+def test_donors_do_not_change_the_series_that_were_there(spec: Spec, tmp_path: Path) -> None:
+    market = load_market(spec, f"file:{PRICES}")
+    write_bundle(spec, market, event_panel(spec, market), tmp_path)
+    alone = pd.read_parquet(tmp_path / "returns.parquet")
+    bundled = pd.read_parquet(find_root() / "data/bundled/returns.parquet")
+    pd.testing.assert_frame_equal(bundled[list(alone.columns)], alone, check_exact=True)
+    assert list(bundled.columns[: alone.shape[1]]) == list(alone.columns)
+
+
+def test_a_group_of_two_donors_is_not_averaged(
+    spec: Spec, simulated: Market, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(3)
+    frame = pd.DataFrame(draw.normal(0, 0.01, (len(simulated.dates), 5)), simulated.dates)
+    donors = Donors(frame.set_axis(list("VWXYZ"), axis=1), "made here")
+    groups = tuple(Donor(t, "big" if t in "VWX" else "small") for t in "VWXYZ")
+    small = replace(spec, donors=groups)
+    with pytest.raises(InputError, match=r"group 'small' has fewer than 3 donors"):
+        write_bundle(small, simulated, event_panel(spec, simulated), tmp_path, donors)
+    assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from usjp_research.exposure import exposure_versions as exposure_versions
 from usjp_research.figures import Picture as Picture
 from usjp_research.figures import plot_caar as plot_caar
 from usjp_research.figures import plot_campaign as plot_campaign
+from usjp_research.figures import plot_counterfactuals as plot_counterfactuals
 from usjp_research.figures import plot_dose_response as plot_dose_response
 from usjp_research.figures import plot_events as plot_events
 from usjp_research.figures import plot_exposure as plot_exposure
@@ -87,6 +88,7 @@ from usjp_research.tables import calendar_table as calendar_table
 from usjp_research.tables import claims_table as claims_table
 from usjp_research.tables import confounder_table as confounder_table
 from usjp_research.tables import contrast_table as contrast_table
+from usjp_research.tables import counterfactual_table as counterfactual_table
 from usjp_research.tables import coverage_table as coverage_table
 from usjp_research.tables import dose_table as dose_table
 from usjp_research.tables import dropped_table as dropped_table
@@ -94,6 +96,7 @@ from usjp_research.tables import event_table as event_table
 from usjp_research.tables import exposure_table as exposure_table
 from usjp_research.tables import firm_table as firm_table
 from usjp_research.tables import law_table as law_table
+from usjp_research.tables import match_table as match_table
 from usjp_research.tables import members_table as members_table
 from usjp_research.tables import reaction_table as reaction_table
 from usjp_research.tables import thesis_table as thesis_table

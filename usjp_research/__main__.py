@@ -60,6 +60,14 @@ def study(
             help="Print this sector only; may be repeated. Intervals stay those of the family."
         ),
     ] = None,
+    factors: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Table of French's daily factors, for the robustness pages."),
+    ] = None,
+    donors: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Prices of firms outside the sectors, for the robustness pages."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("outputs/study"),
     pages: Annotated[
         bool, typer.Option(help="Run the notebooks and build the pages, or only print the rows.")
@@ -71,6 +79,7 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
+        from usjp_research.donors import load_donors, load_factors
         from usjp_research.market import load_market, market_digest
         from usjp_research.results import prepare_folder, save_study
         from usjp_research.study import run_study
@@ -83,6 +92,8 @@ def study(
         stages = Stages(8 if pages else 7)
         stages("loading returns")
         loaded = load_market(spec, market)
+        load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
+        load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)
         stages("writing results")
         landed = save_study(result, folder)
@@ -120,35 +131,41 @@ def study(
             folder_of_params = _own_params(params, events, folder)
             source = _portable_source(market or spec.rule.market)
             sectors = [s for s in spec.sectors if not sector or s in sector]
-            _run_pages(folder, _from_root(folder_of_params), source, sectors, facts)
+            extra = {
+                "factors": _from_root(in_project(factors)) if factors else "",
+                "donors": _from_root(in_project(donors)) if donors else "",
+            }
+            _run_pages(folder, _from_root(folder_of_params), source, sectors, facts, extra)
 
 
 def _run_pages(
-    folder: Path, params: str, market: str, sectors: Sequence[str], facts: Mapping[str, object]
+    folder: Path,
+    params: str,
+    market: str,
+    sectors: Sequence[str],
+    facts: Mapping[str, object],
+    extra: Mapping[str, str],
 ) -> None:
     from usjp_research.batch import Job, check_jobs, failures, run_batch, write_manifest
     from usjp_research.site import build_site
 
     shared = {"params": params, "market": market, "out": _from_root(folder)}
     notebooks = find_root() / "notebooks"
-    events = [
-        Job(
-            f"2_event_study-{sector}",
-            notebooks / "2_event_study.ipynb",
-            {**shared, "sector": sector},
-        )
-        for sector in sectors
+
+    def each(name: str, more: Mapping[str, str]) -> list[Job]:
+        path = notebooks / f"{name}.ipynb"
+        return [Job(f"{name}-{s}", path, {**shared, "sector": s, **more}) for s in sectors]
+
+    before = [
+        *each("2_event_study", {}),
+        Job("3_exposure", notebooks / "3_exposure.ipynb", shared),
+        *each("5_robustness", extra),
     ]
+    after = tuple(job.name for job in before)
     jobs = [
         Job("1_data", notebooks / "1_data.ipynb", shared),
-        *events,
-        Job("3_exposure", notebooks / "3_exposure.ipynb", shared),
-        Job(
-            "4_verdict",
-            notebooks / "4_verdict.ipynb",
-            shared,
-            (*(job.name for job in events), "3_exposure"),
-        ),
+        *before,
+        Job("4_verdict", notebooks / "4_verdict.ipynb", shared, after),
     ]
     check_jobs(jobs)
     outcomes = run_batch(

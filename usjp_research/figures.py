@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from usjp_research.counterfactual import POOR, Counterfactuals
 from usjp_research.exposure import Exposure
 from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
@@ -38,6 +39,7 @@ __all__ = [
     "Picture",
     "plot_caar",
     "plot_campaign",
+    "plot_counterfactuals",
     "plot_dose_response",
     "plot_events",
     "plot_exposure",
@@ -373,6 +375,83 @@ def plot_placebo(law: Placebo) -> Picture:
         f"Histogram of S on {len(law)} placebo calendars for {label(law.groups[0])}; the real "
         f"dates have S = {law.statistic[0]:.2f}, placebo p = {law.p[0]:.3f}."
     )
+    return Picture(figure, alt)
+
+
+def plot_counterfactuals(found: Counterfactuals) -> Picture:
+    """Draw a sector's effect against every counterfactual, side by side with intervals.
+
+    Parameters
+    ----------
+    found : Counterfactuals
+
+    Returns
+    -------
+    Picture
+        Dot and bar per model, the rule on top; a hollow dot fits the sector poorly, and a row
+        without a dot says what it needs.
+    """
+    rows = found.rows.to_dict("records")
+    figure = _canvas(9.2, 0.42 * len(rows) + 1.0)
+    (axes,) = figure.axes
+    colour = COLOURS.get(found.sector, INK)
+    axes.axvline(0, color=QUIET, linewidth=1)
+    words = []
+    for place, row in enumerate(rows):
+        if row["reason"]:
+            axes.annotate(
+                "not computed: the table says why",
+                (0, place),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                color=QUIET,
+            )
+            words.append(f"{row['model']}: not computed, {row['reason']}")
+            continue
+        poor = row["fit"] == POOR
+        axes.plot(
+            [row["low"], row["high"]],
+            [place, place],
+            color=colour,
+            linewidth=5,
+            solid_capstyle="butt",
+            alpha=0.45 if place == 0 else 0.25,
+        )
+        axes.plot(
+            [row["effect"]],
+            [place],
+            "o",
+            color=colour,
+            markersize=7,
+            markerfacecolor="white" if poor else colour,
+        )
+        axes.annotate(
+            f"{percent(row['effect'])}{', fits poorly' if poor else ''}",
+            (row["high"], place),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+        words.append(
+            f"{row['model']} {percent(row['effect'])}, interval {percent(row['low'])} to "
+            f"{percent(row['high'])}{', fits poorly' if poor else ''}"
+        )
+    axes.set_yticks(range(len(rows)), [str(row["model"]) for row in rows])
+    axes.get_yticklabels()[0].set_fontweight("bold")
+    axes.set_ylim(len(rows) - 0.4, -0.7)
+    low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
+    axes.set_xlim(low, high + 0.25 * (high - low))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(
+        "dot: signed abnormal return over the primary events, hollow where the fit is poor\n"
+        f"bar: {1 - found.alpha:.0%} interval of the row alone"
+    )
+    _percent_axis(axes.xaxis)
+    alt = f"{label(found.sector)} against each counterfactual. {'; '.join(words)}."
     return Picture(figure, alt)
 
 

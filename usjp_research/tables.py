@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from usjp_research.contrasts import NamedVersion
+from usjp_research.counterfactual import Counterfactuals
 from usjp_research.events import EventPanel
 from usjp_research.exposure import Exposure
 from usjp_research.market import MIRROR, Dropped
@@ -23,6 +24,7 @@ __all__ = [
     "claims_table",
     "confounder_table",
     "contrast_table",
+    "counterfactual_table",
     "coverage_table",
     "dose_table",
     "dropped_table",
@@ -32,6 +34,7 @@ __all__ = [
     "firm_table",
     "label",
     "law_table",
+    "match_table",
     "members_table",
     "money",
     "number",
@@ -461,6 +464,50 @@ def timing_numbers(timing: pd.DataFrame) -> Table:
             cells[label(str(row["sector"]))] = percent(row["effect"]) + star
         rows.append(cells)
     return Table(rows)
+
+
+def counterfactual_table(found: Counterfactuals) -> Table:
+    """Lay out a sector's statistic against each counterfactual; the first row is the rule."""
+    return Table(
+        [
+            {
+                "Counterfactual": row["model"],
+                "C": percent(row["effect"]),
+                "Interval, this row alone": f"{percent(row['low'])} to {percent(row['high'])}"
+                if not row["reason"]
+                else "\N{EN DASH}",
+                "p, alone": number(row["p"], 3),
+                "Placebo calendars": number(row["shifts"], 0),
+                "Daily error before": percent(row["rmse"], 2, sign=False),
+                "R\N{SUPERSCRIPT TWO}": number(row["r2"], 2),
+                "Spread on quiet dates": percent(row["spread"], sign=False),
+                "Duality gap": f"{row['gap']:.0e}" if pd.notna(row["gap"]) else "\N{EN DASH}",
+                "Fit": row["reason"] or row["fit"],
+            }
+            for row in found.rows.to_dict("records")
+        ]
+    )
+
+
+def match_table(found: Counterfactuals, most: int = 6) -> Table:
+    """Lay out which donors stood for the sector at each event, the largest weights first."""
+    lines = []
+    for (model, event), part in found.weights.groupby(["model", "event"], sort=False):
+        top = part.head(most)
+        named = zip(top["donor"], top["weight"], strict=True)
+        words = ", ".join(
+            f"{name.replace('_', ' ')} {percent(weight, 0, sign=False)}" for name, weight in named
+        )
+        rest = len(part) - len(top)
+        lines.append(
+            {
+                "Counterfactual": model,
+                "Event": event,
+                "Donors in use": str(len(part)),
+                "Largest weights": words + (f", {rest} more" if rest else ""),
+            }
+        )
+    return Table(lines, columns=["Counterfactual", "Event", "Donors in use", "Largest weights"])
 
 
 def thesis_table(rows: Sequence[Verdict]) -> Table:
