@@ -1,0 +1,385 @@
+"""Counterfactuals: right by hand, true on planted effects, honest about poor fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy.optimize import nnls
+
+from usjp_research.counterfactual import POOR, Counterfactuals, counterfactuals
+from usjp_research.donors import Donors, Factors, load_donors
+from usjp_research.events import EventPanel, event_panel
+from usjp_research.figures import plot_counterfactuals
+from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
+from usjp_research.matching import matched_forecast
+from usjp_research.models import Forecast, rolling_forecast, rolling_regression
+from usjp_research.params import read_spec
+from usjp_research.placebo import Leg, event_legs, placebo_law
+from usjp_research.portfolios import Portfolios, form_portfolios
+from usjp_research.spec import Estimation, InputError, Rule, Spec
+from usjp_research.study import sector_law
+from usjp_research.tables import counterfactual_table, match_table
+
+Floats = npt.NDArray[np.float64]
+SECTOR = "mining_metals"
+PLANTED = 0.05
+RULE, ITSELF, OTHERS, OUTSIDE, NEAR, CONVEX = range(6)
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    return read_spec()
+
+
+def _ready(spec: Spec, market: Market) -> tuple[EventPanel, Portfolios]:
+    panel = event_panel(spec, market)
+    return panel, form_portfolios(spec, market, panel)
+
+
+def _outsiders(market: Market, seed: int, count: int = 30, beta: float = 1.0) -> Donors:
+    """Draw donors that follow the market with betas around one value."""
+    draw = np.random.default_rng(seed)
+    m = market.returns[BENCHMARK].to_numpy()
+    values = np.outer(m, beta * draw.uniform(0.5, 1.5, count))
+    values += draw.normal(0, 0.008, values.shape)
+    names = [f"D{k:02d}" for k in range(count)]
+    return Donors(pd.DataFrame(values, index=market.dates, columns=names), "drawn")
+
+
+def _rows(found: Counterfactuals) -> list[dict[str, Any]]:
+    return found.rows.to_dict("records")  # type: ignore[return-value]
+
+
+def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
+    """Draw a market in which the sector gains on day 0 of each primary event; and the sum."""
+    panel, made = _ready(spec, simulated_market(spec, seed=seed))
+    legs = event_legs(spec, panel, made, SECTOR)
+    days = [panel.new_york[panel.position(leg.event) or 0] for leg in legs]
+    effects = {
+        (SECTOR, pd.Timestamp(day)): leg.sign * PLANTED for day, leg in zip(days, legs, strict=True)
+    }
+    return simulated_market(spec, seed=seed, effects=effects), PLANTED * len(legs)
+
+
+@pytest.fixture(scope="module")
+def bundled(spec: Spec) -> Counterfactuals:
+    market = load_market(spec, "bundled")
+    panel, made = _ready(spec, market)
+    return counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def test_several_factors_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> None:
+    draw = np.random.default_rng(1)
+    factors = draw.normal(0, [0.01, 0.006, 0.005], (420, 3))
+    returns = factors @ draw.normal(0.5, 0.5, (3, 2)) + draw.normal(0, 0.01, (420, 2))
+    returns[draw.random((420, 2)) < 0.02] = np.nan
+    factors[[150, 333]] = np.nan
+    masked = draw.random(420) < 0.03
+    moving = [-200, -120, -30, 4]
+    fit = rolling_regression(returns, factors, masked, window=(-1, 2), moving_mask=moving)
+    checked = 0
+    for day in range(275, 415, 6):
+        own = masked.copy()
+        own[[day + k for k in moving if 0 <= day + k < 420]] = True
+        span = np.arange(day - 1 - 21 - 249, day - 1 - 21 + 1)
+        if span[0] < 0:
+            assert np.isnan(fit.car[day]).all()
+            continue
+        for s in range(2):
+            good = np.isfinite(returns[:, s]) & np.isfinite(factors).all(axis=1)
+            use, inside = span[good[span] & ~own[span]], np.arange(day - 1, day + 3)
+            if not good[inside].all() or len(use) < 200:
+                assert np.isnan(fit.car[day, s])
+                continue
+            ols = sm.OLS(returns[use, s], sm.add_constant(factors[use])).fit()
+            x = np.column_stack([np.ones(4), factors[inside]])
+            total = x.sum(axis=0)
+            error = returns[inside, s] - x @ ols.params
+            assert fit.car[day, s] == pytest.approx(error.sum(), abs=1e-12)
+            spread = ols.mse_resid * (4 + total @ ols.normalized_cov_params @ total)
+            assert fit.variance[day, s] == pytest.approx(spread, rel=1e-8)
+            before = np.arange(day - 21, day - 1)
+            before = before[good[before]]
+            past = returns[before, s] - ols.params[0] - factors[before] @ ols.params[1:]
+            assert fit.trailing[day, s] == pytest.approx(4 * np.mean(past**2), rel=1e-8)
+            np.testing.assert_allclose(fit.beta[day, s], ols.params[1:], atol=1e-10)
+            assert fit.n_obs[day, s] == len(use)
+            checked += 1
+    assert checked > 20
+
+
+def test_one_factor_is_the_market_model() -> None:
+    draw = np.random.default_rng(2)
+    market = draw.normal(0, 0.01, 400)
+    returns = np.outer(market, [0.7, 1.2]) + draw.normal(0, 0.01, (400, 2))
+    masked = draw.random(400) < 0.03
+    one = rolling_regression(returns, market[:, None], masked, moving_mask=[-40])
+    two = rolling_forecast(returns, market, masked, moving_mask=[-40])
+    for name in ("car", "variance", "trailing", "alpha", "residual_variance"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(one.beta[..., 0], two.beta, rtol=1e-8)
+
+
+def test_the_same_factor_twice_is_refused() -> None:
+    draw = np.random.default_rng(3)
+    market, firm = draw.normal(0, 0.01, 400), draw.normal(0, 0.01, (400, 1))
+    twice = np.column_stack([np.zeros(400), market])
+    with pytest.raises(InputError, match="leave one out"):
+        rolling_regression(firm, twice, np.zeros(400, bool))
+
+
+def _by_hand(day: int, masked: npt.NDArray[np.bool_], moving: list[int]) -> npt.NDArray[np.int64]:
+    span = np.arange(day - 1 - 21 - 249, day - 1 - 21 + 1)
+    own = {day + k for k in moving}
+    return np.array([t for t in span if not masked[t] and t not in own])
+
+
+def test_synthetic_control_equals_one_by_hand() -> None:
+    draw = np.random.default_rng(4)
+    market = draw.normal(0, 0.01, 400)
+    donors = np.outer(market, draw.uniform(0.5, 1.5, 12)) + draw.normal(0, 0.008, (400, 12))
+    returns = (donors[:, :4].mean(axis=1) + draw.normal(0, 0.004, 400))[:, None]
+    masked = draw.random(400) < 0.03
+    days, moving = np.array([300, 333, 280]), [-60, -22, 0]
+    fit, match = matched_forecast(
+        returns, donors, market, masked, days=days, moving_mask=moving, method="synthetic"
+    )
+    for day in days:
+        rows = _by_hand(int(day), masked, moving)
+        w, _ = nnls(np.vstack([donors[rows], 1e3 * np.ones(12)]), np.append(returns[rows, 0], 1e3))
+        error = returns[:, 0] - donors @ w
+        assert fit.car[day, 0] == pytest.approx(error[day - 1 : day + 2].sum(), abs=1e-7)
+        df = len(rows) - (w > 0).sum() + 1
+        assert fit.variance[day, 0] == pytest.approx(3 * (error[rows] ** 2).sum() / df, rel=1e-4)
+        trailing = 3 * np.mean(error[day - 21 : day - 1] ** 2)
+        assert fit.trailing[day, 0] == pytest.approx(trailing, rel=1e-4)
+        if day == days[0]:
+            np.testing.assert_allclose(match.weights[0], w, atol=1e-6)
+    assert np.isfinite(fit.car).sum() == match.fits == 3
+    assert match.gap <= 1e-8
+
+
+def test_nearest_donors_equal_a_choice_and_a_regression_by_hand() -> None:
+    draw = np.random.default_rng(5)
+    market, theme = draw.normal(0, 0.01, 400), draw.normal(0, 0.01, 400)
+    donors = np.outer(market, draw.uniform(0.5, 1.5, 40)) + draw.normal(0, 0.01, (400, 40))
+    donors[:, [3, 9, 17, 28, 31]] += theme[:, None]
+    returns = (1.2 * market + theme + draw.normal(0, 0.005, 400))[:, None]
+    masked = draw.random(400) < 0.03
+    fit, match = matched_forecast(
+        returns, donors, market, masked, days=np.array([310]), method="nearest"
+    )
+    assert np.flatnonzero(match.weights[0]).tolist() == [3, 9, 17, 28, 31]
+    rows, path = _by_hand(310, masked, []), donors[:, [3, 9, 17, 28, 31]].mean(axis=1)
+    ols = sm.OLS(returns[rows, 0], sm.add_constant(path[rows])).fit()
+    x = sm.add_constant(path)[309:312]
+    total = x.sum(axis=0)
+    assert fit.car[310, 0] == pytest.approx((returns[309:312, 0] - x @ ols.params).sum(), abs=1e-12)
+    spread = ols.mse_resid * (3 + total @ ols.normalized_cov_params @ total)
+    assert fit.variance[310, 0] == pytest.approx(spread, rel=1e-8)
+
+
+def test_a_day_without_all_donors_is_not_used() -> None:
+    draw = np.random.default_rng(6)
+    donors, market = draw.normal(0, 0.01, (400, 5)), draw.normal(0, 0.01, 400)
+    returns = donors.mean(axis=1)[:, None] + draw.normal(0, 0.001, (400, 1))
+    donors[[250, 320], 2] = np.nan
+    fit, _ = matched_forecast(
+        returns, donors, market, np.zeros(400, bool), days=np.array([300, 320, 350])
+    )
+    assert fit.n_obs[300, 0] == 249
+    assert np.isnan(fit.car[320, 0])
+    assert np.isfinite(fit.car[[300, 350], 0]).all()
+
+
+# --- truth -----------------------------------------------------------------------------------
+
+
+def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
+    market, total = _planted(spec, 11)
+    panel, made = _ready(spec, market)
+    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(market, 1)))
+    computed = [row for row in rows if not row["reason"]]
+    assert len(computed) == 6
+    for row in computed:
+        assert row["low"] < total < row["high"], row["model"]
+        assert row["low"] > 0, row["model"]
+        assert row["p"] < 0.02, row["model"]
+    assert rows[CONVEX]["fit"] != POOR
+    assert rows[CONVEX]["gap"] <= 1e-8
+
+
+def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None:
+    market, _ = _planted(spec, 12)
+    panel, made = _ready(spec, market)
+    far = _outsiders(market, 2, count=8, beta=-1.0)  # they fall when the market rises
+    found = counterfactuals(spec, panel, made, SECTOR, donors=far)
+    row, rule = _rows(found)[CONVEX], _rows(found)[RULE]
+    assert row["fit"] == POOR
+    assert row["rmse"] > 1.5 * rule["rmse"]
+    assert row["r2"] < 0
+    assert row["high"] - row["low"] > 1.5 * (rule["high"] - rule["low"])
+    assert "fits poorly" in plot_counterfactuals(found).alt
+    assert POOR in set(counterfactual_table(found)["Fit"])
+
+
+def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec: Spec) -> None:
+    market, _ = _planted(spec, 13)
+    panel, made = _ready(spec, market)
+    draw = np.random.default_rng(3)
+    style = draw.normal(0, 0.008, len(market.dates))
+    style[[leg.day0 for leg in event_legs(spec, panel, made, SECTOR)]] = 0.04
+    plain = simulated_market(spec, seed=13)
+    moved = plain.returns.copy()
+    moved[[firm.ticker for firm in spec.members(SECTOR)]] += style[:, None]
+    market = replace(plain, returns=moved)
+    outside = _outsiders(market, 4)
+    carried = outside.returns.copy()
+    carried.iloc[:, ::2] += np.outer(style, np.linspace(0.5, 1.5, 15))
+    panel, made = _ready(spec, market)
+    donors = replace(outside, returns=carried)
+    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=donors))
+    assert rows[RULE]["p"] < 0.02
+    for k in (NEAR, CONVEX):
+        assert rows[k]["p"] > 0.10, rows[k]["model"]
+        assert rows[k]["fit"] == "closer than the rule's model"
+
+
+def test_a_market_that_holds_the_sector_hides_part_of_the_effect(spec: Spec) -> None:
+    plain, total = _planted(spec, 14)
+    firms = [firm.ticker for firm in spec.members(SECTOR)]
+    half = 0.5 * plain.returns[BENCHMARK] + 0.5 * plain.returns[firms].mean(axis=1)
+    market = replace(plain, returns=plain.returns.assign(**{BENCHMARK: half}))
+    panel, made = _ready(spec, market)
+    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(plain, 5)))
+    assert rows[RULE]["effect"] < 0.6 * total
+    for k in (OTHERS, OUTSIDE, CONVEX):
+        assert rows[k]["effect"] == pytest.approx(total, abs=0.25 * total), rows[k]["model"]
+
+
+def _same(returns: Floats, names: Sequence[str]) -> Floats:
+    return returns
+
+
+def _only_forecast(
+    donors: Floats, market: Floats, returns: Floats, masked: npt.NDArray[np.bool_], **plan: Any
+) -> Forecast:
+    return matched_forecast(returns, donors, market, masked, **plan)[0]
+
+
+@pytest.mark.slow
+def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() -> None:
+    rule = Rule(
+        estimation=Estimation(sessions=60, ends_before=21, minimum=50),
+        least_shifts=20,
+        guard_sessions=20,
+    )
+    rejected, runs = 0, 80
+    for seed in range(runs):
+        draw = np.random.default_rng(seed)
+        market = draw.standard_t(4, 330) * 0.007
+        donors = np.outer(market, draw.uniform(0.5, 1.5, 10)) + draw.normal(0, 0.01, (330, 10))
+        y = market[:, None] + draw.standard_t(4, (330, 1)) * 0.006
+        legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 225, (-1, 1), -1)]
+        masked = np.zeros(330, bool)
+        masked[[199, 200, 201, 224, 225, 226]] = True
+
+        expected = partial(_only_forecast, donors, market)
+        law = placebo_law({"g": legs}, partial(_same, y), market, masked, rule, forecast=expected)
+        rejected += bool(law.p[0] <= 0.10)
+    # Bounds of the binomial law at level 0.10, two-sided at about one in a thousand.
+    assert 1 <= rejected <= 18
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+def test_the_first_row_is_the_rule(spec: Spec, bundled: Counterfactuals) -> None:
+    panel, made = _ready(spec, load_market(spec, "bundled"))
+    law = sector_law(spec, panel, made, SECTOR)
+    row = _rows(bundled)[RULE]
+    assert row["effect"] == float(law.effect[0])
+    assert row["p"] == float(law.p[0])
+    assert row["shifts"] == len(law)
+    assert row["low"] < row["effect"] - float(law.center[0] * law.error[0]) < row["high"]
+
+
+def test_an_interval_leaves_out_zero_exactly_when_its_p_is_at_most_alpha(
+    bundled: Counterfactuals, spec: Spec
+) -> None:
+    for row in [row for row in _rows(bundled) if not row["reason"]]:
+        assert (row["low"] > 0 or row["high"] < 0) == (row["p"] <= spec.rule.alpha)
+
+
+def test_weights_are_those_of_the_real_dates_and_sum_to_one(bundled: Counterfactuals) -> None:
+    total = bundled.weights.groupby(["model", "event"])["weight"].sum()
+    np.testing.assert_allclose(total, 1.0, atol=1e-9)
+    events = set(bundled.weights["event"])
+    assert len(total) == 2 * len(events)
+    assert len(match_table(bundled)) == len(total)
+
+
+def test_a_row_that_cannot_be_computed_says_why_and_is_listed(bundled: Counterfactuals) -> None:
+    empty = [row for row in _rows(bundled) if row["reason"]]
+    assert len(empty) == 3
+    listed = {item.name for item in bundled.dropped if item.what == "counterfactual"}
+    assert listed == {f"{SECTOR}: {row['model']}" for row in empty}
+    alt = plot_counterfactuals(bundled).alt
+    for row in empty:
+        assert "--factors FILE" in row["reason"]
+        assert np.isnan([row[name] for name in ("effect", "low", "high", "p")]).all()
+        assert f"{row['model']}: not computed" in alt
+
+
+def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
+    market = simulated_market(spec, seed=1)
+    panel, made = _ready(spec, market)
+    found = counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+    assert sum("--donors FILE" in row["reason"] for row in _rows(found)) == 3
+    assert found.weights.empty
+    assert match_table(found).empty
+
+
+def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spec) -> None:
+    market = load_market(spec, "bundled")
+    panel, made = _ready(spec, market)
+    draw = np.random.default_rng(8)
+    names = ["smb3", "hml", "mom"]
+    table = pd.DataFrame(draw.normal(0, 0.005, (len(market.dates), 3)), market.dates, names)
+    table["mkt_rf"] = market.returns[BENCHMARK] - 0.0002
+    table["rf"] = 0.0002 * draw.uniform(0, 2, len(table))
+    table.iloc[-40:] = np.nan
+    found = counterfactuals(spec, panel, made, SECTOR, factors=Factors(table, "drawn"))
+    rows = {row["model"]: row for row in _rows(found)}
+    assert rows["Fama-French five factors"]["reason"] == "drawn has no column smb5, rmw, cma"
+    for model, columns in (
+        ("Fama-French three factors", ["mkt_rf", "smb3", "hml"]),
+        ("Carhart four factors", ["mkt_rf", "smb3", "hml", "mom"]),
+    ):
+        legs, total = event_legs(spec, panel, made, SECTOR), 0.0
+        for leg in legs:
+            y = made.returns[leg.series] - table["rf"]
+            span = np.arange(leg.day0 - 271, leg.day0 - 21)
+            X = sm.add_constant(table[columns])
+            use = span[~panel.masked[span]]
+            fit = sm.OLS(y.iloc[use], X.iloc[use]).fit()
+            inside = slice(leg.day0 - 1, leg.day0 + 2)
+            total += leg.sign * float((y.iloc[inside] - fit.predict(X.iloc[inside])).sum())
+        assert rows[model]["effect"] == pytest.approx(total, abs=1e-12)
+
+
+def test_a_sector_that_is_not_there_is_named(spec: Spec) -> None:
+    panel, made = _ready(spec, simulated_market(spec, seed=1))
+    with pytest.raises(InputError, match="did you mean 'mining_metals'"):
+        counterfactuals(spec, panel, made, "mining_metal")
