@@ -427,12 +427,16 @@ def _root() -> str:
 
 def _environment(scratch: Path) -> dict[str, str]:
     """Return this environment without what makes results differ between users."""
-    env = os.environ | {
-        "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "OPENBLAS_NUM_THREADS": "1",  # kernels side by side would fight over the cores
-        "PYTHONHASHSEED": "0",
-    }
+    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
+    env = (
+        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        | os.environ
+        | {
+            "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYTHONHASHSEED": "0",
+        }
+    )
     if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
     return env

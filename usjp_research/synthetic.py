@@ -14,6 +14,7 @@ __all__ = ["SyntheticFit", "synthetic_control", "synthetic_controls"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+TOGETHER = 6  # donors that may join in one step
 FRESH = 32  # donors that may join between two screenings of all of them
 MOST_ROUNDS = 500
 EXACT = 1e-6  # a fit this close, relative to the returns themselves, is exact for any purpose
@@ -188,39 +189,51 @@ def _first(R: Floats, known: Floats, start: Floats | None) -> tuple[Ints, Floats
 def _on_pool(A: Floats, weights: Floats, tolerance: float, scale: float) -> tuple[Ints, Floats]:
     """Find the point of least norm in the convex hull of the columns, by Wolfe's active set.
 
-    The set in use stays affinely independent: a column inside the affine hull of the set has
-    the gradient that the set has, and so never joins.
+    Columns join a few at a time. Should that not shorten the point, as when some depend on each
+    other, the step is taken back and they join one by one: a single column inside the affine
+    hull of the set has the gradient that the set has, and so never joins.
     """
     H = A.T @ A
-    used = [int(j) for j in np.flatnonzero(weights > 0)]
-    w = weights[used]
     unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
     floor = 1e-15 * scale
-    seen = np.inf
-    for turn in range(20 * len(H) + 20):
-        if turn:
-            q = H[:, used] @ w
-            level = float(w @ q[used])
-            worst = int(q.argmin())
-            if level - q[worst] <= max(tolerance * level, floor) or worst in used or level >= seen:
-                break
-            seen = level
-            used.append(worst)
-            w = np.append(w, 0.0)
-        while True:
-            try:
-                u = np.linalg.solve(H[np.ix_(used, used)] + unit, np.ones(len(used)))
-            except np.linalg.LinAlgError:
-                break
-            v = u / u.sum()
-            if (v > 0).all():
-                w = v
-                break
-            falling = v <= 0
-            ratio = w[falling] / np.maximum(w[falling] - v[falling], np.finfo(float).tiny)
-            w = w + min(1.0, float(ratio.min())) * (v - w)
-            w[np.flatnonzero(falling)[ratio <= ratio.min()]] = 0.0
-            keep = w > 0
-            used, w = [j for j, stays in zip(used, keep, strict=True) if stays], w[keep]
-            w /= w.sum()
-    return np.array(used, dtype=np.int64), w
+    used = np.flatnonzero(weights > 0)
+    used, w = _settle(H, unit, used, weights[used])
+    kept, seen, most = (used, w), np.inf, TOGETHER
+    for _ in range(20 * len(H) + 20):
+        q = H[:, used] @ w
+        level = float(w @ q[used])
+        if level >= seen:
+            if most == 1:
+                return kept
+            (used, w), seen, most = kept, np.inf, 1
+            continue
+        kept, seen = (used, w), level
+        q[used] = np.inf
+        slack = level - float(q.min())
+        if slack <= max(tolerance * level, floor):
+            break
+        joining = np.argsort(q)[:most] if most > 1 else np.array([int(q.argmin())])
+        joining = joining[q[joining] < level - 0.3 * slack]
+        used = np.append(used, joining)
+        used, w = _settle(H, unit, used, np.append(w, np.zeros(len(joining))))
+    return used, w
+
+
+def _settle(H: Floats, unit: float, used: Ints, w: Floats) -> tuple[Ints, Floats]:
+    """Move to the point of least norm of the affine hull; who would turn negative leaves."""
+    while True:
+        try:
+            u = np.linalg.solve(H[used[:, None], used] + unit, np.ones(len(used)))
+        except np.linalg.LinAlgError:
+            return used[w > 0], w[w > 0]
+        v = u / u.sum()
+        if v.min() > 0:
+            return used, v
+        falling = np.flatnonzero(v <= 0)
+        ratio = w[falling] / np.maximum(w[falling] - v[falling], np.finfo(float).tiny)
+        step = min(1.0, float(ratio.min()))
+        w = w + step * (v - w)
+        stays = np.ones(len(used), dtype=bool)
+        stays[falling[ratio <= step]] = False
+        used, w = used[stays], np.maximum(w[stays], 0.0)
+        w /= w.sum()
