@@ -201,13 +201,15 @@ def test_other_yardsticks_are_counted_where_they_differ_from_the_rule(
     results["robustness"] = [
         {"sector": "power_utilities", "model": model, **flat} for model in ("rule", "a", "b")
     ]
-    assert "against two other yardsticks each sector, looked at alone, says the same" in _text(
-        results
-    )
+    same = "against two other yardsticks, looked at alone, each sector says the same"
+    assert same in _text(results)
     results["robustness"][2] |= {"low": 0.005}
-    assert "1 of 2 intervals of single rows differ (Power & Utilities)" in _text(results)
+    words = "Power & Utilities stands out in 1 of 2 (unlike by the rule's)"
+    assert words in _text(results)
+    results["robustness"][0] |= {"low": 0.002}
+    assert words.replace("unlike", "as") in _text(results)
     results["robustness"][2] |= {"effect": None, "low": None}
-    assert "against one other yardstick " in _text(results)
+    assert "against one other yardstick, " in _text(results)
 
 
 def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[str, Any]) -> None:

@@ -284,13 +284,18 @@ def _yardsticks(results: Results) -> str:
     other = [row for row in seen if row is not rule[row["sector"]]]
     if not other:
         return ""
-    changed = [row for row in other if _excludes_zero(row) != _excludes_zero(rule[row["sector"]])]
     models = len({row["model"] for row in other})
-    text = f"; against {_count(models)} other yardstick{'s' * (models != 1)} "
-    if not changed:
-        return f"{text}each sector, looked at alone, says the same"
-    names = _list(list(dict.fromkeys(label(row["sector"]) for row in changed)))
-    return f"{text}{len(changed)} of {len(other)} intervals of single rows differ ({names})"
+    text = f"; against {_count(models)} other yardstick{'s' * (models != 1)}, looked at alone, "
+    said = []
+    for sector, own in rule.items():
+        rows = [row for row in other if row["sector"] == sector]
+        out = sum(map(_excludes_zero, rows))
+        if any(_excludes_zero(row) != _excludes_zero(own) for row in rows):
+            said.append(
+                f"{label(sector)} stands out in {out} of {len(rows)} "
+                f"({'as' if _excludes_zero(own) else 'unlike'} by the rule's)"
+            )
+    return text + (_list(said) if said else "each sector says the same")
 
 
 def _exposure(results: Results) -> str:
