@@ -21,7 +21,9 @@ FILES = (
     "verdicts.json",
     "reactions.csv",
     "variants.csv",
+    "timing.csv",
     "calendar.csv",
+    "claims.csv",
     "dropped.csv",
     "placebo.parquet",
 )

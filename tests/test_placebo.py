@@ -167,3 +167,11 @@ def test_minimum_detectable_effect_is_the_smallest_with_the_power() -> None:
     assert power(mde + 1e-9) >= 0.8
     for smaller in np.linspace(0, mde * 0.999, 50):
         assert power(float(smaller)) < 0.8
+
+
+def test_a_window_before_the_event_never_puts_the_event_beyond_the_data() -> None:
+    rule = Rule()
+    masked = np.zeros(700, dtype=bool)
+    leg = Leg("E1", "s", 400, (-10, -2), 1)
+    shifts = admissible_shifts([leg], masked, rule, anchored=True)
+    assert shifts.max() == 700 - 1 - 400

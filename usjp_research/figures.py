@@ -247,6 +247,8 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     -------
     Picture
     """
+    if not paths:
+        return _nothing("No campaign lies inside the data.")
     columns = 3
     rows = -(-len(paths) // columns)
     figure = _canvas(9.2, 2.3 * rows + 0.3, rows, columns, sharex=True, sharey=True)
@@ -267,15 +269,21 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
         )
     for axes in figure.axes[max(0, len(paths) - columns) : len(paths)]:
         axes.set_xlabel("sessions from the first event")
-    start = f" from {paths[0].sessions[0]}" if paths else ""
     return Picture(
         figure,
-        f"Cumulative abnormal return per sector through the whole campaign{start}, with the band "
-        f"that holds {paths[0].level:.0%} of windows as long in quiet years, day by day. "
-        f"{'; '.join(words)}."
-        if paths
-        else "No campaign inside the data.",
+        f"Cumulative abnormal return per sector through the whole campaign from "
+        f"{paths[0].sessions[0]}, with the band that holds {paths[0].level:.0%} of windows as "
+        f"long in quiet years, day by day. {'; '.join(words)}.",
     )
+
+
+def _nothing(why: str) -> Picture:
+    """Draw a sentence in place of a figure."""
+    figure = _canvas(9.2, 0.6)
+    (axes,) = figure.axes
+    axes.set_axis_off()
+    axes.text(0, 0.5, why, color=QUIET, va="center", transform=axes.transAxes)
+    return Picture(figure, why)
 
 
 def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
@@ -291,9 +299,11 @@ def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
         Bars are the base case on a logarithmic axis, lines the low and high case.
     """
     shown = [row for row in rows if row.implied.share]
+    if not shown:
+        return _nothing("No row has an implied value: there is no thesis, or no market value.")
     columns = 2
     lines = -(-len(shown) // columns)
-    figure = _canvas(9.2, 2.1 * lines + 0.4, max(1, lines), columns, sharex=True)
+    figure = _canvas(9.2, 2.1 * lines + 0.4, lines, columns, sharex=True)
     words = []
     for axes, row in itertools.zip_longest(figure.axes, shown):
         if row is None:

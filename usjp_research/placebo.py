@@ -192,7 +192,8 @@ def admissible_shifts(
     for day0, (low, high) in spots:
         estimation = _estimation(rule, low, anchored)
         first, last = day0 + low + shifts, day0 + high + shifts
-        good &= (first - estimation.ends_before - estimation.sessions + 1 >= 0) & (last < n_days)
+        good &= first - estimation.ends_before - estimation.sessions + 1 >= 0
+        good &= (last < n_days) & (day0 + shifts < n_days)
         good &= busy[np.clip(last + 1, 0, n_days)] == busy[np.clip(first, 0, n_days)]
         span = day0 + low - estimation.ends_before - np.arange(estimation.sessions)
         span = span[~np.isin(span, own)]  # the calendar's own windows are masked as it moves

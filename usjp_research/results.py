@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 
 from usjp_research.market import Market, market_digest
 from usjp_research.placebo import Placebo
-from usjp_research.spec import InputError, Spec, digest, in_project
+from usjp_research.spec import Claim, InputError, Spec, digest, in_project
 from usjp_research.study import Study
 
 __all__ = [
@@ -164,13 +164,14 @@ def save_study(study: Study, out: str | Path) -> Path:
 
 def _files(study: Study) -> dict[str, bytes]:
     dropped = pd.DataFrame([asdict(item) for item in study.dropped])
+    claims = [asdict(claim) for claim in study.spec.claims]
     return {
         "verdicts.json": _json(_plain(study)),
         "reactions.csv": _csv(study.reactions),
         "variants.csv": _csv(study.variants),
         "timing.csv": _csv(study.timing),
         "calendar.csv": _csv(study.panel.frame()),
-        "claims.csv": _csv(pd.DataFrame([asdict(claim) for claim in study.spec.claims])),
+        "claims.csv": _csv(pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])),
         "dropped.csv": _csv(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
     }
