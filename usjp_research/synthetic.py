@@ -224,9 +224,12 @@ def _settle(H: Floats, unit: float, used: Ints, w: Floats) -> tuple[Ints, Floats
     while True:
         try:
             u = np.linalg.solve(H[used[:, None], used] + unit, np.ones(len(used)))
+            total = float(u.sum())
         except np.linalg.LinAlgError:
+            total = 0.0
+        if not 0 < total < np.inf:  # they depend on each other
             return used[w > 0], w[w > 0]
-        v = u / u.sum()
+        v = u / total
         if v.min() > 0:
             return used, v
         falling = np.flatnonzero(v <= 0)
