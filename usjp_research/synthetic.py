@@ -229,7 +229,7 @@ def _settle(H: Floats, unit: float, used: Ints, w: Floats) -> tuple[Ints, Floats
             total = 0.0
         if not 0 < total < np.inf:  # they depend on each other
             return used[w > 0], w[w > 0]
-        v = u / total
+        v = np.asarray(u / total, dtype=np.float64)
         if v.min() > 0:
             return used, v
         falling = np.flatnonzero(v <= 0)
