@@ -160,6 +160,16 @@ def test_equal_donors_share_one_path_and_only_one_is_used() -> None:
     assert len({int(j) % 8 for j in fit.support}) == len(fit.support)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_many_copies_of_donors_do_not_stop_the_search(seed: int) -> None:
+    draw = np.random.default_rng(1243 + seed)
+    R = draw.normal(size=(26, 44))
+    R = np.hstack([R, R[:, :23], R[:, :23], R[:, :23]])
+    y = draw.normal(0.2, 1.0, 26)
+    for start in (None, np.full(R.shape[1], 1 / R.shape[1])):
+        _check(synthetic_control(y, R, start=start), y, R)
+
+
 def test_returns_that_are_all_zero_are_matched_exactly() -> None:
     fit = synthetic_control(np.zeros(10), np.zeros((10, 3)))
     assert (fit.gap, fit.relative_gap, fit.rmse) == (0.0, 0.0, 0.0)

@@ -189,34 +189,44 @@ def _first(R: Floats, known: Floats, start: Floats | None) -> tuple[Ints, Floats
 def _on_pool(A: Floats, weights: Floats, tolerance: float, scale: float) -> tuple[Ints, Floats]:
     """Find the point of least norm in the convex hull of the columns, by Wolfe's active set.
 
-    Columns join a few at a time. Should that not shorten the point, as when some depend on each
-    other, the step is taken back and they join one by one: a single column inside the affine
-    hull of the set has the gradient that the set has, and so never joins.
+    Columns join a few at a time. Should that end early, as when some depend on each other, they
+    join one by one from the nearest column on: a single column inside the affine hull of the
+    set has the gradient that the set has, and so never joins.
     """
     H = A.T @ A
-    unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
-    floor = 1e-15 * scale
+    limits = (tolerance, 1e-15 * scale)
     used = np.flatnonzero(weights > 0)
-    used, w = _settle(H, unit, used, weights[used])
-    kept, seen, most = (used, w), np.inf, TOGETHER
+    used, w, done = _descend(H, used, weights[used], TOGETHER, limits)
+    if not done:
+        nearest = np.array([int(np.diag(H).argmin())])
+        other, v, _ = _descend(H, nearest, np.ones(1), 1, limits)
+        if v @ H[other[:, None], other] @ v <= w @ H[used[:, None], used] @ w:
+            return other, v
+    return used, w
+
+
+def _descend(
+    H: Floats, used: Ints, w: Floats, most: int, limits: tuple[float, float]
+) -> tuple[Ints, Floats, bool]:
+    """Let up to ``most`` columns join at a time while the point gets shorter."""
+    unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
+    used, w = _settle(H, unit, used, w)
+    kept, seen = (used, w), np.inf
     for _ in range(20 * len(H) + 20):
         q = H[:, used] @ w
         level = float(w @ q[used])
         if level >= seen:
-            if most == 1:
-                return kept
-            (used, w), seen, most = kept, np.inf, 1
-            continue
+            return *kept, False
         kept, seen = (used, w), level
-        q[used] = np.inf
         slack = level - float(q.min())
-        if slack <= max(tolerance * level, floor):
-            break
+        if slack <= max(limits[0] * level, limits[1]):
+            return used, w, True
+        q[used] = np.inf
         joining = np.argsort(q)[:most] if most > 1 else np.array([int(q.argmin())])
         joining = joining[q[joining] < level - 0.3 * slack]
         used = np.append(used, joining)
         used, w = _settle(H, unit, used, np.append(w, np.zeros(len(joining))))
-    return used, w
+    return *kept, False
 
 
 def _settle(H: Floats, unit: float, used: Ints, w: Floats) -> tuple[Ints, Floats]:
