@@ -13,6 +13,7 @@ import usjp_research
 
 PACKAGE = Path(usjp_research.__file__).parent
 FLOW = (
+    "words",
     "spec",
     "params",
     "market",

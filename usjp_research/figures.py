@@ -15,8 +15,9 @@ from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
-from usjp_research.tables import implied_words, label, percent, verdict_words
+from usjp_research.tables import implied_words, verdict_words
 from usjp_research.verdict import Verdict
+from usjp_research.words import label, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

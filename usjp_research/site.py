@@ -28,8 +28,9 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.spec import InputError
-from usjp_research.tables import LABELS, label, percent, verdict_table
+from usjp_research.tables import verdict_table
 from usjp_research.verdict import Implied, Verdict
+from usjp_research.words import LABELS, label, percent
 
 __all__ = ["build_site"]
 
