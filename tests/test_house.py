@@ -28,6 +28,7 @@ FLOW = (
     "study",
     "results",
     "tables",
+    "strips",
     "figures",
     "batch",
     "site",

@@ -88,7 +88,7 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
 
 def test_a_picture_shows_its_drawing_and_its_words(shown: list[object]) -> None:
     (picture,) = (record for record in shown if isinstance(record, ur.Picture))
-    data, meta = DisplayFormatter().format(picture)
+    data, meta = DisplayFormatter().format(picture)  # type: ignore[no-untyped-call]
     assert "<svg" in data["image/svg+xml"] and "<img" not in data["image/svg+xml"]
     assert EVIL in meta["alt"]
 
@@ -99,7 +99,7 @@ def test_simulated_returns_are_said_to_be_so_first() -> None:
 
 
 def test_the_package_in_a_cell_shows_its_names_in_the_order_of_the_pipeline() -> None:
-    data, _ = DisplayFormatter().format(ur)
+    data, _ = DisplayFormatter().format(ur)  # type: ignore[no-untyped-call]
     names = [name for name in ur.__all__ if name != "__version__"]
     places = [data["text/html"].index(name) for name in ("read_spec", "event_panel")]
     assert places == sorted(places)

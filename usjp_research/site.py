@@ -28,6 +28,7 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.spec import InputError
+from usjp_research.strips import scoreboard
 from usjp_research.tables import verdict_table
 from usjp_research.verdict import Implied, Verdict
 from usjp_research.words import LABELS, label, percent
@@ -220,7 +221,6 @@ def _front(run: Path) -> dict[str, Any]:
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row.headline, row.reason), []).append(label(row.name))
-    picture, words = (run / "figures" / f"scoreboard.{ending}" for ending in ("svg", "txt"))
     return {
         "study": study,
         "ours": {row.name for row in rows} | set(heat["sectors"]) <= set(LABELS),
@@ -228,10 +228,7 @@ def _front(run: Path) -> dict[str, Any]:
         "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
         "contrast": contrast,
         "heat": heat,
-        "scoreboard": _address(PICTURES[0], picture.read_text("utf-8"))
-        if picture.is_file()
-        else "",
-        "scoreboard_alt": words.read_text("utf-8") if words.is_file() else "",
+        "board": scoreboard(every),
     }
 
 
