@@ -31,7 +31,10 @@ FLOW = (
     "strips",
     "figures",
     "batch",
+    "sheets",
     "site",
+    "onefile",
+    "compare",
     "__main__",
 )
 LATE = {("study", "tables")}  # a record shows itself as a table; imported inside the method

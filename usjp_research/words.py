@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import html
 import math
+import os
+import re
+from pathlib import Path
+from typing import Any
 
-__all__ = ["LABELS", "card", "label", "money", "number", "percent"]
+__all__ = ["LABELS", "card", "label", "money", "number", "percent", "scrub"]
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# An absolute path of any machine; what stands before it rules out tags, links and fractions.
+PLACE = re.compile(
+    r"(?:file:/+|(?<![\w/.<~%)\]…])/)(?:[\w.@+~-]+/)+([\w.@+-]*)"
+    r"|\b[A-Za-z]:\\(?:[^\\\s\"'<>|]+\\)*"
+)
 
 LABELS = {
     "power_utilities": "Power & Utilities",
@@ -77,3 +88,20 @@ def money(value: float | None) -> str:
         return "–"
     text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def scrub(value: Any) -> Any:
+    """Take colour codes and places on a machine out of every text of a structure.
+
+    Entries whose key names a kind of picture are kept as they are.
+    """
+    if isinstance(value, str):
+        text = ANSI.sub("", value)
+        for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
+            text = text.replace(own + os.sep, "…/")
+        return PLACE.sub(lambda found: f"…/{found[1] or ''}", text)
+    if isinstance(value, dict):
+        as_it_is = {key: str(key).startswith("image/") for key in value}
+        kept = {key: part if as_it_is[key] else scrub(part) for key, part in value.items()}
+        return type(value)(kept)
+    return [scrub(part) for part in value] if isinstance(value, list) else value
