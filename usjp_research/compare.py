@@ -23,6 +23,7 @@ SAME = 1e-9  # relative: what two machines may differ by
 NAMES = ("schema", "version", "market", "level", "spec", "snapshot", "code")  # causes, no results
 JOIN = " · "
 SHOWN = 60  # values of one table that a page lists
+PLURAL = ("returns", "packages")
 FRONT = {"effect": "observed", "low": "from", "high": "to", "p_stepdown": "adjusted p"}
 FRONT |= {"mde": "MDE", "implied_share_base": "implied"}
 
@@ -84,8 +85,9 @@ class Comparison:
     def conclusion(self) -> str:
         """What did it, in one sentence."""
         found = [cause.name for cause in self.causes if cause.differs]
+        verb = "differs" if len(found) == 1 and found[0] not in PLURAL else "differ"
         if self.same:
-            but = f", although {_and(found)} differ{'s' * (len(found) == 1)}" if found else ""
+            but = f", although {_and(found)} {verb}" if found else ""
             return f"The results are identical{but}."
         if not found:
             return (
@@ -93,7 +95,7 @@ class Comparison:
                 "the study did not reproduce."
             )
         if len(found) == 1:
-            return f"Only the {found[0]} differ{'' if found[0] in PLURAL else 's'}: that did it."
+            return f"Only the {found[0]} {verb}: that did it."
         return f"More than one thing differs ({_and(found)}): change one at a time to tell which."
 
     def lines(self) -> Iterator[str]:
@@ -118,9 +120,6 @@ class Comparison:
                 if m.visible and m.column in FRONT and JOIN not in m.row:
                     rows.setdefault(m.row, []).append(f"{FRONT[m.column]} {m.before} -> {m.after}")
             yield from (f"{row}: {'; '.join(parts)}" for row, parts in rows.items())
-
-
-PLURAL = ("returns", "packages")
 
 
 def _and(words: Sequence[str]) -> str:

@@ -47,6 +47,8 @@ GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", "#FFFFFF"
 IMPLIED = "#B3470B"
 ON_TINT = "#15191E"  # words on a light tint, which stays light by night
 
+LONGEST = 34  # characters of a label on an axis
+
 # What each colour becomes where the reader's screen is dark; paper stays white.
 NIGHT = {
     "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
@@ -147,6 +149,12 @@ def _canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more
     return figure
 
 
+def _tag(name: str) -> str:
+    """Return a label that leaves room for the drawing, however long the name is."""
+    lines = label(name).replace("$", r"\$").split(": ")
+    return ":\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines)
+
+
 def _percent_axis(axis: Any, digits: int = 0) -> None:
     from matplotlib.ticker import FuncFormatter
 
@@ -193,7 +201,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
             fontsize=9,
             color=INK,
         )
-    axes.set_yticks(range(len(rows)), [label(row.name).replace(": ", ":\n") for row in rows])
+    axes.set_yticks(range(len(rows)), [_tag(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     low, high = axes.get_xlim()
     axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
@@ -323,7 +331,7 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         ax=axes,
         annot_kws={"color": ON_TINT, "fontsize": 9},
     )
-    axes.set_yticks(axes.get_yticks(), [label(name) for name in wide.index], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [_tag(str(name)) for name in wide.index], rotation=0)
     axes.set(xlabel="", ylabel="")
     axes.tick_params(length=0)
     words = [
@@ -358,7 +366,7 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         axes.plot(paths.index, paths[name], color=colour, linewidth=1.3)
         height = max(float(value), height + room)
         axes.annotate(
-            f"{label(str(name))} {percent(float(value), 0)}",
+            f"{_tag(str(name))} {percent(float(value), 0)}",
             (1.01, height),
             xycoords=("axes fraction", "data"),
             color=colour,

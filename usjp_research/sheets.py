@@ -278,7 +278,7 @@ def _cell(sheet: Any, row: int, place: int, value: Any, shape: Any, quoted: Any)
     """Write one value as what it is; never let the library guess from its text."""
     if isinstance(value, str) and shape is not None and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         value = date.fromisoformat(value)
-    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value == "" or value is pd.NaT or value != value:  # NaN
         return
     if isinstance(value, bool):
         sheet.write_boolean(row, place, value)
