@@ -164,24 +164,24 @@ def test_the_keyboard_reaches_folds_and_contents_and_shows_where_it_is(
         box = skip.bounding_box()
         assert box and box["x"] >= 0 and box["width"] > 50  # seen only while it has the focus
         page.keyboard.press("Enter")
-        assert page.url.endswith("#main")
+        page.wait_for_url(re.compile("#main$"))
         fold = page.locator("details.code > summary").first
         fold.focus()
         shown = fold.locator("xpath=..").locator("pre").first
         assert not shown.is_visible()
-        page.keyboard.press("Enter")
-        assert shown.is_visible()
-        page.keyboard.press("Enter")
-        assert not shown.is_visible()
+        for state in ("visible", "hidden"):
+            page.keyboard.press("Enter")
+            shown.wait_for(state=state)
         entry = page.locator("nav.contents a").last
         entry.focus()
         style = entry.evaluate(
             "e => getComputedStyle(e).outlineStyle + getComputedStyle(e).outlineWidth"
         )
         assert style == "solid3px"
+        target = str(entry.get_attribute("href"))
         page.keyboard.press("Enter")
-        target = page.locator(f"[id='{page.url.partition('#')[2]}']")
-        box = target.bounding_box()
+        page.wait_for_url(re.compile(f"{re.escape(target)}$"))
+        box = page.locator(f"[id='{target[1:]}']").bounding_box()
         assert box and -5 <= box["y"] < 900
 
 
