@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,3 +75,102 @@ def usjp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resul
     here.mkdir()
     monkeypatch.chdir(here)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+# --- finished runs, made once for all processes of a test session ------------------------------
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+FORMULA = "=HYPERLINK(1)+cmd|' /C calc'!A0"
+LONG = "W" * 120
+LONG_SECTOR = "sun" + "shine" * 24
+THESIS = f"""
+valued_on: 2024-03-01
+values_as_of: 2024-03-01
+margin: {{low: 0.04, base: 0.08, high: 0.12}}
+tax: 0.21
+discount_rate: 0.08
+years_to_cash: 5
+realised: {{approved: 1.0}}
+lines:
+  - {{id: A1, sector: {LONG_SECTOR}, title: "{EVIL}", amount_usd_bn: 100, basis: "{EVIL}",
+     realised: approved, firms: {{S04: 0.5}}, source: "{EVIL}", note: "{LONG}"}}
+"""
+
+
+@pytest.fixture
+def evil() -> tuple[str, str, str]:
+    """Texts that a page or a spreadsheet must not act upon: markup, a formula, a long word."""
+    return EVIL, FORMULA, LONG
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a folder by the first process that asks for it; the others wait until it is there."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def make(name: str, build: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            for _ in range(1200):
+                if done.exists():
+                    break
+                time.sleep(0.1)
+            assert done.read_text() == "", f"{name} was not made: {done.read_text()}"
+            return folder
+        try:
+            build(folder)
+            done.write_text("")
+        except BaseException as error:
+            done.write_text(repr(error))
+            raise
+        return folder
+
+    return make
+
+
+def _study(*words: object) -> None:
+    result = CliRunner().invoke(app, ["study", *map(str, words)])
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.fixture(scope="session")
+def finished(once: Callable[..., Path]) -> Path:
+    """A run of the project's own study on the bundled market, one sector's notebook only."""
+    return once("finished", lambda out: _study("--out", out, "--sector", "power_utilities"))
+
+
+@pytest.fixture(scope="session")
+def hostile(once: Callable[..., Path], prices: Path) -> Path:
+    """A run in which every free text is hostile: markup, formulas and words without end."""
+
+    def build(out: Path) -> None:
+        folder = out.parent / f"{out.name}-<img src=x>"
+        folder.mkdir()
+        names = {"S01": EVIL, "S02": FORMULA, "S03": LONG}
+        universe = "ticker,name,sector,market_value_usd_bn\n" + "".join(
+            f'"{names.get(ticker, ticker)}","{names.get(ticker, "@name")}",{key},10\n'
+            for sector, key in (("solar", LONG_SECTOR), ("rail", "rail"))
+            for ticker in [*SECTORS[sector], f"{EVIL}{sector}"]
+        )
+        titles = (EVIL, FORMULA, LONG)
+        events = f"id,announced,zone,role,title,reason,confounders,{LONG_SECTOR},rail\n" + "".join(
+            f'N{k},2024-0{k + 2}-0{k + 4} 10:00,America/New_York,primary,"{t}","{t}","{t}",+,+\n'
+            for k, t in enumerate(titles, 1)
+        )
+        claims = "id,claim,found,status,comment,source\n" + f'T1,"{EVIL}","{LONG}",{EVIL},-1,x\n'
+        confounders = f"session,title,near_events\n2024-03-05,{EVIL},N1\n"
+        for name, text in {
+            **{"universe.csv": universe, "events.csv": events, "claims.csv": claims},
+            **{"confounders.csv": confounders, "thesis.yaml": THESIS},
+        }.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        frame = pd.read_csv(prices, index_col="date").rename(columns=names)
+        frame.to_csv(folder / f"{EVIL[:8]}prices.csv".replace("/", ""))
+        market = f"file:{folder / f'{EVIL[:8]}prices.csv'}"
+        _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
+
+    return once("hostile", build)

@@ -13,6 +13,7 @@ import usjp_research
 
 PACKAGE = Path(usjp_research.__file__).parent
 FLOW = (
+    "words",
     "spec",
     "params",
     "market",
@@ -38,9 +39,13 @@ FLOW = (
     "results",
     "tables",
     "reading",
+    "strips",
     "figures",
     "batch",
+    "sheets",
     "site",
+    "onefile",
+    "compare",
     "__main__",
 )
 LATE = {("study", "tables")}  # a record shows itself as a table; imported inside the method

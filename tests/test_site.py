@@ -14,7 +14,7 @@ from typing import Any
 import nbformat.v4
 import pytest
 
-from usjp_research import site
+from usjp_research import figures, site
 from usjp_research.site import build_site
 from usjp_research.spec import InputError
 from usjp_research.verdict import DEPENDS, VERDICTS
@@ -139,8 +139,8 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             jobs.append({**record, "status": status, "output": output, "error": error})
         manifest = {
             **{"schema": 1, "spec": "ab" * 32, "snapshot": "cd" * 32, "market": "bundled"},
-            **{"public": True, "version": "0.1.0", "versions": {"python": "3.12.4"}},
-            **{"git": {"commit": "ef" * 20, "dirty": True}, "lock": "12" * 32},
+            **{"public": True, "versions": {"python": "3.12.4", "usjp_research": "0.1.0"}},
+            **{"commit": "ef" * 20, "dirty": True, "requirements_lock": "12" * 32},
             **{"started": "2026-08-14T08:12:03+00:00", "ended": "2026-08-14T08:14:40+00:00"},
             **{"jobs": jobs, **changes},
         }
@@ -158,8 +158,6 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             "results/dropped.csv": "what,name,reason\n"
             + f'market value,"{EVIL}",none known\nmarket value,ABC,none known\n'
             + "slot,E05/mining_metals,own news: DEF\n",
-            "figures/scoreboard.svg": SVG,
-            "figures/scoreboard.txt": f'Scoreboard. {EVIL} "quoted".',
             **(results or {}),
         }
         for path, text in files.items():
@@ -289,7 +287,8 @@ def test_hostile_text_is_shown_as_text_or_dropped_and_never_becomes_an_element(
 
 
 def test_pictures_are_images_in_which_nothing_runs(pages: dict[str, Page]) -> None:
-    assert not [e for page in pages.values() for e in page.all("svg")]
+    drawn = [e["tag"] for p in pages.values() for e in p.elements if "svg" in e["around"]]
+    assert set(drawn) == {"svg", "line", "circle", "path", "text"}  # the scoreboard's own
     kinds = {e["src"].split(",")[0] for page in pages.values() for e in page.all("img")}
     assert kinds == {"data:image/svg+xml;base64", "data:image/png;base64"}
 
@@ -314,7 +313,35 @@ def test_every_picture_has_words(pages: dict[str, Page]) -> None:
     alts = [e["alt"] for page in pages.values() for e in page.all("img")]
     assert all(alts)
     assert "Two lines that rise." in alts
-    assert f'Scoreboard. {EVIL} "quoted".' in alts
+    for page in pages.values():
+        for element in page.all("svg"):
+            assert element.get("aria-hidden") == "true" or "svg" in element["around"]
+    board = next(e for e in pages["index.html"].all("div") if e.get("role") == "img")
+    assert board["aria-label"].startswith("Scoreboard. Power & Utilities: cannot say: too small")
+    assert "observed −1.8%, interval −14.2% to +9.2%" in board["aria-label"]
+
+
+def test_the_scoreboard_draws_each_row_where_its_numbers_lie(pages: dict[str, Page]) -> None:
+    page = pages["index.html"]
+    scale = [
+        (float(e["x"].rstrip("%")), float(e["text"].replace("−", "-").rstrip("%")) / 100)
+        for e in page.all("text")
+    ]
+    (left, first), *_, (right, last) = scale
+
+    def value(place: str) -> float:
+        share = (float(place.rstrip("%")) - left) / (right - left)
+        return first + share * (last - first)
+
+    bars = [e for e in page.all("line") if e["class"] == "bar" and "%" in e["x1"]]
+    assert len(bars) == 3
+    for bar in bars:
+        assert value(bar["x1"]) == pytest.approx(-0.142, abs=5e-4)
+        assert value(bar["x2"]) == pytest.approx(0.092, abs=5e-4)
+    dots = [e for e in page.all("circle") if "%" in e["cx"]]
+    assert [value(dot["cx"]) for dot in dots] == pytest.approx([-0.0175] * 3, abs=5e-4)
+    ranges = [e for e in page.all("line") if e["class"] == "worth" and "%" in e["x1"]]
+    assert value(ranges[0]["x2"]) - value(ranges[0]["x1"]) == pytest.approx(0.0079, abs=5e-4)
 
 
 def test_headings_start_at_one_title_and_skip_no_level(pages: dict[str, Page]) -> None:
@@ -435,6 +462,16 @@ def test_colours_have_enough_contrast_by_day_and_by_night() -> None:
         assert not {pair: ratio for pair, ratio in low.items() if ratio < 4.5}
 
 
+def test_a_sector_has_one_colour_on_pages_and_in_figures() -> None:
+    style = (site.TEMPLATES / "style.css").read_text(encoding="utf-8")
+    tones = re.findall(r"\.tone-(\w+) \{ --tone: (#[0-9a-f]{6}); \}", style)
+    half = len(tones) // 2
+    assert dict(tones[:half]) == {key: day.lower() for key, day in figures.COLOURS.items()}
+    assert dict(tones[half:]) == {
+        key: figures.NIGHT[day].lower() for key, day in figures.COLOURS.items()
+    }
+
+
 def _contrast(one: str, other: str) -> float:
     def light(colour: str) -> float:
         parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
@@ -522,11 +559,10 @@ def test_without_verdicts_the_first_page_says_so_and_the_rest_is_there(
     make: Callable[..., Path],
 ) -> None:
     gone = ("verdicts.json", "reactions.csv", "calendar.csv", "dropped.csv")
-    figures = {"figures/scoreboard.svg": None, "figures/scoreboard.txt": None}
-    index = build_site(make({**{f"results/{name}": None for name in gone}, **figures}))
+    index = build_site(make({f"results/{name}": None for name in gone}))
     page = Page(index.read_text(encoding="utf-8"))
     assert "There are no verdicts in this run." in words(page)
-    assert not list(page.all("table", "img"))
+    assert not list(page.all("table", "img", "svg"))
     assert STUDY_PAGE in {e["href"] for e in page.all("a")}
 
 

@@ -2,7 +2,8 @@
 
 The public names stand in the order of the pipeline: parameters, returns, events, portfolios,
 expected returns, tests, placebo calendars, verdicts, the study, tables. Nothing is loaded until
-it is used; ``__init__.pyi`` tells type checkers and editors the same names.
+it is used; ``__init__.pyi`` tells type checkers and editors the same names. Editors sort what
+they complete: a cell that ends in the package's name shows the names in order.
 """
 
 from __future__ import annotations
@@ -184,3 +185,11 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+def _repr_html_() -> str:
+    rows = (
+        f"<tr><th>{module}</th><td>{', '.join(names)}</td></tr>"
+        for module, names in _PUBLIC.items()
+    )
+    return f"<table><caption>The pipeline, in order</caption>{''.join(rows)}</table>"

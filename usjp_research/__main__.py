@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from usjp_research.params import read_spec
 from usjp_research.spec import InputError, digest, find_root, in_project, nearest
@@ -26,6 +27,24 @@ app = typer.Typer(
 )
 stderr = Console(stderr=True, highlight=False)
 
+
+class SiteCommands(TyperGroup):
+    """``usjp site RUN`` means ``usjp site build RUN``; a run named like a command is ``./diff``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``build`` in front of what names no command."""
+        named = args and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if named or not args else ["build", *args])
+
+
+site = typer.Typer(
+    cls=SiteCommands,
+    no_args_is_help=True,
+    help="The pages of a run: usjp site RUN builds them, in other forms too.",
+)
+app.add_typer(site, name="site")
+
+LARGEST = 5_000_000  # bytes of a file that is to be mailed
 README_MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -->")
 Params = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this form
@@ -95,6 +114,7 @@ def study(
         load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
         load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)
+        first, last = loaded.dates[0].date(), loaded.dates[-1].date()
         stages("writing results")
         landed = save_study(result, folder)
         if as_json:
@@ -103,7 +123,6 @@ def study(
         else:
             rows = [r for r in result.rows if not sector or r.name.split(":")[0] in sector]
             _print_rows(rows, result.spec.rule.alpha)
-            first, last = loaded.dates[0].date(), loaded.dates[-1].date()
             _say(
                 f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
                 f"independent), {loaded.name}, {first} to {last}."
@@ -127,6 +146,8 @@ def study(
                 "market": loaded.name,
                 "level": loaded.level,
                 "public": public or loaded.level == "portfolio",
+                "first": str(first),
+                "last": str(last),
             }
             folder_of_params = _own_params(params, events, folder)
             source = _portable_source(market or spec.rule.market)
@@ -254,6 +275,113 @@ def readme() -> None:
         picture.save(find_root() / "docs" / "scoreboard.svg")
         block = readme_block(result.rows, picture.alt, len(result.family))
         write_whole(path, f"{head}{start}\n{block}\n{end}{tail}".encode())
+
+
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+
+
+@site.command("build")
+def site_build(
+    run: Run,
+    single_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="All pages in one HTML file."),
+    ] = None,
+    pdf: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="All pages on paper; needs Chromium or Chrome."),
+    ] = None,
+    xlsx: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Every result table as a sheet, with units and a codebook."),
+    ] = None,
+    tables: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder for every result table as CSV and Parquet, with codebook.csv."),
+    ] = None,
+    browser: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Program that prints the PDF, when it is not found by name."),
+    ] = None,
+) -> None:
+    """Build the pages of a run again, and hand its results on in other forms."""
+    with _one_line_errors():
+        from usjp_research import onefile, sheets
+        from usjp_research.results import prepare_folder, write_whole
+        from usjp_research.site import build_site, render
+
+        folder = in_project(run)
+        printer = onefile.find_browser(browser) if pdf else ""
+        stderr.print(f"Pages: {build_site(folder)}", soft_wrap=True, markup=False)
+        whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
+        if single_file:
+            prepare_folder(single_file.absolute().parent)
+            write_whole(single_file.absolute(), whole.encode())
+            _wrote(single_file, LARGEST)
+        if pdf:
+            onefile.print_pdf(whole, pdf, printer)
+            _wrote(pdf)
+        notes = [
+            *(sheets.write_workbook(folder, xlsx) if xlsx else []),
+            *(sheets.write_tables(folder, tables) if tables else []),
+        ]
+        for made in filter(None, (xlsx, tables)):
+            _wrote(made)
+        for note in dict.fromkeys(notes):
+            stderr.print(note, soft_wrap=True, markup=False)
+
+
+def _wrote(path: Path, most: int | None = None) -> None:
+    size = path.stat().st_size if path.is_file() else None
+    told = f" ({size / 1e6:.1f} MB)" if size else ""
+    warning = (
+        f", more than the {most / 1e6:.0f} MB that mail takes"
+        if size and most and size > most
+        else ""
+    )
+    stderr.print(f"Wrote {path}{told}{warning}", soft_wrap=True, markup=False)
+
+
+@site.command("diff")
+def site_diff(
+    run_a: Run,
+    run_b: Run,
+    html: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write the comparison as a page, too."),
+    ] = None,
+) -> None:
+    """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
+    with _one_line_errors():
+        from usjp_research.compare import compare_runs, comparison_page
+        from usjp_research.results import prepare_folder, write_whole
+
+        found = compare_runs(in_project(run_a), in_project(run_b))
+        for line in found.lines():
+            print(line)
+        if html:
+            prepare_folder(html.absolute().parent)
+            write_whole(html.absolute(), comparison_page(found).encode())
+            _wrote(html)
+        if not found.same:
+            raise typer.Exit(1)
+
+
+@site.command("gallery")
+def site_gallery(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders that hold runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("outputs/index.html"),
+) -> None:
+    """Write one page that leads to several runs."""
+    with _one_line_errors():
+        from usjp_research.compare import gallery_page
+        from usjp_research.results import prepare_folder, write_whole
+
+        path = in_project(out).absolute()
+        page, count = gallery_page([in_project(folder) for folder in folders], path)
+        prepare_folder(path.parent)
+        write_whole(path, page.encode())
+        stderr.print(f"{count} runs: {path}", soft_wrap=True, markup=False)
 
 
 class Stages:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from usjp_research.market import Dropped, Market
 from usjp_research.spec import Event, InputError, Spec
+from usjp_research.words import card
 
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
@@ -86,7 +87,16 @@ class EventPanel:
         )
 
     def _repr_html_(self) -> str:
-        return self.frame().to_html(index=False, border=0)
+        first, last = (min(self.new_york), max(self.new_york)) if self.new_york else ("", "")
+        return card(
+            "Event panel",
+            "",
+            f"{len(self.events)} events ({len(self.index('primary'))} primary)",
+            f"day 0 from {first} to {last} in New York" if first else "",
+            f"window {self.window[0]} to {self.window[1]}",
+            f"{int(self.masked.sum())} days masked",
+            f"{len(self.dropped)} left out",
+        )
 
 
 def first_session(instant: datetime, exchange: Exchange) -> date:

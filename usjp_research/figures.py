@@ -18,17 +18,10 @@ from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
 from usjp_research.spec import in_project
-from usjp_research.tables import (
-    dollars,
-    exposure_words,
-    implied_digits,
-    implied_words,
-    label,
-    number,
-    percent,
-    verdict_words,
-)
+from usjp_research.strips import scoreboard_words
+from usjp_research.tables import dollars, exposure_words, implied_digits
 from usjp_research.verdict import Verdict
+from usjp_research.words import label, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +53,29 @@ COLOURS = {
     "pharma_biotech": "#A8477F",
 }
 INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
+GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", "#FFFFFF"
 IMPLIED = "#B3470B"
+ON_TINT = "#15191E"  # words on a light tint, which stays light by night
+
+LONGEST = 34  # characters of a label on an axis
+
+# What each colour becomes where the reader's screen is dark; paper stays white.
+NIGHT = {
+    "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
+    INK: "#E4E8ED",
+    QUIET: "#A5AFBB",
+    BAND: "#3D4855",
+    GRID: "#262E37",
+    WINDOW: "#3A3220",
+    PAPER: "#13171C",
+    IMPLIED: "#FF9A5C",
+    COLOURS["power_utilities"]: "#5DB7F0",
+    COLOURS["ai_infrastructure"]: "#FF8F4A",
+    COLOURS["mining_metals"]: "#D8B23C",
+    COLOURS["defense_aerospace"]: "#B9C0C8",
+    COLOURS["manufacturing_logistics"]: "#3CC79B",
+    COLOURS["pharma_biotech"]: "#E58CC3",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +99,14 @@ class Picture:
         return list(self.figure.axes)
 
     def svg(self) -> bytes:
-        """Return the picture as SVG, the same bytes for the same numbers."""
+        """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
         import matplotlib
 
         buffer = io.BytesIO()
         with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "usjp"}):
             self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return buffer.getvalue()
+        head, end, _ = buffer.getvalue().rpartition(b"</svg>")
+        return head + _night().encode() + end + b"\n"
 
     def save(self, path: str | Path) -> Path:
         """Write the SVG, and the words beside it with the ending ``.txt``."""
@@ -107,6 +123,17 @@ class Picture:
         return data, {"alt": self.alt}
 
 
+def _night() -> str:
+    """Return the style that exchanges the theme's colours; a picture cannot see its page's."""
+    rules = "".join(
+        f'[style*="{part}: {day.lower()}"]{{{part}:{night.lower()} !important}}'
+        for day, night in NIGHT.items()
+        for part in ("fill", "stroke")
+    )
+    rules = f"svg{{fill:{NIGHT[INK].lower()}}}{rules}"  # shapes that name no colour inherit it
+    return f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
+
+
 def _canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Figure:
     import seaborn as sns
     from matplotlib.figure import Figure
@@ -117,7 +144,7 @@ def _canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more
         "xtick.color": QUIET,
         "ytick.color": INK,
         "text.color": INK,
-        "grid.color": "#E8EBEE",
+        "grid.color": GRID,
         "font.family": "sans-serif",
         "font.size": 10,
         "axes.titlesize": 10,
@@ -125,11 +152,17 @@ def _canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more
         "axes.titlelocation": "left",
     }
     with sns.axes_style("whitegrid", rc=style):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
         figure.subplots(rows, columns, squeeze=False, **more)
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _tag(name: str) -> str:
+    """Return a label that leaves room for the drawing, however long the name is."""
+    lines = label(name).replace("$", r"\$").split(": ")
+    return ":\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines)
 
 
 def _percent_axis(axis: Any, digits: int = 0) -> None:
@@ -152,7 +185,6 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     figure = _canvas(9.2, 0.62 * len(rows) + 1.0)
     (axes,) = figure.axes
     axes.axvline(0, color=QUIET, linewidth=1)
-    words = []
     for place, row in enumerate(rows):
         colour = COLOURS.get(row.name.split(":")[0], INK)
         axes.plot(
@@ -171,13 +203,15 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         edge = max(row.high, share.get("high", row.high) if share else row.high)
         text = row.headline + (f": {row.reason}" if row.reason else "")
         axes.annotate(
-            text, (edge, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
+            text,
+            (edge, place),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=INK,
         )
-        words.append(
-            f"{label(row.name)}: {verdict_words(row)}; observed {percent(row.effect)}, interval "
-            f"{percent(row.low)} to {percent(row.high)}, implied {implied_words(row)}"
-        )
-    axes.set_yticks(range(len(rows)), [label(row.name).replace(": ", ":\n") for row in rows])
+    axes.set_yticks(range(len(rows)), [_tag(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     low, high = axes.get_xlim()
     axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
@@ -188,7 +222,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         "diamond and line: implied by the thesis, base case and range"
     )
     _percent_axis(axes.xaxis)
-    return Picture(figure, "Scoreboard. " + ". ".join(words) + ".")
+    return Picture(figure, scoreboard_words(rows))
 
 
 def plot_caar(paths: EventPaths) -> Picture:
@@ -214,7 +248,7 @@ def plot_caar(paths: EventPaths) -> Picture:
         if k >= count:
             axes.set_visible(False)
             continue
-        axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color="#F3EBD9", zorder=0)
+        axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
         axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
         axes.axhline(0, color=QUIET, linewidth=0.8)
         axes.plot(paths.offsets, paths.paths[k], color=colour, linewidth=1.8)
@@ -499,9 +533,9 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         linewidths=1.5,
         linecolor="white",
         ax=axes,
-        annot_kws={"color": INK, "fontsize": 9},
+        annot_kws={"color": ON_TINT, "fontsize": 9},
     )
-    axes.set_yticks(axes.get_yticks(), [label(name) for name in wide.index], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [_tag(str(name)) for name in wide.index], rotation=0)
     axes.set(xlabel="", ylabel="")
     axes.tick_params(length=0)
     words = [
@@ -589,7 +623,7 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         axes.plot(paths.index, paths[name], color=colour, linewidth=1.3)
         height = max(float(value), height + room)
         axes.annotate(
-            f"{label(str(name))} {percent(float(value), 0)}",
+            f"{_tag(str(name))} {percent(float(value), 0)}",
             (1.01, height),
             xycoords=("axes fraction", "data"),
             color=colour,

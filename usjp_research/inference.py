@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.words import card, number
+
 __all__ = ["TestResult", "adjusted_p", "portfolio_t"]
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +45,13 @@ class TestResult:
         if self.reason:
             return f"{self.name}: not computed ({self.reason})"
         return f"{self.name}: {self.statistic:.2f}, {self.law}, p = {self.p:.3f}; H0: {self.null}"
+
+    def _repr_html_(self) -> str:
+        if self.reason:
+            return card("Test", self.name, f"not computed ({self.reason})", f"H0: {self.null}")
+        told = f"{number(self.statistic, 2)}, {self.law}, p = {number(self.p, 3)}"
+        survives = ", ".join(self.robust_to) or "none of the usual faults"
+        return card("Test", self.name, told, f"H0: {self.null}", f"robust to {survives}")
 
 
 def portfolio_t(car: float, variance: float, df: int) -> TestResult:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.spec import InputError, Spec, find_root, in_project, nearest
+from usjp_research.words import card
 
 __all__ = [
     "BENCHMARK",
@@ -44,6 +45,9 @@ class Dropped:
     what: str
     name: str
     reason: str
+
+    def _repr_html_(self) -> str:
+        return card("Left out", f"{self.what} {self.name}", self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,12 @@ class Market:
     def _repr_html_(self) -> str:
         first, last = self.dates[0].date(), self.dates[-1].date()
         simulated = self.provenance.get("source") == "simulated"
-        warning = "<b>SIMULATED returns: nothing here is about a real market.</b> "
-        return (
-            f"<p>{warning if simulated else ''}<b>Market</b> {_escape(self.name)} "
-            f"({self.level} level): {self.returns.shape[1]} series, "
-            f"{len(self.dates)} sessions, {first} to {last}.</p>"
+        return card(
+            "Market",
+            self.name,
+            f"{self.level} level",
+            f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}",
+            warning="SIMULATED returns: nothing here is about a real market." if simulated else "",
         )
 
 
@@ -538,9 +543,3 @@ def simulated_market(
         level="firm",
         provenance={"source": "simulated", "seed": seed, "first": first, "last": last},
     )
-
-
-def _escape(text: str) -> str:
-    import html
-
-    return html.escape(text)

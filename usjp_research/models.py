@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.spec import Estimation, InputError
+from usjp_research.words import card, percent
 
 __all__ = ["Forecast", "rolling_forecast", "rolling_regression"]
 
@@ -52,6 +53,16 @@ class Forecast:
     def guarded(self) -> Floats:
         """The larger of forecast-error and trailing variance: the volatility guard."""
         return np.fmax(self.variance, self.trailing)
+
+    def _repr_html_(self) -> str:
+        days, series = self.car.shape
+        known = float(np.isfinite(self.car).mean()) if self.car.size else 0.0
+        return card(
+            "Forecast",
+            "",
+            f"{series} series with day 0 at each of {days} days",
+            f"{percent(known, 0, sign=False)} of them have a window and enough days before it",
+        )
 
 
 def rolling_forecast(

@@ -13,6 +13,7 @@ from usjp_research.events import EventPanel
 from usjp_research.models import Forecast, rolling_forecast
 from usjp_research.portfolios import Portfolios
 from usjp_research.spec import Estimation, InputError, Rule, Spec
+from usjp_research.words import card, label, number
 
 __all__ = [
     "Leg",
@@ -42,6 +43,10 @@ class Leg:
     day0: int
     window: tuple[int, int]
     sign: int
+
+    def _repr_html_(self) -> str:
+        span = f"sessions {self.window[0]} to {self.window[1]} from day {self.day0}"
+        return card("Window", self.event, self.series, span, f"sign {self.sign:+d}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,14 @@ class Placebo:
 
     def __len__(self) -> int:
         return len(self.shifts)
+
+    def _repr_html_(self) -> str:
+        told = (
+            f"{label(group)} S = {number(float(s), 2)}, p = {number(float(p), 3)}"
+            for group, s, p in zip(self.groups, self.statistic, self.p, strict=True)
+        )
+        count = f"{len(self)} calendars, about {self.independent:.0f} independent"
+        return card("Placebo law", "", count, *told)
 
 
 def event_legs(

@@ -16,6 +16,7 @@ from usjp_research.donors import DONOR, Donors
 from usjp_research.events import EventPanel, session_span
 from usjp_research.market import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.spec import InputError, Spec
+from usjp_research.words import card
 
 __all__ = [
     "Portfolios",
@@ -85,6 +86,16 @@ class Portfolios:
     def array(self, series: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the named series as an array of shape (n_days, n_series)."""
         return self.returns[list(series)].to_numpy("float64")
+
+    def _repr_html_(self) -> str:
+        formed = sum(bool(slot.series) for slot in self.slots.values())
+        return card(
+            "Portfolios",
+            "",
+            f"{self.returns.shape[1]} series over {len(self.returns)} sessions",
+            f"{formed} of {len(self.slots)} slots (an event and a sector) formed",
+            f"{len(self.dropped)} left out",
+        )
 
 
 def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:

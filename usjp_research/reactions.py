@@ -17,6 +17,7 @@ from usjp_research.models import rolling_forecast
 from usjp_research.placebo import Leg, Placebo, admissible_shifts, event_legs, own_days
 from usjp_research.portfolios import SMALLEST, Portfolios
 from usjp_research.spec import Spec
+from usjp_research.words import card, label, percent
 
 __all__ = [
     "EventPaths",
@@ -193,6 +194,16 @@ class EventPaths:
     high: npt.NDArray[np.float64]
     level: float
     shifts: int
+
+    def _repr_html_(self) -> str:
+        ends = zip(self.events, self.paths[:, -1], strict=True)
+        return card(
+            "Event paths",
+            label(self.sector),
+            f"sessions {self.offsets[0]} to {self.offsets[-1]} from day 0",
+            "at the end " + ", ".join(f"{event} {percent(float(end))}" for event, end in ends),
+            f"{self.level:.0%} band of {self.shifts} placebo calendars",
+        )
 
 
 def event_paths(

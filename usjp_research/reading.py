@@ -11,8 +11,9 @@ from typing import Any
 
 from usjp_research.results import write_whole
 from usjp_research.spec import InputError, in_project
-from usjp_research.tables import label, number, percent, share_words
+from usjp_research.tables import share_words
 from usjp_research.timing import CHECKS
+from usjp_research.words import label, number, percent
 
 __all__ = ["Reading", "compose", "read_results", "save_reading"]
 

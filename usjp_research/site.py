@@ -27,11 +27,14 @@ from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from usjp_research.sheets import read_manifest
 from usjp_research.spec import InputError
-from usjp_research.tables import LABELS, label, percent, verdict_table
+from usjp_research.strips import scoreboard
+from usjp_research.tables import verdict_table
 from usjp_research.verdict import Implied, Verdict
+from usjp_research.words import LABELS, label, percent, scrub
 
-__all__ = ["build_site"]
+__all__ = ["build_site", "fill", "render"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
@@ -45,12 +48,6 @@ ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre cod
 SPANS = {"th": ["colspan", "rowspan"], "td": ["colspan", "rowspan"]}
 UNSEEN = ("script", "style", "template", "noscript", "iframe", "object", "svg", "math", "head")
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# An absolute path of any machine; what stands before it rules out tags, links and fractions.
-PLACE = re.compile(
-    r"(?:file:/+|(?<![\w/.<~%)\]…])/)(?:[\w.@+~-]+/)+([\w.@+-]*)"
-    r"|\b[A-Za-z]:\\(?:[^\\\s\"'<>|]+\\)*"
-)
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
 NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
@@ -76,18 +73,19 @@ def build_site(run: Path) -> Path:
         When the folder holds no readable manifest, or results of another version.
     """
     run = Path(run)
-    manifest = _read_json(run / "run.json")
-    if not manifest or manifest.get("schema") != 1:
-        raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
+    _swap(run / "site", render(run))
+    return run / "site" / "index.html"
+
+
+def render(run: Path) -> dict[str, str]:
+    """Return the pages of a run by file name, in reading order; see `build_site`."""
+    manifest = read_manifest(run)
     public = bool(manifest.get("public"))
     jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
     shared = {"run": manifest, "simulated": manifest["market"].startswith("simulated")}
     front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
     exporter = _exporter()
-    pages = {
-        name: exporter.environment.get_template(f"{name}.j2").render(resources=front)
-        for name in ("index.html", *(["left_out.html"] if front["left_out"] else []))
-    }
+    pages = {"index.html": fill("index.html", front)}
     first = {job["notebook"]: job["file"] for job in reversed(jobs)}
     for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
         if job["file"] in {*pages, "left_out.html"}:
@@ -96,8 +94,9 @@ def build_site(run: Path) -> Path:
         pages[job["file"]], _ = exporter.from_notebook_node(
             job["content"], {**shared, "job": job, "page": page, "before": before, "after": after}
         )
-    _swap(run / "site", pages)
-    return run / "site" / "index.html"
+    if front["left_out"]:
+        pages["left_out.html"] = fill("left_out.html", front)
+    return pages
 
 
 # --- what the run says -----------------------------------------------------------------------
@@ -106,7 +105,7 @@ def build_site(run: Path) -> Path:
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; it is empty when there is no such file."""
     try:
-        content: dict[str, Any] = _scrub(json.loads(path.read_text(encoding="utf-8")))
+        content: dict[str, Any] = scrub(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -118,21 +117,8 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, str]] = _scrub(list(csv.DictReader(file)))
+        rows: list[dict[str, str]] = scrub(list(csv.DictReader(file)))
     return rows
-
-
-def _scrub(value: Any) -> Any:
-    """Take colour codes and places on a machine out of every text of a structure."""
-    if isinstance(value, str):
-        text = ANSI.sub("", value)
-        for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
-            text = text.replace(own + os.sep, "…/")
-        return PLACE.sub(lambda found: f"…/{found[1] or ''}", text)
-    if isinstance(value, dict):
-        kept = {k: item if k in PICTURES else _scrub(item) for k, item in value.items()}
-        return type(value)(kept)
-    return [_scrub(item) for item in value] if isinstance(value, list) else value
 
 
 def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
@@ -149,7 +135,7 @@ def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
             if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
                 content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
     # Prose comes from the project; only what ran can name a place on the machine.
-    content.cells = [c if c.cell_type == "markdown" else _scrub(c) for c in content.cells]
+    content.cells = [c if c.cell_type == "markdown" else scrub(c) for c in content.cells]
     prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
     opening = _Page({}, body=False).prose("\n\n".join(prose))
     title, about = (_words(BeautifulSoup(opening, PARSER).find(name)) for name in ("h1", "p"))
@@ -219,7 +205,6 @@ def _front(run: Path) -> dict[str, Any]:
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row.headline, row.reason), []).append(label(row.name))
-    picture, words = (run / "figures" / f"scoreboard.{ending}" for ending in ("svg", "txt"))
     return {
         "study": study,
         "ours": {row.name for row in rows} | set(heat["sectors"]) <= set(LABELS),
@@ -227,10 +212,7 @@ def _front(run: Path) -> dict[str, Any]:
         "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
         "contrast": contrast,
         "heat": heat,
-        "scoreboard": _address(PICTURES[0], picture.read_text("utf-8"))
-        if picture.is_file()
-        else "",
-        "scoreboard_alt": words.read_text("utf-8") if words.is_file() else "",
+        "board": scoreboard(every),
     }
 
 
@@ -442,6 +424,11 @@ def _exporter() -> TemplateExporter:
     exporter.environment.autoescape = True
     exporter.environment.trim_blocks = exporter.environment.lstrip_blocks = True
     return exporter
+
+
+def fill(name: str, resources: Mapping[str, Any]) -> str:
+    """Fill one of the package's page templates in; every text in it is escaped."""
+    return str(_exporter().environment.get_template(f"{name}.j2").render(resources=resources))
 
 
 def _swap(folder: Path, pages: Mapping[str, str]) -> None:

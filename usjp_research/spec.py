@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from usjp_research.words import card, money
+
 __all__ = [
     "NEWS_KINDS",
     "ROLES",
@@ -107,6 +109,9 @@ class Event:
     source: str = ""
     source_url: str = ""
 
+    def _repr_html_(self) -> str:
+        return card("Event", self.id, f"{self.instant:%Y-%m-%d %H:%M %Z}", self.role, self.title)
+
 
 @dataclass(frozen=True, slots=True)
 class Firm:
@@ -119,6 +124,11 @@ class Firm:
     named_event: str = ""
     dose_usd_bn: float | None = None
     market_value_usd_bn: float | None = None
+
+    def _repr_html_(self) -> str:
+        value = self.market_value_usd_bn
+        worth = "market value not known" if value is None else f"USD {money(value)} bn"
+        return card("Firm", self.ticker, self.name, self.sector, self.basket, worth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +252,18 @@ class Rule(_Strict):
             )
         return self
 
+    def _repr_html_(self) -> str:
+        return card(
+            "Rule",
+            "",
+            f"window {self.window[0]} to {self.window[1]}",
+            f"{self.model} model on {self.estimation.sessions} sessions",
+            f"alpha {self.alpha:g}",
+            f"power {self.power:g}",
+            f"at least {self.least_firms} firms and {self.least_shifts} placebo calendars",
+            f"seed {self.seed}",
+        )
+
 
 class Range(_Strict):
     """A number with a low, a base and a high case; a plain number means all three."""
@@ -311,6 +333,15 @@ class Thesis(_Strict):
                     )
         return self
 
+    def _repr_html_(self) -> str:
+        return card(
+            "Thesis",
+            "",
+            f"{len(self.lines)} lines, USD {money(sum(x.amount_usd_bn for x in self.lines))} bn",
+            f"margin {self.margin.low:g} / {self.margin.base:g} / {self.margin.high:g}",
+            f"valued on {self.valued_on}",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -356,10 +387,12 @@ class Spec:
         return tuple(event for event in self.events if event.role in roles)
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>Study</b> {digest(self)[:12]}: {len(self.events)} events "
-            f"({len(self.with_role('primary'))} primary), {len(self.firms)} firms in "
-            f"{len(self.sectors)} sectors, alpha {self.rule.alpha:g}.</p>"
+        return card(
+            "Study",
+            digest(self)[:12],
+            f"{len(self.events)} events ({len(self.with_role('primary'))} primary)",
+            f"{len(self.firms)} firms in {len(self.sectors)} sectors",
+            f"alpha {self.rule.alpha:g}",
         )
 
 

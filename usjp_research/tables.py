@@ -17,6 +17,7 @@ from usjp_research.portfolios import Portfolios
 from usjp_research.spec import Spec
 from usjp_research.timing import CHECKS
 from usjp_research.verdict import CASES, DEPENDS, Verdict
+from usjp_research.words import label, money, number, percent
 
 __all__ = [
     "Table",
@@ -32,13 +33,9 @@ __all__ = [
     "exposure_table",
     "exposure_words",
     "firm_table",
-    "label",
     "law_table",
     "match_table",
     "members_table",
-    "money",
-    "number",
-    "percent",
     "reaction_table",
     "readme_block",
     "thesis_table",
@@ -47,16 +44,6 @@ __all__ = [
     "variant_table",
     "verdict_table",
 ]
-
-LABELS = {
-    "power_utilities": "Power & Utilities",
-    "ai_infrastructure": "AI Infrastructure",
-    "mining_metals": "Mining & Metals",
-    "defense_aerospace": "Defense & Aerospace",
-    "manufacturing_logistics": "Manufacturing & Logistics",
-    "pharma_biotech": "Pharma & Biotech",
-    "japan_basket": "Japan basket",
-}
 
 
 class Table(pd.DataFrame):
@@ -69,42 +56,6 @@ class Table(pd.DataFrame):
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
             return str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
-
-
-def label(name: str) -> str:
-    """Return the words for a sector key or a row's name.
-
-    Examples
-    --------
-    >>> label("power_utilities: named minus unnamed")
-    'Power & Utilities: named minus unnamed'
-    """
-    key, colon, rest = name.partition(":")
-    return LABELS.get(key, key.replace("_", " ").capitalize()) + colon + rest
-
-
-def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
-    """Return a decimal as percent with a true minus sign, or a dash when there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    rounded = round(100 * value, digits) or 0.0  # no minus before a zero
-    text = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}%"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def number(value: float, digits: int) -> str:
-    """Return a plain number with a true minus sign, or a dash when there is none."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def money(value: float | None) -> str:
-    """Return USD bn, with as many digits as its size can bear."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def verdict_table(rows: Sequence[Verdict]) -> Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from usjp_research.spec import InputError, Spec, Thesis, ThesisLine, nearest
+from usjp_research.words import card, label, money, number, percent
 
 __all__ = [
     "ASSUMPTIONS",
@@ -73,6 +74,15 @@ class Implied:
     lines: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        cases = " / ".join(percent(self.share[case], 3) for case in CASES) if self.share else "none"
+        return card(
+            "Implied value",
+            cases,
+            f"USD {money(self.announced)} bn announced",
+            f"market value USD {money(self.market_value)} bn ({self.valued} of {self.firms} firms)",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -133,6 +143,17 @@ class Verdict:
     priced_low: float | None
     priced_high: float | None
     effect_usd_bn: float | None
+
+    def _repr_html_(self) -> str:
+        return card(
+            "Verdict",
+            label(self.name),
+            f"{self.headline}: {self.reason}" if self.reason else self.headline,
+            f"observed {percent(self.effect)}, {percent(self.low)} to {percent(self.high)}",
+            f"implied {percent(self.implied.share['base'], 3)}" if self.implied.share else "",
+            f"adjusted p = {number(self.p_stepdown, 3)}",
+            f"MDE {percent(self.mde, sign=False)}",
+        )
 
 
 def decide(low: float, high: float, implied: float | None) -> str:

@@ -1,0 +1,257 @@
+"""Pages in a real browser, from disk and without a network: what a reader gets who was mailed one.
+
+Debian's Chromium, or any other on the PATH, is driven by Playwright; axe-core looks for barriers.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from usjp_research.compare import compare_runs, comparison_page, gallery_page
+from usjp_research.onefile import find_browser, join_pages
+from usjp_research.site import render
+from usjp_research.spec import InputError
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+DESK, PHONE = 1280, 360
+OUTSIDE = """() => [...document.querySelectorAll("main *, header *, footer *")].filter(e => {
+  if (e.getBoundingClientRect().right <= document.documentElement.clientWidth + 1) return false;
+  for (let a = e; a; a = a.parentElement)
+    if (getComputedStyle(a).overflowX != "visible") return false;
+  return true;
+}).map(e => e.tagName + " " + e.textContent.slice(0, 40))"""
+RESULT = "({violations}) => violations.map(v => v.id + ' ' + v.nodes[0].html.slice(0, 120))"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    try:
+        program = find_browser()
+    except InputError as error:
+        pytest.skip(str(error))
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["finished", "hostile"])
+def forms(request: pytest.FixtureRequest, once: Callable[..., Path]) -> list[Path]:
+    """Every page of a run, the same as one file, its comparison and the gallery."""
+    run: Path = request.getfixturevalue(request.param)
+
+    def build(folder: Path) -> None:
+        other = request.getfixturevalue("finished")
+        pages = render(run)
+        pages |= {"one-file.html": join_pages(pages)}
+        pages |= {"difference.html": comparison_page(compare_runs(run, other))}
+        pages |= {"gallery.html": gallery_page([other, run], folder / "gallery.html")[0]}
+        for name, text in pages.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+    found = sorted(once(f"pages-{request.param}", build).glob("*.html"))
+    assert len(found) >= 8
+    return found
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a file as a reader does; anything it asks for or complains about fails the test."""
+    contexts: list[Any] = []
+    seen: list[str] = []
+
+    def asked(request: Any, own: str) -> None:
+        if request.url != own and not request.url.startswith("data:"):
+            seen.append(request.url)
+
+    def dismiss(dialog: Any) -> None:
+        seen.append(dialog.message)
+        dialog.dismiss()
+
+    def see(path: Path, width: int = DESK, **more: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, offline=True, reduced_motion="reduce", **more
+        )
+        contexts.append(context)
+        page = context.new_page()
+        own = path.as_uri()
+        page.on("request", lambda request: asked(request, own.partition("#")[0]))
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda error: seen.append(str(error)))
+        page.on("dialog", dismiss)
+        page.goto(own)
+        return page
+
+    yield see
+    for context in contexts:
+        context.close()
+    assert not seen
+
+
+def test_pages_ask_for_nothing_fit_a_phone_and_a_desk_and_their_links_arrive(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    ids, links = {}, {}
+    for path in forms:
+        page = opened(path)
+        for width in (PHONE, DESK):
+            page.set_viewport_size({"width": width, "height": 900})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, (path.name, width, page.evaluate(OUTSIDE)[:5])
+        ids[path.name] = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        links[path.name] = page.evaluate(
+            "[...document.querySelectorAll('a[href]')].map(e => e.getAttribute('href'))"
+        )
+        page.close()
+    for name, found in links.items():
+        assert len(ids[name]) == len(set(ids[name])), name
+        for link in found:
+            target, _, part = link.partition("#")
+            if ":" in target or target.endswith("/site/index.html"):  # the web; a card's run
+                continue
+            assert (target or name) in ids, (name, link)
+            assert not part or part in ids[target or name], (name, link)
+    assert len(links["one-file.html"]) > 20
+    assert not [link for link in links["one-file.html"] if ".html" in link]
+
+
+@pytest.mark.parametrize(
+    ("forms", "scheme"),
+    [("finished", "light"), ("finished", "dark"), ("hostile", "light")],
+    indirect=["forms"],
+)
+def test_axe_finds_no_barrier(scheme: str, forms: list[Path], opened: Callable[..., Page]) -> None:
+    only = "" if scheme == "light" else "runOnly: ['color-contrast'],"  # nothing else can change
+    for path in forms:
+        if path.name == "one-file.html" and "finished" in path.parent.name:
+            continue  # all its parts are here already, and the hostile run's file is smaller
+        page = opened(path, color_scheme=scheme)
+        page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+        page.evaluate(AXE)
+        run = f"axe.run({{{only} resultTypes: ['violations']}})"
+        assert not page.evaluate(f"async () => ({RESULT})(await {run})"), path.name
+        page.close()
+
+
+def test_axe_would_find_a_barrier(opened: Callable[..., Page], tmp_path: Path) -> None:
+    path = tmp_path / "bad.html"
+    path.write_text("<title>x</title><img src='data:,' style='color:#777;background:#888'>")
+    page = opened(path)
+    page.evaluate(AXE)
+    found = page.evaluate(f"async () => ({RESULT})(await axe.run())")
+    assert {"image-alt", "html-has-lang"} <= {line.split()[0] for line in found}
+
+
+def test_the_keyboard_reaches_folds_and_contents_and_shows_where_it_is(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    for path in forms:
+        if not path.name.startswith(("2_event_study", "one-file")):
+            continue
+        page = opened(path, java_script_enabled=False)
+        page.keyboard.press("Tab")
+        skip = page.locator(":focus")
+        assert skip.get_attribute("class") == "skip"
+        box = skip.bounding_box()
+        assert box and box["x"] >= 0 and box["width"] > 50  # seen only while it has the focus
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("#main$"))
+        fold = page.locator("details.code > summary").first
+        fold.focus()
+        shown = fold.locator("xpath=..").locator("pre").first
+        assert not shown.is_visible()
+        for state in ("visible", "hidden"):
+            page.keyboard.press("Enter")
+            shown.wait_for(state=state)
+        entry = page.locator("nav.contents a").last
+        entry.focus()
+        style = entry.evaluate(
+            "e => getComputedStyle(e).outlineStyle + getComputedStyle(e).outlineWidth"
+        )
+        assert style == "solid3px"
+        target = str(entry.get_attribute("href"))
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(f"{re.escape(target)}$"))
+        box = page.locator(f"[id='{target[1:]}']").bounding_box()
+        assert box and -5 <= box["y"] < 900
+
+
+def _brightness(picture: bytes) -> float:
+    grey = Image.open(io.BytesIO(picture)).convert("L").histogram()
+    return sum(level * count for level, count in enumerate(grey)) / sum(grey)
+
+
+def test_dark_screens_get_dark_pages_and_dark_figures(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    for path in forms:
+        if not path.name.startswith(("index", "2_event_study")):
+            continue
+        seen = {}
+        for scheme in ("light", "dark"):
+            page = opened(path, color_scheme=scheme)
+            shot = [page.screenshot()]
+            shot += [figure.screenshot() for figure in page.locator("figure").all()]
+            seen[scheme] = [_brightness(picture) for picture in shot]
+            page.close()
+        assert len(seen["light"]) >= 2
+        assert min(seen["light"]) > 180, path.name
+        assert max(seen["dark"]) < 75, path.name
+
+
+def test_paper_is_white_and_sections_start_on_pages_of_their_own(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    counts = {}
+    for path in forms:
+        page = opened(path, color_scheme="dark")
+        paper = page.pdf(prefer_css_page_size=True)
+        counts[path.name] = len(re.findall(rb"/Type\s*/Page\b", paper))
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        assert not page.locator(".skip, nav.contents, details.code").first.is_visible()
+        page.close()
+    one = counts.pop("one-file.html")
+    assert all(1 <= count <= 30 for count in counts.values()), counts
+    single = [n for name, n in counts.items() if name not in ("difference.html", "gallery.html")]
+    assert len(single) <= one <= sum(single) + 2
+
+
+@pytest.mark.parametrize("forms", ["hostile"], indirect=True)
+def test_hostile_text_is_text_in_every_form(
+    forms: list[Path], opened: Callable[..., Page], evil: tuple[str, str, str]
+) -> None:
+    found = {path.name: path for path in forms}
+    markup, formula, long = evil
+    wanted = {
+        "index.html": (markup, formula, long),  # titles of events
+        "1_data.html": (markup, formula, long),  # tickers and titles
+        "left_out.html": (markup,),
+        "4_verdict.html": (markup, long),  # claims
+        "one-file.html": (markup, formula, long),
+        "difference.html": (markup,),
+        "gallery.html": ("hostile",),
+    }
+    for name, texts in wanted.items():
+        page = opened(found[name])
+        body = page.evaluate("document.body.textContent")
+        for text in texts:
+            assert text in body, (name, text)
+        assert page.locator("script, iframe, object, embed, form, base, link").count() == 0, name
+        assert page.evaluate(
+            "[...document.querySelectorAll('*')].every(e => "
+            "[...e.attributes].every(a => !a.name.startsWith('on')))"
+        ), name
+        assert page.locator("img:not([src^='data:image/'])").count() == 0, name
+        page.close()

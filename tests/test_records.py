@@ -1,0 +1,107 @@
+"""What a notebook shows of a record: one short line, in which no text acts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from justhtml import JustHTML
+from pydantic import BaseModel
+
+import usjp_research as ur
+
+EVIL = "<img src=x onerror=alert(1)>"
+RECORDS = [
+    value
+    for name in ur.__all__
+    if inspect.isclass(value := getattr(ur, name))
+    and (is_dataclass(value) or issubclass(value, BaseModel))
+]
+
+
+@pytest.fixture
+def shown(own: Callable[..., Path], prices: Path) -> list[object]:
+    """One record of each kind, from a study whose every free text is hostile."""
+    universe = "ticker,name,sector,market_value_usd_bn\n" + "".join(
+        f"{ticker},{EVIL},{sector},10\n"
+        for sector, start in (("solar", "S"), ("rail", "R"))
+        for ticker in (*(f"{start}{k:02d}" for k in range(12)), f"{EVIL}{start}")
+    )
+    events = "id,announced,zone,role,title,solar,rail\n" + "".join(
+        f"N{k},2024-0{k + 2}-07 10:00,America/New_York,primary,{EVIL},+,+\n" for k in (1, 2, 3)
+    )
+    spec = ur.read_spec(own(universe=universe, events=events))
+    market = ur.load_market(spec, f"file:{prices}")
+    study = ur.run_study(spec, market)
+    law = ur.sector_law(spec, study.panel, study.made, "rail")
+    thesis = ur.read_spec().thesis
+    assert thesis
+    dropped = next(item for item in study.dropped if EVIL in item.name)
+    test = ur.TestResult(EVIL, EVIL, 1.0, "t(9)", 0.3, (EVIL,))
+    failed = ur.TestResult(EVIL, EVIL, np.nan, "", np.nan, reason=EVIL)
+    days = (study.made.array(["sector/rail"]), study.made.benchmark, study.panel.masked)
+    paths = ur.event_paths(spec, study.panel, study.made, law)
+    row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
+    picture = ur.plot_scoreboard([row])
+    rest = (study.panel, study.made, law, paths, row, row.implied)
+    records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
+    return [*records, thesis, ur.rolling_forecast(*days), *rest, study, picture]
+
+
+def test_there_is_one_record_of_each_public_kind(shown: list[object]) -> None:
+    assert {type(record) for record in shown} >= {r for r in RECORDS if not _new(r)}
+
+
+def _new(record: type) -> bool:
+    """Say whether a record is of a module that came later than this test's study."""
+    return record.__module__.split(".")[1] not in {
+        *("spec", "market", "events", "portfolios", "models", "inference", "placebo"),
+        *("reactions", "verdict", "study", "figures"),
+    }
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
+def test_every_public_record_shows_itself(record: type) -> None:
+    assert hasattr(record, "_repr_html_") or hasattr(record, "_repr_mimebundle_")
+
+
+def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[object]) -> None:
+    seen = 0
+    for record in shown:
+        if isinstance(record, ur.Picture):
+            continue
+        text = record._repr_html_()  # type: ignore[attr-defined]
+        page = JustHTML(text, fragment=True, sanitize=False)
+        assert not page.query("img, script"), type(record)
+        seen += EVIL in page.to_text()
+        if not isinstance(record, ur.Study):  # the one record that is a table
+            assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
+            assert len(text) < 900, (type(record), len(text))
+            assert len(page.query("b")) == 1, type(record)
+    assert seen == 6  # event, firm, what was left out, two tests, verdict
+
+
+def test_a_picture_shows_its_drawing_and_its_words(shown: list[object]) -> None:
+    (picture,) = (record for record in shown if isinstance(record, ur.Picture))
+    data, meta = DisplayFormatter().format(picture)  # type: ignore[no-untyped-call]
+    assert "<svg" in data["image/svg+xml"] and "<img" not in data["image/svg+xml"]
+    assert EVIL in meta["alt"]
+
+
+def test_simulated_returns_are_said_to_be_so_first() -> None:
+    market = ur.load_market(ur.read_spec(), "simulated")
+    assert market._repr_html_().startswith("<p><b>SIMULATED returns")
+
+
+def test_the_package_in_a_cell_shows_its_names_in_the_order_of_the_pipeline() -> None:
+    data, _ = DisplayFormatter().format(ur)  # type: ignore[no-untyped-call]
+    names = [name for name in ur.__all__ if name != "__version__"]
+    places = [data["text/html"].index(name) for name in ("read_spec", "event_panel")]
+    assert places == sorted(places)
+    cells = JustHTML(data["text/html"], fragment=True, sanitize=False).query("td")
+    assert ", ".join(cell.to_text().strip() for cell in cells).split(", ") == names
