@@ -31,7 +31,9 @@ __all__ = [
 
 CODEBOOK = Path(__file__).parent / "codebook.csv"
 SETS = {"rows": "sectors", "contrast": "contrast", "leak_inclusive": "leak_inclusive"}
-SETS |= {"campaign": "campaign"}
+SETS |= {"contrast_versions": "contrast_version", "campaign": "campaign"}
+# What stays of a version of the contrast from which a firm could be read, in a public run.
+TOLD = ("name", "kind", "events", "p", "named", "safe")
 RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet may take such a text for a formula
 LONGEST = 32_000  # characters of a cell
 FORMATS = {
@@ -105,8 +107,10 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     for path in sorted(folder.glob("*.json")):
         content = _json(path)
         if path.stem == "verdicts":
-            tables["verdicts"] = _verdicts(content)
+            tables["verdicts"] = _verdicts(content, public=bool(manifest.get("public")))
         plain = content.get("numbers", content)
+        if isinstance(rows := plain.get("rows"), list) and path.stem != "verdicts":
+            tables[f"{path.stem}-rows"] = pd.DataFrame([_flat(row) for row in rows])
         numbers += [_number(path.stem, key, value) for key, value in sorted(plain.items())]
     for path in sorted(folder.glob("*.csv")):
         tables[path.stem] = _read(path, pd.read_csv, keep_default_na=False, na_values=[""])
@@ -148,21 +152,27 @@ def _read(path: Path, reader: Any, **how: Any) -> pd.DataFrame:
     return frame
 
 
-def _verdicts(content: Mapping[str, Any]) -> pd.DataFrame:
+def _verdicts(content: Mapping[str, Any], *, public: bool) -> pd.DataFrame:
     rows = []
     for key, name in SETS.items():
         found = content.get(key) or []
         for row in [found] if isinstance(found, dict) else found:
-            flat: dict[str, object] = {"set": name}
-            _flatten("", row, flat)
-            rows.append(flat)
+            if public and not row.get("safe", True):
+                row = {key: row[key] for key in TOLD}
+            rows.append({"set": name, **_flat(row)})
     frame = pd.DataFrame(rows)
     known = [column for table, column in codebook() if table == "verdicts" and column in frame]
     return frame[[*known, *(column for column in frame if column not in known)]]
 
 
+def _flat(row: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    _flatten("", row, flat)
+    return flat
+
+
 def _flatten(name: str, value: object, into: dict[str, object]) -> None:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for key, part in value.items():
             _flatten(f"{name}_{key}" if name else key, part, into)
     else:
