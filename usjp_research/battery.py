@@ -16,6 +16,7 @@ from usjp_research.catalogue import CROSS_CHECKS, FOILS, HEADLINE, TESTS, outcom
 from usjp_research.daysums import DaySums, day_sums
 from usjp_research.dependence import effective_firms, estimation_residuals
 from usjp_research.firm_events import (
+    FirmEvents,
     LeftOut,
     firm_events,
     left_by_fit,
@@ -107,15 +108,15 @@ class Battery:
     ----------
     groups : mapping of str to mapping of str to WindowTests
         ``ALL`` first, then the sectors; windows by their label, such as ``[-1;1]``.
-    firms : DataFrame of shape (N, 3)
-        ``firm``, ``sector`` and ``date`` of the rows of ``fit``.
+    firms : FirmEvents
+        The rows of ``fit``.
     fit : AbnormalReturns
     dropped : tuple of LeftOut
     """
 
     model: str
     groups: Mapping[str, Mapping[str, WindowTests]]
-    firms: pd.DataFrame
+    firms: FirmEvents
     fit: AbnormalReturns
     dropped: tuple[LeftOut, ...]
 
@@ -198,18 +199,17 @@ def battery(
     panel = returns if isinstance(returns, ReturnPanel) else panel_of_frame(returns)
     timing = Timing(estimation, tuple(dict.fromkeys(windows)))
     design = panel_design(panel, model, benchmark, factors, factor_units)
-    rows, names, dropped = firm_events(panel, groups, event, events, timing)
-    read, chunk = series_reader(panel, names)
-    series, day0 = rows["series"].to_numpy(np.int64), rows["day0"].to_numpy(np.int64)
-    fit = abnormal_returns(read, series, day0, design, timing, chunk=chunk)
+    made, dropped = firm_events(panel, groups, event, events, timing)
+    read, chunk = series_reader(panel, made.names)
+    fit = abnormal_returns(read, made.series, made.day0, design, timing, chunk=chunk)
     whole = np.isfinite(fit.car) & (fit.fault == 0)[:, None]
-    dropped += [*left_by_fit(panel, rows, fit), *left_by_holes(panel, rows, fit, whole)]
+    dropped += [*left_by_fit(panel, made, fit), *left_by_holes(panel, made, fit, whole)]
 
-    sets = _sets(rows["sector"], whole)
+    sets = _sets(made.sectors, whole)
     sums = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
     lines = quiet = None
-    if (day0 == day0[0]).all():
-        lines = portfolio_series(read, series, sets.members, len(panel.days), chunk=chunk)
+    if (made.day0 == made.day0[0]).all():
+        lines = portfolio_series(read, made.series, sets.members, len(panel.days), chunk=chunk)
         quiet = quiet_law(lines, fit)
     work = _Work(read, chunk, fit, sets, sums, lines, quiet)
     done: dict[str, dict[str, WindowTests]] = {}
@@ -218,7 +218,7 @@ def battery(
             window_label(window): _window_tests(work, group, w)
             for w, window in enumerate(timing.windows)
         }
-    return Battery(model, done, rows[["firm", "sector", "date"]], fit, tuple(dropped))
+    return Battery(model, done, made, fit, tuple(dropped))
 
 
 # --- sets --------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class _Sets:
     windows: list[tuple[int, ...]]
 
 
-def _sets(sector: pd.Series, whole: Bools) -> _Sets:
+def _sets(sector: npt.NDArray[Any], whole: Bools) -> _Sets:
     codes, names = pd.factorize(sector)
     columns: list[Bools] = []
     column: dict[tuple[str, int], int] = {}

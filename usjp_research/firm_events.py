@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,19 @@ from usjp_research.abnormal import (
 from usjp_research.panels import ReturnPanel, factor_columns, in_decimals
 from usjp_research.spec import InputError, nearest
 
-__all__ = ["LeftOut", "firm_events", "left_by_fit", "left_by_holes", "panel_design", "window_label"]
+__all__ = [
+    "FirmEvents",
+    "LeftOut",
+    "firm_events",
+    "left_by_fit",
+    "left_by_holes",
+    "panel_design",
+    "window_label",
+]
 
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +84,36 @@ def panel_design(
 
 
 def series_reader(panel: ReturnPanel, names: Sequence[str]) -> tuple[ReadSeries, int | None]:
+    """Read the named series by place: all at once, or a chunk at a time from a large file."""
     if panel.chunk:
         return (lambda first, last: panel.read(names[first:last])), panel.chunk
     table = panel.read(names)
     return (lambda first, last: table[first:last]), None
+
+
+@dataclass(frozen=True, slots=True)
+class FirmEvents:
+    """Which firm has its day 0 when.
+
+    Attributes
+    ----------
+    firms, sectors : ndarray of shape (N,), str
+    series : ndarray of shape (N,), int
+        Place of the firm's returns in ``names``.
+    day0 : ndarray of shape (N,), int
+        Place among the panel's days.
+    names : tuple of str
+        Each series once.
+    one_date : bool
+        Whether one date was given for all.
+    """
+
+    firms: Words
+    sectors: Words
+    series: Ints
+    day0: Ints
+    names: tuple[str, ...]
+    one_date: bool
 
 
 def firm_events(
@@ -85,63 +122,67 @@ def firm_events(
     event: str | pd.Timestamp | None,
     events: pd.DataFrame | None,
     timing: Timing,
-) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
+) -> tuple[FirmEvents, list[LeftOut]]:
+    """Find every treated firm's returns and day 0, and list those that have none.
+
+    Raises
+    ------
+    InputError
+        For a date that is no day of the panel, a firm that stands in the groups twice, or when
+        nothing is left.
+    """
     if (event is None) == (events is None):
-        raise InputError("give either one event date or a file of events, one of the two")
-    treated = (
-        groups["treated"].to_numpy(bool) if "treated" in groups else np.ones(len(groups), bool)
-    )
-    firms = groups.loc[treated, ["firm", "sector"]].astype(str).reset_index(drop=True)
-    if firms.empty:
+        raise InputError("give one event date for all (event) or a table of dates (events)")
+    sector = dict(zip(_words(groups["firm"]), _words(groups["sector"]), strict=True))
+    if len(sector) < len(groups):
+        twice = groups["firm"][groups["firm"].duplicated()].iloc[0]
+        raise InputError(f"firm '{twice}' stands in the groups twice; keep one")
+    treated = groups["treated"].tolist() if "treated" in groups else [True] * len(groups)
+    chosen = [firm for firm, marked in zip(sector, treated, strict=True) if marked]
+    if not chosen:
         raise InputError("no firm of the groups is marked as treated")
     dropped: list[LeftOut] = []
     if events is None:
-        rows = firms.assign(date=_day(event))
-        position = panel.position(rows["date"].iloc[0])
-        rows["day0"] = position
+        position = panel.position(_day(event))
         _inside_or_refused(panel, position, timing)
+        firms, day0 = chosen, np.full(len(chosen), position)
+        shown = [""] * len(chosen)
     else:
-        own = events[["firm", "date"]].astype({"firm": str})
-        rows = own.merge(firms, on="firm", how="left")
-        strange = rows["sector"].isna().to_numpy()
-        controls = set(groups.loc[~treated, "firm"].astype(str))
-        for firm, day in rows.loc[strange, ["firm", "date"]].itertuples(index=False):
-            seen = "not treated" if firm in controls else "not in the groups"
-            dropped.append(LeftOut(firm, str(day.date()), "", seen))
-        for firm in firms.loc[~firms["firm"].isin(own["firm"]), "firm"]:
-            dropped.append(LeftOut(firm, "", "", "no date in the events file"))
-        rows = rows.loc[~strange].reset_index(drop=True)
-        rows, late = _dated(panel, rows, timing)
-        dropped += late
-    there = rows["firm"].isin(panel.names).to_numpy()
-    for firm, day in rows.loc[~there, ["firm", "date"]].itertuples(index=False):
-        dropped.append(LeftOut(firm, _shown(day, events), "", f"not in {panel.where}"))
-    rows = rows.loc[there].reset_index(drop=True)
-    if rows.empty:
-        reason = dropped[0].reason if dropped else "there is none"
+        firms, day0, shown = _dated(panel, events, sector, set(chosen), timing, dropped)
+    place = {name: at for at, name in enumerate(panel.names)}
+    for firm, day in zip(firms, shown, strict=True):
+        if firm not in place:
+            dropped.append(LeftOut(firm, day, "", f"not in {panel.where}"))
+    there = np.array([firm in place for firm in firms], dtype=bool)
+    firms = [firm for firm in firms if firm in place]
+    if not firms:
         raise InputError(
-            f"no firm-event is left: {len(dropped)} dropped, the first, "
-            f"'{dropped[0].firm if dropped else ''}', because: {reason}"
+            f"no firm-event is left of {len(dropped)}; the first, '{dropped[0].firm}': "
+            f"{dropped[0].reason}"
         )
-    codes, names = pd.factorize(rows["firm"])
-    rows["series"] = codes
-    return rows, [str(name) for name in names], dropped
+    names = tuple(dict.fromkeys(firms))
+    code = {name: at for at, name in enumerate(names)}
+    return FirmEvents(
+        firms=np.array(firms, dtype=object),
+        sectors=np.array([sector[firm] for firm in firms], dtype=object),
+        series=np.array([code[firm] for firm in firms], dtype=np.int64),
+        day0=np.asarray(day0[there], dtype=np.int64),
+        names=names,
+        one_date=events is None,
+    ), dropped
+
+
+def _words(column: pd.Series) -> list[str]:
+    return [str(word) for word in column.tolist()]
 
 
 def _day(event: str | pd.Timestamp | None) -> pd.Timestamp:
     try:
-        day = (
-            pd.Timestamp(event)
-            if not isinstance(event, str)
-            else pd.to_datetime(event, format="%Y-%m-%d")
-        )
+        if isinstance(event, str):
+            return pd.to_datetime(event, format="%Y-%m-%d")
+        return pd.Timestamp(event).normalize()  # type: ignore[arg-type]
     except ValueError:
         raise InputError(f"event '{event}': expected a date as YYYY-MM-DD") from None
-    return day.normalize()
-
-
-def _shown(day: pd.Timestamp, events: pd.DataFrame | None) -> str:
-    return "" if events is None else str(day.date())
 
 
 def _inside_or_refused(panel: ReturnPanel, position: int, timing: Timing) -> None:
@@ -161,65 +202,81 @@ def _inside_or_refused(panel: ReturnPanel, position: int, timing: Timing) -> Non
 
 
 def _dated(
-    panel: ReturnPanel, rows: pd.DataFrame, timing: Timing
-) -> tuple[pd.DataFrame, list[LeftOut]]:
-    days = pd.DatetimeIndex(rows["date"])
+    panel: ReturnPanel,
+    events: pd.DataFrame,
+    sector: Mapping[str, str],
+    chosen: set[str],
+    timing: Timing,
+    dropped: list[LeftOut],
+) -> tuple[list[str], Ints, list[str]]:
+    """Place each event's date among the panel's days; what cannot be placed is dropped."""
+    firms, days = _words(events["firm"]), pd.DatetimeIndex(events["date"]).normalize()
     at = panel.days.searchsorted(days)
     inside = (days >= panel.days[0]) & (days <= panel.days[-1])
-    exact = np.zeros(len(rows), dtype=bool)
+    exact = np.zeros(len(firms), dtype=bool)
     exact[inside] = panel.days[at[inside]] == days[inside]
-    lost = inside & ~exact
-    if lost.any():
-        first = int(np.flatnonzero(lost)[0])
+    lost = np.flatnonzero(inside & ~exact)
+    if len(lost):
         raise InputError(
-            f"firm '{rows['firm'].iloc[first]}', event {days[first].date()}: not a day of "
-            f"{panel.where}; give the first trading day that can react, perhaps "
-            f"{panel.days[at[first]].date()}"
+            f"firm '{firms[lost[0]]}', event {days[lost[0]].date()}: not a day of {panel.where}; "
+            "give the first trading day that can react, perhaps "
+            f"{panel.days[at[lost[0]]].date()}"
         )
-    early = exact & (at + timing.estimation[0] < 0)
-    late = exact & (at + timing.hull[1] >= len(panel.days))
+    known = np.array([firm in chosen for firm in firms], dtype=bool)
+    early = at + timing.estimation[0] < 0
+    late = at + timing.hull[1] >= len(panel.days)
     span = f"{panel.days[0].date()} to {panel.days[-1].date()}"
-    dropped = []
-    for mask, reason in (
-        (~inside, f"its date lies outside the returns ({span})"),
-        (early, f"its estimation days begin before the returns ({panel.days[0].date()})"),
-        (late & ~early, f"its windows end after the returns ({panel.days[-1].date()})"),
-    ):
-        for row in np.flatnonzero(mask):
-            dropped.append(LeftOut(rows["firm"].iloc[row], str(days[row].date()), "", reason))
-    good = exact & ~early & ~late
-    return rows.assign(day0=at).loc[good].reset_index(drop=True), dropped
+    shown = [str(day)[:10] for day in days.to_numpy("datetime64[D]")]
+    for row in np.flatnonzero(~known | ~exact | early | late):
+        if not known[row]:
+            reason = "not treated" if firms[row] in sector else "not in the groups"
+        elif not exact[row]:
+            reason = f"its date lies outside the returns ({span})"
+        elif early[row]:
+            reason = f"its estimation days begin before the returns ({panel.days[0].date()})"
+        else:
+            reason = f"its windows end after the returns ({panel.days[-1].date()})"
+        dropped.append(LeftOut(firms[row], shown[row], "", reason))
+    dated = set(firms)
+    dropped += [
+        LeftOut(firm, "", "", "no date in the events file") for firm in chosen if firm not in dated
+    ]
+    good = np.flatnonzero(known & exact & ~early & ~late)
+    return [firms[row] for row in good], at[good], [shown[row] for row in good]
 
 
-def left_by_fit(panel: ReturnPanel, rows: pd.DataFrame, fit: AbnormalReturns) -> list[LeftOut]:
+def left_by_fit(panel: ReturnPanel, made: FirmEvents, fit: AbnormalReturns) -> list[LeftOut]:
+    """List the firm-events whose model could not be fitted."""
     out = []
     needed = fit.design.parameters + FREE
     for row in np.flatnonzero(fit.fault):
         reason = FAULTS[fit.fault[row]]
         if fit.fault[row] == 1:
             reason += f": {fit.n_obs[row]} usable, {needed} needed"
-        out.append(
-            LeftOut(rows["firm"].iloc[row], str(panel.days[fit.day0[row]].date()), "", reason)
-        )
+        out.append(LeftOut(made.firms[row], _event_day(panel, made, row), "", reason))
     return out
 
 
 def left_by_holes(
-    panel: ReturnPanel, rows: pd.DataFrame, fit: AbnormalReturns, whole: Bools
+    panel: ReturnPanel, made: FirmEvents, fit: AbnormalReturns, whole: Bools
 ) -> list[LeftOut]:
+    """List the firm-events that lack a day of a window, with the first such day."""
     out = []
     for w, window in enumerate(fit.timing.windows):
         place = fit.timing.place(window)
         for row in np.flatnonzero(~whole[:, w] & (fit.fault == 0)):
             offset = int(np.flatnonzero(~np.isfinite(fit.ar[row, place]))[0]) + window[0]
             at = int(fit.day0[row]) + offset
-            day = panel.days[at].date()
             lost = not np.isfinite(fit.design.base[at])
             what = "the model's regressors have no value" if lost else "no return"
-            reason = f"hole in the window: {what} on {day} (day {offset:+d})"
-            event = str(panel.days[fit.day0[row]].date())
-            out.append(LeftOut(rows["firm"].iloc[row], event, window_label(window), reason))
+            reason = f"hole in the window: {what} on {panel.days[at].date()} (day {offset:+d})"
+            day = _event_day(panel, made, row)
+            out.append(LeftOut(made.firms[row], day, window_label(window), reason))
     return out
+
+
+def _event_day(panel: ReturnPanel, made: FirmEvents, row: int) -> str:
+    return "" if made.one_date else str(panel.days[made.day0[row]].date())
 
 
 def window_label(window: tuple[int, int]) -> str:
