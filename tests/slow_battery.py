@@ -47,7 +47,7 @@ def _one_firm(
         if np.isfinite(y[day0 + t]) and np.isfinite(x[day0 + t]).all()
     ]
     T = len(days)
-    if T < k + 3:
+    if k + 3 > T:
         return None
     if k:
         done = sm.OLS(y[days], x[days]).fit()
@@ -89,7 +89,7 @@ def slow_battery(
     hull = (min(a for a, _ in windows), max(b for _, b in windows))
     when = {"estimation": estimation, "hull": hull}
     fits = [_one_firm(returns[f], day0[f], market, factors, model, when) for f in returns]
-    out = {}
+    out: dict[str, Numbers] = {}
     for a, b in windows:
         firms = [f for f in fits if f and all(t in f["ar"] for t in range(a, b + 1))]
         out[f"[{a};{b}]"] = _one_window(firms, a, b, estimation, hull) if firms else {"n": 0}
@@ -118,9 +118,7 @@ def _one_window(
         )
     )
     q = [(f["T"] - f["k"]) / (f["T"] - f["k"] - 2) for f in firms]
-    sar = [
-        {t: f["ar"][t] / (f["s"] * math.sqrt(1 + f["c"][t])) for t in f["ar"]} for f in firms
-    ]
+    sar = [{t: f["ar"][t] / (f["s"] * math.sqrt(1 + f["c"][t])) for t in f["ar"]} for f in firms]
     out["patell_mp_z"] = sum(scar) / math.sqrt(sum(q))
     out["patell_sum_z"] = sum(
         sum(s[t] for t in window) / math.sqrt(L * v) for s, v in zip(sar, q, strict=True)
@@ -144,12 +142,13 @@ def _cross_section(car: list[float], scar: list[float], n: int) -> Numbers:
     out["cs_p"] = float(stats.ttest_1samp(car, 0).pvalue)
     out["bmp_t"] = float(stats.ttest_1samp(scar, 0).statistic)
     out["bmp_p_t"] = float(stats.ttest_1samp(scar, 0).pvalue)
-    S, g = np.mean(car) / np.std(car), stats.skew(car)
+    S = float(np.mean(car) / np.std(car))
+    g = float(np.mean(((np.array(car) - np.mean(car)) / np.std(car)) ** 3))
     out["skew_johnson_lbt"] = math.sqrt(n) * (S + g * S**2 / 3 + g / (6 * n))
     if n > 2:
-        s = np.std(car, ddof=1)
-        S = np.mean(car) / s
-        g = n / ((n - 1) * (n - 2)) * sum(((x - np.mean(car)) / s) ** 3 for x in car)
+        s = float(np.std(car, ddof=1))
+        S = float(np.mean(car)) / s
+        g = n / ((n - 1) * (n - 2)) * sum(((x - float(np.mean(car))) / s) ** 3 for x in car)
         out["skew_hall_est"] = math.sqrt(n) * (S + g * S**2 / 3 + g**2 * S**3 / 27 + g / (6 * n))
     return {key: float(value) for key, value in out.items()}
 
@@ -226,7 +225,7 @@ def _ranks(
     for t in range(hull[0], hull[1] + 1):
         values = [s[t] for s in sar if t in s]
         if len(values) > 1:
-            spread[t] = np.std(values, ddof=1)
+            spread[t] = float(np.std(values, ddof=1))
     second = [
         _rank(
             {
@@ -238,7 +237,7 @@ def _ranks(
     ]
     out["corrado_zivney_z"] = _scaled(second, every, window, L)
 
-    sd = np.std(scar, ddof=1)
+    sd = float(np.std(scar, ddof=1))
     EVENT = 10**6
     third = [
         _rank({**{t: v / f["s"] for t, v in own.items()}, EVENT: x / sd})
@@ -249,7 +248,7 @@ def _ranks(
     total = 0.0
     for t in days:
         values = [u[t] for u in U if t in u]
-        total += len(values) / n * np.mean(values) ** 2
+        total += len(values) / n * float(np.mean(values)) ** 2
     event = np.mean([u[EVENT] for u in U])
     z = event / math.sqrt(total / len(days))
     out["grank_t"] = z * math.sqrt((len(days) - 2) / (len(days) - 1 - z * z))

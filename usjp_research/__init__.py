@@ -58,6 +58,19 @@ _PUBLIC = {
         "minimum_detectable",
         "Placebo",
     ),
+    "catalogue": ("catalogue_page",),
+    "abnormal": (
+        "abnormal_returns",
+        "expected_return_design",
+        "AbnormalReturns",
+        "Timing",
+    ),
+    "dependence": ("effective_firms",),
+    "battery": (
+        "run_battery",
+        "Battery",
+        "WindowTests",
+    ),
     "reactions": (
         "event_reactions",
         "event_paths",
@@ -84,6 +97,7 @@ _PUBLIC = {
         "law_frame",
         "save_study",
     ),
+    "battery_command": ("battery_frame",),
     "tables": (
         "verdict_table",
         "thesis_table",

@@ -1,3 +1,13 @@
+from usjp_research.abnormal import AbnormalReturns as AbnormalReturns
+from usjp_research.abnormal import Timing as Timing
+from usjp_research.abnormal import abnormal_returns as abnormal_returns
+from usjp_research.abnormal import expected_return_design as expected_return_design
+from usjp_research.battery import Battery as Battery
+from usjp_research.battery import WindowTests as WindowTests
+from usjp_research.battery import run_battery as run_battery
+from usjp_research.battery_command import battery_frame as battery_frame
+from usjp_research.catalogue import catalogue_page as catalogue_page
+from usjp_research.dependence import effective_firms as effective_firms
 from usjp_research.events import EventPanel as EventPanel
 from usjp_research.events import event_panel as event_panel
 from usjp_research.events import first_session as first_session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -358,7 +359,7 @@ def _gather(
     chunk = chunk or total
     order = np.lexsort((series, day0, series // chunk))
     edges = np.searchsorted(series[order] // chunk, np.arange(-(-total // chunk) + 1))
-    for number, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (first, last) in enumerate(pairwise(edges.tolist())):
         if first == last:
             continue
         low = number * chunk

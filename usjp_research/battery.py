@@ -30,7 +30,7 @@ from usjp_research.panels import ReturnPanel, panel_of_frame
 from usjp_research.parametric import (
     cross_section_tests,
     forecast_error_tests,
-    joint_F,
+    joint_test,
     sign_tests,
     time_series_tests,
 )
@@ -46,7 +46,7 @@ from usjp_research.quiet import (
 )
 from usjp_research.ranks import corrado_statistic, grank_statistics
 
-__all__ = ["Battery", "WindowTests", "battery"]
+__all__ = ["Battery", "WindowTests", "run_battery"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -132,7 +132,7 @@ class Battery:
         return out
 
 
-def battery(
+def run_battery(
     returns: ReturnPanel | pd.DataFrame,
     groups: pd.DataFrame,
     *,
@@ -192,7 +192,7 @@ def battery(
     >>> days = pd.bdate_range("2023-01-02", periods=300)
     >>> table = pd.DataFrame(draw.normal(0, 0.01, (300, 4)), days, ["A", "B", "C", "M"])
     >>> firms = pd.DataFrame({"firm": ["A", "B", "C"], "sector": "x"})
-    >>> done = battery(table, firms, event=days[280], benchmark="M")
+    >>> done = run_battery(table, firms, event=days[280], benchmark="M")
     >>> done.groups["ALL"]["[0;0]"].tests["portfolio_t"].law
     't(248)'
     """
@@ -207,11 +207,11 @@ def battery(
 
     sets = _sets(made.sectors, whole)
     sums = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
-    lines = quiet = None
+    quiet = None
     if (made.day0 == made.day0[0]).all():
         lines = portfolio_series(read, made.series, sets.members, len(panel.days), chunk=chunk)
         quiet = quiet_law(lines, fit)
-    work = _Work(read, chunk, fit, sets, sums, lines, quiet)
+    work = _Work(read, chunk, fit, sets, sums, quiet)
     done: dict[str, dict[str, WindowTests]] = {}
     for group in sets.groups:
         done[group] = {
@@ -266,7 +266,6 @@ class _Work:
     fit: AbnormalReturns
     sets: _Sets
     sums: DaySums
-    lines: Floats | None
     quiet: QuietLaw | None
     laws: dict[tuple[int, ...], JointLaw | str] = field(default_factory=dict)
     products: dict[tuple[int, ...], Floats] = field(default_factory=dict)
@@ -333,7 +332,7 @@ def _window_tests(work: _Work, group: str, w: int) -> WindowTests:
         reason = "event dates differ: shifting one date is no placebo for them"
         found.add(outcome("placebo_t", reason=reason))
     else:
-        _on_quiet_dates(work, group, s, w, found, no_portfolio)
+        _on_quiet_dates(work, work.quiet, s, w, found)
     if group == "ALL":
         _sectors_jointly(work, w, length + spread, found)
     return _record(group, window, found, shared=shared)
@@ -402,13 +401,13 @@ def _firms_jointly(
     if no_portfolio:
         return outcome("mvrm_F", df=(n, free - n + 1), reason=no_portfolio)
     if n >= free:
-        return joint_F("mvrm_F", np.zeros(n), np.empty((0, 0)), free, scale)
+        return joint_test("mvrm_F", np.zeros(n), np.empty((0, 0)), free, scale)
     key = (s,)
     if key not in work.products:
         e = estimation_residuals(work.read, work.fit, rows, work.chunk)
         e = e[:, np.isfinite(e).all(axis=0)]
         work.products[key] = e @ e.T
-    return joint_F("mvrm_F", work.fit.car[rows, w], work.products[key], free, scale)
+    return joint_test("mvrm_F", work.fit.car[rows, w], work.products[key], free, scale)
 
 
 def _sectors_jointly(work: _Work, w: int, scale: float, found: _Found) -> None:
@@ -430,22 +429,21 @@ def _sectors_jointly(work: _Work, w: int, scale: float, found: _Found) -> None:
     effect = np.array([work.fit.car[inside, w].mean() for inside in members.T])
     e = (sums.residual[sets] / np.maximum(count, 1))[:, there]
     law: JointLaw | str = reason
-    if not reason:
-        law = _law(work, tuple(sets), lambda: work.lines[sets])
+    if work.quiet is not None and not reason:
+        lines = work.quiet.lines
+        law = _law(work, tuple(sets), lambda: lines[sets])
     for key, equal in (("sectors_zero_F", False), ("sectors_equal_F", True)):
         if reason:
             found.add(outcome(key, reason=reason))
         else:
-            found.add(joint_F(key, effect, e @ e.T, free, scale, equal=equal))
+            found.add(joint_test(key, effect, e @ e.T, free, scale, equal=equal))
         _placebo_p(found, key, law, w, equal=equal)
 
 
-def _on_quiet_dates(
-    work: _Work, group: str, s: int, w: int, found: _Found, no_portfolio: str
-) -> None:
-    test, dates = placebo_test(work.quiet, s, w)
+def _on_quiet_dates(work: _Work, quiet: QuietLaw, s: int, w: int, found: _Found) -> None:
+    test, dates = placebo_test(quiet, s, w)
     found.add(test)
-    trailing = float(work.quiet.trailing[s, w])
+    trailing = float(quiet.trailing[s, w])
     found.numbers.update({"placebo_dates": dates, "volatility_trailing": trailing})
     if trailing > LOUD:
         found.notes.append(
@@ -455,7 +453,7 @@ def _on_quiet_dates(
     elif math.isnan(trailing):
         found.reasons["volatility_trailing"] = f"too few returns in the {GUARD} days before"
     rows = np.flatnonzero(work.sets.members[:, s])
-    law: JointLaw | str = no_portfolio
+    law: JointLaw | str
     if found.tests["mvrm_F"].reason:
         law = found.tests["mvrm_F"].reason
     elif len(rows) > JOINT_FIRMS:

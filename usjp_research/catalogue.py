@@ -17,9 +17,9 @@ __all__ = [
     "HEADLINE",
     "TESTS",
     "Entry",
+    "catalogue_page",
     "law_p",
     "outcome",
-    "catalogue_page",
 ]
 
 Floats = npt.NDArray[np.float64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +115,7 @@ class UnitSums:
                     self.parts[lag, side] = np.zeros((len(self.dates), n_sets, T - lag))
         at = np.searchsorted(self.dates, day0)
         edges = np.flatnonzero(np.r_[True, at[1:] != at[:-1], True])
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges.tolist()):
             place, run = at[first], slice(first, last)
             self.count[place] += members[run].sum(axis=0)
             for (lag, side), total in self.parts.items():

@@ -55,6 +55,13 @@ def panel_design(
     factors: pd.DataFrame | None,
     units: str,
 ) -> Design:
+    """Set up the expected-return model from the panel's own columns or a table of factors.
+
+    Raises
+    ------
+    InputError
+        For a model, benchmark or factor that is not there.
+    """
     if model not in MODEL_FACTORS:
         raise InputError(f"unknown model '{model}': {nearest(model, MODEL_FACTORS)}")
     if benchmark is not None and benchmark not in panel.names:
@@ -249,7 +256,7 @@ def left_by_fit(panel: ReturnPanel, made: FirmEvents, fit: AbnormalReturns) -> l
     """List the firm-events whose model could not be fitted."""
     out = []
     needed = fit.design.parameters + FREE
-    for row in np.flatnonzero(fit.fault):
+    for row in np.flatnonzero(fit.fault).tolist():
         reason = FAULTS[fit.fault[row]]
         if fit.fault[row] == 1:
             reason += f": {fit.n_obs[row]} usable, {needed} needed"
@@ -264,7 +271,7 @@ def left_by_holes(
     out = []
     for w, window in enumerate(fit.timing.windows):
         place = fit.timing.place(window)
-        for row in np.flatnonzero(~whole[:, w] & (fit.fault == 0)):
+        for row in np.flatnonzero(~whole[:, w] & (fit.fault == 0)).tolist():
             offset = int(np.flatnonzero(~np.isfinite(fit.ar[row, place]))[0]) + window[0]
             at = int(fit.day0[row]) + offset
             lost = not np.isfinite(fit.design.base[at])

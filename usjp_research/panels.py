@@ -160,7 +160,8 @@ def _open_parquet(path: Path) -> ReturnPanel:
     chunk = max(1, BLOCK // (file.metadata.num_rows * 8))
 
     def part(wanted: Sequence[str]) -> pd.DataFrame:
-        return file.read(columns=list(wanted), use_pandas_metadata=False).to_pandas()
+        frame = file.read(columns=list(wanted), use_pandas_metadata=False).to_pandas()
+        return cast("pd.DataFrame", frame)
 
     return _panel(path, table, names, part, chunk)
 
@@ -197,7 +198,7 @@ def _panel(
                 _plausible(path, column, name)
             out[at] = values
         known = np.isfinite(out)
-        for at in np.flatnonzero(known.any(axis=1)):
+        for at in np.flatnonzero(known.any(axis=1)).tolist():
             middle = float(np.median(np.abs(out[at, known[at]])))
             if middle > 0.5:
                 raise InputError(
@@ -444,4 +445,4 @@ def in_decimals(factors: Mapping[str, Floats], units: str, where: str) -> dict[s
             f"{where}: the riskless rate reaches {highest:.2%} a day when read as {units}, "
             "expected at most 0.5%; give all factors in one unit, per day"
         )
-    return cast("dict[str, Floats]", out)
+    return out

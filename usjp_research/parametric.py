@@ -14,7 +14,7 @@ from usjp_research.inference import TestResult
 __all__ = [
     "cross_section_tests",
     "forecast_error_tests",
-    "joint_F",
+    "joint_test",
     "sign_tests",
     "time_series_tests",
 ]
@@ -258,7 +258,7 @@ def time_series_tests(
     return [*out, outcome("portfolio_t", caar / math.sqrt(variance), df=(free,))]
 
 
-def joint_F(
+def joint_test(
     key: str, effect: Floats, products: Floats, free: int, scale: float, *, equal: bool = False
 ) -> TestResult:
     """Test jointly that no series has an effect, or that all have the same one.
@@ -293,7 +293,7 @@ def joint_F(
 
     Examples
     --------
-    >>> print(joint_F("mvrm_F", np.array([0.02, 0.01]), 0.01 * np.eye(2), 100, 1.01))
+    >>> print(joint_test("mvrm_F", np.array([0.02, 0.01]), 0.01 * np.eye(2), 100, 1.01))
     mvrm_F: 2.45, F(2, 99), p = 0.091; H0: no firm has an abnormal return
     """
     n = len(effect) - equal

@@ -33,6 +33,8 @@ class QuietLaw:
 
     Attributes
     ----------
+    lines : ndarray of shape (n_sets, n_days)
+        Returns of the portfolios.
     statistic, trailing : ndarray of shape (n_sets, n_windows)
         Cumulative abnormal return over its guarded error, and the standard deviation of the
         twenty days before the window over that of the estimation days.
@@ -40,6 +42,7 @@ class QuietLaw:
         NaN where a portfolio has no return.
     """
 
+    lines: Floats
     statistic: Floats
     trailing: Floats
     null: Floats
@@ -148,7 +151,7 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
         trailing[:, w] = np.sqrt(usual / made.variance_residual)
     shape = (n_sets, len(dates), len(timing.windows))
     statistic, trailing = statistic.reshape(shape), trailing.reshape(shape)
-    return QuietLaw(statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+    return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
 
 
 def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
@@ -167,8 +170,7 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     null = null[np.isfinite(null)]
     real, n = float(law.statistic[s, w]), len(null)
     if n < LEAST:
-        few = "fewer than" if not law.null.shape[1] else f"{n},"
-        reason = f"too few earlier dates for the estimation days: {few} {LEAST} needed"
+        reason = f"{n} earlier dates without holes, {LEAST} needed"
         if law.null.shape[1] == 0:
             reason = f"fewer than {LEAST} earlier dates have their estimation days in the data"
         return outcome("placebo_t", reason=reason), n

@@ -119,7 +119,7 @@ def combined_ranks(ranked: Ranked, event: Floats) -> tuple[Floats, Floats, Float
     for h in range(event.shape[1]):
         moved += ranked.rank > steps[:, h : h + 1]
     estimation = moved.astype(float)
-    own = below + 1.0
+    own = below.astype(np.float64) + 1.0
     for h in range(event.shape[1]) if event.shape[1] > 1 else ():
         own += event[:, h : h + 1] < event
     own[~there] = np.nan
@@ -131,7 +131,7 @@ def combined_ranks(ranked: Ranked, event: Floats) -> tuple[Floats, Floats, Float
         slow = stats.rankdata(np.where(np.isnan(both), np.inf, both), axis=1)
         slow[np.isnan(both)] = np.nan
         estimation[rows], own[rows] = slow[:, :T], slow[:, T:]
-    return estimation, own, count
+    return estimation, own, np.asarray(count, dtype=np.float64)
 
 
 def _below(ordered: Floats, event: Floats) -> npt.NDArray[np.int64]:
