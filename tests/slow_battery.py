@@ -138,10 +138,12 @@ def _one_window(
 
 
 def _cross_section(car: list[float], scar: list[float], n: int) -> Numbers:
-    out = {"cs_t": float(stats.ttest_1samp(car, 0).statistic)}
-    out["cs_p"] = float(stats.ttest_1samp(car, 0).pvalue)
-    out["bmp_t"] = float(stats.ttest_1samp(scar, 0).statistic)
+    out = {"bmp_t": float(stats.ttest_1samp(scar, 0).statistic)}
     out["bmp_p_t"] = float(stats.ttest_1samp(scar, 0).pvalue)
+    if np.std(car) < 1e-14:
+        return out
+    out["cs_t"] = float(stats.ttest_1samp(car, 0).statistic)
+    out["cs_p"] = float(stats.ttest_1samp(car, 0).pvalue)
     S = float(np.mean(car) / np.std(car))
     g = float(np.mean(((np.array(car) - np.mean(car)) / np.std(car)) ** 3))
     out["skew_johnson_lbt"] = math.sqrt(n) * (S + g * S**2 / 3 + g / (6 * n))

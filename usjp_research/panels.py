@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
-IN_MEMORY = 2**28  # bytes of returns that are read at once; larger Parquet files come in blocks
+IN_MEMORY = 2**26  # bytes of returns that are read at once; larger Parquet files come in blocks
 BLOCK = 2**25
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 FACTOR_NAMES = {
