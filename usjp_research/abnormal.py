@@ -43,7 +43,7 @@ FAULTS = (
     "regressors are collinear over its estimation days",
     "its residuals do not vary over the estimation days",
 )
-ROWS = 256  # firm-events a block: residuals of 250 days then fit a processor's cache
+ROWS = 512  # firm-events a block: residuals of 250 days then fit a processor's cache
 FREE = 3  # usable estimation days beyond the parameters, so that the variance of t exists
 
 

@@ -139,14 +139,14 @@ def _below(ordered: Floats, event: Floats) -> npt.NDArray[np.int64]:
     n, T = ordered.shape
     flat = ordered.ravel()
     first = (np.arange(n) * T)[:, None]
-    low = np.zeros(event.shape, dtype=np.int64)
-    step = 1 << (T.bit_length() - 1)
-    while step:
-        probe = low + step
-        inside = probe <= T
-        low += step * (inside & (flat[first + np.minimum(probe, T) - 1] < event))
-        step >>= 1
-    return low
+    at = np.broadcast_to(first, event.shape).copy()
+    left = T
+    while left > 1:
+        half = left >> 1
+        at += half * (flat[at + (half - 1)] < event)
+        left -= half
+    at += flat[at] < event
+    return np.asarray(at - first)
 
 
 def corrado_statistic(sums: Floats, count: Floats, divide: Floats, window: slice) -> float:
