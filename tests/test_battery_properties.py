@@ -206,7 +206,9 @@ def test_firms_that_share_a_date_do_not_headline_tests_of_independent_firms() ->
     assert "share event days" in shared.notes[0]
     names = [f"F{k}" for k in range(7)]
     days = pd.bdate_range("2024-01-01", periods=90)[62:83:3]
-    apart = _run(_panel(2), _firms(), event=None, events=pd.DataFrame({"firm": names, "date": days}))
+    apart = _run(
+        _panel(2), _firms(), event=None, events=pd.DataFrame({"firm": names, "date": days})
+    )
     alone = apart.groups["ALL"]["[0;0]"]
     assert alone.numbers["rbar"] == 0
     assert alone.foils == ()

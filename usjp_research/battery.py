@@ -431,7 +431,7 @@ def _sectors_jointly(work: _Work, w: int, scale: float, found: _Found) -> None:
     law: JointLaw | str = reason
     if work.quiet is not None and not reason:
         lines = work.quiet.lines
-        law = _law(work, tuple(sets), lambda: lines[sets])
+        law = _law(work, tuple(sets), lambda: lines[sets], contrasts=True)
     for key, equal in (("sectors_zero_F", False), ("sectors_equal_F", True)):
         if reason:
             found.add(outcome(key, reason=reason))
@@ -464,9 +464,11 @@ def _on_quiet_dates(work: _Work, quiet: QuietLaw, s: int, w: int, found: _Found)
     _placebo_p(found, "mvrm_F", law, w)
 
 
-def _law(work: _Work, key: tuple[int, ...], values: Callable[[], Floats]) -> JointLaw | str:
+def _law(
+    work: _Work, key: tuple[int, ...], values: Callable[[], Floats], *, contrasts: bool = False
+) -> JointLaw | str:
     if key not in work.laws:
-        work.laws[key] = joint_law(values(), work.fit)
+        work.laws[key] = joint_law(values(), work.fit, contrasts=contrasts)
     return work.laws[key]
 
 

@@ -319,15 +319,14 @@ def joint_statistic(
         effect, products = contrast @ effect, contrast @ products @ contrast.T
         n -= 1
     size = np.sqrt(np.diag(products))
-    try:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = products / np.outer(size, size)
-            if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > 1e13:
-                return np.full(effect.shape[1], np.nan)
-            x = effect / size[:, None]
-        distance = (x * np.linalg.solve(scaled, x)).sum(axis=0)
-    except np.linalg.LinAlgError:
+    if not (size > 0).all():
         return np.full(effect.shape[1], np.nan)
+    scaled = products / np.outer(size, size)
+    roots = np.linalg.eigvalsh(scaled)
+    if not roots[0] > 1e-13 * roots[-1]:
+        return np.full(effect.shape[1], np.nan)
+    x = effect / size[:, None]
+    distance = (x * np.linalg.solve(scaled, x)).sum(axis=0)
     return np.asarray(distance / scale * (free - n + 1) / n)
 
 

@@ -181,7 +181,7 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
 
 
-def joint_law(values: Floats, fit: AbnormalReturns) -> JointLaw | str:
+def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) -> JointLaw | str:
     """Compute joint F statistics on earlier dates, or say why there are too few.
 
     Parameters
@@ -225,7 +225,7 @@ def joint_law(values: Floats, fit: AbnormalReturns) -> JointLaw | str:
         car = np.column_stack([ar[:, timing.place(w)].sum(axis=1) for w in timing.windows])
         free = len(x) - k
         zero.append(joint_statistic(car, e @ e.T, free, scale))
-        if len(values) > 1:
+        if contrasts:
             equal.append(joint_statistic(car, e @ e.T, free, scale, equal=True))
     if len(zero) < LEAST:
         return f"{len(zero)} earlier dates without holes, {LEAST} needed"
