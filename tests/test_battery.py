@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.slow_battery import slow_battery
+from usjp_research import daysums
 from usjp_research.battery import Battery, run_battery
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -155,9 +156,14 @@ def test_every_number_follows_the_definitions(
                 assert done[group][window]["reasons"][key]
 
 
+@pytest.mark.parametrize("pair_by_pair", [False, True])
 @pytest.mark.parametrize("holes", [0.0, 0.08])
 @pytest.mark.parametrize("spread", [4, 20])
-def test_many_dates_follow_the_definitions(holes: float, spread: int) -> None:
+def test_many_dates_follow_the_definitions(
+    holes: float, spread: int, pair_by_pair: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if pair_by_pair:
+        monkeypatch.setattr(daysums, "UNIT_BYTES", 0)
     panel = _random_panel(7, holes=holes, ties=False)
     names = [c for c in panel.columns if c.startswith("F")]
     firms = pd.DataFrame({"firm": names, "sector": ["x"] * 7 + ["y"] * 7})

@@ -16,6 +16,7 @@ __all__ = ["DaySums", "day_sums"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+UNIT_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,12 @@ def day_sums(
     index = dates[:, None] + np.arange(timing.estimation[0], timing.estimation[1] + 1)
     known = np.isfinite(fit.design.base[index])
     reach = max(high - low + 1 for low, high in timing.windows)
-    units = UnitSums(dates, lags_between(dates, reach), known)
+    lags = lags_between(dates, reach)
+    units = UnitSums(dates, lags, known)
     possible = known.sum(axis=1)[np.searchsorted(dates, fit.day0).clip(max=len(dates) - 1)]
     complete = fit.n_obs == possible
+    if len(dates) > 1 and 8 * T * len(dates) * n_sets * (2 * len(lags) - 1) > UNIT_BYTES:
+        complete[:] = False  # many dates near one another: pair by pair takes less memory
 
     count, rank, scaled, zivney, zivney_count = (np.zeros((n_sets, T + H)) for _ in range(5))
     residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, W, T))
