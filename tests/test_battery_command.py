@@ -14,7 +14,8 @@ from typer.testing import Result
 
 from usjp_research import panels
 from usjp_research.battery import run_battery
-from usjp_research.panels import factor_columns, in_decimals, open_returns, read_event_dates
+from usjp_research.factors import factor_columns, in_decimals
+from usjp_research.panels import open_returns, read_event_dates
 from usjp_research.spec import InputError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -313,3 +314,16 @@ def test_the_same_date_for_all_gives_the_same_numbers_either_way() -> None:
     one = run_battery(returns, groups, event="2024-02-13", benchmark="MKT").as_dict()
     two = run_battery(returns, groups, events=events, benchmark="MKT").as_dict()
     assert one == two
+
+
+def test_a_panel_in_which_no_firm_can_be_fitted_still_says_why(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    panel = _panel()
+    panel.loc[:, panel.columns.str.match("F|C")] = np.nan
+    panel.to_csv(tmp_path / "r.csv", index=False)
+    done = battery(*USUAL, returns=tmp_path / "r.csv")
+    assert done["ALL"]["[0;0]"]["n"] == 0
+    assert done["ALL"]["[0;0]"]["reasons"]["n"]
+    assert len(done["dropped"]) == 36
+    assert "0 usable, 5 needed" in done["dropped"][0]["reason"]

@@ -59,17 +59,20 @@ _PUBLIC = {
         "Placebo",
     ),
     "catalogue": ("catalogue_page",),
-    "abnormal": (
-        "abnormal_returns",
+    "expected": (
         "expected_return_design",
-        "AbnormalReturns",
+        "Design",
         "Timing",
     ),
+    "abnormal": (
+        "abnormal_returns",
+        "AbnormalReturns",
+    ),
     "dependence": ("effective_firms",),
+    "window_tests": ("WindowTests",),
     "battery": (
         "run_battery",
         "Battery",
-        "WindowTests",
     ),
     "reactions": (
         "event_reactions",

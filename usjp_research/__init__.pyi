@@ -1,9 +1,6 @@
 from usjp_research.abnormal import AbnormalReturns as AbnormalReturns
-from usjp_research.abnormal import Timing as Timing
 from usjp_research.abnormal import abnormal_returns as abnormal_returns
-from usjp_research.abnormal import expected_return_design as expected_return_design
 from usjp_research.battery import Battery as Battery
-from usjp_research.battery import WindowTests as WindowTests
 from usjp_research.battery import run_battery as run_battery
 from usjp_research.battery_command import battery_frame as battery_frame
 from usjp_research.catalogue import catalogue_page as catalogue_page
@@ -11,6 +8,9 @@ from usjp_research.dependence import effective_firms as effective_firms
 from usjp_research.events import EventPanel as EventPanel
 from usjp_research.events import event_panel as event_panel
 from usjp_research.events import first_session as first_session
+from usjp_research.expected import Design as Design
+from usjp_research.expected import Timing as Timing
+from usjp_research.expected import expected_return_design as expected_return_design
 from usjp_research.figures import Picture as Picture
 from usjp_research.figures import plot_caar as plot_caar
 from usjp_research.figures import plot_placebo as plot_placebo
@@ -77,6 +77,7 @@ from usjp_research.verdict import Implied as Implied
 from usjp_research.verdict import Verdict as Verdict
 from usjp_research.verdict import decide as decide
 from usjp_research.verdict import implied_value as implied_value
+from usjp_research.window_tests import WindowTests as WindowTests
 
 __version__: str
 __all__: list[str]

@@ -11,10 +11,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from usjp_research.battery import Battery, WindowTests, run_battery
-from usjp_research.panels import open_returns, read_event_dates, read_factors, read_groups
+from usjp_research.battery import Battery, run_battery
+from usjp_research.factors import read_factors
+from usjp_research.panels import open_returns, read_event_dates, read_groups
 from usjp_research.results import write_whole
 from usjp_research.spec import InputError
+from usjp_research.window_tests import WindowTests
 
 __all__ = ["battery_frame", "battery_from_files", "days_of", "print_battery"]
 

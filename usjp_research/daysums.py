@@ -77,7 +77,7 @@ def day_sums(
     T, H, W = timing.days, fit.ar.shape[1], len(timing.windows)
     n_sets = members.shape[1]
     wanted = np.flatnonzero(members.any(axis=1) & (fit.fault == 0))
-    dates = np.unique(fit.day0[wanted])
+    dates = np.unique(fit.day0)
     index = dates[:, None] + np.arange(timing.estimation[0], timing.estimation[1] + 1)
     known = np.isfinite(fit.design.base[index])
     reach = max(high - low + 1 for low, high in timing.windows)

@@ -10,17 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.abnormal import (
-    FAULTS,
-    FREE,
-    MODEL_FACTORS,
-    AbnormalReturns,
-    Design,
-    ReadSeries,
-    Timing,
-    expected_return_design,
-)
-from usjp_research.panels import ReturnPanel, factor_columns, in_decimals
+from usjp_research.abnormal import FAULTS, FREE, AbnormalReturns, ReadSeries
+from usjp_research.expected import MODEL_FACTORS, Design, Timing, expected_return_design
+from usjp_research.factors import factor_columns, in_decimals
+from usjp_research.panels import ReturnPanel
 from usjp_research.spec import InputError, nearest
 
 __all__ = [
