@@ -1,4 +1,8 @@
-"""Speed and memory of the battery: 10,000, 100,000 and 1,000,000 firm-events."""
+"""Speed and memory of the battery: 10,000, 100,000 and 1,000,000 firm-events.
+
+Seconds are those of the processor, all threads added up: a busy machine stretches the clock,
+and stretches long runs more than short ones. The clock's seconds stand beside them.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +38,11 @@ def panel(firms: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame, pd.DataFrame({"firm": names, "sector": sectors})
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the processor and of the clock."""
+    clock, start = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start, time.perf_counter() - clock
 
 
 def _battery(firms: int) -> Callable[[], object]:
@@ -58,7 +63,7 @@ def measure() -> list[dict[str, Any]]:
     small, large = _battery(10_000), _battery(100_000)
     small()
     floors, smalls, larges = [], [], []
-    for _ in range(7):  # side by side, so that a busy machine slows both
+    for _ in range(5):  # side by side, so that a busy machine slows both
         floors += [
             _seconds(lambda: np.argsort(np.argsort(values, axis=0), axis=0)) for _ in range(3)
         ]
@@ -66,7 +71,7 @@ def measure() -> list[dict[str, Any]]:
     for _ in range(3):
         larges.append(_seconds(large))
         smalls.append(_seconds(small))
-    floor, ten, hundred = min(floors), min(smalls), min(larges)
+    floor, ten, hundred = min(floors)[0], min(smalls)[0], min(larges)[0]
     peak, seconds, tests = million()
     return [
         {
@@ -77,6 +82,7 @@ def measure() -> list[dict[str, Any]]:
             "met": ten / floor <= 5,
             "seconds": ten,
             "floor_seconds": floor,
+            "clock_ratio": min(c for _, c in smalls) / min(c for _, c in floors),
         },
         {
             "name": "100,000 firm-events over 10,000",
@@ -85,6 +91,7 @@ def measure() -> list[dict[str, Any]]:
             "goal": 11.0,
             "met": hundred / ten <= 11,
             "seconds": hundred,
+            "clock_ratio": min(c for _, c in larges) / min(c for _, c in smalls),
         },
         {
             "name": "peak memory with 1,000,000 firm-events from Parquet in blocks",

@@ -63,10 +63,10 @@ TESTS: dict[str, Entry] = {
     ),
     "placebo_t": Entry(
         "the portfolio's abnormal return is one of those of earlier dates", "exact",
-        (CROSS, EVENT, SHAPE),
+        (CROSS, SHAPE),
         "The second headline, where 99 earlier dates or more are there. The larger of forecast "
         "and trailing variance scales it, so volatility that began before the event is allowed "
-        "for; volatility that starts on the event day itself is not.",
+        "for; against volatility that starts on the event day itself only adj_bmp_t helps.",
         "Brown and Warner (1985); METHODS section 12", "placebo_p",
     ),
     "corrado_z": Entry(
