@@ -111,11 +111,11 @@ def million() -> tuple[int, float, int]:
         done = subprocess.run(
             [sys.executable, __file__, folder], capture_output=True, text=True, check=True
         )
-        subprocess_result = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(done.stdout.strip().splitlines()[-1])
     return (
-        int(subprocess_result["peak"]),
-        float(subprocess_result["seconds"]),
-        int(subprocess_result["n"]),
+        int(result["peak"]),
+        float(result["seconds"]),
+        int(result["n"]),
     )
 
 

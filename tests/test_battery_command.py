@@ -130,6 +130,7 @@ def test_a_hole_in_the_benchmark_leaves_everybody_out_and_says_so(
     assert done["A"]["[0;1]"]["reasons"]["n"]
     assert "regressors have no value" in done["dropped"][0]["reason"]
     assert done["A"]["[0;0]"]["portfolio_df"] == 247
+    assert any(note.startswith("1 of 250 estimation days") for note in done["A"]["[0;0]"]["notes"])
 
 
 def test_without_json_tables_are_grouped_by_robustness(usjp: Run) -> None:

@@ -197,6 +197,13 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
     lost = float(work.sums.pairs.undefined[s].sum())
     if lost and not math.isnan(rbar):
         found.notes.append(f"r-bar leaves out {lost:.0f} pairs with fewer than two common days")
+    first = int(fit.day0[rows[0]]) + fit.timing.estimation[0]
+    blank = int(np.isnan(fit.design.base[first : first + fit.timing.days]).sum())
+    if len(np.unique(fit.day0[rows])) == 1 and blank:
+        found.notes.append(
+            f"{blank} of {fit.timing.days} estimation days are not used: the model's regressors "
+            "have no value"
+        )
     if len(np.unique(fit.day0[rows])) > 1:
         found.numbers.update({"rbar_overlapping": overlapping, "overlap": overlap})
         if math.isnan(overlapping):
