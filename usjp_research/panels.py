@@ -35,6 +35,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 IN_MEMORY = 2**26  # bytes of returns that are read at once; larger Parquet files come in blocks
 BLOCK = 2**25
+TILE = 64
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -88,16 +89,18 @@ def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPan
     names = tuple(map(str, frame.columns))
     if len(set(names)) < len(names):
         raise InputError(f"{where}: a series stands there twice")
-    values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isinf(values).any():
-        raise InputError(f"{where}: seen an infinite return, expected numbers or nothing")
+    plain = bool((frame.dtypes == np.float64).all())  # then no copy is made
+    values = frame.to_numpy() if plain else frame.to_numpy(dtype=np.float64, na_value=np.nan)
     place = {name: at for at, name in enumerate(names)}
 
     def read(wanted: Sequence[str]) -> Floats:
-        columns = [place[name] for name in wanted]
-        if columns == list(range(columns[0], columns[0] + len(columns))):
-            return np.ascontiguousarray(values[:, columns[0] : columns[0] + len(columns)].T)
-        return np.ascontiguousarray(values.T[columns])
+        columns = np.array([place[name] for name in wanted])
+        out = np.empty((len(columns), len(days)))
+        for at in range(0, len(columns), TILE):  # a tile at a time stays in the cache
+            out[at : at + TILE] = values[:, columns[at : at + TILE]].T
+            if np.isinf(out[at : at + TILE]).any():
+                raise InputError(f"{where}: seen an infinite return, expected numbers or nothing")
+        return out
 
     return ReturnPanel(days, names, read, None, where)
 

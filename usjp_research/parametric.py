@@ -57,8 +57,8 @@ def cross_section_tests(car: Floats) -> list[TestResult]:
     if n < 2:
         return [outcome(key, df=df, reason=ONE) for key in keys]
     mean, deviation = car.mean(), car - car.mean()
-    squares = float(deviation @ deviation)
-    if squares <= 1e-28 * float(car @ car):
+    squares = float((deviation**2).sum())
+    if squares <= 1e-28 * float((car**2).sum()):
         return [outcome(key, df=df, reason=SAME) for key in keys]
     cubes = float((deviation**3).sum())
     own, population = math.sqrt(squares / (n - 1)), math.sqrt(squares / n)
@@ -182,9 +182,10 @@ def sign_tests(car: Floats, p_hat: float) -> list[TestResult]:
     m = len(x)
     if not m:
         return [*out, outcome("wilcoxon_V", reason="every abnormal return is zero")]
-    ranks = stats.rankdata(np.abs(x))
-    V = float(ranks[x > 0].sum())
-    _, ties = np.unique(ranks, return_counts=True)
+    size = np.abs(x)
+    V = float(stats.rankdata(size)[x > 0].sum())
+    ordered = np.sort(size)
+    ties = np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True]))
     if m < 50 and len(ties) == m:
         p = float(stats.wilcoxon(x, method="exact").pvalue)
         return [*out, outcome("wilcoxon_V", V, p=p, law=f"signed ranks of {m}")]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.abnormal import (
+    ROWS,
     AbnormalReturns,
     ReadSeries,
     abnormal_on,
@@ -82,7 +83,7 @@ def portfolio_series(
     total, count = np.zeros((2, members.shape[1], n_days))
     weight = np.zeros((int(series.max()) + 1, members.shape[1]))
     weight[series] = members
-    step = min(chunk or 4096, 4096)
+    step = min(chunk or ROWS, ROWS)
     for low in range(0, len(weight), step):
         part = weight[low : low + step].T
         returns = read(low, min(low + step, len(weight)))

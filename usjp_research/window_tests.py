@@ -132,7 +132,7 @@ def window_tests(work: Work, group: str, w: int) -> WindowTests:
     count = sums.count[s, :T]
     there = count > 0
     no_portfolio = ""
-    if len(np.unique(fit.day0[rows])) > 1:
+    if _several(fit.day0[rows]):
         no_portfolio = "firms have different event dates and form no portfolio"
     elif (count[there] != n).any():
         no_portfolio = "firms lack returns on different estimation days: no common regressors"
@@ -199,16 +199,21 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
         found.notes.append(f"r-bar leaves out {lost:.0f} pairs with fewer than two common days")
     first = int(fit.day0[rows[0]]) + fit.timing.estimation[0]
     blank = int(np.isnan(fit.design.base[first : first + fit.timing.days]).sum())
-    if len(np.unique(fit.day0[rows])) == 1 and blank:
+    several = _several(fit.day0[rows])
+    if blank and not several:
         found.notes.append(
             f"{blank} of {fit.timing.days} estimation days are not used: the model's regressors "
             "have no value"
         )
-    if len(np.unique(fit.day0[rows])) > 1:
+    if several:
         found.numbers.update({"rbar_overlapping": overlapping, "overlap": overlap})
         if math.isnan(overlapping):
             found.reasons["rbar_overlapping"] = "no two windows share a day"
     return n > 1 and (math.isnan(overlap) or overlap > 0)
+
+
+def _several(day0: Ints) -> bool:
+    return bool((day0 != day0[0]).any())
 
 
 def _rank_tests(fit: AbnormalReturns, sums: DaySums, s: int, w: int, n: int) -> list[TestResult]:
