@@ -61,17 +61,21 @@ def measure() -> list[dict[str, Any]]:
     """Time the full battery against a double argsort, and see how it grows."""
     values = np.ascontiguousarray(panel(10_000)[0].to_numpy()[:, :10_000])
     small, large = _battery(10_000), _battery(100_000)
+
+    def floor_work() -> object:
+        return np.argsort(np.argsort(values, axis=0), axis=0)
+
     small()
-    floors, smalls, larges = [], [], []
-    for _ in range(5):  # side by side, so that a busy machine slows both
-        floors += [
-            _seconds(lambda: np.argsort(np.argsort(values, axis=0), axis=0)) for _ in range(3)
-        ]
-        smalls += [_seconds(small) for _ in range(3)]
-    for _ in range(3):
+    large()
+    floors, smalls, beside, larges = [], [], [], []
+    for _ in range(5):  # in turn, so that a busy machine slows all; as often where compared
+        for _ in range(3):
+            floors.append(_seconds(floor_work))
+            smalls.append(_seconds(small))
         larges.append(_seconds(large))
-        smalls.append(_seconds(small))
-    floor, ten, hundred = min(floors)[0], min(smalls)[0], min(larges)[0]
+        beside.append(_seconds(small))
+    floor, ten = min(floors)[0], min(smalls)[0]
+    growth = min(larges)[0] / min(beside)[0]
     peak, seconds, tests = million()
     return [
         {
@@ -86,12 +90,12 @@ def measure() -> list[dict[str, Any]]:
         },
         {
             "name": "100,000 firm-events over 10,000",
-            "measured": hundred / ten,
+            "measured": growth,
             "unit": "times",
             "goal": 11.0,
-            "met": hundred / ten <= 11,
-            "seconds": hundred,
-            "clock_ratio": min(c for _, c in larges) / min(c for _, c in smalls),
+            "met": growth <= 11,
+            "seconds": min(larges)[0],
+            "clock_ratio": min(c for _, c in larges) / min(c for _, c in beside),
         },
         {
             "name": "peak memory with 1,000,000 firm-events from Parquet in blocks",
