@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help study test bench lint lab readme lock clean
+.PHONY: help study test soak bench lint lab readme lock clean
 
 PYTHON ?=
 UV ?= uv
@@ -32,6 +32,9 @@ study: $(STUDY) $(PACKAGE) ## Set up .venv if needed, then run the whole study (
 
 test: $(DEV) $(PACKAGE) ## Run the tests
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEV) $(PACKAGE) ## Run the tests that take minutes and print tables
+	@$(BIN)/python -m pytest -m soak -n0 $(ARGS)
 
 bench: $(DEV) $(PACKAGE) ## Measure speed as ratios within one run (outputs/bench.json)
 	@$(BIN)/python tests/bench.py $(ARGS)

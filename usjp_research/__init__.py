@@ -75,6 +75,22 @@ _PUBLIC = {
         "minimum_detectable",
         "Placebo",
     ),
+    "catalogue": ("catalogue_page",),
+    "expected": (
+        "expected_return_design",
+        "Design",
+        "Timing",
+    ),
+    "abnormal": (
+        "abnormal_returns",
+        "AbnormalReturns",
+    ),
+    "dependence": ("effective_firms",),
+    "window_tests": ("WindowTests",),
+    "battery": (
+        "run_battery",
+        "Battery",
+    ),
     "reactions": (
         "event_reactions",
         "event_paths",
@@ -127,6 +143,7 @@ _PUBLIC = {
         "law_frame",
         "save_study",
     ),
+    "battery_command": ("battery_frame",),
     "tables": (
         "verdict_table",
         "thesis_table",

@@ -1,7 +1,14 @@
+from usjp_research.abnormal import AbnormalReturns as AbnormalReturns
+from usjp_research.abnormal import abnormal_returns as abnormal_returns
+from usjp_research.battery import Battery as Battery
+from usjp_research.battery import run_battery as run_battery
+from usjp_research.battery_command import battery_frame as battery_frame
+from usjp_research.catalogue import catalogue_page as catalogue_page
 from usjp_research.contrasts import NamedVersion as NamedVersion
 from usjp_research.contrasts import contrast_versions as contrast_versions
 from usjp_research.counterfactual import Counterfactuals as Counterfactuals
 from usjp_research.counterfactual import counterfactuals as counterfactuals
+from usjp_research.dependence import effective_firms as effective_firms
 from usjp_research.donors import Donors as Donors
 from usjp_research.donors import Factors as Factors
 from usjp_research.donors import load_donors as load_donors
@@ -11,6 +18,9 @@ from usjp_research.doses import firm_doses as firm_doses
 from usjp_research.events import EventPanel as EventPanel
 from usjp_research.events import event_panel as event_panel
 from usjp_research.events import first_session as first_session
+from usjp_research.expected import Design as Design
+from usjp_research.expected import Timing as Timing
+from usjp_research.expected import expected_return_design as expected_return_design
 from usjp_research.exposure import Exposure as Exposure
 from usjp_research.exposure import exposure_law as exposure_law
 from usjp_research.exposure import exposure_rows as exposure_rows
@@ -110,6 +120,7 @@ from usjp_research.verdict import Verdict as Verdict
 from usjp_research.verdict import decide as decide
 from usjp_research.verdict import implied_value as implied_value
 from usjp_research.verdict import with_assumptions as with_assumptions
+from usjp_research.window_tests import WindowTests as WindowTests
 
 __version__: str
 __all__: list[str]

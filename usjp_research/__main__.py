@@ -225,6 +225,69 @@ def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
     return copy
 
 
+@app.command("battery")
+def battery_command(
+    returns: Annotated[Path, typer.Argument(help="Daily simple returns: date, a column a series.")],
+    groups: Annotated[Path, typer.Option(help="CSV with firm, sector and optionally treated.")],
+    benchmark: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The market's column."),
+    ] = None,
+    event: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Day 0 of every firm, YYYY-MM-DD."),
+    ] = None,
+    events: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="CSV with firm and date, in place of one --event."),
+    ] = None,
+    estimation: Annotated[str, typer.Option(help="First and last day, from day 0.")] = "-260,-11",
+    window: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="mean, market_adjusted, market, ff3, carhart or ff5.")
+    ] = "market",
+    factors: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Daily factors; by default columns of RETURNS."),
+    ] = None,
+    factor_units: Annotated[
+        str, typer.Option(help="percent or decimal; auto tells them by their size.")
+    ] = "auto",
+    json_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--json", help="Write every number to this file in place of tables."),
+    ] = None,
+) -> None:
+    """Test abnormal returns around events in any panel, dependence between firms first."""
+    with _one_line_errors():
+        from usjp_research.battery_command import (
+            battery_from_files,
+            print_battery,
+            write_battery,
+        )
+
+        done = battery_from_files(
+            returns,
+            groups,
+            event=event,
+            events=events,
+            benchmark=benchmark,
+            model=model,
+            estimation=estimation,
+            windows=window or ["0,0"],
+            factors=factors,
+            factor_units=factor_units,
+        )
+        if json_file is None:
+            print_battery(done, Console(highlight=False))
+        else:
+            write_battery(done, json_file)
+            stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
+
+
 @app.command()
 def bundle(
     prices: Annotated[Path, typer.Option(help="CSV or Parquet of firm prices.")],

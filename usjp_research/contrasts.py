@@ -15,6 +15,7 @@ from usjp_research.portfolios import SMALLEST, Portfolios, values_before
 from usjp_research.rows import single_row
 from usjp_research.spec import ContrastVersion, InputError, Spec
 from usjp_research.verdict import Verdict, implied_value
+from usjp_research.words import card, label, number, percent
 
 __all__ = ["NamedVersion", "contrast_row", "contrast_versions"]
 
@@ -36,6 +37,16 @@ class NamedVersion:
     row: Verdict
     named: tuple[str, ...]
     safe: bool
+
+    def _repr_html_(self) -> str:
+        span = f"{percent(self.row.low)} to {percent(self.row.high)}"
+        return card(
+            "Version of the contrast",
+            label(self.row.name),
+            f"named {', '.join(self.named)}",
+            f"{percent(self.row.effect)} ({span}), p {number(self.row.p, 3)}",
+            "" if self.safe else "not to be published",
+        )
 
 
 def contrast_row(

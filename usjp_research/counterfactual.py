@@ -19,6 +19,7 @@ from usjp_research.models import Forecast, rolling_forecast, rolling_regression
 from usjp_research.placebo import Leg, Placebo, admissible_shifts, event_legs, placebo_law, quantile
 from usjp_research.portfolios import Portfolios
 from usjp_research.spec import InputError, Spec
+from usjp_research.words import card, label
 
 __all__ = ["Counterfactuals", "counterfactuals"]
 
@@ -55,6 +56,15 @@ class Counterfactuals:
     weights: pd.DataFrame
     alpha: float
     dropped: tuple[Dropped, ...] = ()
+
+    def _repr_html_(self) -> str:
+        done = int((self.rows["reason"] == "").sum())
+        return card(
+            "Counterfactuals",
+            label(self.sector),
+            f"{done} of {len(self.rows)} models computed",
+            f"intervals of {1 - self.alpha:.0%}, each alone",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from usjp_research.market import (
     read_table,
 )
 from usjp_research.spec import InputError, Spec, in_project, nearest
+from usjp_research.words import card
 
 __all__ = ["DONOR", "FACTOR_MODELS", "Donors", "Factors", "load_donors", "load_factors"]
 
@@ -53,6 +54,10 @@ class Donors:
     dropped: tuple[Dropped, ...] = ()
     sha256: str = ""
 
+    def _repr_html_(self) -> str:
+        days = f"{self.returns.shape[1]} donors over {len(self.returns)} sessions"
+        return card("Donors", self.source, self.reason or days, f"{len(self.dropped)} left out")
+
 
 @dataclass(frozen=True, slots=True)
 class Factors:
@@ -72,6 +77,10 @@ class Factors:
     unit: str = ""
     reason: str = ""
     dropped: tuple[Dropped, ...] = ()
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(map(str, self.returns.columns))
+        return card("Factors", self.source, self.reason or names, self.unit)
 
 
 def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors:

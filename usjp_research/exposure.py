@@ -27,6 +27,7 @@ from usjp_research.slopes import (
 )
 from usjp_research.spec import Spec
 from usjp_research.verdict import CASES, decide, headline, kept_per_dollar
+from usjp_research.words import card, number
 
 __all__ = ["POOLED", "Exposure", "exposure_law", "exposure_rows", "exposure_versions"]
 
@@ -188,6 +189,14 @@ class Exposure:
         if not self.safe:
             numbers |= dict.fromkeys(TELLING)
         return numbers
+
+    def _repr_html_(self) -> str:
+        events = ", ".join(self.events) or "no event"
+        if self.reason:
+            return card("Exposure", events, self.method.upper(), self.reason)
+        slope = f"slope {number(100 * self.slope, 1)} cents per dollar announced"
+        span = f"{number(100 * self.low, 1)} to {number(100 * self.high, 1)}"
+        return card("Exposure", events, self.method.upper(), f"{slope} ({span})", self.remark)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -29,6 +29,10 @@ class TestResult:
         survives.
     reason : str
         Why the test could not be computed; the numbers are NaN then.
+    df : tuple of int
+        Degrees of freedom of the law.
+    p_normal : float
+        The p-value under the normal law, where books give both.
     """
 
     __test__ = False  # not a pytest class
@@ -40,6 +44,8 @@ class TestResult:
     p: float
     robust_to: tuple[str, ...] = ()
     reason: str = ""
+    df: tuple[int, ...] = ()
+    p_normal: float = math.nan
 
     def __str__(self) -> str:
         if self.reason:

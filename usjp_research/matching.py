@@ -12,6 +12,7 @@ import numpy.typing as npt
 from usjp_research.models import Forecast
 from usjp_research.spec import Estimation
 from usjp_research.synthetic import synthetic_control
+from usjp_research.words import card
 
 __all__ = ["Match", "Method", "matched_forecast"]
 
@@ -42,6 +43,10 @@ class Match:
     weights: Floats
     gap: float
     fits: int
+
+    def _repr_html_(self) -> str:
+        size = f"{self.weights.shape[0]} series from {self.weights.shape[1]} donors"
+        return card("Match", "", size, f"{self.fits} windows fitted", f"largest gap {self.gap:.0e}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from usjp_research.models import Forecast
 from usjp_research.placebo import quantile
 from usjp_research.spec import Estimation
+from usjp_research.words import card, number
 
 __all__ = [
     "Factors",
@@ -278,6 +279,10 @@ class Prologue:
     low: float
     high: float
     critical: float
+
+    def _repr_html_(self) -> str:
+        law = f"t({self.df}) {number(self.t, 2)}, p {number(self.p_t, 3)}"
+        return card("Against quiet days", "", f"p {number(self.p_cdf, 3)}", law)
 
 
 def prologue(observed: float, law: Floats, alpha: float) -> Prologue:

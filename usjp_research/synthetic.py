@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.spec import InputError
+from usjp_research.words import card, percent
 
 __all__ = ["SyntheticFit", "synthetic_control", "synthetic_controls"]
 
@@ -45,6 +46,13 @@ class SyntheticFit:
     gap: float
     relative_gap: float
     rmse: float
+
+    def _repr_html_(self) -> str:
+        used = f"{len(self.support)} of {len(self.weights)} donors in use"
+        gap = f"relative duality gap {self.relative_gap:.0e}"
+        return card(
+            "Synthetic control", "", used, gap, f"error {percent(self.rmse, 2, sign=False)}"
+        )
 
 
 def synthetic_control(

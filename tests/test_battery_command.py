@@ -1,0 +1,330 @@
+"""The command on anybody's panel: strict input, exact output, nothing vanishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import Result
+
+from usjp_research import panels
+from usjp_research.battery import run_battery
+from usjp_research.factors import factor_columns, in_decimals
+from usjp_research.panels import open_returns, read_event_dates
+from usjp_research.spec import InputError
+
+GOLDEN = Path(__file__).parent / "golden"
+RETURNS, GROUPS = GOLDEN / "sim_returns.csv", GOLDEN / "sim_firms.csv"
+Run = Callable[..., Result]
+USUAL = ("--benchmark", "MKT", "--event", "2024-02-13", "--estimation", "-260,-11")
+
+
+def _refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("usjp: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def battery(usjp: Run, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run the command on files and read what it wrote."""
+
+    def run(*words: object, returns: Path = RETURNS, groups: Path = GROUPS) -> dict[str, Any]:
+        out = tmp_path / "battery.json"
+        result = usjp("battery", returns, "--groups", groups, *words, "--json", out)
+        assert result.exit_code == 0, result.output
+        content = json.loads(out.read_text(encoding="utf-8"))
+        assert isinstance(content, dict)
+        return content
+
+    return run
+
+
+def _panel() -> pd.DataFrame:
+    return pd.read_csv(RETURNS, dtype={"date": str})
+
+
+def test_the_command_reproduces_the_golden_numbers(battery: Callable[..., dict[str, Any]]) -> None:
+    reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))
+    names = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}
+    for case, windows in reference.items():
+        short, group = case.split("|")
+        words = [*USUAL, "--model", names[short]]
+        for low, high in ((0, 0), (-1, 1), (-5, 5)):
+            words += ["--window", f"{low},{high}"]
+        done = battery(*words)
+        assert set(done) == {"ALL", "A", "B", "C", "D", "E", "F", "dropped"}
+        assert done["dropped"] == []
+        for window, numbers in windows.items():
+            for key, value in numbers.items():
+                got = done[group.replace("ALL36", "ALL")][window][key]
+                assert got == pytest.approx(value, rel=1e-9, abs=1e-12), (case, window, key)
+
+
+def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = _panel()
+    panel.loc[100, "F03"] = np.nan
+    panel.to_csv(tmp_path / "r.csv", index=False)
+    panel.assign(date=pd.to_datetime(panel["date"])).to_parquet(tmp_path / "r.parquet")
+    indexed = panel.assign(date=pd.to_datetime(panel["date"])).set_index("date")
+    indexed.to_parquet(tmp_path / "i.parquet")
+    words = (*USUAL, "--window", "0,0", "--window", "-1,1")
+    want = battery(*words, returns=tmp_path / "r.csv")
+    assert battery(*words, returns=tmp_path / "r.parquet") == want
+    monkeypatch.setattr(panels, "IN_MEMORY", 1000)
+    monkeypatch.setattr(panels, "BLOCK", 7 * 8 * len(panel))
+    for name in ("r.parquet", "i.parquet"):
+        assert open_returns(tmp_path / name).chunk == 7
+        done = battery(*words, returns=tmp_path / name)
+        assert set(done) == set(want)
+        for group in set(want) - {"dropped"}:
+            for window, numbers in want[group].items():
+                for key, value in numbers.items():
+                    got = done[group][window][key]
+                    if isinstance(value, float):
+                        assert got == pytest.approx(value, rel=1e-9, abs=1e-12), key
+                    else:
+                        assert got == value, key
+
+
+def test_what_is_left_out_is_listed_with_its_reason(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    panel = _panel().drop(columns="F05")
+    day0 = panel.index[panel["date"] == "2024-02-13"][0]
+    panel.loc[day0 + 1, "F02"] = np.nan
+    panel.loc[: day0 - 14, "F03"] = np.nan
+    panel["F04"] = 0.001
+    panel.to_csv(tmp_path / "r.csv", index=False)
+    words = (*USUAL, "--window", "0,0", "--window", "-1,1", "--model", "mean")
+    done = battery(*words, returns=tmp_path / "r.csv")
+    listed = {(d["firm"], d.get("window")): d["reason"] for d in done["dropped"]}
+    assert set(listed) == {("F02", "[-1;1]"), ("F03", None), ("F04", None), ("F05", None)}
+    assert "2024-02-14 (day +1)" in listed["F02", "[-1;1]"]
+    assert "too few estimation days: 3 usable, 4 needed" in listed["F03", None]
+    assert "do not vary" in listed["F04", None]
+    assert "r.csv" in listed["F05", None]
+    assert [done["A"][w]["n"] for w in ("[0;0]", "[-1;1]")] == [3, 2]
+    assert done["ALL"]["[0;0]"]["n"] == 33
+
+
+def test_a_hole_in_the_benchmark_leaves_everybody_out_and_says_so(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    panel = _panel()
+    panel.loc[panel["date"] == "2024-02-14", "MKT"] = np.nan
+    panel.loc[100, "MKT"] = np.nan
+    panel.to_csv(tmp_path / "r.csv", index=False)
+    done = battery(*USUAL, "--window", "0,0", "--window", "0,1", returns=tmp_path / "r.csv")
+    assert done["A"]["[0;1]"]["n"] == 0
+    assert done["A"]["[0;1]"]["reasons"]["n"]
+    assert "regressors have no value" in done["dropped"][0]["reason"]
+    assert done["A"]["[0;0]"]["portfolio_df"] == 247
+    assert any(note.startswith("1 of 250 estimation days") for note in done["A"]["[0;0]"]["notes"])
+
+
+def test_without_json_tables_are_grouped_by_robustness(usjp: Run) -> None:
+    result = usjp("battery", RETURNS, "--groups", GROUPS, *USUAL)
+    assert result.exit_code == 0
+    text = result.stdout
+    order = [
+        text.index(f"  {word}\n")
+        for word in ("headline", "cross-check", "survives cross-correlation")
+    ]
+    assert order == sorted(order)
+    assert text.index("adj_bmp_t") < text.index("corrado_z") < text.index("  bmp_t ")
+    assert "not to be believed here" in text
+    assert "36 firms count as 15.6 independent ones" in text
+
+
+# --- factors -----------------------------------------------------------------------------------
+
+
+def test_factors_come_from_the_panel_or_a_file_in_percent_or_decimals(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    inside = battery(*USUAL, "--model", "ff3")
+    panel = _panel()
+    french = (
+        pd.DataFrame({"Mkt-RF": panel["MKTRF"], "SMB": panel["SMB"], "HML": panel["HML"]}) * 100
+    )
+    french.insert(0, "date", panel["date"].str.replace("-", ""))
+    french["RF"] = panel["RF"] * 100
+    french.to_csv(tmp_path / "percent.csv", index=False)
+    decimals = panel[["date", "MKTRF", "SMB", "HML", "RF"]].rename(
+        columns={"MKTRF": "mkt_rf", "SMB": "smb3", "HML": "hml", "RF": "rf"}
+    )
+    decimals.assign(smb5=0.5).to_parquet(tmp_path / "decimals.parquet")
+    for name in ("percent.csv", "decimals.parquet"):
+        given = battery(*USUAL, "--model", "ff3", "--factors", tmp_path / name)
+        for key, value in inside["A"]["[0;0]"].items():
+            if isinstance(value, float):
+                assert given["A"]["[0;0]"][key] == pytest.approx(value, rel=1e-8, abs=1e-12), key
+
+
+def test_units_that_cannot_be_told_apart_are_refused() -> None:
+    draw = np.random.default_rng(1).standard_normal(300)
+    flat = np.full(300, 0.0001)
+    for spread in (0.004, 0.03):
+        assert in_decimals({"mkt_rf": spread * draw, "rf": flat}, "auto", "f")["rf"][0] == 0.0001
+        percent = {"mkt_rf": 100 * spread * draw, "rf": 100 * flat}
+        assert in_decimals(percent, "auto", "f")["rf"][0] == pytest.approx(0.0001)
+    with pytest.raises(InputError, match="cannot be told apart; give --factor-units"):
+        in_decimals({"mkt_rf": 0.1 * draw, "rf": flat}, "auto", "f")
+    assert in_decimals({"mkt_rf": 0.1 * draw, "rf": flat}, "percent", "f")["rf"][0] < 2e-6
+    with pytest.raises(InputError, match="riskless rate reaches"):
+        in_decimals({"mkt_rf": 0.01 * draw, "rf": 100 * flat}, "auto", "f")
+
+
+def test_three_factor_models_take_the_three_factor_size_factor() -> None:
+    names = ["Mkt-RF", "SMB", "smb3", "smb5", "RF"]
+    assert factor_columns(names, ["smb3", "smb5"], "f") == {"smb3": "smb3", "smb5": "smb5"}
+    assert factor_columns(names[:2], ["smb5"], "f") == {"smb5": "SMB"}
+    with pytest.raises(InputError, match=r"factor 'mom' is missing: seen Mkt-RF, SMB"):
+        factor_columns(names, ["mom"], "f")
+    with pytest.raises(InputError, match="'Mkt-RF' and 'MKTRF' are both"):
+        factor_columns([*names, "MKTRF"], ["mkt_rf"], "f")
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+BAD_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "benchmark": (("--benchmark", "MKTT"), ("unknown benchmark 'MKTT'", "did you mean 'MKT'")),
+    "model": (("--model", "markt"), ("unknown model 'markt'", "did you mean 'market'")),
+    "no such day": (("--event", "2024-02-11"), ("2024-02-11", "next day there is 2024-02-12")),
+    "outside": (("--event", "2030-01-01"), ("2030-01-01", "the file runs from 2023-01-03")),
+    "no date": (("--event", "13.2.2024"), ("'13.2.2024'", "YYYY-MM-DD")),
+    "window": (("--window", "1,-1"), ("window 1,-1", "the end comes before the start")),
+    "window text": (("--window", "one"), ("--window 'one'", "such as -1,1")),
+    "estimation": (
+        ("--estimation", "-260,-1", "--window", "-1,1"),
+        ("before the first event day",),
+    ),
+    "too early": (("--estimation", "-400,-11"), ("290 days stand before", "needs 400")),
+    "too late": (("--window", "0,99"), ("29 days stand after", "needs 99")),
+    "factor": (("--model", "ff5"), ("factor 'rmw' is missing",)),
+    "no file": (("--factors", "none.csv"), ("none.csv: no such file",)),
+    "units": (("--factor-units", "pc", "--model", "ff3"), ("unknown factor units 'pc'",)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WORDS)
+def test_bad_options_end_with_one_line(usjp: Run, case: str) -> None:
+    words, seen = BAD_WORDS[case]
+    _refused(usjp("battery", RETURNS, "--groups", GROUPS, *USUAL, *words), *seen)
+
+
+def test_one_event_date_or_many_but_not_both_or_neither(usjp: Run, tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("firm,date\nF01,2024-02-13\n", encoding="utf-8")
+    base = ("battery", RETURNS, "--groups", GROUPS)
+    _refused(usjp(*base, *USUAL, "--events", events), "one event date")
+    _refused(usjp(*base, "--benchmark", "MKT"), "one event date")
+
+
+BAD_FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "no firm": (
+        "groups",
+        "name,sector\nF01,A\n",
+        ("groups.csv: row 1", "column 'firm' is missing"),
+    ),
+    "twice": ("groups", "firm,sector\nF01,A\nF01,B\n", ("row 3", "'F01' again")),
+    "treated": ("groups", "firm,sector,treated\nF01,A,maybe\n", ("row 2", "'maybe'", "true or")),
+    "nobody": ("groups", "firm,sector,treated\nF01,A,False\n", ("no firm", "treated")),
+    "unknown": ("groups", "firm,sector\nX1,A\n", ("no firm-event is left", "'X1'", "not in")),
+    "empty": ("groups", "", ("the file is empty",)),
+    "ALL": ("groups", "firm,sector\nF01,ALL\n", ("row 2", "'ALL' has its own meaning")),
+    "text": (
+        "returns",
+        "date,F01,MKT\n2024-01-01,x,0.1\n2024-01-02,0,0.1\n",
+        ("returns.csv: row 2, column 'F01'", "'x'"),
+    ),
+    "date": ("returns", "date,F01,MKT\n2/1/2024,0.1,0.1\n", ("row 2, column 'date'",)),
+    "order": (
+        "returns",
+        "date,F01,MKT\n2024-01-03,0.1,0.1\n2024-01-02,0.1,0.1\n",
+        ("row 3", "2024-01-02 comes after a later date"),
+    ),
+    "prices": (
+        "returns",
+        "date,F01,MKT\n" + "".join(f"2024-01-{d:02d},101.5,99.0\n" for d in range(1, 29)),
+        ("column 'MKT'", "not prices or percent"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_end_with_one_line(usjp: Run, tmp_path: Path, case: str) -> None:
+    which, text, seen = BAD_FILES[case]
+    path = tmp_path / f"{which}.csv"
+    path.write_text(text, encoding="utf-8")
+    returns, groups = (RETURNS, path) if which == "groups" else (path, GROUPS)
+    words: tuple[str, ...] = ("--benchmark", "MKT", "--event", "2024-02-13")
+    if which == "returns":
+        groups = tmp_path / "groups.csv"
+        groups.write_text("firm,sector\nF01,A\n", encoding="utf-8")
+        words = ("--benchmark", "MKT", "--event", "2024-01-02", "--estimation", "-1,-1")
+    _refused(usjp("battery", returns, "--groups", groups, *words), *seen)
+
+
+# --- many dates --------------------------------------------------------------------------------
+
+
+def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "firm,date\nF01,2024-02-13\nF01,2024-03-05\nF02,2024-02-20\nF03,2031-01-06\n"
+        "F04,2023-02-01\nC01,2024-02-13\nXX,2024-02-13\nF05,2024-03-25\n",
+        encoding="utf-8",
+    )
+    returns = open_returns(RETURNS)
+    groups = panels.read_groups(GROUPS)
+    done = run_battery(
+        returns, groups, events=read_event_dates(path), benchmark="MKT",
+        estimation=(-200, -11), windows=[(0, 0), (0, 1)],
+    )  # fmt: skip
+    listed = {(d.firm, d.date): d.reason for d in done.dropped}
+    assert "outside the returns" in listed["F03", "2031-01-06"]
+    assert "begin before" in listed["F04", "2023-02-01"]
+    assert "end after" in listed["F05", "2024-03-25"]
+    assert listed["C01", "2024-02-13"] == "not treated"
+    assert listed["XX", "2024-02-13"] == "not in the groups"
+    assert listed["F06", ""] == "no date in the events file"
+    assert done.groups["ALL"]["[0;0]"].numbers["n"] == 3
+    assert done.groups["ALL"]["[0;0]"].tests["portfolio_t"].reason
+    assert done.groups["ALL"]["[0;0]"].tests["placebo_t"].reason
+    path.write_text("firm,date\nF01,2024-02-11\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"'F01', event 2024-02-11: .*2024-02-12"):
+        run_battery(returns, groups, events=read_event_dates(path), benchmark="MKT")
+
+
+def test_the_same_date_for_all_gives_the_same_numbers_either_way() -> None:
+    returns, groups = open_returns(RETURNS), panels.read_groups(GROUPS)
+    treated = groups.loc[groups["treated"], "firm"]
+    events = pd.DataFrame({"firm": treated, "date": pd.Timestamp("2024-02-13")})
+    one = run_battery(returns, groups, event="2024-02-13", benchmark="MKT").as_dict()
+    two = run_battery(returns, groups, events=events, benchmark="MKT").as_dict()
+    assert one == two
+
+
+def test_a_panel_in_which_no_firm_can_be_fitted_still_says_why(
+    battery: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    panel = _panel()
+    panel.loc[:, panel.columns.str.match("F|C")] = np.nan
+    panel.to_csv(tmp_path / "r.csv", index=False)
+    done = battery(*USUAL, returns=tmp_path / "r.csv")
+    assert done["ALL"]["[0;0]"]["n"] == 0
+    assert done["ALL"]["[0;0]"]["reasons"]["n"]
+    assert len(done["dropped"]) == 36
+    assert "0 usable, 5 needed" in done["dropped"][0]["reason"]
