@@ -127,6 +127,7 @@ def test_the_codebook_names_nothing_that_no_run_has(finished: Path, hostile: Pat
     tables = [result_tables(run)[0] for run in (finished, hostile)]
     known = {(name, column) for found in tables for name in found for column in found[name]}
     needs_firms = {("verdicts", "named"), ("verdicts", "safe")}
+    needs_firms |= {("3_exposure-rows", f"by_case_{case}") for case in ("low", "base", "high")}
     assert set(codebook()) - needs_firms == known - needs_firms
     assert all(meaning.words for meaning in codebook().values())
 

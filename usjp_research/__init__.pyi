@@ -68,6 +68,7 @@ from usjp_research.reactions import event_paths as event_paths
 from usjp_research.reactions import event_reactions as event_reactions
 from usjp_research.reactions import firm_reactions as firm_reactions
 from usjp_research.reactions import relative_paths as relative_paths
+from usjp_research.reactions import sector_battery as sector_battery
 from usjp_research.reading import Reading as Reading
 from usjp_research.reading import compose as compose
 from usjp_research.reading import read_results as read_results
@@ -94,12 +95,14 @@ from usjp_research.study import what_if as what_if
 from usjp_research.synthetic import SyntheticFit as SyntheticFit
 from usjp_research.synthetic import synthetic_control as synthetic_control
 from usjp_research.synthetic import synthetic_controls as synthetic_controls
+from usjp_research.tables import battery_table as battery_table
 from usjp_research.tables import calendar_table as calendar_table
 from usjp_research.tables import claims_table as claims_table
 from usjp_research.tables import confounder_table as confounder_table
 from usjp_research.tables import contrast_table as contrast_table
 from usjp_research.tables import counterfactual_table as counterfactual_table
 from usjp_research.tables import coverage_table as coverage_table
+from usjp_research.tables import dependence_table as dependence_table
 from usjp_research.tables import dose_table as dose_table
 from usjp_research.tables import dropped_table as dropped_table
 from usjp_research.tables import event_table as event_table

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.battery import run_battery
 from usjp_research.events import EventPanel
 from usjp_research.inference import portfolio_t
-from usjp_research.market import MIRROR, Market
+from usjp_research.market import BENCHMARK, MIRROR, Market
 from usjp_research.models import rolling_forecast
 from usjp_research.placebo import Leg, Placebo, admissible_shifts, event_legs, own_days
 from usjp_research.portfolios import SMALLEST, Portfolios
-from usjp_research.spec import Spec
+from usjp_research.spec import InputError, Spec
+from usjp_research.window_tests import WindowTests
 from usjp_research.words import card, label, percent
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "event_reactions",
     "firm_reactions",
     "relative_paths",
+    "sector_battery",
 ]
 
 
@@ -129,6 +132,62 @@ def firm_reactions(
     values = (tickers, fit.car[day0], np.sqrt(fit.variance[day0]), fit.beta[day0])
     frame = pd.DataFrame(dict(zip(columns, values, strict=True)))
     return frame.sort_values("car", ascending=False, ignore_index=True)
+
+
+def sector_battery(
+    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, sector: str, event: str
+) -> WindowTests:
+    """Run every test on the members of one sector at one event, on their shared date.
+
+    At portfolio level the sector's baskets stand for its firms; those hold firms in blackout
+    too. Days inside real event windows are missing for everybody, as the rule masks them.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market
+    panel : EventPanel
+    made : Portfolios
+    sector : str
+    event : str
+        One that can be tested.
+
+    Returns
+    -------
+    WindowTests
+        Of all members together, over the rule's window.
+
+    Raises
+    ------
+    InputError
+        When the event cannot be tested, or the sector has no portfolio there.
+    """
+    place = panel.position(event)
+    if place is None or (event, sector) not in made.slots:
+        raise InputError(f"event '{event}': cannot be tested for sector '{sector}'")
+    if market.level == "firm":
+        source, names = market.returns, list(made.slots[event, sector].members)
+    else:
+        stem = f"basket/{sector}/"
+        source, names = made.returns, [name for name in made.members if name.startswith(stem)]
+    low, _ = spec.rule.window
+    day0 = int(panel.day0[place])
+    table = source[names].assign(**{BENCHMARK: made.benchmark})
+    window = range(day0 + low, day0 + spec.rule.window[1] + 1)
+    masked = panel.masked.copy()
+    masked[list(window)] = False
+    table.loc[masked] = np.nan
+    last = low - spec.rule.estimation.ends_before
+    done = run_battery(
+        table,
+        pd.DataFrame({"firm": names, "sector": sector}),
+        event=table.index[day0],
+        benchmark=BENCHMARK,
+        model=spec.rule.model,
+        estimation=(last - spec.rule.estimation.sessions + 1, last),
+        windows=(spec.rule.window,),
+    )
+    return next(iter(done.groups["ALL"].values()))
 
 
 def coverage(spec: Spec, market: Market) -> pd.DataFrame:

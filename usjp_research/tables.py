@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from usjp_research.battery_command import battery_frame
 from usjp_research.contrasts import NamedVersion
 from usjp_research.counterfactual import Counterfactuals
 from usjp_research.events import EventPanel
@@ -17,16 +18,19 @@ from usjp_research.portfolios import Portfolios
 from usjp_research.spec import Spec
 from usjp_research.timing import CHECKS
 from usjp_research.verdict import CASES, DEPENDS, Verdict
+from usjp_research.window_tests import WindowTests
 from usjp_research.words import label, money, number, percent
 
 __all__ = [
     "Table",
+    "battery_table",
     "calendar_table",
     "claims_table",
     "confounder_table",
     "contrast_table",
     "counterfactual_table",
     "coverage_table",
+    "dependence_table",
     "dose_table",
     "dropped_table",
     "event_table",
@@ -285,6 +289,29 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Ta
                 "With blackout firms": percent(row["caar_without_blackout"], 2),
             }
             for row in shown.to_dict("records")
+        ]
+    )
+
+
+def battery_table(tests: WindowTests) -> Table:
+    """Lay out one window's tests by what they survive, with how the firms depend before them."""
+    return Table(battery_frame(tests))
+
+
+def dependence_table(tests: WindowTests) -> Table:
+    """Lay out how many securities there are, and how many they are worth."""
+    numbers = tests.numbers
+    return Table(
+        [
+            {
+                "Securities": f"{numbers['n']:.0f}",
+                "Mean residual correlation": number(numbers["rbar"], 2),
+                "Worth, if independent": number(numbers["n_eff"], 1),
+                "Mean abnormal return": percent(numbers["caar"], 2),
+                "Buy and hold": percent(numbers["bhar"], 2),
+                "Positive": f"{numbers['n_pos']:.0f}",
+                "Notes": "; ".join(tests.notes) or "none",
+            }
         ]
     )
 
