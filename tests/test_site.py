@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat.v4
 import pytest
+from justhtml import JustHTML
 
 from usjp_research import figures, site
 from usjp_research.site import build_site
@@ -616,3 +617,49 @@ def test_what_is_no_finished_run_is_refused_in_one_line(
     with pytest.raises(InputError, match=words):
         build_site(run)
     assert not (run / "site").exists()
+
+
+def test_small_panels_share_one_scale_and_hollow_dots_do_not_count() -> None:
+    from usjp_research.strips import small_multiples
+
+    plain = {"role": "primary", "se_guarded": "0.01", "blackout": "checked"}
+    rows = [
+        {**plain, "event": "E1", "sector": "solar", "caar": "0.04", "sign": "1"},
+        {**plain, "event": "E2", "sector": "solar", "caar": "-0.02", "sign": "0"},
+        {**plain, "event": "E1", "sector": "rail", "caar": "0.0", "sign": "-1"},
+        {**plain, "event": "E9", "sector": "rail", "caar": "0.5", "sign": "1", "role": "leak"},
+        {**plain, "event": "E2", "sector": "rail", "caar": "", "sign": "1"},
+    ]
+    solar, rail = small_multiples(rows, 0.10)
+    assert [move.counts for move in (*solar.moves, *rail.moves)] == [True, False, True]
+    assert [move.across for move in solar.moves] == [25.0, 75.0]
+    assert rail.moves[0].effect == 50.0
+    assert solar.moves[0].high == pytest.approx(3.0)  # the furthest end fills the panel
+    up, down = 50 - solar.moves[0].effect, solar.moves[1].effect - 50
+    assert up == pytest.approx(2 * down, abs=0.2)
+    assert solar.scale == rail.scale == "+6.0% to −6.0%"
+    assert solar.words == "Solar: E1 +4.0%, E2 −2.0%"
+    assert small_multiples([], 0.10) == ()
+
+
+def test_the_first_page_has_the_reading_the_claims_and_the_method(
+    make: Callable[..., Path],
+) -> None:
+    run = make()
+    results = run / "results"
+    told = ["Has the market priced it in? Nobody can tell <b>yet</b>.", "Second."]
+    told.append("What would change this: x.")
+    reading = {"sentences": told, "quant": "Null and law."}
+    (results / "reading.json").write_text(json.dumps(reading), encoding="utf-8")
+    header = "id,claim,found,status,comment,source,source_url\n"
+    claims = header + "T1,big deal,yes indeed,confirmed,,somebody,\nT2,small,no,differs,why,,\n"
+    (results / "claims.csv").write_text(claims, encoding="utf-8")
+    page = JustHTML(build_site(run).read_text("utf-8"), sanitize=False)
+    (line,) = page.query("p.verdict-line")
+    assert line.to_text().strip() == "Nobody can tell <b>yet</b>."
+    items = [item.to_text().strip() for item in page.query(".plain-words li")]
+    assert items == ["Second."]
+    text = " ".join(page.query("body")[0].to_text().split())
+    for words in ("What would change our mind", "What would change this: x.", "Null and law."):
+        assert words in text
+    assert "Confirmed: 1" in text and "Differs: 1" in text and "yes indeed" in text

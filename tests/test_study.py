@@ -307,3 +307,34 @@ def test_a_campaign_row_states_no_p_value_and_no_verdict(bundled: Study) -> None
         assert row.headline == "no verdict"
         assert np.isnan(row.p_stepdown)
         assert "independent" in row.reason
+
+
+def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_own_test(
+    spec: Spec,
+) -> None:
+    from usjp_research.market import simulated_market
+    from usjp_research.reactions import event_reactions, sector_battery
+
+    market = simulated_market(spec, seed=8)
+    panel = event_panel(spec, market)
+    made = form_portfolios(spec, market, panel)
+    tests = sector_battery(spec, market, panel, made, "mining_metals", "E17")
+    rows = event_reactions(spec, panel, made)
+    rows = rows[(rows["event"] == "E17") & (rows["sector"] == "mining_metals")]
+    (want,) = rows.to_dict("records")
+    assert tests.numbers["n"] == len(made.slots["E17", "mining_metals"].members) == want["firms"]
+    assert tests.numbers["caar"] == pytest.approx(want["caar"], abs=1e-12)
+    assert tests.tests["portfolio_t"].statistic == pytest.approx(want["portfolio_t"], rel=1e-9)
+    assert tests.headline == ("adj_bmp_t", "placebo_t")
+    assert "bmp_t" in tests.foils
+
+
+def test_on_averages_the_baskets_stand_for_the_firms(bundled: Study) -> None:
+    from usjp_research.reactions import sector_battery
+
+    tests = sector_battery(
+        bundled.spec, bundled.market, bundled.panel, bundled.made, "pharma_biotech", "E05"
+    )
+    baskets = {firm.basket for firm in bundled.spec.members("pharma_biotech")}
+    assert tests.numbers["n"] == len(baskets)
+    assert tests.numbers["n_eff"] < tests.numbers["n"]

@@ -294,7 +294,7 @@ def _yardsticks(results: Results) -> str:
         if any(_excludes_zero(row) != _excludes_zero(own) for row in rows):
             said.append(
                 f"{label(sector)} stands out in {out} of {len(rows)} "
-                f"({'as' if _excludes_zero(own) else 'unlike'} by the rule's)"
+                f"(by the rule's it does{'' if _excludes_zero(own) else ' not'})"
             )
     return text + (_list(said) if said else "each sector says the same")
 

@@ -29,7 +29,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.sheets import read_manifest
 from usjp_research.spec import InputError
-from usjp_research.strips import scoreboard
+from usjp_research.strips import scoreboard, small_multiples
 from usjp_research.tables import verdict_table
 from usjp_research.verdict import Implied, Verdict
 from usjp_research.words import LABELS, label, percent, scrub
@@ -213,7 +213,21 @@ def _front(run: Path) -> dict[str, Any]:
         "contrast": contrast,
         "heat": heat,
         "board": scoreboard(every),
+        "multiples": small_multiples(_read_csv(run / "results" / "reactions.csv"), study["alpha"])
+        if study
+        else (),
+        "reading": (reading := _read_json(run / "results" / "reading.json")),
+        "change": [t for t in reading.get("sentences", ()) if t.startswith("What would change")],
+        "claims": _claims(run),
     }
+
+
+def _claims(run: Path) -> dict[str, list[dict[str, str]]]:
+    """Group the note's claims by how they compare with what sources say."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in _read_csv(run / "results" / "claims.csv"):
+        groups.setdefault(row["status"], []).append(row)
+    return groups
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:

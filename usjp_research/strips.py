@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from usjp_research.tables import implied_words, verdict_words
 from usjp_research.verdict import CASES, Verdict
 from usjp_research.words import label, percent
 
-__all__ = ["Board", "Strip", "scoreboard", "scoreboard_words"]
+__all__ = [
+    "Board",
+    "Move",
+    "Multiple",
+    "Strip",
+    "scoreboard",
+    "scoreboard_words",
+    "small_multiples",
+]
 
 MARGIN = 0.03  # of the scale, on either side
 MOST_TICKS = 6
@@ -90,6 +98,70 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
         zero=place(0.0),
         words=scoreboard_words(rows),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One sector at one event: across in percent of the width, heights in percent from the top."""
+
+    across: float
+    low: float
+    high: float
+    effect: float
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """One small panel: a sector's reaction to every event, on a scale that all panels share."""
+
+    name: str
+    key: str
+    moves: tuple[Move, ...]
+    scale: str
+    words: str
+
+
+def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Multiple, ...]:
+    """Lay the reactions of every sector to every primary event out on one scale.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of ``reactions.csv``, as text.
+    alpha : float
+        Of the bars: forecast intervals of single events under the normal law.
+    """
+    from statistics import NormalDist
+
+    reach = NormalDist().inv_cdf(1 - alpha / 2)
+    shown = [r for r in rows if r["role"] == "primary" and r["caar"] and r.get("se_guarded")]
+    events = list(dict.fromkeys(row["event"] for row in shown))
+    ends = [abs(float(r["caar"])) + reach * float(r["se_guarded"]) for r in shown]
+    most = max(ends, default=0.0) or 1.0
+
+    def height(value: float) -> float:
+        return round(50 - 47 * value / most, 1)
+
+    top = 50 / 47 * most
+    scale = f"{percent(top)} to {percent(-top)}"
+
+    panels = []
+    for sector in dict.fromkeys(row["sector"] for row in shown):
+        own = [row for row in shown if row["sector"] == sector]
+        moves = tuple(
+            Move(
+                across=round(100 * (events.index(row["event"]) + 0.5) / len(events), 1),
+                low=height(float(row["caar"]) - reach * float(row["se_guarded"])),
+                high=height(float(row["caar"]) + reach * float(row["se_guarded"])),
+                effect=height(float(row["caar"])),
+                counts=row["sign"] != "0" and row["blackout"] != "not a sector",
+            )
+            for row in own
+        )
+        told = ", ".join(f"{row['event']} {percent(float(row['caar']))}" for row in own)
+        panels.append(Multiple(label(sector), sector, moves, scale, f"{label(sector)}: {told}"))
+    return tuple(panels)
 
 
 def _step(least: float) -> float:
