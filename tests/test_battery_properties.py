@@ -182,6 +182,19 @@ def test_strongly_negative_correlation_gives_no_adjusted_statistic() -> None:
         assert one["adj_patell_z"] is not None
 
 
+def test_residuals_that_never_change_cost_their_own_pairs_and_no_others() -> None:
+    panel, firms = _panel(6, holes=0.0), _firms()
+    plain = _run(panel, firms, model="market_adjusted").as_dict()
+    panel["F0"] = panel["MKT"] + 0.001
+    done = _run(panel, firms, model="market_adjusted").as_dict()
+    assert done["b"]["[0;0]"] == plain["b"]["[0;0]"]
+    others = [f"F{k}" for k in range(1, 7)]
+    e = panel[others].sub(panel["MKT"], axis=0).iloc[DAY0 - 60 : DAY0 - 3]
+    rho = np.corrcoef(e.to_numpy().T)[np.triu_indices(6, 1)]
+    assert done["ALL"]["[0;0]"]["rbar"] == pytest.approx(rho.mean(), rel=1e-12)
+    assert any("leaves out 6 pairs" in note for note in done["ALL"]["[0;0]"]["notes"])
+
+
 def test_joint_test_needs_more_free_days_than_effects() -> None:
     few = joint_test("mvrm_F", np.zeros(9), np.eye(9), 9, 1.0)
     assert math.isnan(few.statistic)

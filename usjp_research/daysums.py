@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.abnormal import AbnormalReturns, ReadSeries, residual_blocks
-from usjp_research.dependence import PairSums, UnitSums, lags_between, pair_sums
+from usjp_research.dependence import CONSTANT, PairSums, UnitSums, lags_between, pair_sums
 from usjp_research.ranks import Ranked, combined_ranks, rank_residuals
 
 __all__ = ["DaySums", "day_sums"]
@@ -85,6 +85,7 @@ def day_sums(
     units = UnitSums(dates, lags, known)
     possible = known.sum(axis=1)[np.searchsorted(dates, fit.day0).clip(max=len(dates) - 1)]
     complete = fit.n_obs == possible
+    complete &= ~(fit.variance_about_mean <= CONSTANT * fit.variance_residual)
     if len(dates) > 1 and 8 * T * len(dates) * n_sets * (2 * len(lags) - 1) > UNIT_BYTES:
         complete[:] = False  # many dates near one another: pair by pair takes less memory
 

@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 CELLS = 4_000_000  # of one block of the matrix of correlations
+CONSTANT = 1e-12  # residuals whose variance is this share of their square have no correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class PairSums:
     total, pairs : ndarray of shape (n_sets, n_lags)
         Sum of the correlations, and how many pairs have one.
     undefined : ndarray of shape (n_sets, n_lags)
-        Pairs with fewer than two days in common.
+        Pairs with fewer than two days in common, or with constant residuals.
     firms : ndarray of shape (n_sets,)
     """
 
@@ -244,7 +245,7 @@ def _correlations(a: Floats, b: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         var_a, var_b = square_a - sum_a**2 / n, square_b - sum_b**2 / n
         rho = (a @ b.T - sum_a * sum_b / n) / np.sqrt(var_a * var_b)
-    good = (n >= 2) & (var_a > 1e-20 * square_a) & (var_b > 1e-20 * square_b)
+    good = (n >= 2) & (var_a > CONSTANT * square_a) & (var_b > CONSTANT * square_b)
     return np.where(good, rho, np.nan)
 
 

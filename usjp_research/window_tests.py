@@ -201,12 +201,14 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
     if n < 2:
         found.reasons["rbar"] = "one firm has no correlation with another"
     elif math.isnan(rbar):
-        found.reasons["rbar"] = found.reasons["n_eff"] = "no two firms have two days in common"
+        found.reasons["rbar"] = found.reasons["n_eff"] = (
+            "no two firms have two days in common and residuals that vary"
+        )
     elif math.isnan(found.numbers["n_eff"]):
         found.reasons["n_eff"] = "1 + (n-1) r-bar is not above zero"
     lost = float(work.sums.pairs.undefined[s].sum())
     if lost and not math.isnan(rbar):
-        found.notes.append(f"r-bar leaves out {lost:.0f} pairs with fewer than two common days")
+        found.notes.append(f"r-bar leaves out {lost:.0f} pairs: fewer than two common days, or constant residuals")
     first = int(fit.day0[rows[0]]) + fit.timing.estimation[0]
     blank = int(np.isnan(fit.design.base[first : first + fit.timing.days]).sum())
     several = _several(fit.day0[rows])
