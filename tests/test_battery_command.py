@@ -277,6 +277,16 @@ def test_bad_files_end_with_one_line(usjp: Run, tmp_path: Path, case: str) -> No
     _refused(usjp("battery", returns, "--groups", groups, *words), *seen)
 
 
+def test_an_empty_cell_of_a_parquet_file_is_refused_like_one_of_a_csv(tmp_path: Path) -> None:
+    groups = pd.DataFrame({"firm": ["F01", "F02"], "sector": ["A", None]})
+    groups.to_parquet(tmp_path / "g.parquet")
+    with pytest.raises(InputError, match="column 'sector': seen nothing"):
+        panels.read_groups(tmp_path / "g.parquet")
+    groups.assign(firm=[np.nan, "F02"], sector="A").to_parquet(tmp_path / "g.parquet")
+    with pytest.raises(InputError, match="column 'firm': seen nothing"):
+        panels.read_groups(tmp_path / "g.parquet")
+
+
 # --- many dates --------------------------------------------------------------------------------
 
 

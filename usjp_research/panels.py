@@ -298,7 +298,7 @@ def _text(path: Path, needed: Iterable[str]) -> pd.DataFrame:
         table = read_table(path)
         for name in table.columns:
             if not pd.api.types.is_datetime64_any_dtype(table[name]):
-                table[name] = table[name].astype(str)
+                table[name] = table[name].astype(str).where(table[name].notna(), "")
     else:
         try:
             table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
