@@ -309,7 +309,8 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
     assert "end after" in listed["F05", "2024-03-25"]
     assert listed["C01", "2024-02-13"] == "not treated"
     assert listed["XX", "2024-02-13"] == "not in the groups"
-    assert listed["F06", ""] == "no date in the events file"
+    undated = [d.firm for d in done.dropped if d.reason == "no date in the events file"]
+    assert undated == [f"F{k:02d}" for k in range(6, 37)]  # the order of the file
     assert done.groups["ALL"]["[0;0]"].numbers["n"] == 3
     assert done.groups["ALL"]["[0;0]"].tests["portfolio_t"].reason
     assert done.groups["ALL"]["[0;0]"].tests["placebo_t"].reason

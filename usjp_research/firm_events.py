@@ -239,7 +239,9 @@ def _dated(
         dropped.append(LeftOut(firms[row], shown[row], "", reason))
     dated = set(firms)
     dropped += [
-        LeftOut(firm, "", "", "no date in the events file") for firm in chosen if firm not in dated
+        LeftOut(firm, "", "", "no date in the events file")
+        for firm in sector
+        if firm in chosen and firm not in dated
     ]
     good = np.flatnonzero(known & exact & ~early & ~late)
     return [firms[row] for row in good], at[good], [shown[row] for row in good]
