@@ -14,7 +14,7 @@ import pytest
 from usjp_research.market import load_market
 from usjp_research.params import read_spec
 from usjp_research.results import collect_laws
-from usjp_research.spec import find_root
+from usjp_research.spec import digest, find_root
 from usjp_research.study import run_study
 
 ROOT = find_root(Path(__file__))
@@ -121,6 +121,7 @@ def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(tmp_path
 def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
     from usjp_research.__main__ import README_MARKS
     from usjp_research.figures import plot_scoreboard
+    from usjp_research.sheets import read_provenance
     from usjp_research.tables import readme_block
 
     spec = read_spec()
@@ -128,5 +129,24 @@ def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = text.partition(README_MARKS[0])[2].partition(README_MARKS[1])[0].strip()
     alt = plot_scoreboard(study.rows).alt
-    assert shown == readme_block(study.rows, alt, len(study.family))
+    published = read_provenance(ROOT / "docs" / "study" / "tables")
+    assert shown == readme_block(study.rows, alt, len(study.family), published)
     assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == alt
+
+
+def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -> None:
+    from usjp_research.sheets import read_provenance
+
+    folder = ROOT / "docs" / "study"
+    told = read_provenance(folder / "tables")
+    assert told["specification"] == digest(read_spec())
+    assert told["public"] == "True"
+    names = {path.stem for path in (folder / "tables").iterdir()}
+    assert "placebo" not in names and not {name for name in names if name.endswith("-law")}
+    for path in (folder / "tables").glob("*.csv"):
+        assert "ticker" not in pd.read_csv(path, dtype=str).columns, path.name
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    assert told["specification"][:12] in page
+    rows = pd.read_csv(folder / "tables" / "verdicts.csv")
+    unsafe = rows[rows["safe"].astype(str) == "False"]
+    assert len(unsafe) and unsafe[["effect", "low", "high", "mde"]].isna().all(axis=None)

@@ -324,6 +324,7 @@ def readme() -> None:
         from usjp_research.figures import plot_scoreboard
         from usjp_research.market import load_market
         from usjp_research.results import write_whole
+        from usjp_research.sheets import read_provenance
         from usjp_research.study import run_study
         from usjp_research.tables import readme_block
 
@@ -336,7 +337,8 @@ def readme() -> None:
             raise InputError(f"{path}: the marks {README_MARKS[0]} and {README_MARKS[1]} are gone")
         picture = plot_scoreboard(result.rows)
         picture.save(find_root() / "docs" / "scoreboard.svg")
-        block = readme_block(result.rows, picture.alt, len(result.family))
+        published = read_provenance(find_root() / "docs" / "study" / "tables")
+        block = readme_block(result.rows, picture.alt, len(result.family), published)
         write_whole(path, f"{head}{start}\n{block}\n{end}{tail}".encode())
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Meaning",
     "codebook",
     "read_manifest",
+    "read_provenance",
     "result_tables",
     "write_tables",
     "write_workbook",
@@ -98,7 +99,9 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
         files; every CSV and Parquet file under its name, those that notebooks saved per sector
         together with a first column ``record``.
     left_out : dict of str to str
-        Tables that are not handed on, with the reason: single firms of a public run.
+        Tables that are not handed on, with the reason: what shows single firms of a public run,
+        or would narrow them down. Numbers of a public run of single firms are rounded to four
+        decimals, a basis point.
     """
     manifest, folder = read_manifest(run), run / "results"
     tables: dict[str, pd.DataFrame] = {}
@@ -129,8 +132,15 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     tables |= {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
     if numbers:
         tables["numbers"] = pd.DataFrame([row for row in numbers if row])
-    firms = [name for name in tables if FIRM in tables[name]] if manifest.get("public") else []
-    reasons = dict.fromkeys(firms, "it shows single firms, and the run is public")
+    reasons: dict[str, str] = {}
+    if manifest.get("public"):
+        firms = [name for name in tables if FIRM in tables[name]]
+        reasons = dict.fromkeys(firms, "it shows single firms, and the run is public")
+    if manifest.get("public") and manifest.get("level") == "firm":
+        # Day by day these laws, less those of averages published with a firm fewer, are that firm.
+        laws = [name for name in tables if name == "placebo" or name.endswith("-law")]
+        reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
+        tables = {name: frame.round(4) for name, frame in tables.items()}
     return {name: tables[name] for name in tables if name not in reasons}, reasons
 
 
@@ -256,6 +266,15 @@ def _provenance(manifest: Mapping[str, Any], lines: list[str]) -> pd.DataFrame:
     return pd.DataFrame(told, columns=["what", "value"])
 
 
+def read_provenance(folder: Path) -> dict[str, str]:
+    """Read where tables that `write_tables` wrote come from; empty when there are none."""
+    path = folder / "provenance.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["what"]: row["value"] for row in csv.DictReader(file)}
+
+
 def _book(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = [
         {"sheet": table, "column": column, "unit": found.unit or "text", "meaning": found.words}
@@ -324,15 +343,17 @@ def write_tables(run: Path, folder: Path) -> list[str]:
     """
     tables, left_out = result_tables(run)
     folder = prepare_folder(folder.absolute())
+    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
     for name, frame in {
         **tables,
+        "provenance": _provenance(read_manifest(run), lines),
         "codebook": _book(tables).rename(columns={"sheet": "table"}),
     }.items():
         safe = frame.map(lambda value: f"'{value}" if _risky(value) else value)
         write_whole(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n").encode())
-        if name != "codebook":
+        if name in tables:
             write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
-    return [f"{name}: left out, {why}" for name, why in left_out.items()]
+    return lines
 
 
 def _risky(value: object) -> bool:

@@ -149,8 +149,20 @@ def cases_words(share: Mapping[str, float]) -> str:
     )
 
 
-def readme_block(rows: Sequence[Verdict], alt: str, shifts: int) -> str:
-    """Write the README's figure and table as Markdown."""
+def readme_block(
+    rows: Sequence[Verdict], alt: str, shifts: int, published: Mapping[str, str]
+) -> str:
+    """Write the README's figure and table as Markdown, and where the published study is.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+    alt : str
+        The figure in words.
+    shifts : int
+    published : mapping of str to str
+        Provenance of the study under ``docs/study``; empty when there is none.
+    """
     frame = verdict_table(rows)[
         [
             "Sector",
@@ -172,6 +184,15 @@ def readme_block(rows: Sequence[Verdict], alt: str, shifts: int) -> str:
         f"Bundled market, {shifts} placebo calendars; the sectors' intervals hold at once. The "
         "last row is a family of its own, with its own calendars.",
     ]
+    if published:
+        lines += [
+            "",
+            f"The same study on single firms: [one HTML file](docs/study/study.html) and its "
+            f"[tables](docs/study/tables), returns {published['first day of returns']} to "
+            f"{published['last day of returns']}, run on {published['run ended'][:10]}, "
+            f"specification `{published['specification'][:12]}`, snapshot "
+            f"`{published['snapshot of returns'][:12]}`. It shows no single firm.",
+        ]
     return "\n".join(lines)
 
 

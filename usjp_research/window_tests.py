@@ -208,7 +208,9 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
         found.reasons["n_eff"] = "1 + (n-1) r-bar is not above zero"
     lost = float(work.sums.pairs.undefined[s].sum())
     if lost and not math.isnan(rbar):
-        found.notes.append(f"r-bar leaves out {lost:.0f} pairs: fewer than two common days, or constant residuals")
+        found.notes.append(
+            f"r-bar leaves out {lost:.0f} pairs: fewer than two common days, or constant residuals"
+        )
     first = int(fit.day0[rows[0]]) + fit.timing.estimation[0]
     blank = int(np.isnan(fit.design.base[first : first + fit.timing.days]).sum())
     several = _several(fit.day0[rows])
