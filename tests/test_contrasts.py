@@ -138,7 +138,7 @@ def test_a_planted_gap_between_named_and_unnamed_is_recovered(
 def test_the_named_contrast_keeps_its_level_on_quiet_dates(spec: Spec) -> None:
     version = _with(spec, ContrastVersion(title="plain"))
     p = []
-    for seed in range(120):
+    for seed in range(60):
         market = simulated_market(spec, seed=seed)
         panel = event_panel(spec, market)
         made = form_portfolios(spec, market, panel)

@@ -167,7 +167,7 @@ def test_the_tables_show_every_check_and_mark_what_leaves_out_zero(timing: pd.Da
 
 def test_checks_keep_their_level_on_quiet_dates(spec: Spec) -> None:
     rejected, total = 0.0, 0
-    for seed in range(30):
+    for seed in range(16):
         market = simulated_market(spec, seed=500 + seed)
         panel = event_panel(spec, market)
         made = form_portfolios(spec, market, panel)
@@ -176,4 +176,4 @@ def test_checks_keep_their_level_on_quiet_dates(spec: Spec) -> None:
         rejected += float((found["p"] <= spec.rule.alpha).sum())
         total += len(found)
     share = rejected / total
-    assert 0.05 < share < 0.16  # sectors of one seed share the market: error about 2 points
+    assert 0.03 < share < 0.18  # sectors of one seed share the market: error about 3 points
