@@ -315,8 +315,11 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Ta
 
 
 def battery_table(tests: WindowTests) -> Table:
-    """Lay out one window's tests by what they survive, with how the firms depend before them."""
-    return Table(battery_frame(tests))
+    """Lay out one window's tests by what they survive; each role is named once."""
+    frame = battery_frame(tests)
+    frame = frame[~frame["Law"].str.contains("one sector only")]
+    again = frame["Role"].eq(frame["Role"].shift())
+    return Table(frame.assign(Role=frame["Role"].where(~again, "")))
 
 
 def dependence_table(tests: WindowTests) -> Table:
@@ -623,27 +626,19 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
             {
                 "Slope": exposure_words(row),
                 "Method": row.method.upper(),
-                "Firms (exposed)": f"{row.firms} ({row.exposed})" if row.firms else "–",
+                "Exposed": str(row.exposed) if row.firms else "–",
                 "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
                 "Interval": "–"
                 if not row.guarded
                 else f"{_cents(row.low)} to {_cents(row.high)}"
                 if row.safe or not public
                 else "withheld",
-                "Implied low / base / high": " / ".join(_cents(v) for v in row.implied.values())
-                or "none",
+                "Implied": " / ".join(_cents(v) for v in row.implied.values()) or "none",
                 "p": f"{row.raw.p_cdf:.3f}" if row.raw else "–",
-                "p, t law": "–"
-                if not row.raw
-                else f"{row.raw.p_t:.3f}"
-                if row.safe or not public
-                else "withheld",
-                "p, guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
-                "Quiet days": f"{len(row.law)} (about {row.independent:.0f} independent)"
-                if row.raw
-                else "–",
+                "Guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
+                "Quiet days": str(len(row.law)) if row.raw else "–",
                 "MDE": _cents(row.mde),
-                "Break-even margin x share": share_words(row.breakeven),
+                "Break-even": share_words(row.breakeven),
                 "On one firm": percent(row.top_share, 0, sign=False),
                 "As evidence": evidence_words(row),
             }
@@ -660,7 +655,7 @@ def exposure_words(row: Exposure) -> str:
         parts.append("blackout firms in")
     if row.without:
         parts.append(f"without {' '.join(row.without)}")
-    parts.append("law before the first primary event" if row.before else "law of all quiet days")
+    parts.append("quiet days before the first event" if row.before else "all quiet days")
     return "; ".join(parts)
 
 
@@ -668,7 +663,8 @@ def evidence_words(row: Exposure) -> str:
     """Return what the rule of the verdict would say, or why nothing, with what limits it."""
     if row.reason:
         return f"none: {row.reason}"
-    return f"{row.headline} ({row.remark})" if row.remark else row.headline
+    also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
+    return row.headline + also
 
 
 def _cents(value: float) -> str:
