@@ -195,6 +195,16 @@ def test_residuals_that_never_change_cost_their_own_pairs_and_no_others() -> Non
     assert any("leaves out 6 pairs" in note for note in done["ALL"]["[0;0]"]["notes"])
 
 
+def test_ranks_that_cancel_every_day_give_no_rank_test() -> None:
+    panel = _panel(8, holes=0.0).assign(F1=lambda table: 2 * table["MKT"] - table["F0"])
+    firms = pd.DataFrame({"firm": ["F0", "F1"], "sector": "x"})
+    timing: dict[str, Any] = {"estimation": (-55, -4), "windows": [(0, 0)]}
+    done = _run(panel, firms, model="market_adjusted", **timing).as_dict()["ALL"]["[0;0]"]
+    for key in ("corrado_z", "corrado_u_z", "grank_t"):
+        assert done[key] is None, key
+        assert done["reasons"][key]
+
+
 def test_joint_test_needs_more_free_days_than_effects() -> None:
     few = joint_test("mvrm_F", np.zeros(9), np.eye(9), 9, 1.0)
     assert math.isnan(few.statistic)

@@ -18,6 +18,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int16]
+NOISE = 1e-12  # mean ranks that move less than this are rounding: their sums would be zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def corrado_statistic(sums: Floats, count: Floats, divide: Floats, window: slice
     there = count > 0
     mean = np.divide(sums, divide, out=np.zeros_like(sums), where=there)
     spread = float(np.sqrt((mean[there] ** 2).mean())) if there.any() else 0.0
-    if not (spread > 0 and there[window].all()):
+    if not (spread > NOISE and there[window].all()):
         return float("nan")
     return float(mean[window].sum() / (np.sqrt(window.stop - window.start) * spread))
 
@@ -211,7 +212,7 @@ def grank_statistics(sums: Floats, count: Floats, event: float, n: int) -> tuple
     days = int(there.sum()) + 1
     spread = np.sqrt(((count[there] / n * mean**2).sum() + event**2) / days)
     independent = event * np.sqrt(12 * n * (days + 1) / (days - 1))
-    z = event / spread if spread > 0 else np.nan
+    z = event / spread if spread > NOISE else np.nan
     inside = days - 1 - z**2
     t = z * np.sqrt((days - 2) / inside) if inside > 0 else np.nan
     return float(t), float(independent), days - 1
