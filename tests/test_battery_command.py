@@ -186,6 +186,19 @@ def test_units_that_cannot_be_told_apart_are_refused() -> None:
         in_decimals({"mkt_rf": 0.01 * draw, "rf": 100 * flat}, "auto", "f")
 
 
+@pytest.mark.parametrize("code", [-99.99, -999.0])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.parametrize("name", ["mkt_rf", "smb3", "rf"])
+def test_codes_for_missing_days_are_not_taken_for_factors(
+    code: float, scale: float, name: str
+) -> None:
+    draw = np.random.default_rng(1).standard_normal((2, 300)) * 0.01 * scale
+    factors = {"mkt_rf": draw[0], "smb3": draw[1], "rf": np.full(300, 0.0001 * scale)}
+    factors[name][7] = code
+    with pytest.raises(InputError, match=f"'{name}'.*leave missing days empty"):
+        in_decimals(factors, "auto", "f")
+
+
 def test_three_factor_models_take_the_three_factor_size_factor() -> None:
     names = ["Mkt-RF", "SMB", "smb3", "smb5", "RF"]
     assert factor_columns(names, ["smb3", "smb5"], "f") == {"smb3": "smb3", "smb5": "smb5"}

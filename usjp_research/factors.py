@@ -17,6 +17,7 @@ from usjp_research.spec import InputError, nearest
 __all__ = ["factor_columns", "in_decimals", "read_factors"]
 
 Floats = npt.NDArray[np.float64]
+FAR = 0.5  # a day; the codes for missing days, -99.99 and -999, lie beyond it in either unit
 FACTOR_NAMES = {
     "mkt_rf": ("mktrf",),
     "smb3": ("smb3", "smb"),
@@ -134,6 +135,13 @@ def in_decimals(factors: Mapping[str, Floats], units: str, where: str) -> dict[s
         units = "percent" if spread > 0.1 else "decimal"
     scale = 0.01 if units == "percent" else 1.0
     out = {name: values * scale for name, values in factors.items()}
+    for name, values in out.items():
+        far = np.flatnonzero(np.abs(values) > FAR)
+        if len(far):
+            raise InputError(
+                f"{where}: factor '{name}': seen {factors[name][far[0]]:g}, read as {units}, "
+                f"expected at most {FAR:.0%} a day; leave missing days empty, not -99.99 or -999"
+            )
     highest = float(np.nanmax(np.abs(out["rf"])))
     if highest > 0.005:
         raise InputError(
