@@ -352,3 +352,41 @@ def test_a_panel_in_which_no_firm_can_be_fitted_still_says_why(
     assert done["ALL"]["[0;0]"]["reasons"]["n"]
     assert len(done["dropped"]) == 36
     assert "0 usable, 5 needed" in done["dropped"][0]["reason"]
+
+
+def test_a_unit_that_makes_the_market_absurd_is_refused() -> None:
+    draw = np.random.default_rng(1).normal(0, 0.01, 300)
+    factors = {"mkt_rf": draw, "rf": np.full(300, 0.0001)}
+    for units, values in (
+        ("percent", factors),
+        ("decimal", {k: 100 * v for k, v in factors.items()}),
+    ):
+        with pytest.raises(InputError, match="declare the other unit"):
+            in_decimals(values, units, "f")
+    with pytest.raises(InputError, match="factor 'rf' has no value"):
+        in_decimals({**factors, "rf": np.full(300, np.nan)}, "auto", "f")
+
+
+def test_a_sector_that_lost_all_its_firms_is_there_with_none() -> None:
+    draw = np.random.default_rng(2)
+    days = pd.bdate_range("2023-01-02", periods=300)
+    table = pd.DataFrame(draw.normal(0, 0.01, (300, 4)), days, ["A", "B", "C", "M"])
+    firms = pd.DataFrame(
+        {"firm": ["A", "B", "GONE", "C"], "sector": ["x", "x", "y", "z"], "treated": [1, 1, 1, 0]}
+    )
+    done = run_battery(table, firms, event=days[280], benchmark="M").as_dict()
+    assert set(done) == {"ALL", "x", "y", "dropped"}
+    assert done["y"]["[0;0]"]["n"] == 0
+    assert done["ALL"]["[0;0]"]["n"] == 2
+
+
+def test_sums_that_differ_by_rounding_alone_are_ties() -> None:
+    from usjp_research.parametric import sign_tests
+
+    car = np.array([0.1 + 0.2, 0.3, -0.3, 0.05, -1e-17])
+    exact = np.array([0.3, 0.3, -0.3, 0.05, 0.0])
+    got, want = (
+        {test.name: test for test in sign_tests(values, 0.5)}["wilcoxon_V"]
+        for values in (car, exact)
+    )
+    assert (got.statistic, got.p) == (want.statistic, want.p)

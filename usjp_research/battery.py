@@ -147,7 +147,9 @@ def run_battery(
     whole = np.isfinite(fit.car) & (fit.fault == 0)[:, None]
     dropped += [*left_by_fit(panel, made, fit), *left_by_holes(panel, made, fit, whole)]
 
-    sets = _sets(made.sectors, whole)
+    marked = groups["treated"].astype(bool) if "treated" in groups else slice(None)
+    asked = groups.loc[marked, "sector"].astype(str).str.strip()
+    sets = _sets(made.sectors, whole, tuple(dict.fromkeys(asked)))
     sums = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
     quiet = None
     if (made.day0 == made.day0[0]).all():
@@ -163,12 +165,14 @@ def run_battery(
     return Battery(model, done, made, fit, tuple(dropped))
 
 
-def _sets(sector: npt.NDArray[Any], whole: Bools) -> Sets:
-    codes, names = pd.factorize(sector)
+def _sets(sector: npt.NDArray[Any], whole: Bools, asked: tuple[str, ...]) -> Sets:
+    """Say who is in which group; one that lost all its firms is there with none."""
+    names = tuple(dict.fromkeys((*map(str, sector), *asked)))
+    codes = pd.Index(names).get_indexer(pd.Index(sector.astype(str)))
     columns: list[Bools] = []
     column: dict[tuple[str, int], int] = {}
     windows: list[tuple[int, ...]] = []
-    for code, group in enumerate(("ALL", *map(str, names)), start=-1):
+    for code, group in enumerate(("ALL", *names), start=-1):
         inside = codes == code if code >= 0 else np.ones(len(codes), dtype=bool)
         first = len(columns)
         for w in range(whole.shape[1]):
@@ -180,4 +184,4 @@ def _sets(sector: npt.NDArray[Any], whole: Bools) -> Sets:
                 windows.append(())
             windows[s] = (*windows[s], w)
             column[group, w] = s
-    return Sets(("ALL", *map(str, names)), np.column_stack(columns), column, windows)
+    return Sets(("ALL", *names), np.column_stack(columns), column, windows)

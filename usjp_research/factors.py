@@ -125,7 +125,17 @@ def in_decimals(factors: Mapping[str, Floats], units: str, where: str) -> dict[s
         raise InputError(
             f"unknown factor units '{units}': {nearest(units, ('auto', 'percent', 'decimal'))}"
         )
+    for name, column in factors.items():
+        if not np.isfinite(column).any():
+            raise InputError(f"{where}: factor '{name}' has no value on any day of the returns")
     spread = float(np.nanstd(factors["mkt_rf"]))
+    if units != "auto":
+        size = spread / 100 if units == "percent" else spread
+        if not 0.0005 <= size <= 0.2:
+            raise InputError(
+                f"{where}: read as {units} the market factor has a daily standard deviation of "
+                f"{100 * size:.3g}%, expected 0.05% to 20%; declare the other unit"
+            )
     if units == "auto":
         if 0.07 < spread < 0.14:
             raise InputError(

@@ -365,7 +365,7 @@ def _volatility_of_firms(fit: AbnormalReturns, rows: Ints, w: int, found: _Found
 def _record(group: str, window: tuple[int, int], found: _Found, *, shared: bool) -> WindowTests:
     tests = {key: found.tests[key] for key in TESTS if key in found.tests}
     notes = list(found.notes)
-    if shared and tests:
+    if shared and tests and not math.isnan(found.numbers["n_eff"]):
         notes.insert(
             0,
             f"firms share event days: {found.numbers['n']:.0f} firms count as "
