@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 import usjp_research as ur
 from usjp_research.figures import NIGHT, ON_TINT, PAPER
+from usjp_research.words import percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
 
@@ -64,3 +66,31 @@ def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
     first, second = (ur.plot_sectors(paths, {"N1": paths.index[1]}).svg() for _ in range(2))
     assert first == second
     assert ElementTree.fromstring(first).tag.endswith("svg")
+
+
+def test_the_calendar_strip_names_every_event_with_its_session(spec: ur.Spec) -> None:
+    market = ur.simulated_market(spec, seed=1)
+    panel = ur.event_panel(spec, market)
+    alt = ur.plot_calendar(panel).alt
+    for event, session in zip(panel.events, panel.new_york, strict=True):
+        assert f"{event.id} {session}" in alt
+    assert alt.count(": ") == len({event.role for event in panel.events})
+    none = replace(panel, events=(), new_york=(), tokyo=(), day0=panel.day0[:0])
+    assert ur.plot_calendar(none).alt == "No event lies inside the data."
+
+
+def test_figures_without_anything_to_draw_say_so(spec: ur.Spec) -> None:
+    assert ur.plot_campaign(()).alt == "No campaign lies inside the data."
+    assert "no thesis, or no market value" in ur.plot_waterfall(()).alt
+
+
+def test_the_small_panels_of_events_say_what_they_draw(spec: ur.Spec) -> None:
+    market = ur.simulated_market(spec, seed=1)
+    panel = ur.event_panel(spec, market)
+    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+    picture = ur.plot_events(reactions, 0.1)
+    primary = reactions[reactions["role"] == "primary"]
+    for row in primary.to_dict("records"):
+        assert f"{row['event']} {percent(row['caar'])}" in picture.alt
+    assert "90% bar" in picture.alt
+    assert sum(axes.get_visible() for axes in picture.axes) == primary["sector"].nunique()

@@ -185,6 +185,7 @@ _PUBLIC = {
         "plot_exposure",
         "plot_dose_response",
         "Picture",
+        "plot_calendar",
         "plot_campaign",
         "plot_events",
         "plot_waterfall",

@@ -27,6 +27,7 @@ from usjp_research.exposure import exposure_rows as exposure_rows
 from usjp_research.exposure import exposure_versions as exposure_versions
 from usjp_research.figures import Picture as Picture
 from usjp_research.figures import plot_caar as plot_caar
+from usjp_research.figures import plot_calendar as plot_calendar
 from usjp_research.figures import plot_campaign as plot_campaign
 from usjp_research.figures import plot_counterfactuals as plot_counterfactuals
 from usjp_research.figures import plot_dose_response as plot_dose_response

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.counterfactual import POOR, Counterfactuals
+from usjp_research.events import EventPanel
 from usjp_research.exposure import Exposure
 from usjp_research.placebo import Placebo
 from usjp_research.reactions import EventPaths
 from usjp_research.results import write_whole
-from usjp_research.spec import in_project
+from usjp_research.spec import ROLES, in_project
 from usjp_research.strips import scoreboard_words
 from usjp_research.tables import dollars, exposure_words, implied_digits
 from usjp_research.verdict import Verdict
@@ -31,6 +32,7 @@ __all__ = [
     "COLOURS",
     "Picture",
     "plot_caar",
+    "plot_calendar",
     "plot_campaign",
     "plot_counterfactuals",
     "plot_dose_response",
@@ -544,6 +546,47 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         for name in wide.index
     ]
     return Picture(figure, "Abnormal return per sector and event. " + ". ".join(words) + ".")
+
+
+def plot_calendar(panel: EventPanel) -> Picture:
+    """Draw the events on a line of time, one row per role.
+
+    Parameters
+    ----------
+    panel : EventPanel
+
+    Returns
+    -------
+    Picture
+        Filled marks count for the verdict; the days of primary, secondary and leak events are
+        masked when anything is estimated.
+    """
+    roles = list(dict.fromkeys(role for role in ROLES if panel.index(role)))
+    if not roles:
+        return _nothing("No event lies inside the data.")
+    figure = _canvas(9.2, 0.5 * len(roles) + 0.9)
+    (axes,) = figure.axes
+    words = []
+    for row, role in enumerate(roles):
+        days = list(panel.days(role).items())
+        axes.axhline(row, color=BAND, linewidth=0.8, zorder=0)
+        face = IMPLIED if role == "primary" else "white"
+        for k, (id, day) in enumerate(days):
+            axes.plot([day], [row], "o", color=IMPLIED, markerfacecolor=face, markersize=6)  # type: ignore[arg-type]
+            axes.annotate(
+                id,
+                (day, row),
+                xytext=(0, 6 if k % 2 else -13),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
+            )
+        told = ", ".join(f"{id} {day.date()}" for id, day in days)
+        words.append(f"{role}: {told}")
+    axes.set_yticks(range(len(roles)), roles)
+    axes.set_ylim(len(roles) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    return Picture(figure, f"Events by role and first New York session. {'; '.join(words)}.")
 
 
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
