@@ -315,11 +315,16 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Ta
 
 
 def battery_table(tests: WindowTests) -> Table:
-    """Lay out one window's tests by what they survive; each role is named once."""
+    """Lay out one window's tests, the believable first, with what each survives."""
     frame = battery_frame(tests)
     frame = frame[~frame["Law"].str.contains("one sector only")]
-    again = frame["Role"].eq(frame["Role"].shift())
-    return Table(frame.assign(Role=frame["Role"].where(~again, "")))
+    short = {
+        "survives cross-correlation": "robust",
+        "assumes independent firms": "assumes independence",
+        "assumes independent firms: not to be believed here": "not to be believed",
+    }
+    columns = ["Test", "Role", "Statistic", "Law", "p", "Survives"]
+    return Table(frame.assign(Role=frame["Role"].replace(short)))[columns]
 
 
 def dependence_table(tests: WindowTests) -> Table:
