@@ -630,6 +630,7 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
         [
             {
                 "Slope": exposure_words(row),
+                "On one firm": percent(row.top_share, 0, sign=False),
                 "As evidence": evidence_words(row),
                 "Method": row.method.upper(),
                 "Exposed": str(row.exposed) if row.firms else "–",
@@ -645,7 +646,6 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
                 "Quiet days": str(len(row.law)) if row.raw else "–",
                 "MDE": _cents(row.mde),
                 "Break-even": share_words(row.breakeven),
-                "On one firm": percent(row.top_share, 0, sign=False),
             }
             for row in rows
         ]
