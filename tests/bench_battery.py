@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from usjp_research.battery import run_battery
+from usjp_research.engine.battery.run import run_battery
 
 ESTIMATION, WINDOWS = (-255, -6), ((0, 0), (-1, 1), (-5, 5))
 DAYS, DAY0 = 261, 255
@@ -151,7 +151,7 @@ def _write_million(folder: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
 def _run_million(folder: Path) -> None:
     import resource
 
-    from usjp_research.panels import open_returns
+    from usjp_research.market.panels import open_returns
 
     start = time.perf_counter()
     groups, events = (pd.read_parquet(folder / f"{name}.parquet") for name in ("groups", "events"))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from usjp_research.synthetic import synthetic_control, synthetic_controls
+from usjp_research.engine.simplex import synthetic_control, synthetic_controls
 
 Floats = npt.NDArray[np.float64]
 DAYS = 250

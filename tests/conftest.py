@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from usjp_research.__main__ import app
-from usjp_research.params import read_spec
-from usjp_research.spec import Spec
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Spec
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usjp_research.params import read_spec
-from usjp_research.spec import InputError, Spec, nearest
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Spec
+from usjp_research.words import InputError, nearest
 
 UNIVERSE = """ticker,name,sector,basket,market_value_usd_bn
 AAA,Alpha,solar,panels,10

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usjp_research.events import event_panel
-from usjp_research.market import Dropped, Market, load_market, market_digest, read_returns
-from usjp_research.params import read_spec
-from usjp_research.spec import InputError, digest
-from usjp_research.study import run_study
+from usjp_research.market.load import load_market
+from usjp_research.market.record import Dropped, Market, market_digest
+from usjp_research.market.table import read_returns
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import digest
+from usjp_research.study.answer import run_study
+from usjp_research.study.events import event_panel
+from usjp_research.words import InputError
 
 DAYS = pd.bdate_range("2025-02-18", periods=40)  # no holiday among them
 NAMES = ["us_market", "AAA", "BBB"]

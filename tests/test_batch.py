@@ -19,9 +19,9 @@ import papermill
 import pytest
 
 import usjp_research
-from usjp_research import batch
-from usjp_research.batch import Job, Outcome, check_jobs, failures, run_batch, write_manifest
-from usjp_research.spec import InputError
+from usjp_research.runs import batch
+from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch, write_manifest
+from usjp_research.words import InputError
 
 Write = Callable[..., Path]
 PARAMETERS = """\

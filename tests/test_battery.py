@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from tests.slow_battery import slow_battery
-from usjp_research import daysums
-from usjp_research.battery import Battery, run_battery
+from usjp_research.engine.battery import sums as daysums
+from usjp_research.engine.battery.run import Battery, run_battery
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}

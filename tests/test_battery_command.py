@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
-from usjp_research import panels
-from usjp_research.battery import run_battery
-from usjp_research.factors import factor_columns, in_decimals
-from usjp_research.panels import open_returns, read_event_dates
-from usjp_research.spec import InputError
+from usjp_research.engine.battery.run import run_battery
+from usjp_research.market import panels
+from usjp_research.market.factors import factor_columns, in_decimals
+from usjp_research.market.panels import open_returns, read_event_dates
+from usjp_research.words import InputError
 
 GOLDEN = Path(__file__).parent / "golden"
 RETURNS, GROUPS = GOLDEN / "sim_returns.csv", GOLDEN / "sim_firms.csv"
@@ -381,7 +381,7 @@ def test_a_sector_that_lost_all_its_firms_is_there_with_none() -> None:
 
 
 def test_sums_that_differ_by_rounding_alone_are_ties() -> None:
-    from usjp_research.parametric import sign_tests
+    from usjp_research.engine.battery.parametric import sign_tests
 
     car = np.array([0.1 + 0.2, 0.3, -0.3, 0.05, -1e-17])
     exact = np.array([0.3, 0.3, -0.3, 0.05, 0.0])

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
-from usjp_research.battery import Battery, run_battery
-from usjp_research.catalogue import TESTS, catalogue_page, outcome
-from usjp_research.inference import portfolio_t
-from usjp_research.parametric import joint_test, sign_tests
+from usjp_research.engine.battery.catalogue import TESTS, catalogue_page, outcome
+from usjp_research.engine.battery.inference import portfolio_t
+from usjp_research.engine.battery.parametric import joint_test, sign_tests
+from usjp_research.engine.battery.run import Battery, run_battery
 
 DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS = ("headline", "notes", "reasons")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from usjp_research.battery import run_battery
+from usjp_research.engine.battery.run import run_battery
 
 SHOWN = (
     "adj_bmp_t", "placebo_t", "corrado_z", "portfolio_t", "grank_t", "corrado_zivney_z",

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from usjp_research.compare import compare_runs, comparison_page, gallery_page
-from usjp_research.onefile import find_browser, join_pages
-from usjp_research.site import render
-from usjp_research.spec import InputError
+from usjp_research.report.compare import compare_runs, comparison_page, gallery_page
+from usjp_research.report.onefile import find_browser, join_pages
+from usjp_research.report.pages import render
+from usjp_research.words import InputError
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 DESK, PHONE = 1280, 360

@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from usjp_research.events import event_panel, first_session
-from usjp_research.market import BENCHMARK, Market
-from usjp_research.spec import InputError, Spec
+from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.spec.records import Spec
+from usjp_research.study.events import event_panel, first_session
+from usjp_research.words import InputError
 
 TABLE = Path(__file__).parent / "data/sessions.csv"
 HAND = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))

@@ -14,12 +14,13 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
-from usjp_research import results as results_module
-from usjp_research.market import load_market
-from usjp_research.params import read_spec
-from usjp_research.results import save_study
-from usjp_research.spec import InputError
-from usjp_research.study import Study, run_study
+from usjp_research.market.load import load_market
+from usjp_research.report import results as results_module
+from usjp_research.report.results import save_study
+from usjp_research.runs.store import write_whole
+from usjp_research.spec.read import read_spec
+from usjp_research.study.answer import Study, run_study
+from usjp_research.words import InputError
 
 Run = Callable[..., Result]
 Own = Callable[..., Path]
@@ -212,7 +213,7 @@ def test_a_write_that_fails_half_way_leaves_whole_files_only(
     spare = tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    real, out = results_module.write_whole, tmp_path / "out"
+    real, out = write_whole, tmp_path / "out"
 
     def fails(path: Path, content: bytes) -> None:
         if path == out / "results" / "variants.csv":

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from usjp_research.contrasts import contrast_row, contrast_versions
-from usjp_research.events import EventPanel, event_panel
-from usjp_research.market import BENCHMARK, Dropped, Market, simulated_market
-from usjp_research.portfolios import Portfolios, form_portfolios
-from usjp_research.spec import ContrastVersion, Spec
-from usjp_research.tables import contrast_table
+from usjp_research.market.record import BENCHMARK, Dropped, Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.tables import contrast_table
+from usjp_research.spec.records import ContrastVersion, Spec
+from usjp_research.study.contrast import contrast_row, contrast_versions
+from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.portfolios import Portfolios, form_portfolios
 
 POWER = "power_utilities"
 
@@ -155,7 +156,7 @@ def test_single_firms_are_needed(bundled_versions: list[Dropped]) -> None:
 
 @pytest.fixture(scope="module")
 def bundled_versions(spec: Spec) -> list[Dropped]:
-    from usjp_research.market import load_market
+    from usjp_research.market.load import load_market
 
     market = load_market(spec, "bundled")
     panel = event_panel(spec, market)

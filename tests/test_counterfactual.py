@@ -14,19 +14,23 @@ import pytest
 import statsmodels.api as sm
 from scipy.optimize import nnls
 
-from usjp_research.counterfactual import POOR, Counterfactuals, counterfactuals
-from usjp_research.donors import Donors, Factors, load_donors
-from usjp_research.events import EventPanel, event_panel
-from usjp_research.figures import plot_counterfactuals
-from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
-from usjp_research.matching import matched_forecast
-from usjp_research.models import Forecast, rolling_forecast, rolling_regression
-from usjp_research.params import read_spec
-from usjp_research.placebo import Leg, event_legs, placebo_law
-from usjp_research.portfolios import Portfolios, form_portfolios
-from usjp_research.spec import Estimation, InputError, Rule, Spec
-from usjp_research.study import sector_law
-from usjp_research.tables import counterfactual_table, match_table
+from usjp_research.engine.matched import matched_forecast
+from usjp_research.engine.placebo import Leg, placebo_law
+from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
+from usjp_research.market.donors import Donors, Factors, load_donors
+from usjp_research.market.load import load_market
+from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.figures import plot_counterfactuals
+from usjp_research.report.tables import counterfactual_table, match_table
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Estimation, Rule, Spec
+from usjp_research.study.answer import sector_law
+from usjp_research.study.counterfactual import POOR, Counterfactuals, counterfactuals
+from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.legs import event_legs
+from usjp_research.study.portfolios import Portfolios, form_portfolios
+from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
 SECTOR = "mining_metals"

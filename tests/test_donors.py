@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from usjp_research.donors import load_donors, load_factors
-from usjp_research.market import Market, load_market, simulated_market
-from usjp_research.params import read_spec
-from usjp_research.spec import Donor, InputError, Spec
+from usjp_research.market.donors import load_donors, load_factors
+from usjp_research.market.load import load_market
+from usjp_research.market.record import Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Donor, Spec
+from usjp_research.words import InputError
 
 
 @pytest.fixture(scope="module")

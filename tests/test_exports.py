@@ -17,11 +17,11 @@ import pytest
 from click.testing import Result
 from justhtml import JustHTML
 
-from usjp_research.compare import compare_runs, comparison_page, gallery_page
-from usjp_research.onefile import find_browser, join_pages
-from usjp_research.sheets import codebook, result_tables, write_tables, write_workbook
-from usjp_research.site import render
-from usjp_research.spec import InputError
+from usjp_research.report.compare import compare_runs, comparison_page, gallery_page
+from usjp_research.report.exports import codebook, result_tables, write_tables, write_workbook
+from usjp_research.report.onefile import find_browser, join_pages
+from usjp_research.report.pages import render
+from usjp_research.words import InputError
 
 Evil = tuple[str, str, str]
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

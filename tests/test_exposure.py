@@ -15,18 +15,26 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from usjp_research.doses import cross_section, dose_response, firm_doses, naming_events
-from usjp_research.events import EventPanel, event_panel
-from usjp_research.exposure import Exposure, exposure_law, exposure_rows, exposure_versions
-from usjp_research.figures import plot_dose_response, plot_exposure
-from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
-from usjp_research.models import rolling_forecast
-from usjp_research.params import read_spec
-from usjp_research.portfolios import Portfolios, form_portfolios, values_before
-from usjp_research.results import record
-from usjp_research.slopes import Factors, gls_weights, ols_weights, prologue, residual_factors
-from usjp_research.spec import Event, Firm, Rule, Spec, Thesis, find_root
-from usjp_research.tables import exposure_table
+from usjp_research.engine.rolling import rolling_forecast
+from usjp_research.engine.slopes import (
+    Factors,
+    gls_weights,
+    ols_weights,
+    prologue,
+    residual_factors,
+)
+from usjp_research.market.load import load_market
+from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.figures import plot_dose_response, plot_exposure
+from usjp_research.report.results import record
+from usjp_research.report.tables import exposure_table
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Event, Firm, Rule, Spec, Thesis, find_root
+from usjp_research.study.doses import cross_section, dose_response, firm_doses, naming_events
+from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.exposure import Exposure, exposure_law, exposure_rows, exposure_versions
+from usjp_research.study.portfolios import Portfolios, form_portfolios, values_before
 
 PRICES = find_root(Path(__file__)).parent / "shared" / "data" / "prices_core.parquet"
 Setting = tuple[Spec, Market, EventPanel, Portfolios]

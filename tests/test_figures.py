@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import usjp_research as ur
-from usjp_research.figures import NIGHT, ON_TINT, PAPER
+from usjp_research.report.figures import NIGHT, ON_TINT, PAPER
 from usjp_research.words import percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")

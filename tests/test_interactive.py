@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-from usjp_research.spec import find_root
+from usjp_research.spec.records import find_root
 
 ROOT = find_root(Path(__file__))
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from usjp_research.inference import portfolio_t
-from usjp_research.models import Forecast, rolling_forecast
-from usjp_research.spec import Estimation
+from usjp_research.engine.battery.inference import portfolio_t
+from usjp_research.engine.rolling import Forecast, rolling_forecast
+from usjp_research.spec.records import Estimation
 
 GOLDEN = Path(__file__).parent / "golden"
 DAY0 = 290

@@ -11,11 +11,11 @@ import pandas as pd
 import papermill
 import pytest
 
-from usjp_research.market import load_market
-from usjp_research.params import read_spec
-from usjp_research.results import collect_laws
-from usjp_research.spec import digest, find_root
-from usjp_research.study import run_study
+from usjp_research.market.load import load_market
+from usjp_research.report.results import collect_laws
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import digest, find_root
+from usjp_research.study.answer import run_study
 
 ROOT = find_root(Path(__file__))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -97,10 +97,10 @@ def test_plain_papermill_runs_it_from_both_working_directories(
 
 
 def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(tmp_path: Path) -> None:
-    from usjp_research.events import event_panel
-    from usjp_research.portfolios import form_portfolios
-    from usjp_research.results import law_frame, record
-    from usjp_research.study import sector_law
+    from usjp_research.report.results import law_frame, record
+    from usjp_research.study.answer import sector_law
+    from usjp_research.study.events import event_panel
+    from usjp_research.study.portfolios import form_portfolios
 
     spec = read_spec()
     market = load_market(spec, "bundled")
@@ -120,9 +120,9 @@ def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(tmp_path
 
 def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
     from usjp_research.__main__ import README_MARKS
-    from usjp_research.figures import plot_scoreboard
-    from usjp_research.sheets import read_provenance
-    from usjp_research.tables import readme_block
+    from usjp_research.report.exports import read_provenance
+    from usjp_research.report.figures import plot_scoreboard
+    from usjp_research.report.tables import readme_block
 
     spec = read_spec()
     study = run_study(spec, load_market(spec, "bundled"))
@@ -135,7 +135,7 @@ def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
 
 
 def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -> None:
-    from usjp_research.sheets import read_provenance
+    from usjp_research.report.exports import read_provenance
 
     folder = ROOT / "docs" / "study"
     told = read_provenance(folder / "tables")

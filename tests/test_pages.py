@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from usjp_research import batch
+from usjp_research.runs import batch
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from usjp_research.inference import adjusted_p
-from usjp_research.placebo import (
+from usjp_research.engine.battery.inference import adjusted_p
+from usjp_research.engine.placebo import (
     Leg,
     admissible_shifts,
     minimum_detectable,
@@ -17,7 +17,8 @@ from usjp_research.placebo import (
     quantile,
     stepdown_p,
 )
-from usjp_research.spec import Estimation, InputError, Rule
+from usjp_research.spec.records import Estimation, Rule
+from usjp_research.words import InputError
 
 RULE = Rule(estimation=Estimation(sessions=60, ends_before=21, minimum=50), least_shifts=20)
 
@@ -71,7 +72,7 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
     returns = market[:, None] + draw.normal(0, 0.01, (400, 1))
     legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 240, (-1, 1), -1)]
     law = placebo_law({"g": legs}, lambda _: returns, market, np.zeros(400, bool), RULE)
-    from usjp_research.models import rolling_forecast
+    from usjp_research.engine.rolling import rolling_forecast
 
     def by_hand(first: int, second: int) -> tuple[float, float]:
         # The calendar's own windows are masked wherever it stands.

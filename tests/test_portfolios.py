@@ -11,18 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from usjp_research.donors import Donors
-from usjp_research.events import event_panel
-from usjp_research.market import (
-    BENCHMARK,
-    Market,
-    load_market,
-    market_digest,
-    read_returns,
-    simulated_market,
-)
-from usjp_research.portfolios import disclosed_firms, form_portfolios, write_bundle
-from usjp_research.spec import Donor, InputError, Spec, find_root
+from usjp_research.market.donors import Donors
+from usjp_research.market.load import load_market
+from usjp_research.market.record import BENCHMARK, Market, market_digest
+from usjp_research.market.simulate import simulated_market
+from usjp_research.market.table import read_returns
+from usjp_research.spec.records import Donor, Spec, find_root
+from usjp_research.study.events import event_panel
+from usjp_research.study.portfolios import disclosed_firms, form_portfolios, write_bundle
+from usjp_research.words import InputError
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
 OUTSIDE = PRICES.with_name("prices_sp500.parquet")

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from usjp_research.reading import Reading, compose, read_results, save_reading
-from usjp_research.spec import InputError
+from usjp_research.report.reading import Reading, compose, read_results, save_reading
+from usjp_research.words import InputError
 
 
 def _row(name: str, **more: Any) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def test_sectors_are_grouped_by_what_the_verdict_says(results: dict[str, Any]) -
 
 
 def test_every_verdict_of_the_rule_has_its_words(results: dict[str, Any]) -> None:
-    from usjp_research.reading import SAID
-    from usjp_research.verdict import VERDICTS
+    from usjp_research.report.reading import SAID
+    from usjp_research.study.verdict import VERDICTS
 
     assert {headline for headline, _ in SAID} == set(VERDICTS)
 

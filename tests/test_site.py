@@ -15,10 +15,11 @@ import nbformat.v4
 import pytest
 from justhtml import JustHTML
 
-from usjp_research import figures, site
-from usjp_research.site import build_site
-from usjp_research.spec import InputError
-from usjp_research.verdict import DEPENDS, VERDICTS
+from usjp_research.report import figures
+from usjp_research.report import pages as site
+from usjp_research.report.pages import build_site
+from usjp_research.study.verdict import DEPENDS, VERDICTS
+from usjp_research.words import InputError
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 VOID = {"meta", "img", "br", "col", "hr", "link", "input", "base", "area", "source", "embed"}
@@ -620,7 +621,7 @@ def test_what_is_no_finished_run_is_refused_in_one_line(
 
 
 def test_small_panels_share_one_scale_and_hollow_dots_do_not_count() -> None:
-    from usjp_research.strips import small_multiples
+    from usjp_research.report.strips import small_multiples
 
     plain = {"role": "primary", "se_guarded": "0.01", "blackout": "checked"}
     rows = [

@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from usjp_research.events import event_panel
-from usjp_research.market import BENCHMARK, Market, load_market, simulated_market
-from usjp_research.placebo import Placebo, event_legs, minimum_detectable, placebo_law, quantile
-from usjp_research.portfolios import form_portfolios
-from usjp_research.results import save_study
-from usjp_research.spec import Spec, find_root
-from usjp_research.study import Study, run_study
-from usjp_research.verdict import decide, implied_value
+from usjp_research.engine.placebo import Placebo, minimum_detectable, placebo_law, quantile
+from usjp_research.market.load import load_market
+from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.results import save_study
+from usjp_research.spec.records import Spec, find_root
+from usjp_research.study.answer import Study, run_study
+from usjp_research.study.events import event_panel
+from usjp_research.study.legs import event_legs
+from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.verdict import decide, implied_value
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
 needs_prices = pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
@@ -238,7 +241,7 @@ def test_an_effect_planted_in_the_returns_moves_the_estimate_by_itself(spec: Spe
 
 
 def test_leaks_change_the_remark_and_never_the_verdict(bundled: Study) -> None:
-    from usjp_research.study import _leak_remark
+    from usjp_research.study.answer import _leak_remark
 
     row = replace(bundled.verdicts[0], headline="cannot say", remark="")
     leak = replace(row, headline="priced in")
@@ -285,7 +288,7 @@ def test_the_contrast_is_named_minus_unnamed_with_the_named_firms_own_lines(
 
 
 def test_market_values_go_back_in_time_by_the_price(spec: Spec) -> None:
-    from usjp_research.market import simulated_market
+    from usjp_research.market.simulate import simulated_market
 
     market = simulated_market(spec, seed=3)
     made = form_portfolios(spec, market, event_panel(spec, market))
@@ -312,8 +315,8 @@ def test_a_campaign_row_states_no_p_value_and_no_verdict(bundled: Study) -> None
 def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_own_test(
     spec: Spec,
 ) -> None:
-    from usjp_research.market import simulated_market
-    from usjp_research.reactions import event_reactions, sector_battery
+    from usjp_research.market.simulate import simulated_market
+    from usjp_research.study.reactions import event_reactions, sector_battery
 
     market = simulated_market(spec, seed=8)
     panel = event_panel(spec, market)
@@ -330,7 +333,7 @@ def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_
 
 
 def test_on_averages_the_baskets_stand_for_the_firms(bundled: Study) -> None:
-    from usjp_research.reactions import sector_battery
+    from usjp_research.study.reactions import sector_battery
 
     tests = sector_battery(
         bundled.spec, bundled.market, bundled.panel, bundled.made, "pharma_biotech", "E05"

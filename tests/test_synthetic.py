@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from usjp_research.spec import InputError
-from usjp_research.synthetic import SyntheticFit, synthetic_control, synthetic_controls
+from usjp_research.engine.simplex import SyntheticFit, synthetic_control, synthetic_controls
+from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
 

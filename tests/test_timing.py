@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from usjp_research.events import EventPanel, event_panel
-from usjp_research.market import Dropped, Market, simulated_market
-from usjp_research.placebo import Leg, independent_shifts, placebo_law
-from usjp_research.portfolios import Portfolios, form_portfolios
-from usjp_research.spec import Spec
-from usjp_research.tables import timing_numbers, timing_table
-from usjp_research.timing import CHECKS, _legs, _places, before_and_after
+from usjp_research.engine.placebo import Leg, independent_shifts, placebo_law
+from usjp_research.market.record import Dropped, Market
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.tables import timing_numbers, timing_table
+from usjp_research.spec.records import Spec
+from usjp_research.study.checks import CHECKS, _legs, _places, before_and_after
+from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.portfolios import Portfolios, form_portfolios
 
 SECTOR = "manufacturing_logistics"
 
@@ -47,7 +48,7 @@ def _days(legs: list[Leg]) -> list[int]:
 def test_no_check_counts_a_day_twice_or_a_day_of_the_events_themselves(
     spec: Spec, panel: EventPanel, made: Portfolios, check: object
 ) -> None:
-    from usjp_research.timing import Check
+    from usjp_research.study.checks import Check
 
     assert isinstance(check, Check)
     days = _days(_legs(spec, panel, made, check, _places(spec, panel, check), SECTOR))
@@ -61,7 +62,7 @@ def test_no_check_counts_a_day_twice_or_a_day_of_the_events_themselves(
 def test_the_event_line_is_the_rule(
     spec: Spec, panel: EventPanel, made: Portfolios, timing: pd.DataFrame
 ) -> None:
-    from usjp_research.study import sector_law
+    from usjp_research.study.answer import sector_law
 
     law = sector_law(spec, panel, made, SECTOR)
     row = timing.query("check == 'event' and sector == @SECTOR").iloc[0]

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from usjp_research.events import event_panel
-from usjp_research.portfolios import form_portfolios
-from usjp_research.spec import Spec
-from usjp_research.verdict import (
+from usjp_research.spec.records import Spec
+from usjp_research.study.events import event_panel
+from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.verdict import (
     CASES,
     VERDICTS,
     breakeven_share,
@@ -143,8 +143,8 @@ def test_every_number_of_the_thesis_has_a_source_or_is_called_an_assumption(spec
 
 
 def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: Spec) -> None:
-    from usjp_research.market import load_market
-    from usjp_research.study import run_study, what_if
+    from usjp_research.market.load import load_market
+    from usjp_research.study.answer import run_study, what_if
 
     study = run_study(spec, load_market(spec, "bundled"))
     assert what_if(study, {}) == study.rows
@@ -173,15 +173,15 @@ def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: 
 def test_assumptions_out_of_range_or_unknown_are_refused(
     spec: Spec, changes: dict[str, float], words: str
 ) -> None:
-    from usjp_research.spec import InputError
-    from usjp_research.verdict import with_assumptions
+    from usjp_research.study.verdict import with_assumptions
+    from usjp_research.words import InputError
 
     with pytest.raises(InputError, match=re.escape(words)):
         with_assumptions(spec, changes)
 
 
 def test_every_step_from_dollars_announced_to_value_loses_something(spec: Spec) -> None:
-    from usjp_research.market import simulated_market
+    from usjp_research.market.simulate import simulated_market
 
     market = simulated_market(spec, seed=1)
     made = form_portfolios(spec, market, event_panel(spec, market))

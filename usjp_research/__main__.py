@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from usjp_research.params import read_spec
-from usjp_research.spec import InputError, digest, find_root, in_project, nearest
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import digest, find_root, in_project
+from usjp_research.words import InputError, nearest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,10 +99,12 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
-        from usjp_research.donors import load_donors, load_factors
-        from usjp_research.market import load_market, market_digest
-        from usjp_research.results import prepare_folder, save_study
-        from usjp_research.study import run_study
+        from usjp_research.market.donors import load_donors, load_factors
+        from usjp_research.market.load import load_market
+        from usjp_research.market.record import market_digest
+        from usjp_research.report.results import save_study
+        from usjp_research.runs.store import prepare_folder
+        from usjp_research.study.answer import run_study
 
         spec = read_spec(params, events=events)
         for key in sector or ():
@@ -167,8 +170,8 @@ def _run_pages(
     facts: Mapping[str, object],
     extra: Mapping[str, str],
 ) -> None:
-    from usjp_research.batch import Job, check_jobs, failures, run_batch, write_manifest
-    from usjp_research.site import build_site
+    from usjp_research.report.pages import build_site
+    from usjp_research.runs.batch import Job, check_jobs, failures, run_batch, write_manifest
 
     shared = {"params": params, "market": market, "out": _from_root(folder)}
     notebooks = find_root() / "notebooks"
@@ -263,11 +266,7 @@ def battery_command(
 ) -> None:
     """Test abnormal returns around events in any panel, dependence between firms first."""
     with _one_line_errors():
-        from usjp_research.battery_command import (
-            battery_from_files,
-            print_battery,
-            write_battery,
-        )
+        from usjp_research.report.battery import battery_from_files, print_battery, write_battery
 
         done = battery_from_files(
             returns,
@@ -300,11 +299,11 @@ def bundle(
 ) -> None:
     """Build the averages that the repository ships from a file of firm prices."""
     with _one_line_errors():
-        from usjp_research.donors import load_donors
-        from usjp_research.events import event_panel
-        from usjp_research.market import load_market
-        from usjp_research.portfolios import write_bundle
-        from usjp_research.results import prepare_folder
+        from usjp_research.market.donors import load_donors
+        from usjp_research.market.load import load_market
+        from usjp_research.runs.store import prepare_folder
+        from usjp_research.study.events import event_panel
+        from usjp_research.study.portfolios import write_bundle
 
         spec = read_spec(params)
         folder = prepare_folder(in_project(out))
@@ -321,12 +320,12 @@ def bundle(
 def readme() -> None:
     """Bring the README's table and figure up to date with the bundled market."""
     with _one_line_errors():
-        from usjp_research.figures import plot_scoreboard
-        from usjp_research.market import load_market
-        from usjp_research.results import write_whole
-        from usjp_research.sheets import read_provenance
-        from usjp_research.study import run_study
-        from usjp_research.tables import readme_block
+        from usjp_research.market.load import load_market
+        from usjp_research.report.exports import read_provenance
+        from usjp_research.report.figures import plot_scoreboard
+        from usjp_research.report.tables import readme_block
+        from usjp_research.runs.store import write_whole
+        from usjp_research.study.answer import run_study
 
         spec = read_spec()
         result = run_study(spec, load_market(spec, "bundled"))
@@ -371,9 +370,10 @@ def site_build(
 ) -> None:
     """Build the pages of a run again, and hand its results on in other forms."""
     with _one_line_errors():
-        from usjp_research import onefile, sheets
-        from usjp_research.results import prepare_folder, write_whole
-        from usjp_research.site import build_site, render
+        from usjp_research.report import exports as sheets
+        from usjp_research.report import onefile
+        from usjp_research.report.pages import build_site, render
+        from usjp_research.runs.store import prepare_folder, write_whole
 
         folder = in_project(run)
         printer = onefile.find_browser(browser) if pdf else ""
@@ -418,8 +418,8 @@ def site_diff(
 ) -> None:
     """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
     with _one_line_errors():
-        from usjp_research.compare import compare_runs, comparison_page
-        from usjp_research.results import prepare_folder, write_whole
+        from usjp_research.report.compare import compare_runs, comparison_page
+        from usjp_research.runs.store import prepare_folder, write_whole
 
         found = compare_runs(in_project(run_a), in_project(run_b))
         for line in found.lines():
@@ -439,8 +439,8 @@ def site_gallery(
 ) -> None:
     """Write one page that leads to several runs."""
     with _one_line_errors():
-        from usjp_research.compare import gallery_page
-        from usjp_research.results import prepare_folder, write_whole
+        from usjp_research.report.compare import gallery_page
+        from usjp_research.runs.store import prepare_folder, write_whole
 
         path = in_project(out).absolute()
         page, count = gallery_page([in_project(folder) for folder in folders], path)
@@ -478,7 +478,7 @@ def _only(text: str, sectors: list[str] | None) -> str:
 
 
 def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
-    from usjp_research.tables import verdict_table
+    from usjp_research.report.tables import verdict_table
 
     frame = verdict_table(rows)
     console = Console(highlight=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import html
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-__all__ = ["LABELS", "card", "label", "money", "number", "percent", "scrub"]
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # An absolute path of any machine; what stands before it rules out tags, links and fractions.
@@ -105,3 +105,37 @@ def scrub(value: Any) -> Any:
         kept = {key: part if as_it_is[key] else scrub(part) for key, part in value.items()}
         return type(value)(kept)
     return [scrub(part) for part in value] if isinstance(value, list) else value
+
+
+class InputError(ValueError):
+    """Bad input, said in one line: where, what was seen, what was expected, what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name is closest to a wrong one.
+
+    Parameters
+    ----------
+    name : str
+        The unknown name.
+    known : iterable of str
+        The names that would have been accepted.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'x'?"``, or the (first twenty) known names when none is close.
+
+    Examples
+    --------
+    >>> nearest("minning_metals", ["mining_metals", "pharma_biotech"])
+    "did you mean 'mining_metals'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"

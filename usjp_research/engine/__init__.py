@@ -1,0 +1,1 @@
+"""Event studies on arrays."""

@@ -1,0 +1,318 @@
+"""Abnormal returns of firm-events and their forecast errors, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from usjp_research.engine.design import Design, Timing
+from usjp_research.words import card
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+ReadSeries = Callable[[int, int], Floats]
+
+FAULTS = (
+    "",
+    "too few estimation days",
+    "regressors are collinear over its estimation days",
+    "its residuals do not vary over the estimation days",
+)
+ROWS = 512  # firm-events a block: residuals of 250 days then fit a processor's cache
+FREE = 3  # usable estimation days beyond the parameters, so that the variance of t exists
+
+
+@dataclass(frozen=True, slots=True)
+class AbnormalReturns:
+    """Abnormal returns of N firm-events with everything that tests need to know of the fit.
+
+    Attributes
+    ----------
+    series, day0 : ndarray of shape (N,), int
+        Which series and which day of the panel is day 0.
+    fault : ndarray of shape (N,), int
+        Place in `FAULTS`; 0 when the fit stands. The numbers of the others are NaN.
+    coefficients : ndarray of shape (N, k)
+        On the design's own (centred, scaled) regressors; `original_units` turns them round.
+    n_obs : ndarray of shape (N,), int
+        Usable estimation days T_i.
+    variance_residual : ndarray of shape (N,)
+        Sum of squared residuals over T_i - k.
+    variance_about_mean : ndarray of shape (N,)
+        Variance of the residuals about their mean, with T_i - 1.
+    positive : ndarray of shape (N,)
+        Share of positive residuals.
+    ar, sar : ndarray of shape (N, n_hull)
+        Abnormal returns over the hull of all windows; NaN where missing. ``sar`` is divided by
+        its own one-day forecast error.
+    car, variance, bhar : ndarray of shape (N, n_windows)
+        Sum of abnormal returns, its full forecast-error variance, and the buy-and-hold abnormal
+        return: compounded return less compounded expected return. NaN unless every day of the
+        window is there.
+    """
+
+    timing: Timing
+    design: Design
+    series: Ints
+    day0: Ints
+    fault: npt.NDArray[np.int8]
+    coefficients: Floats
+    n_obs: Ints
+    variance_residual: Floats
+    variance_about_mean: Floats
+    positive: Floats
+    ar: Floats
+    sar: Floats
+    car: Floats
+    variance: Floats
+    bhar: Floats
+
+    def _repr_html_(self) -> str:
+        fitted = int((self.fault == 0).sum())
+        return card(
+            "Abnormal returns",
+            self.design.model,
+            f"{fitted} of {len(self.fault)} firm-events fitted",
+            f"estimation {self.timing.estimation[0]} to {self.timing.estimation[1]}",
+        )
+
+    @property
+    def scar(self) -> Floats:
+        """Cumulative abnormal returns over their forecast errors, shape (N, n_windows)."""
+        return np.asarray(self.car / np.sqrt(self.variance))
+
+    @property
+    def original_units(self) -> Floats:
+        """Coefficients in the units of the data, intercept first, shape (N, k)."""
+        out = self.coefficients / self.design.scale
+        if out.shape[1] > 1:
+            out[:, 0] -= out[:, 1:] @ self.design.centre[1:]
+        return np.asarray(out)
+
+
+def abnormal_returns(
+    read: ReadSeries,
+    series: Ints,
+    day0: Ints,
+    design: Design,
+    timing: Timing,
+    *,
+    chunk: int | None = None,
+) -> AbnormalReturns:
+    """Fit every firm-event on its own usable days and forecast its windows.
+
+    Ordinary least squares per firm on the days where its return and every regressor are there;
+    nothing is filled. The variance of a cumulative abnormal return is
+    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]``: the shared parameters tie the days of a window together.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(first, last)`` returns series ``first`` to ``last - 1`` as an array of shape
+        (last - first, n_days), NaN where missing.
+    series, day0 : ndarray of shape (N,), int
+        The estimation days and windows of every firm-event must lie inside the data.
+    design : Design
+    timing : Timing
+    chunk : int, optional
+        Series to read at a time; all by default.
+
+    Returns
+    -------
+    AbnormalReturns
+
+    References
+    ----------
+    Patell (1976), Journal of Accounting Research 14, 246-276; Mikkelson and Partch (1988),
+    Journal of Financial and Quantitative Analysis 23, 119-133; Salinger (1992), same journal 27,
+    39-53.
+
+    Examples
+    --------
+    >>> from usjp_research.expected import expected_return_design
+    >>> panel = np.random.default_rng(2).normal(0, 0.02, (4, 300))
+    >>> timing = Timing((-250, -11), ((0, 0), (-1, 1)))
+    >>> fit = abnormal_returns(
+    ...     lambda a, b: panel[a:b], np.arange(4), np.full(4, 280),
+    ...     expected_return_design("mean", 300), timing)
+    >>> fit.car.shape, fit.n_obs.tolist()
+    ((4, 2), [240, 240, 240, 240])
+    """
+    n, k, width = len(series), design.parameters, timing.hull[1] - timing.hull[0] + 1
+    out = AbnormalReturns(
+        timing=timing,
+        design=design,
+        series=np.asarray(series, dtype=np.int64),
+        day0=np.asarray(day0, dtype=np.int64),
+        fault=np.zeros(n, dtype=np.int8),
+        coefficients=np.full((n, k), np.nan),
+        n_obs=np.zeros(n, dtype=np.int64),
+        variance_residual=np.full(n, np.nan),
+        variance_about_mean=np.full(n, np.nan),
+        positive=np.full(n, np.nan),
+        ar=np.full((n, width), np.nan),
+        sar=np.full((n, width), np.nan),
+        car=np.full((n, len(timing.windows)), np.nan),
+        variance=np.full((n, len(timing.windows)), np.nan),
+        bhar=np.full((n, len(timing.windows)), np.nan),
+    )
+    for rows, returns, start in _gather(read, out.series, out.day0, timing, chunk):
+        _fit_block(out, rows, returns, start)
+    return out
+
+
+def residual_blocks(
+    read: ReadSeries, fit: AbnormalReturns, rows: Ints | None = None, *, chunk: int | None = None
+) -> Iterator[tuple[Ints, Floats]]:
+    """Yield the estimation residuals again, in blocks of rows of shape (n, n_estimation_days).
+
+    They are recomputed from the coefficients, so that memory does not grow with their number.
+    NaN where a day is missing.
+    """
+    wanted = np.flatnonzero(fit.fault == 0) if rows is None else rows
+    T = fit.timing.days
+    blocks = _gather(read, fit.series[wanted], fit.day0[wanted], fit.timing, chunk)
+    for place, returns, start in blocks:
+        at = wanted[place]
+        base, X = _windows(fit.design, start, T)
+        yield at, _less_fitted(returns[:, :T] - base, X, fit.coefficients[at])
+
+
+def abnormal_on(
+    read: ReadSeries, fit: AbnormalReturns, offsets: tuple[int, int], *, chunk: int | None = None
+) -> Floats:
+    """Return the abnormal returns from one offset to another, shape (N, n_offsets)."""
+    low, high = offsets
+    out = np.full((len(fit.series), high - low + 1), np.nan)
+    around = Timing((low - 1, low - 1), ((low, high),))
+    for rows, returns, start in _gather(read, fit.series, fit.day0, around, chunk):
+        base, X = _windows(fit.design, start + 1, high - low + 1)
+        out[rows] = _less_fitted(returns[:, 1:] - base, X, fit.coefficients[rows])
+    return out
+
+
+def _gather(
+    read: ReadSeries, series: Ints, day0: Ints, timing: Timing, chunk: int | None
+) -> Iterator[tuple[Ints, Floats, Ints]]:
+    """Yield rows, their returns from first estimation to last event day, and the first day."""
+    if not len(series):
+        return
+    span = timing.hull[1] - timing.estimation[0] + 1
+    total = int(series.max()) + 1
+    chunk = chunk or total
+    order = np.lexsort((series, day0, series // chunk))
+    edges = np.searchsorted(series[order] // chunk, np.arange(-(-total // chunk) + 1))
+    for number, (first, last) in enumerate(pairwise(edges.tolist())):
+        if first == last:
+            continue
+        low = number * chunk
+        data = read(low, min(low + chunk, total))
+        views = np.lib.stride_tricks.sliding_window_view(data, span, axis=1)
+        inside = order[first:last]
+        for rows in _pieces(inside, day0[inside]):
+            start = day0[rows] + timing.estimation[0]
+            yield rows, views[series[rows] - low, start], start
+
+
+def _pieces(rows: Ints, day0: Ints) -> Iterator[Ints]:
+    """Cut rows into blocks, at changes of date where dates are few: they share regressors."""
+    changes = np.flatnonzero(np.diff(day0)) + 1
+    if len(changes) * 32 > len(rows):
+        changes = changes[:0]
+    for part in np.split(rows, changes):
+        for at in range(0, len(part), ROWS):
+            yield part[at : at + ROWS]
+
+
+def _windows(design: Design, start: Ints, length: int) -> tuple[Floats, Floats]:
+    """Return base (n or 1, length) and regressors (k, n or 1, length) of a block."""
+    if (start == start[0]).all():
+        start = start[:1]
+    index = start[:, None] + np.arange(length)
+    return design.base[index], design.regressors.T[:, index]
+
+
+def _less_fitted(y: Floats, X: Floats, coefficients: Floats) -> Floats:
+    # One regressor at a time: equal days then give equal residuals, so that ties stay ties.
+    out = y.copy()
+    for x, b in zip(X, coefficients.T, strict=True):
+        out -= b[:, None] * x
+    return out
+
+
+def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -> None:
+    timing, k = out.timing, out.design.parameters
+    T, span = timing.days, returns.shape[1]
+    base, X = _windows(out.design, start, span)
+    y = returns - base
+    known = np.isfinite(y)
+    n_obs = known[:, :T].sum(axis=1)
+    inverse, bad = _inverse_gram(X[:, :, :T], known[:, :T])
+    few = n_obs < k + FREE
+    y_est = np.where(known[:, :T], y[:, :T], 0.0)
+    moments = np.empty((len(rows), k))
+    for at, x in enumerate(X[:, :, :T]):
+        moments[:, at] = y_est @ x[0] if len(x) == 1 else np.einsum("nt,nt->n", y_est, x)
+    coefficients = np.einsum("nkl,nl->nk", np.broadcast_to(inverse, (len(rows), k, k)), moments)
+    e = _less_fitted(y[:, :T], X[:, :, :T], coefficients)
+    positive = (e > 0).sum(axis=1)
+    e[~known[:, :T]] = 0.0
+    squares = np.einsum("nt,nt->n", e, e)
+    flat = squares <= 1e-24 * np.einsum("nt,nt->n", y_est, y_est)
+    fault = np.select([few, bad, flat], [1, 2, 3], 0).astype(np.int8)
+    fine = fault == 0
+    s2 = np.where(fine, squares, np.nan) / np.maximum(n_obs - k, 1)
+    about = (squares - e.sum(axis=1) ** 2 / np.maximum(n_obs, 1)) / np.maximum(n_obs - 1, 1)
+
+    hull = slice(timing.hull[0] - timing.estimation[0], span)
+    x_hull = X[:, :, hull]
+    ar = _less_fitted(y[:, hull], x_hull, coefficients)
+    ar[~fine] = np.nan
+    out.fault[rows], out.n_obs[rows] = fault, n_obs
+    out.coefficients[rows] = np.where(fine[:, None], coefficients, np.nan)
+    out.variance_residual[rows] = s2
+    out.variance_about_mean[rows] = np.where(fine, about, np.nan)
+    out.positive[rows] = np.where(fine, positive / np.maximum(n_obs, 1), np.nan)
+    out.ar[rows] = ar
+    leverage = np.einsum("knh,nkl,lnh->nh", x_hull, inverse, x_hull)
+    out.sar[rows] = ar / np.sqrt(s2[:, None] * (1 + leverage))
+    for w, window in enumerate(timing.windows):
+        place = timing.place(window)
+        total = x_hull[:, :, place].sum(axis=2)
+        spread = np.einsum("kn,nkl,ln->n", total, inverse, total)
+        inside = ar[:, place]
+        out.car[rows, w] = inside.sum(axis=1)
+        out.variance[rows, w] = np.where(
+            np.isfinite(out.car[rows, w]), s2 * (window[1] - window[0] + 1 + spread), np.nan
+        )
+        held = returns[:, hull][:, place]
+        out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - inside).prod(axis=1)
+
+
+def _inverse_gram(X: Floats, known: npt.NDArray[np.bool_]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Invert X'X over each firm's own days: shape (1, k, k) where all firms share them."""
+    k, n = len(X), len(known)
+    if not k:
+        return np.empty((1, 0, 0)), np.zeros(n, dtype=bool)
+    if X.shape[1] == 1:
+        shared = known[:1] if (known == known[:1]).all() else known
+        pairs = np.einsum("kt,lt->tkl", X[:, 0], X[:, 0]).reshape(-1, k * k)
+        gram = (shared.astype(float) @ pairs).reshape(-1, k, k)
+    else:
+        gram = np.einsum("knt,lnt,nt->nkl", X, X, known.astype(float), optimize=True)
+    size = np.linalg.norm(gram, axis=(1, 2))
+    bad = size == 0
+    gram[bad] = np.eye(k)
+    try:
+        inverse = np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        singular = np.linalg.matrix_rank(gram, hermitian=True) < k
+        bad |= singular
+        gram[singular] = np.eye(k)
+        inverse = np.linalg.inv(gram)
+    bad |= size * np.linalg.norm(inverse, axis=(1, 2)) > 1e13
+    return inverse, np.broadcast_to(bad, (n,))

@@ -1,0 +1,236 @@
+"""The same windows on earlier dates: what portfolios do when nothing happens."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from usjp_research.engine.battery.abnormal import (
+    ROWS,
+    AbnormalReturns,
+    ReadSeries,
+    abnormal_on,
+    abnormal_returns,
+)
+from usjp_research.engine.battery.catalogue import outcome
+from usjp_research.engine.battery.inference import TestResult
+from usjp_research.engine.battery.parametric import joint_statistic
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+GUARD = 20  # days before a window that say how volatile it is about to be
+LEAST = 99  # dates, so that p can be as low as 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class QuietLaw:
+    """Guarded statistics of equal-weighted portfolios, on the event date and on earlier ones.
+
+    Attributes
+    ----------
+    lines : ndarray of shape (n_sets, n_days)
+        Returns of the portfolios.
+    statistic, trailing : ndarray of shape (n_sets, n_windows)
+        Cumulative abnormal return over its guarded error, and the standard deviation of the
+        twenty days before the window over that of the estimation days.
+    null : ndarray of shape (n_sets, n_dates, n_windows)
+        NaN where a portfolio has no return.
+    """
+
+    lines: Floats
+    statistic: Floats
+    trailing: Floats
+    null: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class JointLaw:
+    """F statistics on earlier dates, of zero effects and of equal ones: (n_dates, n_windows)."""
+
+    zero: Floats
+    equal: Floats
+
+
+def portfolio_series(
+    read: ReadSeries,
+    series: Ints,
+    members: Bools,
+    n_days: int,
+    *,
+    chunk: int | None = None,
+) -> Floats:
+    """Average the returns of each set's firms, day by day over those that have one.
+
+    Parameters
+    ----------
+    read, chunk
+        As for `abnormal_returns`.
+    series : ndarray of shape (N,), int
+        One a row of ``members``, each once.
+    members : ndarray of shape (N, n_sets), bool
+    n_days : int
+
+    Returns
+    -------
+    ndarray of shape (n_sets, n_days)
+    """
+    total, count = np.zeros((2, members.shape[1], n_days))
+    weight = np.zeros((int(series.max()) + 1, members.shape[1]))
+    weight[series] = members
+    step = min(chunk or ROWS, ROWS)
+    for low in range(0, len(weight), step):
+        part = weight[low : low + step].T
+        returns = read(low, min(low + step, len(weight)))
+        known = np.isfinite(returns)
+        if known.all():
+            total += part @ returns
+            count += part.sum(axis=1)[:, None]
+        else:
+            total += part @ np.where(known, returns, 0.0)
+            count += part @ known
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def earlier_dates(fit: AbnormalReturns) -> Ints:
+    """List the days before the event whose windows end before the event's begin.
+
+    Their estimation days, and the days that guard against volatility, must lie in the data.
+    """
+    timing, day0 = fit.timing, int(fit.day0[0])
+    first = max(-timing.estimation[0], GUARD - timing.hull[0])
+    return np.arange(first, day0 + timing.hull[0] - timing.hull[1])
+
+
+def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
+    """Compute the guarded statistic of every portfolio on the event date and on earlier ones.
+
+    The estimation days move with the date. The statistic is the cumulative abnormal return over
+    the root of the larger of forecast-error variance and length times the mean squared abnormal
+    return of the twenty days before: without that guard, events in volatile times look real.
+
+    Parameters
+    ----------
+    lines : ndarray of shape (n_sets, n_days)
+        Returns of the portfolios.
+    fit : AbnormalReturns
+        Of the firms, with one event date: it gives model, days and windows.
+
+    Returns
+    -------
+    QuietLaw
+
+    References
+    ----------
+    Brown and Warner (1985), Journal of Financial Economics 14, 3-31.
+    """
+    timing, day0 = fit.timing, int(fit.day0[0])
+    dates = np.r_[day0, earlier_dates(fit)]
+    if len(dates) <= LEAST:
+        dates = dates[:1]
+    n_sets = len(lines)
+    series = np.repeat(np.arange(n_sets), len(dates))
+    made = abnormal_returns(
+        lambda a, b: lines[a:b], series, np.tile(dates, n_sets), fit.design, timing
+    )
+    statistic, trailing = np.full((2, len(series), len(timing.windows)), np.nan)
+    for w, (low, high) in enumerate(timing.windows):
+        if (made.day0 + low < GUARD).any():
+            continue  # of the event date alone: earlier ones have their guard days
+        before = abnormal_on(lambda a, b: lines[a:b], made, (low - GUARD, low - 1))
+        known = np.isfinite(before)
+        n = known.sum(axis=1)
+        squares = np.where(known, before, 0.0) ** 2
+        usual = np.where(n >= GUARD / 2, squares.sum(axis=1) / np.maximum(n, 1), np.nan)
+        guarded = np.maximum(made.variance[:, w], (high - low + 1) * usual)
+        statistic[:, w] = made.car[:, w] / np.sqrt(guarded)
+        trailing[:, w] = np.sqrt(usual / made.variance_residual)
+    shape = (n_sets, len(dates), len(timing.windows))
+    statistic, trailing = statistic.reshape(shape), trailing.reshape(shape)
+    return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+
+
+def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
+    """Refer the guarded statistic to its own values on earlier dates.
+
+    Trust it on a common date with 99 earlier dates or more, which share days and are worth
+    about a third of their number.
+
+    Returns
+    -------
+    TestResult
+        ``placebo_t``, with ``p = (1 + #{|S_d - mean| >= |S_0 - mean|}) / (dates + 1)``.
+    dates : int
+    """
+    null = law.null[s, :, w]
+    null = null[np.isfinite(null)]
+    real, n = float(law.statistic[s, w]), len(null)
+    if n < LEAST:
+        reason = f"{n} earlier dates without holes, {LEAST} needed"
+        if law.null.shape[1] == 0:
+            reason = f"fewer than {LEAST} earlier dates have their estimation days in the data"
+        return outcome("placebo_t", reason=reason), n
+    if math.isnan(real):
+        return outcome("placebo_t", reason="the portfolio's window or its guard days have holes"), n
+    centre = float(null.mean())
+    p = (1 + int((np.abs(null - centre) >= abs(real - centre)).sum())) / (n + 1)
+    return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
+
+
+def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) -> JointLaw | str:
+    """Compute joint F statistics on earlier dates, or say why there are too few.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_days)
+        Returns of firms or of portfolios; a date with a hole is not used.
+    fit : AbnormalReturns
+
+    Returns
+    -------
+    JointLaw or str
+    """
+    dates = earlier_dates(fit)
+    few = f"fewer than {LEAST} earlier dates have their estimation days in the data"
+    if len(dates) < LEAST:
+        return few
+    timing, design = fit.timing, fit.design
+    T, k = timing.days, design.parameters
+    span = timing.hull[1] - timing.estimation[0] + 1
+    hull = timing.hull[0] - timing.estimation[0]
+    zero, equal = [], []
+    for day in dates:
+        days = slice(day + timing.estimation[0], day + timing.estimation[0] + span)
+        y = values[:, days] - design.base[days]
+        X = design.regressors[days]
+        used = np.isfinite(design.base[days])
+        needed = used.copy()
+        needed[T:hull] = False
+        needed[hull:] = True
+        if not np.isfinite(y[:, needed]).all():
+            continue
+        y = np.where(np.isfinite(y), y, 0.0)
+        x = X[:T][used[:T]]
+        inverse = np.linalg.inv(x.T @ x) if k else np.empty((0, 0))
+        b = y[:, :T][:, used[:T]] @ x @ inverse
+        e = y[:, :T][:, used[:T]] - b @ x.T
+        ar = y[:, hull:] - b @ X[hull:].T
+        total = np.array([X[hull:][timing.place(w)].sum(axis=0) for w in timing.windows])
+        length = np.array([high - low + 1 for low, high in timing.windows])
+        scale = length + np.einsum("wk,kl,wl->w", total, inverse, total)
+        car = np.column_stack([ar[:, timing.place(w)].sum(axis=1) for w in timing.windows])
+        free = len(x) - k
+        zero.append(joint_statistic(car, e @ e.T, free, scale))
+        if contrasts:
+            equal.append(joint_statistic(car, e @ e.T, free, scale, equal=True))
+    if len(zero) < LEAST:
+        return f"{len(zero)} earlier dates without holes, {LEAST} needed"
+    return JointLaw(np.array(zero), np.array(equal))
+
+
+def upper_p(real: float, null: Floats) -> float:
+    """Return the share of values at least as large, the real one counted among them."""
+    return (1 + int((null >= real).sum())) / (len(null) + 1)

@@ -1,0 +1,1 @@
+"""Numbers for the eye: tables, figures, sentences, pages."""

@@ -1,0 +1,349 @@
+"""The results of a run as tables for other programs: one spreadsheet, or CSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from usjp_research.runs.store import prepare_folder, write_whole
+from usjp_research.words import InputError, scrub
+
+CODEBOOK = Path(__file__).parent / "codebook.csv"
+SETS = {"rows": "sectors", "contrast": "contrast", "leak_inclusive": "leak_inclusive"}
+SETS |= {"contrast_versions": "contrast_version", "campaign": "campaign"}
+# What stays of a version of the contrast from which a firm could be read, in a public run.
+TOLD = ("name", "kind", "events", "p", "named", "safe")
+RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet may take such a text for a formula
+LONGEST = 32_000  # characters of a cell
+FORMATS = {
+    "decimal": "0.00%",
+    "probability": "0.000",
+    "USD bn": "#,##0.0",
+    "number": "0.000",
+    "date": "yyyy-mm-dd",
+}
+FIRM = "ticker"  # a table with this column shows single firms
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a column holds; the unit is empty for text, keys together tell rows apart."""
+
+    unit: str
+    words: str
+    key: bool = False
+
+
+@lru_cache(maxsize=1)
+def codebook() -> Mapping[tuple[str, str], Meaning]:
+    """Read what each column of each result table means, by table and column."""
+    with CODEBOOK.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["table"], row["column"]): Meaning(row["unit"], row["meaning"], bool(row["key"]))
+            for row in csv.DictReader(file)
+        }
+
+
+def _meaning(table: str, column: str) -> Meaning:
+    return codebook().get((table, column), Meaning("", "not described"))
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """Read ``run.json`` of a finished run, or raise `InputError`."""
+    path = run / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        content = None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
+    if not isinstance(content, dict) or content.get("schema") != 1:
+        raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
+    return dict(scrub(content))
+
+
+def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Read every table among the results of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a finished run.
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        ``verdicts`` with one row per verdict; ``numbers`` with the single numbers of all JSON
+        files; every CSV and Parquet file under its name, those that notebooks saved per sector
+        together with a first column ``record``.
+    left_out : dict of str to str
+        Tables that are not handed on, with the reason: what shows single firms of a public run,
+        or would narrow them down. Numbers of a public run of single firms are rounded to four
+        decimals, a basis point.
+    """
+    manifest, folder = read_manifest(run), run / "results"
+    tables: dict[str, pd.DataFrame] = {}
+    numbers: list[dict[str, object]] = []
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(folder.glob("*.json")):
+        content = _json(path)
+        if path.stem == "verdicts":
+            tables["verdicts"] = _verdicts(content, public=bool(manifest.get("public")))
+        plain = content.get("numbers", content)
+        if isinstance(rows := plain.get("rows"), list) and path.stem != "verdicts":
+            tables[f"{path.stem}-rows"] = pd.DataFrame([_flat(row) for row in rows])
+        numbers += [_number(path.stem, key, value) for key, value in sorted(plain.items())]
+    for path in sorted(folder.glob("*.csv")):
+        tables[path.stem] = _read(path, pd.read_csv, keep_default_na=False, na_values=[""])
+    for path in sorted(folder.glob("*.parquet")):
+        frame = _read(path, pd.read_parquet)
+        if frame.index.name or not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index()
+        record, dash, key = path.stem.rpartition("-")
+        if not dash:
+            tables[path.stem] = frame
+            continue
+        notebook = record.partition("-")[0]
+        if notebook != record:
+            frame.insert(0, "record", record)
+        parts.setdefault(f"{notebook}-{key}", []).append(frame)
+    tables |= {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+    if numbers:
+        tables["numbers"] = pd.DataFrame([row for row in numbers if row])
+    reasons: dict[str, str] = {}
+    if manifest.get("public"):
+        firms = [name for name in tables if FIRM in tables[name]]
+        reasons = dict.fromkeys(firms, "it shows single firms, and the run is public")
+    if manifest.get("public") and manifest.get("level") == "firm":
+        # Day by day these laws, less those of averages published with a firm fewer, are that firm.
+        laws = [name for name in tables if name == "placebo" or name.endswith("-law")]
+        reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
+        tables = {name: frame.round(4) for name, frame in tables.items()}
+    return {name: tables[name] for name in tables if name not in reasons}, reasons
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = scrub(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
+    return content
+
+
+def _read(path: Path, reader: Any, **how: Any) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = reader(path, **how)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run the study again") from None
+    for name in frame.select_dtypes(["object", "str"]):
+        frame[name] = [scrub(value) for value in frame[name]]
+    return frame
+
+
+def _verdicts(content: Mapping[str, Any], *, public: bool) -> pd.DataFrame:
+    rows = []
+    for key, name in SETS.items():
+        found = content.get(key) or []
+        for row in [found] if isinstance(found, dict) else found:
+            if public and not row.get("safe", True):
+                row = {key: row[key] for key in TOLD}
+            rows.append({"set": name, **_flat(row)})
+    frame = pd.DataFrame(rows)
+    known = [column for table, column in codebook() if table == "verdicts" and column in frame]
+    return frame[[*known, *(column for column in frame if column not in known)]]
+
+
+def _flat(row: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    _flatten("", row, flat)
+    return flat
+
+
+def _flatten(name: str, value: object, into: dict[str, object]) -> None:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _flatten(f"{name}_{key}" if name else key, part, into)
+    else:
+        into[name] = "; ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _number(record: str, name: str, value: object) -> dict[str, object]:
+    """Lay a single value out as a row; what is no single value has tables of its own."""
+    if isinstance(value, dict | list):
+        return {}
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    text = "" if real or value is None else str(value)
+    return {"record": record, "name": name, "number": value if real else None, "text": text}
+
+
+# --- a spreadsheet ---------------------------------------------------------------------------
+
+
+def write_workbook(run: Path, out: Path) -> list[str]:
+    """Write the results of a run as one ``.xlsx`` file, with units and a codebook.
+
+    The first sheet says where the numbers come from, the last what each column means. Numbers
+    and dates are native; a text that looks like a formula stays text.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a finished run.
+    out : Path
+        File to write, whole or not at all.
+
+    Returns
+    -------
+    list of str
+        What was left out, a line each.
+    """
+    import xlsxwriter
+
+    manifest = read_manifest(run)
+    tables, left_out = result_tables(run)
+    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
+    buffer = io.BytesIO()
+    book = xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_numbers": False})
+    ended = datetime.fromisoformat(manifest["ended"]).replace(tzinfo=None)
+    book.set_properties({"title": "U.S.-Japan partnership study", "created": ended})
+    sheets = {"provenance": _provenance(manifest, lines), **tables}
+    sheets["codebook"] = _book(tables)
+    names: set[str] = set()
+    for name, frame in sheets.items():
+        short = re.sub(r"[\[\]:*?/\\']", "_", name)[:31]
+        while short.casefold() in names:
+            short = f"{short[:28]}_{len(names)}"
+        names.add(short.casefold())
+        _sheet(book, book.add_worksheet(short), name, frame)
+    book.close()
+    prepare_folder(out.absolute().parent)
+    write_whole(out.absolute(), buffer.getvalue())
+    return lines
+
+
+def _provenance(manifest: Mapping[str, Any], lines: list[str]) -> pd.DataFrame:
+    market = str(manifest.get("market", ""))
+    rows = {
+        **({"SIMULATED": "nothing here is about a real market"} if "simulated" in market else {}),
+        "market": market,
+        "level": manifest.get("level"),
+        "first day of returns": manifest.get("first"),
+        "last day of returns": manifest.get("last"),
+        "specification": manifest.get("spec"),
+        "snapshot of returns": manifest.get("snapshot"),
+        "git commit": manifest.get("commit"),
+        "changes not committed": manifest.get("dirty"),
+        "locked packages": manifest.get("requirements_lock"),
+        **{f"version of {name}": of for name, of in manifest.get("versions", {}).items()},
+        "run started": manifest.get("started"),
+        "run ended": manifest.get("ended"),
+        "public": manifest.get("public"),
+        **{f"left out {k}": line for k, line in enumerate(lines, 1)},
+    }
+    told = [(key, "not known" if value is None else str(value)) for key, value in rows.items()]
+    return pd.DataFrame(told, columns=["what", "value"])
+
+
+def read_provenance(folder: Path) -> dict[str, str]:
+    """Read where tables that `write_tables` wrote come from; empty when there are none."""
+    path = folder / "provenance.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["what"]: row["value"] for row in csv.DictReader(file)}
+
+
+def _book(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    rows = [
+        {"sheet": table, "column": column, "unit": found.unit or "text", "meaning": found.words}
+        for table, frame in tables.items()
+        for column in map(str, frame.columns)
+        for found in [_meaning(table, column)]
+    ]
+    return pd.DataFrame(rows, columns=["sheet", "column", "unit", "meaning"])
+
+
+def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
+    head = book.add_format({"bold": True, "text_wrap": True, "valign": "top", "bottom": 1})
+    quoted = book.add_format({"quote_prefix": True})
+    sheet.freeze_panes(1, 0)
+    if len(frame):
+        sheet.autofilter(0, 0, len(frame), len(frame.columns) - 1)
+    for place, column in enumerate(map(str, frame.columns)):
+        unit = _meaning(table, column).unit
+        shape = book.add_format({"num_format": FORMATS[unit]}) if unit in FORMATS else None
+        title = f"{column} [{unit}]" if unit else column
+        sheet.write_string(0, place, title, head)
+        values = frame.iloc[:, place].tolist()
+        width = max([len(title) / 2, *(len(str(value)) for value in values[:200])], default=8)
+        sheet.set_column(place, place, 11 if shape else min(max(width, 8) + 2, 60))
+        for row, value in enumerate(values, 1):
+            _cell(sheet, row, place, value, shape, quoted)
+
+
+def _cell(sheet: Any, row: int, place: int, value: Any, shape: Any, quoted: Any) -> None:
+    """Write one value as what it is; never let the library guess from its text."""
+    if isinstance(value, str) and shape is not None and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        value = date.fromisoformat(value)
+    if value is None or value == "" or value is pd.NaT or value != value:  # NaN
+        return
+    if isinstance(value, bool):
+        sheet.write_boolean(row, place, value)
+    elif isinstance(value, int | float) and math.isfinite(value):
+        sheet.write_number(row, place, value, shape)
+    elif isinstance(value, date):
+        sheet.write_datetime(row, place, value, shape)
+    else:
+        text = str(value)[:LONGEST]
+        sheet.write_string(row, place, text, quoted if text.startswith(RISKY) else None)
+
+
+# --- plain files -----------------------------------------------------------------------------
+
+
+def write_tables(run: Path, folder: Path) -> list[str]:
+    """Write every result table of a run as CSV and Parquet, with ``codebook.csv``.
+
+    In the CSV files a text that a spreadsheet would take for a formula starts with an
+    apostrophe; the Parquet files hold every text as it is.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a finished run.
+    folder : Path
+        Made when missing; files of the same names are replaced.
+
+    Returns
+    -------
+    list of str
+        What was left out, a line each.
+    """
+    tables, left_out = result_tables(run)
+    folder = prepare_folder(folder.absolute())
+    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
+    for name, frame in {
+        **tables,
+        "provenance": _provenance(read_manifest(run), lines),
+        "codebook": _book(tables).rename(columns={"sheet": "table"}),
+    }.items():
+        safe = frame.map(lambda value: f"'{value}" if _risky(value) else value)
+        write_whole(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n").encode())
+        if name in tables:
+            write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
+    return lines
+
+
+def _risky(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(RISKY)

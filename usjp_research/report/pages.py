@@ -1,0 +1,459 @@
+"""A finished run as static pages: self-contained HTML that runs nothing and loads nothing."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import csv
+import html
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import nbformat
+from bleach import clean  # type: ignore[import-untyped]
+from bs4 import BeautifulSoup, Tag
+from latex2mathml.converter import convert_to_element
+from markupsafe import Markup
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from usjp_research.report.exports import read_manifest
+from usjp_research.report.strips import scoreboard, small_multiples
+from usjp_research.report.tables import verdict_table
+from usjp_research.study.verdict import Implied, Verdict
+from usjp_research.words import LABELS, InputError, label, percent, scrub
+
+TEMPLATES = Path(__file__).parent / "templates"
+PARSER = "html.parser"
+PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
+STEPS = (0.01, 0.03, 0.06)  # where the tint of a reaction becomes stronger
+SHORT = 16  # characters of a cell that stay on one line
+
+# What an HTML output may hold, and what is dropped with everything in it.
+ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre code span b strong i em
+    small sub sup br ul ol li dl dt dd"""
+SPANS = {"th": ["colspan", "rowspan"], "td": ["colspan", "rowspan"]}
+UNSEEN = ("script", "style", "template", "noscript", "iframe", "object", "svg", "math", "head")
+
+COUNTER = re.compile(r"\d+|\.\.\.")
+ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
+NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
+
+
+def build_site(run: Path) -> Path:
+    """Write the pages of a run: the answer first, then one page per job.
+
+    Parameters
+    ----------
+    run : Path
+        Folder with ``run.json``, ``notebooks``, ``results`` and ``figures``. What a failed job
+        left out may be missing; its page and the first one say so.
+
+    Returns
+    -------
+    Path
+        Of ``site/index.html``. The folder ``site`` is replaced as a whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no readable manifest, or results of another version.
+    """
+    run = Path(run)
+    _swap(run / "site", render(run))
+    return run / "site" / "index.html"
+
+
+def render(run: Path) -> dict[str, str]:
+    """Return the pages of a run by file name, in reading order; see `build_site`."""
+    manifest = read_manifest(run)
+    public = bool(manifest.get("public"))
+    jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
+    shared = {"run": manifest, "simulated": manifest["market"].startswith("simulated")}
+    front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
+    exporter = _exporter()
+    pages = {"index.html": fill("index.html", front)}
+    first = {job["notebook"]: job["file"] for job in reversed(jobs)}
+    for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
+        if job["file"] in {*pages, "left_out.html"}:
+            raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
+        page = _Page(first | {job["notebook"]: job["file"]})
+        pages[job["file"]], _ = exporter.from_notebook_node(
+            job["content"], {**shared, "job": job, "page": page, "before": before, "after": after}
+        )
+    if front["left_out"]:
+        pages["left_out.html"] = fill("left_out.html", front)
+    return pages
+
+
+# --- what the run says -----------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; it is empty when there is no such file."""
+    try:
+        content: dict[str, Any] = scrub(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
+    return content
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows: list[dict[str, str]] = scrub(list(csv.DictReader(file)))
+    return rows
+
+
+def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
+    """Add what a page needs to a job's record: its notebook, title, file name, parameters.
+
+    Public pages leave out the cells tagged ``local``: they show single firms.
+    """
+    content, missing = nbformat.v4.new_notebook(), True  # type: ignore[no-untyped-call]
+    path = (run / (record["output"] or "")).resolve()
+    if path.is_file() and path.is_relative_to(run.resolve()):
+        content, missing = nbformat.read(path, as_version=4), False  # type: ignore[no-untyped-call]
+    if public:
+        for place, cell in enumerate(content.cells):
+            if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
+                content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
+    # Prose comes from the project; only what ran can name a place on the machine.
+    content.cells = [c if c.cell_type == "markdown" else scrub(c) for c in content.cells]
+    prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
+    opening = _Page({}, body=False).prose("\n\n".join(prose))
+    title, about = (_words(BeautifulSoup(opening, PARSER).find(name)) for name in ("h1", "p"))
+    sector = record["parameters"].get("sector")
+    title, of = title or record["name"], label(sector) if isinstance(sector, str) else ""
+    return {
+        **record,
+        "file": re.sub(r"[^\w.-]", "_", record["name"]) + ".html",
+        "content": content,
+        "missing": missing,
+        "title": title,
+        "of": of,
+        "words": f"{title}: {of}" if of else title,
+        "about": about,
+        "effective": _parameters(content, record["parameters"]),
+    }
+
+
+def _words(part: Tag | None) -> str:
+    return " ".join(part.get_text().split()) if part else ""
+
+
+def _parameters(notebook: nbformat.NotebookNode, given: Mapping[str, Any]) -> list[dict[str, str]]:
+    """List the effective parameters with what the notebook says about each."""
+    known: dict[str, tuple[Any, str]] = {}
+    for cell in notebook.cells:
+        with suppress(SyntaxError):
+            if "parameters" in cell.metadata.get("tags", []):
+                known |= _defaults(cell.source)
+    rows = []
+    for name in dict.fromkeys([*known, *given]):
+        value = given[name] if name in given else known[name][0]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        by, meaning = "this run" if name in given else "default", known.get(name, ("", ""))[1]
+        rows.append({"name": name, "value": text, "by": by, "help": meaning})
+    return rows
+
+
+def _defaults(source: str) -> dict[str, tuple[Any, str]]:
+    """Return each assigned name with its value and the comment on its last line."""
+    found, lines = {}, source.encode().splitlines()
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if isinstance(targets[0], ast.Name) and isinstance(value, ast.expr):
+            rest = lines[(value.end_lineno or 1) - 1][value.end_col_offset :].decode()
+            try:
+                default = ast.literal_eval(value)
+            except ValueError:  # computed when the notebook runs
+                default = ast.unparse(value)
+            found[targets[0].id] = (default, rest.partition("#")[2].strip())
+    return found
+
+
+def _front(run: Path) -> dict[str, Any]:
+    """Return what the first page shows of the results."""
+    path = run / "results" / "verdicts.json"
+    study = _read_json(path)
+    try:
+        rows = [_verdict(row) for row in study["rows"]] if study else []
+        contrast = _verdict(study["contrast"]) if study and study["contrast"] else None
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: of another version ({error}); run the study again") from None
+    every = [*rows, *([contrast] if contrast else [])]
+    table = verdict_table(every).replace("nan", "–").to_dict("records")
+    heat = _heat(run, {row.name: percent(row.effect) for row in rows})
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        groups.setdefault((row.headline, row.reason), []).append(label(row.name))
+    return {
+        "study": study,
+        "ours": {row.name for row in rows} | set(heat["sectors"]) <= set(LABELS),
+        "table": list(zip(every, table, strict=True)),
+        "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
+        "contrast": contrast,
+        "heat": heat,
+        "board": scoreboard(every),
+        "multiples": small_multiples(_read_csv(run / "results" / "reactions.csv"), study["alpha"])
+        if study
+        else (),
+        "reading": (reading := _read_json(run / "results" / "reading.json")),
+        "change": [t for t in reading.get("sentences", ()) if t.startswith("What would change")],
+        "claims": _claims(run),
+    }
+
+
+def _claims(run: Path) -> dict[str, list[dict[str, str]]]:
+    """Group the note's claims by how they compare with what sources say."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in _read_csv(run / "results" / "claims.csv"):
+        groups.setdefault(row["status"], []).append(row)
+    return groups
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    """Build a row again from JSON, where null stands for a number that is not finite."""
+    numbers = {field.name for field in fields(Verdict) if field.type == "float"}
+    values: dict[str, Any] = {key: row[key] for key in row if key != "implied"}
+    values |= {key: float("nan") for key in numbers & {key for key in row if row[key] is None}}
+    return Verdict(implied=Implied(**row["implied"]), **values)
+
+
+def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:
+    """Lay out the reactions of every sector to every primary event, with tint and sign."""
+    titles = {row["id"]: row["title"] for row in _read_csv(run / "results" / "calendar.csv")}
+    events: dict[str, tuple[str, str]] = {}
+    sectors: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in _read_csv(run / "results" / "reactions.csv"):
+        if row["role"] != "primary" or row["blackout"] == "not a sector":
+            continue
+        day = date.fromisoformat(row["session"])
+        events[row["event"]] = f"{day.day} {day:%b %Y}", titles.get(row["event"], "")
+        value, sign = float(row["caar"] or "nan"), int(row["sign"])
+        step = sum(abs(value) >= edge for edge in STEPS) if sign else 0
+        tint = f"{'up' if value > 0 else 'down'}{step}" if step else ""
+        cell = {"text": percent(value), "tint": tint, "sign": sign}
+        sectors.setdefault(row["sector"], {})[row["event"]] = cell
+    steps = [percent(edge, 0, sign=False) for edge in STEPS]
+    return {"events": events, "sectors": sectors, "sums": sums, "steps": steps, "label": label}
+
+
+def _left_out(run: Path) -> dict[str, dict[str, list[str]]]:
+    """Group what was left out by kind, then by reason."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for row in _read_csv(run / "results" / "dropped.csv"):
+        kind, *where = f"{row['what']}/{row['name']}".split("/")
+        named = [LABELS.get(part, part) for part in where]
+        name = (" · " if named != where else "/").join(named)
+        kinds.setdefault(kind, {}).setdefault(row["reason"], []).append(name)
+    return kinds
+
+
+# --- one notebook ----------------------------------------------------------------------------
+
+
+class _Page(IPythonRenderer):
+    """Markdown and HTML outputs of one notebook as safe HTML, with headings and numbering.
+
+    Raw HTML in Markdown is shown as text; HTML outputs keep tables and inline text only.
+    """
+
+    def __init__(self, links: Mapping[str, str], body: bool = True) -> None:
+        super().__init__(escape=True, allow_harmful_protocols=False)
+        self.links = links  # from notebooks to their pages
+        self.body = body  # a body's title stands in the page's header
+        self.titled = False
+        self.headings: list[tuple[int, str, str]] = []
+        self.counts = Counter[str]()
+
+    def prose(self, source: str) -> Markup:
+        """Return Markdown as HTML."""
+        text = MarkdownWithMath(renderer=self).render(source)
+        return Markup(self._dress(text) if "<table" in text else text)
+
+    def tables(self, source: str) -> Markup:
+        """Return an HTML output: tables and inline text, nothing that acts."""
+        soup = BeautifulSoup(source, PARSER)
+        for node in soup(UNSEEN):
+            node.decompose()
+        safe = clean(str(soup), tags=ALLOWED.split(), attributes=SPANS, strip=True)
+        return Markup(self._dress(safe))
+
+    def picture(self, mime: str, output: nbformat.NotebookNode, alt: str) -> dict[str, Any]:
+        """Return a figure's address, its words, and its number with the section's name."""
+        meta = output.metadata
+        words = meta.get("alt") or meta.get(mime, {}).get("alt") or alt
+        id, caption = self.caption("Figure")
+        return {
+            "id": id,
+            "caption": caption,
+            "src": _address(mime, output.data[mime]),
+            "alt": words or f"{caption} (the notebook does not describe it)",
+        }
+
+    def caption(self, kind: str, own: str = "") -> tuple[str, str]:
+        """Return the next number of a table or figure as an id and as words."""
+        self.counts[kind] += 1
+        words = own or (self.headings[-1][2] if self.headings else "")
+        number = f"{kind} {self.counts[kind]}"
+        return number.lower().replace(" ", "-"), f"{number}. {words}" if words else number
+
+    def _dress(self, text: str) -> str:
+        """Give each table a caption, scopes, aligned numbers and a region that scrolls."""
+        soup = BeautifulSoup(text, PARSER)
+        for table in soup("table"):
+            _align(table)
+            caption = table.caption or soup.new_tag("caption")
+            id, words = self.caption("Table", _words(caption))
+            caption["id"] = id
+            caption.string = words if table.select("tbody td") else f"{words}: no rows"
+            table.insert(0, caption.extract())
+            region = {"class": "scroll", "role": "region", "aria-labelledby": id, "tabindex": "0"}
+            table.wrap(soup.new_tag("div", attrs=region))
+        return str(soup)
+
+    def heading(self, text: str, level: int, **_: Any) -> str:
+        """Skip no level, and leave the one title to the page's header."""
+        if level == 1 and not self.titled:
+            self.titled = True
+            return "" if self.body else f"<h1>{text}</h1>"
+        words = _words(BeautifulSoup(text, PARSER))
+        level = min(max(level, 2), self.headings[-1][0] + 1 if self.headings else 2)
+        id = _anchor(words)
+        self.counts[id] += 1
+        id += f"-{self.counts[id]}" if self.counts[id] > 1 else ""
+        self.headings.append((level, id, words))
+        return f'<h{level} id="{id}">{text}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """Keep links to sources, to headings and to notebooks that have a page."""
+        if url.startswith(("https://", "http://")):
+            return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{text}</a>'
+        page = _anchor(url, "#") if url[0:1] == "#" else self.links.get(url.rsplit("/", 1)[-1])
+        return f'<a href="{html.escape(page)}">{text}</a>' if page else text
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """Show the words in place of a picture: pictures come from outputs only."""
+        return text
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        """Show code as it is, in whatever language."""
+        return f"<pre><code>{html.escape(code)}</code></pre>\n"
+
+    def block_math(self, body: str) -> str:
+        """Set a formula apart."""
+        return f'<span class="formula">{_math(body, "block")}</span>'
+
+    def latex_environment(self, name: str, body: str) -> str:
+        """Set an environment such as ``align`` apart."""
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+    def inline_math(self, body: str) -> str:
+        """Set a formula in the line; two sums of money in a sentence are not a formula."""
+        return _math(body, "inline") if body == body.strip() else html.escape(f"${body}$")
+
+
+def _math(body: str, display: str) -> str:
+    """Return LaTeX as MathML, or as the code it is when it cannot be read."""
+    try:
+        tree = convert_to_element(body, display=display)
+    except Exception:  # the converter's errors have no common class
+        return f"<code>{html.escape(body)}</code>"
+    for node in tree.iter():
+        for name in ("xmlns", "href", "style", "class", "id"):
+            node.attrib.pop(name, None)
+        # Symbols arrive as entities; all text is escaped again when it is written.
+        node.text = html.unescape(node.text) if node.text else node.text
+    return ElementTree.tostring(tree, encoding="unicode", short_empty_elements=False)
+
+
+def _align(table: Tag) -> None:
+    """Drop a bare counter, say what each header cell heads, mark the columns of numbers."""
+    lines = [line for line in table("tr") if line.find(["th", "td"])]
+    rows = [line.find_all(["th", "td"]) for line in lines]
+    head = sum(line.find_parent("thead") is not None for line in lines)
+    index, plain = [_words(row[0]) for row in rows], all(len(row) > 1 for row in rows)
+    if plain and head == 1 and index[:2] == ["", "0"] and all(map(COUNTER.fullmatch, index[1:])):
+        for row in rows:
+            row.pop(0).decompose()
+    for row in rows[head:] if not table.select("tbody th") else ():
+        row[0].name = "th"
+    for place, row in enumerate(rows):
+        axis = "col" if place < head else "row"
+        for cell in row:
+            text = _words(cell)
+            if not text and place < head:
+                cell.name = "td"  # pandas leaves a corner empty
+            elif cell.name == "th":
+                cell["scope"] = axis + ("group" if cell.get(f"{axis}span", "1") != "1" else "")
+            if place >= head and len(text) <= SHORT:
+                cell["class"] = "short"
+            elif " / " in text and cell.string:  # low / base / high
+                glued = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" / "))
+                cell.string = "\N{NO-BREAK SPACE}/ ".join(glued)
+    for column in zip(*rows, strict=True) if len({len(row) for row in rows}) == 1 else ():
+        texts = [_words(cell) for cell in column[head:] if cell.name == "td"]
+        if any(texts) and all(NUMBER.fullmatch(text) for text in texts):
+            for cell in column:
+                cell["class"] = "number"
+
+
+def _anchor(text: str, before: str = "") -> str:
+    return f"{before}s-{re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')}"
+
+
+def _address(mime: str, content: str) -> str:
+    """Return a picture as a data address; an SVG shown as an image runs nothing."""
+    if mime == PICTURES[0]:
+        content = base64.b64encode(content.encode()).decode()
+    return f"data:{mime};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', content)}"
+
+
+# --- pages on disk ---------------------------------------------------------------------------
+
+
+def _exporter() -> TemplateExporter:
+    exporter = TemplateExporter(  # type: ignore[no-untyped-call]
+        template_paths=[str(TEMPLATES)], template_file="notebook.html.j2"
+    )
+    exporter.environment.autoescape = True
+    exporter.environment.trim_blocks = exporter.environment.lstrip_blocks = True
+    return exporter
+
+
+def fill(name: str, resources: Mapping[str, Any]) -> str:
+    """Fill one of the package's page templates in; every text in it is escaped."""
+    return str(_exporter().environment.get_template(f"{name}.j2").render(resources=resources))
+
+
+def _swap(folder: Path, pages: Mapping[str, str]) -> None:
+    """Put a folder of pages in place of an older one when all of them are written."""
+    fresh, old = (folder.with_name(f".site-{os.getpid()}-{word}") for word in ("new", "old"))
+    try:
+        fresh.mkdir()
+        for name, text in pages.items():
+            (fresh / name).write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

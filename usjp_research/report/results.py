@@ -1,0 +1,249 @@
+"""Results on disk: JSON, CSV and Parquet, each file whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.engine.placebo import Placebo
+from usjp_research.market.record import Market, market_digest
+from usjp_research.runs.store import write_whole
+from usjp_research.spec.records import Claim, Spec, digest, in_project
+from usjp_research.study.answer import Study
+
+
+def record(
+    out: str | Path,
+    name: str,
+    spec: Spec,
+    market: Market,
+    numbers: Mapping[str, object],
+    **frames: pd.DataFrame,
+) -> Path:
+    """Save what a notebook found, for the notebooks and pages after it.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+    name : str
+        Of the record: ``results/NAME.json``.
+    spec, market : Spec, Market
+        Their digests identify the record; a record of another study is never used.
+    numbers : mapping
+        Plain values; NaN and infinity are saved as null.
+    **frames : DataFrame
+        Each lands in ``results/NAME-KEY.parquet``.
+
+    Returns
+    -------
+    Path
+        Of the JSON file, which is written last.
+    """
+    folder = in_project(Path(out)) / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, frame in frames.items():
+        write_whole(folder / f"{name}-{key}.parquet", frame.to_parquet())
+    content = {
+        "spec": digest(spec),
+        "snapshot": market_digest(market),
+        "code": _code(),
+        "market": market.name,
+        "numbers": _clean(dict(numbers)),
+        "frames": sorted(frames),
+    }
+    path = folder / f"{name}.json"
+    write_whole(path, _json(content))
+    return path
+
+
+def _code() -> str:
+    """Return the SHA-256 of this package's modules: a law of other code is not this study's."""
+    seen = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        seen.update(path.read_bytes())
+    return seen.hexdigest()
+
+
+def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
+    """Read the sectors' placebo laws that notebooks of this very study have saved.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+    spec, market : Spec, Market
+
+    Returns
+    -------
+    list of Placebo
+        One per sector, in the order of the universe; empty unless the laws of all sectors that
+        have events are there, made from the same parameters and returns by the same code.
+    """
+    laws = []
+    for sector in spec.sectors:
+        path = in_project(Path(out)) / "results" / f"2_event_study-{sector}.json"
+        if not path.is_file():
+            return []
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = (content.get("spec"), content.get("snapshot"), content.get("code"))
+        if found != (digest(spec), market_digest(market), _code()):
+            return []
+        if "law" in content["frames"]:
+            frame = pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))
+            laws.append(law_from_frame(frame))
+    return laws
+
+
+def save_study(study: Study, out: str | Path) -> Path:
+    """Write a study's results, each file whole or not at all.
+
+    Parameters
+    ----------
+    study : Study
+    out : Path
+        Folder of the run; the files land in its ``results``.
+
+    Returns
+    -------
+    Path
+        The folder that was written: ``out/results``, or a new temporary folder when that one
+        cannot be written any more, so that nothing computed is lost.
+    """
+    files = _files(study)
+    folder = in_project(Path(out)) / "results"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    return folder
+
+
+def _files(study: Study) -> dict[str, bytes]:
+    dropped = pd.DataFrame([asdict(item) for item in study.dropped])
+    claims = [asdict(claim) for claim in study.spec.claims]
+    return {
+        "verdicts.json": _json(_plain(study)),
+        "reactions.csv": _csv(study.reactions),
+        "variants.csv": _csv(study.variants),
+        "timing.csv": _csv(study.timing),
+        "calendar.csv": _csv(study.panel.frame()),
+        "claims.csv": _csv(pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])),
+        "dropped.csv": _csv(dropped),
+        "placebo.parquet": _placebo_frames(study).to_parquet(),
+    }
+
+
+def _json(content: object) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _plain(study: Study) -> dict[str, object]:
+    from usjp_research import __version__
+
+    return {
+        "schema": 1,
+        "version": __version__,
+        "market": study.market.name,
+        "level": study.market.level,
+        "spec": digest(study.spec),
+        "snapshot": market_digest(study.market),
+        "rule": study.spec.rule.model_dump(mode="json"),
+        "data": {
+            "first": str(study.market.dates[0].date()),
+            "last": str(study.market.dates[-1].date()),
+            "sessions": len(study.market.dates),
+            "securities": sum(len(study.made.members[f"sector/{s}"]) for s in study.spec.sectors),
+            "provenance": _clean(dict(study.market.provenance)),
+        },
+        "alpha": study.spec.rule.alpha,
+        "power": study.spec.rule.power,
+        "shifts": len(study.family),
+        "independent_shifts": round(study.family.independent),
+        "critical": study.verdicts[0].critical,
+        "rows": [_clean(asdict(row)) for row in study.verdicts],
+        "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
+        "contrast_versions": [
+            {**_clean(asdict(item.row)), "named": item.named, "safe": item.safe}
+            for item in study.contrast_versions
+        ],
+        "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
+        "campaign": [_clean(asdict(row)) for row in study.campaign],
+    }
+
+
+def _clean(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both become null."""
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def law_frame(law: Placebo) -> pd.DataFrame:
+    """Return C, se and S by shift and group as a table; shift 0 is the real calendar."""
+    shifts = np.concatenate([[0], law.shifts])
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "group": group,
+                    "shift": shifts,
+                    "effect": np.append(law.effect[g], law.null_effect[:, g]),
+                    "error": np.append(law.error[g], law.null_error[:, g]),
+                    "statistic": np.append(law.statistic[g], law.null_statistic[:, g]),
+                    "independent": law.independent,
+                }
+            )
+            for g, group in enumerate(law.groups)
+        ],
+        ignore_index=True,
+    )
+
+
+def law_from_frame(frame: pd.DataFrame) -> Placebo:
+    """Return the law that `law_frame` laid out, for one group."""
+    real, null = frame[frame["shift"] == 0], frame[frame["shift"] != 0]
+
+    def column(name: str) -> npt.NDArray[np.float64]:
+        return null[[name]].to_numpy("float64")
+
+    return Placebo(
+        groups=tuple(real["group"]),
+        shifts=null["shift"].to_numpy("int64"),
+        effect=real["effect"].to_numpy("float64"),
+        error=real["error"].to_numpy("float64"),
+        statistic=real["statistic"].to_numpy("float64"),
+        null_effect=column("effect"),
+        null_error=column("error"),
+        null_statistic=column("statistic"),
+        independent=float(real["independent"].iloc[0]),
+    )
+
+
+def _placebo_frames(study: Study) -> pd.DataFrame:
+    laws = [study.family, *([study.contrast_null] if study.contrast_null else [])]
+    return pd.concat([law_frame(law) for law in laws], ignore_index=True)

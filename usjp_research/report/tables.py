@@ -1,0 +1,648 @@
+"""Results as display tables: units and words for the eye, nothing computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from usjp_research.engine.battery.window import WindowTests
+from usjp_research.engine.placebo import Placebo
+from usjp_research.market.record import MIRROR, Dropped
+from usjp_research.report.battery import battery_frame
+from usjp_research.spec.records import Spec
+from usjp_research.study.checks import CHECKS
+from usjp_research.study.contrast import NamedVersion
+from usjp_research.study.counterfactual import Counterfactuals
+from usjp_research.study.events import EventPanel
+from usjp_research.study.exposure import Exposure
+from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.verdict import CASES, DEPENDS, Verdict
+from usjp_research.words import label, money, number, percent
+
+
+class Table(pd.DataFrame):
+    """A data frame of words that shows all of itself: every row, whole cells, no row numbers."""
+
+    @property
+    def _constructor(self) -> type[Table]:
+        return Table
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
+
+
+def verdict_table(rows: Sequence[Verdict]) -> Table:
+    """Lay out verdict rows for reading.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+
+    Returns
+    -------
+    Table of str
+        One row each: verdict, observed reaction with its interval, implied value, adjusted p,
+        MDE and break-evens.
+    """
+    return Table(
+        [
+            {
+                "Sector": label(row.name),
+                "Verdict": verdict_words(row),
+                "Observed": percent(row.effect),
+                "Interval": f"{percent(row.low)} to {percent(row.high)}",
+                "Implied low / base / high": implied_words(row),
+                "Adjusted p": number(row.p_stepdown, 3),
+                "MDE": percent(row.mde, sign=False),
+                "Upper end, USD bn": money(row.excluded_usd_bn if row.high > 0 else None),
+                "Break-even margin x share": share_words(row.breakeven_share),
+            }
+            for row in rows
+        ]
+    )
+
+
+def share_words(value: float | None) -> str:
+    """Return a share in percent; more than all of it cannot be had and is said so."""
+    return "over 100%" if value is not None and value > 1 else percent(value, 0, sign=False)
+
+
+def verdict_words(row: Verdict) -> str:
+    """Return the headline with its reason, its three cases, or what leaks would change."""
+    text = f"{row.headline}: {row.reason}" if row.reason else row.headline
+    if row.headline == DEPENDS:
+        by_verdict: dict[str, list[str]] = {}
+        for case in CASES:
+            by_verdict.setdefault(row.by_case[case], []).append(case)
+        parts = (f"{' and '.join(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        text += f" ({'; '.join(parts)})"
+    return f"{text} ({row.remark})" if row.remark else text
+
+
+def implied_digits(share: float) -> int:
+    """Return how many decimals of a percent an implied value needs."""
+    size = abs(share)
+    return 1 if size >= 0.01 else 2 if size >= 0.001 else 3 if size >= 0.00001 else 4
+
+
+def dollars(value: float) -> str:
+    """Return USD bn with two significant digits, however small.
+
+    Examples
+    --------
+    >>> dollars(1234.5), dollars(0.0123)
+    ('1,234', '0.012')
+    """
+    if not value:
+        return "0"
+    digits = max(0, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def implied_words(row: Verdict) -> str:
+    """Return the implied value's three cases in percent, with digits for small ones."""
+    return cases_words(row.implied.share)
+
+
+def cases_words(share: Mapping[str, float]) -> str:
+    """Return the low, base and high case in percent, with digits for small ones."""
+    if not share:
+        return "none"
+    digits = implied_digits(share["base"])
+    least = 10.0 ** -(digits + 2)
+    return " / ".join(
+        f"under {percent(least, digits, sign=False)}"
+        if 0 < share[case] < least
+        else percent(share[case], digits)
+        for case in CASES
+    )
+
+
+def readme_block(
+    rows: Sequence[Verdict], alt: str, shifts: int, published: Mapping[str, str]
+) -> str:
+    """Write the README's figure and table as Markdown, and where the published study is.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+    alt : str
+        The figure in words.
+    shifts : int
+    published : mapping of str to str
+        Provenance of the study under ``docs/study``; empty when there is none.
+    """
+    frame = verdict_table(rows)[
+        [
+            "Sector",
+            "Verdict",
+            "Observed",
+            "Interval",
+            "Implied low / base / high",
+            "Adjusted p",
+            "MDE",
+        ]
+    ]
+    lines = [
+        f"![{alt}](docs/scoreboard.svg)",
+        "",
+        f"| {' | '.join(frame.columns)} |",
+        f"|{'---|' * len(frame.columns)}",
+        *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
+        "",
+        f"Bundled market, {shifts} placebo calendars; the sectors' intervals hold at once. The "
+        "last row is a family of its own, with its own calendars.",
+    ]
+    if published:
+        lines += [
+            "",
+            f"The same study on single firms: [one HTML file](docs/study/study.html) and its "
+            f"[tables](docs/study/tables), returns {published['first day of returns']} to "
+            f"{published['last day of returns']}, run on {published['run ended'][:10]}, "
+            f"specification `{published['specification'][:12]}`, snapshot "
+            f"`{published['snapshot of returns'][:12]}`. It shows no single firm.",
+        ]
+    return "\n".join(lines)
+
+
+def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
+    """Lay out the events of some roles with their reasons and same-window news."""
+    return Table(
+        [
+            {
+                "Event": event.id,
+                "Announced": f"{event.instant:%Y-%m-%d %H:%M %Z}"
+                + (" (day only)" if event.precision == "day" else ""),
+                "What": event.title,
+                "Role, and why": event.reason,
+                "Other news in the window": event.confounders,
+            }
+            for event in spec.with_role(*roles)
+        ]
+    )
+
+
+def calendar_table(panel: EventPanel) -> Table:
+    """Lay out every event that can be tested with its sessions in New York and Tokyo."""
+    return Table(panel.frame()).rename(
+        columns={
+            "id": "Event",
+            "announced": "Announced",
+            "precision": "Known to the",
+            "new_york": "New York",
+            "tokyo": "Tokyo",
+            "role": "Role",
+            "title": "What",
+        }
+    )
+
+
+def confounder_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
+    """Lay out the market-moving dates that lie near events of some roles."""
+    ids = {event.id for event in spec.with_role(*roles)}
+    return Table(
+        [
+            {
+                "Session": item.session.isoformat(),
+                "What": item.title,
+                "Near": ", ".join(id for id in item.near_events if id in ids),
+                "Source": "checked" if item.checked else "general knowledge",
+            }
+            for item in spec.confounders
+            if ids & set(item.near_events)
+        ]
+    )
+
+
+def coverage_table(spec: Spec, known: pd.DataFrame) -> Table:
+    """Lay out how complete each sector's returns are; ``known`` is what `coverage` gives."""
+    return Table(
+        [
+            {
+                "Sector": label(sector),
+                "Securities in the universe": len(spec.members(sector)),
+                "With a return, first day": percent(known[sector].iloc[0], 0, sign=False),
+                "Last day": percent(known[sector].iloc[-1], 0, sign=False),
+                "At least": percent(known[sector].min(), 0, sign=False),
+            }
+            for sector in spec.sectors
+        ]
+    )
+
+
+def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> Table:
+    """Lay out who is in each portfolio at the primary events, and who is not."""
+    primary = {event.id for event in spec.with_role("primary")}
+    return Table(
+        [
+            {
+                **({} if sector else {"Sector": label(key)}),
+                "Event": slot.event,
+                "Session": slot.session.isoformat(),
+                "Firms": len(slot.members),
+                "Own news: out": " ".join(slot.blackout) or "none",
+                "Not checked: in": str(len(slot.unchecked)),
+                "Too few returns: out": " ".join(slot.short) or "none",
+                "Blackout list": slot.status,
+            }
+            for (event, key), slot in made.slots.items()
+            if event in primary and sector in (key, None)
+        ]
+    )
+
+
+def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Table:
+    """Lay out abnormal returns of events of some roles; ``by`` is the column that tells rows apart.
+
+    Parameters
+    ----------
+    reactions : DataFrame
+        As `event_reactions` gives it, already cut to what is to be shown.
+    roles : sequence of str
+    by : {"event", "sector"}
+    """
+    signs = {1: "+", -1: "\N{MINUS SIGN}", 0: "0"}
+    shown = reactions[reactions["role"].isin(roles)]
+    return Table(
+        [
+            {
+                "Event": row["event"],
+                **({"Sector": label(str(row["sector"]))} if by == "sector" else {}),
+                "Session": row["session"],
+                "Expected": signs[int(row["sign"])],
+                "Abnormal return": percent(row["caar"], 2),
+                "Standard error": percent(row["se"], 2, sign=False),
+                "Guarded": percent(row["se_guarded"], 2, sign=False),
+                "t": number(row["portfolio_t"], 2),
+                "p": number(row["portfolio_p"], 3),
+                "Firms": "" if pd.isna(row["firms"]) else f"{row['firms']:.0f}",
+                "With blackout firms": percent(row["caar_without_blackout"], 2),
+            }
+            for row in shown.to_dict("records")
+        ]
+    )
+
+
+def battery_table(tests: WindowTests) -> Table:
+    """Lay out one window's tests, the believable first, with what each survives."""
+    frame = battery_frame(tests)
+    frame = frame[~frame["Law"].str.contains("one sector only")]
+    short = {
+        "survives cross-correlation": "robust",
+        "assumes independent firms": "assumes independence",
+        "assumes independent firms: not to be believed here": "not to be believed",
+    }
+    columns = ["Test", "Role", "Statistic", "Law", "p", "Survives"]
+    return Table(frame.assign(Role=frame["Role"].replace(short)))[columns]
+
+
+def dependence_table(tests: WindowTests) -> Table:
+    """Lay out how many securities there are, and how many they are worth."""
+    numbers = tests.numbers
+    return Table(
+        [
+            {
+                "Securities": f"{numbers['n']:.0f}",
+                "Mean residual correlation": number(numbers["rbar"], 2),
+                "Worth, if independent": number(numbers["n_eff"], 1),
+                "Mean abnormal return": percent(numbers["caar"], 2),
+                "Buy and hold": percent(numbers["bhar"], 2),
+                "Positive": f"{numbers['n_pos']:.0f}",
+                "Notes": "; ".join(tests.notes) or "none",
+            }
+        ]
+    )
+
+
+def law_table(law: Placebo) -> Table:
+    """Lay out a placebo law: the real statistic and the law it is referred to."""
+    return Table(
+        [
+            {
+                "Sector": label(group),
+                "C": percent(float(law.effect[g]), 2),
+                "Standard error": percent(float(law.error[g]), 2, sign=False),
+                "S": number(float(law.statistic[g]), 2),
+                "Mean of S on quiet dates": number(float(law.center[g]), 2),
+                "Placebo p, alone": f"{law.p[g]:.3f}",
+                "Placebo calendars": str(len(law)),
+                "Independent, roughly": f"{law.independent:.0f}",
+            }
+            for g, group in enumerate(law.groups)
+        ]
+    )
+
+
+def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
+    """Lay out other versions of the statistic; the first one is the rule."""
+    shown = variants if sector is None else variants[variants["sector"] == sector]
+    return Table(
+        [
+            {
+                "Version": row["version"],
+                **({} if sector else {"Sector": label(str(row["sector"]))}),
+                "C": percent(row["effect"]),
+                "Interval, this row alone": (
+                    f"{percent(row['marginal_low'])} to {percent(row['marginal_high'])}"
+                    if pd.notna(row["marginal_low"])
+                    else "\N{EN DASH}"
+                ),
+                "p, alone": f"{row['p']:.3f}",
+            }
+            for row in shown.to_dict("records")
+        ]
+    )
+
+
+def contrast_table(
+    rows: Sequence[Verdict], versions: Sequence[NamedVersion], *, public: bool = True
+) -> Table:
+    """Lay out the contrast and its versions.
+
+    Parameters
+    ----------
+    rows : sequence of Verdict
+        Of the scoreboard; those of kind ``contrast`` are shown.
+    versions : sequence of NamedVersion
+    public : bool
+        Withhold effect and interval of versions from which a firm could be read.
+    """
+    shown = [(row, row.remark.partition(";")[0], True) for row in rows if row.kind == "contrast"]
+    shown += [(item.row, item.row.remark, item.safe or not public) for item in versions]
+    return Table(
+        [
+            {
+                "Version": "the rule" if row.kind == "contrast" else row.name.partition(": ")[2],
+                "Events": " ".join(row.events),
+                "Named side": named.partition(": ")[2],
+                "Verdict": row.headline if open_ else "withheld",
+                "C": percent(row.effect) if open_ else "withheld",
+                "Interval": f"{percent(row.low)} to {percent(row.high)}" if open_ else "withheld",
+                "Leaves out zero": "yes" if row.low > 0 or row.high < 0 else "no",
+                "p": number(row.p, 3),
+                "MDE": percent(row.mde, sign=False) if open_ else "withheld",
+                "Break-even": share_words(row.breakeven_share),
+            }
+            for row, named, open_ in shown
+        ]
+    )
+
+
+def timing_table(timing: pd.DataFrame) -> Table:
+    """Lay out the checks before and after: what each would show, and what it shows.
+
+    Parameters
+    ----------
+    timing : DataFrame
+        As `before_and_after` gives it.
+    """
+    rows = []
+    for check in CHECKS:
+        seen = timing[(timing["check"] == check.key) & (timing["sector"] != MIRROR)]
+        if seen.empty:
+            continue
+        judged = seen[seen["p"].notna()]
+        up, down = judged[judged["low"] > 0], judged[judged["high"] < 0]
+        marked = [
+            f"{label(s)} {percent(e)}" for s, e in zip(up["sector"], up["effect"], strict=True)
+        ]
+        marked += [
+            f"{label(s)} {percent(e)}" for s, e in zip(down["sector"], down["effect"], strict=True)
+        ]
+        quiet = len(judged) - len(marked)
+        words = [*marked, f"{quiet} of {len(seen)} within the usual"]
+        if judged.empty:
+            words = [f"too few independent windows (about {seen['independent'].min():.0f})"]
+        least = judged["p_family"].min()
+        rows.append(
+            {
+                "Check": check.title,
+                "If priced": check.priced,
+                "If not priced": check.unpriced,
+                "If wrong": check.wrong,
+                "Seen": "; ".join(words),
+                "Smallest adjusted p": number(float(least), 3),
+                "Independent windows": f"{seen['independent'].min():.0f}",
+            }
+        )
+    return Table(rows)
+
+
+def timing_numbers(timing: pd.DataFrame) -> Table:
+    """Lay out every check's number by sector; a star marks an interval that leaves out zero."""
+    titles = {check.key: check.title for check in CHECKS}
+    names = list(dict.fromkeys(timing["sector"]))
+    rows = []
+    for key, part in timing.groupby("check", sort=False):
+        cells = {"Check": titles[str(key)]} | {label(name): "\N{EN DASH}" for name in names}
+        for row in part.to_dict("records"):
+            star = "*" if row["low"] > 0 or row["high"] < 0 else ""
+            cells[label(str(row["sector"]))] = percent(row["effect"]) + star
+        rows.append(cells)
+    return Table(rows)
+
+
+def counterfactual_table(found: Counterfactuals) -> Table:
+    """Lay out a sector's statistic against each counterfactual; the first row is the rule."""
+    return Table(
+        [
+            {
+                "Counterfactual": row["model"],
+                "C": percent(row["effect"]),
+                "Interval, this row alone": f"{percent(row['low'])} to {percent(row['high'])}"
+                if not row["reason"]
+                else "\N{EN DASH}",
+                "p, alone": number(row["p"], 3),
+                "Placebo calendars": number(row["shifts"], 0),
+                "Daily error before": percent(row["rmse"], 2, sign=False),
+                "R\N{SUPERSCRIPT TWO}": number(row["r2"], 2),
+                "Spread on quiet dates": percent(row["spread"], sign=False),
+                "Duality gap": f"{row['gap']:.0e}" if pd.notna(row["gap"]) else "\N{EN DASH}",
+                "Fit": row["reason"] or row["fit"],
+            }
+            for row in found.rows.to_dict("records")
+        ]
+    )
+
+
+def match_table(found: Counterfactuals, most: int = 6) -> Table:
+    """Lay out which donors stood for the sector at each event, the largest weights first."""
+    lines = []
+    for (model, event), part in found.weights.groupby(["model", "event"], sort=False):
+        top = part.head(most)
+        named = zip(top["donor"], top["weight"], strict=True)
+        words = ", ".join(
+            f"{name.replace('_', ' ')} {percent(weight, 0, sign=False)}" for name, weight in named
+        )
+        rest = len(part) - len(top)
+        lines.append(
+            {
+                "Counterfactual": model,
+                "Event": event,
+                "Donors in use": str(len(part)),
+                "Largest weights": words + (f", {rest} more" if rest else ""),
+            }
+        )
+    return Table(lines, columns=["Counterfactual", "Event", "Donors in use", "Largest weights"])
+
+
+def thesis_table(rows: Sequence[Verdict]) -> Table:
+    """Lay out how dollars announced become an implied move, base case."""
+    return Table(
+        [
+            {
+                "Sector": label(row.name),
+                "Announced, USD bn": money(row.implied.announced),
+                "Spent": money(row.implied.spent["base"]),
+                "Reaches listed firms": money(row.implied.revenue["base"]),
+                "Profit": dollars(row.implied.profit["base"]),
+                "After tax": dollars(row.implied.after_tax["base"]),
+                "Present value": dollars(row.implied.dollars["base"]),
+                "Market value": money(row.implied.market_value),
+                "Firms with a value": f"{row.implied.valued} of {row.implied.firms}",
+                "Implied low / base / high": implied_words(row),
+                "Lines": " ".join(row.implied.lines) or "none",
+            }
+            for row in rows
+        ]
+    )
+
+
+def claims_table(spec: Spec) -> Table:
+    """Lay out the note's claims with what sources say."""
+    return Table(
+        [
+            {
+                "Claim": claim.claim,
+                "What sources say": claim.found,
+                "Status": claim.status,
+                "Remark": claim.comment,
+                "Source": claim.source,
+            }
+            for claim in spec.claims
+        ]
+    )
+
+
+def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
+    """Lay out what was left out, all of it or some kinds."""
+    return Table(
+        [
+            {"What": item.what, "Which": item.name, "Why": item.reason}
+            for item in dropped
+            if not what or item.what in what
+        ],
+        columns=["What", "Which", "Why"],
+    )
+
+
+def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:
+    """Lay out single firms' abnormal returns; for local eyes, not for public pages."""
+    names = {firm.ticker: firm.name for firm in spec.firms}
+    return Table(
+        [
+            {
+                "Ticker": row["ticker"],
+                "Name": names[row["ticker"]],
+                "Abnormal return": percent(row["car"], 2),
+                "Standard error": percent(row["se"], 2, sign=False),
+                "Beta": number(float(row["beta"]), 2),
+            }
+            for row in firms.to_dict("records")
+        ],
+        columns=["Ticker", "Name", "Abnormal return", "Standard error", "Beta"],
+    )
+
+
+def dose_table(spec: Spec, doses: pd.DataFrame) -> Table:
+    """Lay out the named firms with their doses; ``doses`` is what `firm_doses` gives."""
+    names = {firm.ticker: firm.name for firm in spec.firms}
+    return Table(
+        [
+            {
+                "Event": row["event"],
+                "Ticker": row["ticker"],
+                "Name": names[row["ticker"]],
+                "Announced, USD bn": money(row["dose_usd_bn"]),
+                "Market value, USD bn": money(row["value_usd_bn"]),
+                "Dose": percent(row["dose"], 0, sign=False),
+                "Implied move low / base / high": cases_words(
+                    {} if pd.isna(row["base"]) else {case: row[case] for case in CASES}
+                ),
+            }
+            for row in doses.sort_values("event", kind="stable").to_dict("records")
+        ],
+        columns=[
+            "Event",
+            "Ticker",
+            "Name",
+            "Announced, USD bn",
+            "Market value, USD bn",
+            "Dose",
+            "Implied move low / base / high",
+        ],
+    )
+
+
+def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
+    """Lay out slopes of abnormal return on dose, in cents of market value per dollar announced.
+
+    A cent per dollar is a percentage point of abnormal return per dose of 100%.
+
+    Parameters
+    ----------
+    rows : sequence of Exposure
+    public : bool
+        Withhold slopes that one firm carries.
+    """
+    return Table(
+        [
+            {
+                "Slope": exposure_words(row),
+                "On one firm": percent(row.top_share, 0, sign=False),
+                "As evidence": evidence_words(row),
+                "Method": row.method.upper(),
+                "Exposed": str(row.exposed) if row.firms else "–",
+                "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
+                "Interval": "–"
+                if not row.guarded
+                else f"{_cents(row.low)} to {_cents(row.high)}"
+                if row.safe or not public
+                else "withheld",
+                "Implied": " / ".join(_cents(v) for v in row.implied.values()) or "none",
+                "p": f"{row.raw.p_cdf:.3f}" if row.raw else "–",
+                "Guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
+                "Quiet days": str(len(row.law)) if row.raw else "–",
+                "MDE": _cents(row.mde),
+                "Break-even": share_words(row.breakeven),
+            }
+            for row in rows
+        ]
+    )
+
+
+def exposure_words(row: Exposure) -> str:
+    """Return which firms and which quiet days a slope is about."""
+    events = ", ".join(row.events) or "no event"
+    parts = [label(row.sector) if row.sector else "all sectors", events]
+    if not row.blackout:
+        parts.append("blackout firms in")
+    if row.without:
+        parts.append(f"without {' '.join(row.without)}")
+    parts.append("quiet days before the first event" if row.before else "all quiet days")
+    return "; ".join(parts)
+
+
+def evidence_words(row: Exposure) -> str:
+    """Return what the rule of the verdict would say, or why nothing, with what limits it."""
+    if row.reason:
+        return f"none: {row.reason}"
+    also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
+    return row.headline + also
+
+
+def _cents(value: float) -> str:
+    return number(100 * value, 1)

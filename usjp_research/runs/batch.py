@@ -1,0 +1,561 @@
+"""Batches of notebooks: checked papermill jobs in kernels of their own, and the run's manifest."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from usjp_research import __version__
+from usjp_research.spec.records import find_root, in_project
+from usjp_research.words import InputError, nearest
+
+NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+MARK = "papermill-error-cell-tag"
+LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
+HOME = Path(__file__).resolve().parents[2]
+LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
+
+# What papermill logs is in the outcomes; a log that the user has set up still gets it.
+logging.getLogger("papermill").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One notebook to run, with plain data for some of its parameters.
+
+    Attributes
+    ----------
+    name : str
+        Of the executed notebook's file; unique in a batch.
+    after : tuple of str
+        Jobs that must have ended, done or failed, before this one starts.
+    """
+
+    name: str
+    notebook: Path
+    parameters: Mapping[str, object]
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What stopped a job.
+
+    Attributes
+    ----------
+    cell : int or None
+        Place in the notebook as it was before the run, where every cell counts, from 1; None
+        when no cell is at fault.
+    kind : str
+        Name of the exception; ``DeadKernelError`` when the kernel's process ended.
+    message : str
+        One line.
+    traceback : str
+        Without colour codes and the places of project and Python on this machine.
+    """
+
+    cell: int | None
+    kind: str
+    message: str
+    traceback: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{f'cell {self.cell}: ' if self.cell else ''}{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: ``notebook`` is a file name, ``started`` an instant in UTC.
+
+    Attributes
+    ----------
+    output : str or None
+        Path of the executed notebook from the run's folder; None when it could not be written.
+    """
+
+    name: str
+    notebook: str
+    parameters: Mapping[str, object]
+    status: Literal["done", "failed"]
+    seconds: float
+    output: str | None
+    error: Failure | None = None
+    started: str = ""
+
+
+# --- checks, before any kernel starts --------------------------------------------------------
+
+
+def check_jobs(jobs: Iterable[Job]) -> None:
+    """Refuse a batch with a mistake in it.
+
+    Raises
+    ------
+    InputError
+        One line that names notebook, job and parameter, what was seen and what was expected.
+    """
+    jobs = list(jobs)
+    names = [job.name for job in jobs]
+    for k, name in enumerate(names):
+        if not NAME.fullmatch(name):
+            raise InputError(f"job name {name!r}: expected a file name without folder")
+        if name.casefold() in map(str.casefold, names[:k]):  # one file on some disks
+            raise InputError(f"job name '{name}': seen twice, expected once")
+    for job in jobs:
+        for name in set(job.after).difference(names):
+            raise InputError(
+                f"job '{job.name}': after unknown job '{name}': {nearest(name, names)}"
+            )
+    try:
+        TopologicalSorter({job.name: job.after for job in jobs}).prepare()
+    except CycleError as error:
+        raise InputError(f"jobs wait for each other: {' < '.join(error.args[1])}") from None
+    known: dict[Path, dict[str, tuple[Any, str]]] = {}
+    for job in jobs:
+        if job.notebook not in known:
+            known[job.notebook] = _read_parameters(job.notebook)
+        for name, value in job.parameters.items():
+            _check_parameter(job, name, value, known[job.notebook])
+
+
+def _read_parameters(notebook: Path) -> dict[str, tuple[Any, str]]:
+    """Read the parameters cell: for each name that it sets a type, and the words for it.
+
+    `papermill.inspect_notebook` would miss ``title = "a=b"`` and ``n: int | None = 3`` and
+    knows no type without an annotation.
+    """
+    path = in_project(notebook)
+    if not path.is_file():
+        others = [other.name for other in path.parent.glob("*.ipynb")]
+        raise InputError(f"notebook {notebook}: no such file; {nearest(path.name, others)}")
+    try:
+        cells = _read_notebook(path).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    except Exception as error:  # any, as the file may hold anything
+        raise InputError(f"notebook {notebook}: not a notebook ({str(error)[:200]})") from None
+    if not tagged:
+        raise InputError(f"notebook {notebook}: seen no cell tagged 'parameters', expected one")
+    try:
+        lines = ast.parse(tagged[0].source).body
+    except SyntaxError as error:
+        where = f"line {error.lineno} of its parameters cell"
+        raise InputError(f"notebook {notebook}: {where} is not Python ({error.msg})") from None
+    found = {}
+    for line in lines:
+        match line:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
+                found[name] = _kind(default, hint)
+            case ast.Assign(targets=[ast.Name(id=name)], value=default):
+                found[name] = _kind(default)
+    return found
+
+
+def _read_notebook(path: Path) -> Any:
+    import nbformat
+
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
+def _kind(default: ast.expr | None, hint: ast.expr | None = None) -> tuple[Any, str]:
+    """Return a type's validator and its name, from the annotation or else from the default."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    try:
+        value = ast.literal_eval(default) if default else ...
+    except ValueError:
+        value = ...  # computed when the notebook runs
+    kind: Any = Any if value is None or value is ... else type(value)
+    words = "plain data" if kind is Any else kind.__name__
+    if hint:
+        quoted = isinstance(hint, ast.Constant) and isinstance(hint.value, str)
+        words = ast.literal_eval(hint) if quoted else ast.unparse(hint)
+        try:
+            kind = eval(words, dict(vars(typing)))
+        except Exception:  # a name that only the notebook knows
+            kind = Any
+        if value is None and kind is not Any:
+            kind, words = kind | None, f"{words} or None"
+    return TypeAdapter(kind, config=ConfigDict(strict=True)), words
+
+
+def _check_parameter(
+    job: Job, name: str, value: object, known: Mapping[str, tuple[Any, str]]
+) -> None:
+    where = f"notebook {job.notebook.name} (job {job.name})"
+    if name not in known:
+        raise InputError(f"{where}: unknown parameter '{name}': {nearest(name, known)}")
+    kind, words = known[name]
+    seen = f"{where}: parameter '{name}': seen {repr(value)[:80]} ({type(value).__name__})"
+    if not _is_plain(value):
+        raise InputError(f"{seen}, expected None, bool, finite number, str, or list or dict of it")
+    try:
+        kind.validate_python(value)
+    except ValueError:
+        raise InputError(f"{seen}, expected {words}") from None
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether papermill and JSON hand a value on as it is."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
+
+
+# --- running ---------------------------------------------------------------------------------
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def run_batch(
+    jobs: Iterable[Job],
+    out: Path,
+    *,
+    workers: int = 2,
+    say: Callable[[str], None] = _say,
+    executor: Executor | None = None,
+) -> tuple[Outcome, ...]:
+    """Run notebooks, each in a kernel of its own on this interpreter.
+
+    Kernels start in the project's root, wherever the notebooks lie. An executed notebook, of a
+    failed job too, lands in ``out/notebooks`` whole or not at all.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    out : Path
+        Folder of the run.
+    workers : int
+        Jobs that run at a time.
+    say : callable
+        Takes a line when a job starts and one when it ends.
+    executor : concurrent.futures.Executor, optional
+        Where jobs are run from; threads unless given, as the work itself is in the kernels.
+
+    Returns
+    -------
+    tuple of Outcome
+        In the order of the jobs. A failed job does not stop the others.
+
+    Raises
+    ------
+    InputError
+        When a job has a mistake or the folder cannot be written; no kernel has started then.
+    """
+    from usjp_research.runs.store import prepare_folder
+
+    jobs = list(jobs)
+    check_jobs(jobs)
+    if workers < 1:
+        raise InputError(f"workers: seen {workers}, expected 1 or more")
+    prepare_folder(out / "notebooks")
+    place = {job.name: k for k, job in enumerate(jobs, 1)}
+    order = TopologicalSorter({job.name: job.after for job in jobs})
+    order.prepare()
+    ready: list[str] = []
+    running: set[Future[Outcome]] = set()
+    ended: dict[str, Outcome] = {}
+    pool: AbstractContextManager[Executor] = (
+        nullcontext(executor) if executor else ThreadPoolExecutor(workers)
+    )
+    with tempfile.TemporaryDirectory(prefix="usjp-") as folder, pool as threads:
+        scratch = Path(folder)
+        try:
+            while order.is_active():
+                ready = sorted([*ready, *order.get_ready()], key=place.__getitem__)
+                while ready and len(running) < workers:
+                    name = ready.pop(0)
+                    say(f"[{place[name]}/{len(jobs)}] {name} started")
+                    job = jobs[place[name] - 1]
+                    running.add(threads.submit(_run, job, out, scratch / str(place[name])))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for outcome in (future.result() for future in done):
+                    name = outcome.name
+                    ended[name] = outcome
+                    order.done(name)
+                    how = f"{outcome.status} in {outcome.seconds:.1f} s"
+                    why = f": {outcome.error}" if outcome.error else ""
+                    say(f"[{place[name]}/{len(jobs)}] {name} {how}{why}")
+        except BaseException:
+            (scratch / "stop").touch()  # kernels watch for it
+            for future in running:
+                future.cancel()
+            wait(running)
+            raise
+    return tuple(ended[job.name] for job in jobs)
+
+
+def _run(job: Job, out: Path, scratch: Path) -> Outcome:
+    """Run one job, from and to memory.
+
+    Given paths, papermill would fill in braces that they contain, write the executed notebook
+    bit by bit, and change the working directory under other threads while it does.
+    """
+    import nbformat
+    import papermill
+    from jupyter_core.utils import ensure_event_loop
+
+    from usjp_research.runs.store import write_whole
+
+    started, clock = datetime.now(UTC), time.perf_counter()
+    output: str | None = f"notebooks/{job.name}.ipynb"
+    error: Failure | None = None
+    exits: list[int] = []
+    notebooks: list[Any] = []  # as read, then as the run fills it
+    scratch.mkdir()
+    try:
+        notebooks.append(_read_notebook(in_project(job.notebook)))
+        papermill.execute_notebook(
+            notebooks[0],
+            None,
+            parameters=dict(job.parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=180,
+            iopub_timeout=60,
+            kernel_manager_class=_kernel_class(scratch, exits),
+            on_notebook_start=lambda notebook: notebooks.append(notebook),
+        )
+    except Exception as caught:
+        if (scratch.parent / "stop").exists():
+            raise
+        log = _tail(scratch / "log")
+        error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits)
+    finally:
+        loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
+        if not loop.is_running():
+            loop.close()
+    try:
+        origin = {"input_path": job.notebook.name, "output_path": output}
+        notebooks[-1].metadata.setdefault("papermill", {}).update(origin)
+        text = nbformat.writes(notebooks[-1]) + "\n"  # type: ignore[no-untyped-call]
+        write_whole(out / str(output), _bytes(text))
+    except Exception as caught:
+        output, error = None, error or _failure(caught)
+    return Outcome(
+        name=job.name,
+        notebook=job.notebook.name,
+        parameters=dict(job.parameters),
+        status="failed" if error else "done",
+        seconds=round(time.perf_counter() - clock, 3),
+        output=output,
+        error=error,
+        started=started.isoformat(timespec="seconds"),
+    )
+
+
+def _bytes(text: str) -> bytes:
+    """Encode JSON; half of a surrogate pair, which has no bytes, becomes its JSON escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _kernel_class(scratch: Path, exits: list[int]) -> type:
+    """Return a kernel manager that keeps its files in one folder and notes the exit status."""
+    import zmq
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    # The spec named python3 may start another Python.
+    words = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = KernelSpec(argv=[sys.executable, *words], language="python")
+    connection = str(scratch / "k.json")
+
+    class Process(LocalProvisioner):
+        async def poll(self) -> int | None:
+            if self.has_process and (scratch.parent / "stop").exists():
+                await self.kill()
+            status = await super().poll()
+            if self.has_process and status is not None:
+                exits.append(status)
+            return status
+
+    class Kernel(AsyncKernelManager):
+        kernel_spec = spec
+
+        async def start_kernel(self, **words: Any) -> None:  # type: ignore[override]
+            self.connection_file = connection
+            if zmq.has("ipc") and len(os.fsencode(connection)) < LONGEST_SOCKET:
+                self.transport = "ipc"
+            # Now and then ipykernel 7 hangs after its exit handlers, until it is terminated.
+            self.shutdown_wait_time = 2.0
+            self.provisioner = Process(parent=self, kernel_spec=spec, kernel_id=scratch.name)
+            with (scratch / "log").open("ab") as log:
+                more = {"cwd": _root(), "env": _environment(scratch), "stdout": log, "stderr": log}
+                await super().start_kernel(**words, **more)
+
+    return Kernel
+
+
+def _root() -> str:
+    try:
+        return str(find_root())
+    except InputError:
+        return str(Path.cwd())
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return this environment without what makes results differ between users."""
+    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
+    env = (
+        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        | os.environ
+        | {
+            "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYTHONHASHSEED": "0",
+        }
+    )
+    if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
+    return env
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.is_file() else ""
+
+
+def _failure(
+    error: Exception, cells: Iterable[Any] = (), log: str = "", exits: Iterable[int] = ()
+) -> Failure:
+    """Say what stopped a job; where a kernel died, say it in the cell too."""
+    import nbformat
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    cells = [cell for cell in cells if MARK not in cell.metadata.get("tags", [])]
+    last, kind, message = None, type(error).__name__, str(error)
+    trace = log
+    if isinstance(error, PapermillExecutionError):
+        last, kind, message = error.cell_index, error.ename, error.evalue
+        trace = "\n".join(error.traceback)
+    elif isinstance(error, DeadKernelError):
+        begun = [
+            k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")
+        ]
+        last = begun[-1] if begun else None
+        message = " ".join(["the kernel's process ended", *map(_exit, exits)][:2])
+        if begun:
+            said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
+            output = nbformat.v4.new_output("error", **said)  # type: ignore[no-untyped-call]
+            cells[begun[-1]].setdefault("outputs", []).append(output)
+    else:
+        trace = "".join(traceback.format_exception(error)) + log
+    for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
+        trace = trace.replace(f"{place}{os.sep}", "")
+    ours = ["injected-parameters" not in cell.metadata.get("tags", []) for cell in cells]
+    return Failure(
+        cell=None if last is None else sum(ours[: last + 1]),
+        kind=kind,
+        message=" ".join(COLOUR.sub("", message).split()),
+        traceback=COLOUR.sub("", trace).strip(),
+    )
+
+
+def _exit(status: int) -> str:
+    if status >= 0:
+        return f"with exit status {status}"
+    name = signal.Signals(-status).name
+    return f"by {name}{', perhaps out of memory' if name == 'SIGKILL' else ''}"
+
+
+# --- the run's manifest ----------------------------------------------------------------------
+
+
+def failures(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return a line for each failed job: notebook, job, cell, exception and message."""
+    return [f"notebook {o.notebook} (job {o.name}), {o.error}" for o in outcomes if o.error]
+
+
+def write_manifest(out: Path, facts: Mapping[str, object], outcomes: Iterable[Outcome]) -> Path:
+    """Write ``run.json``: what ran, on which data, with which code, and how it ended.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    facts : mapping
+        What the caller knows: digests of spec and snapshot, market, and ``started`` when the
+        run began before its first job.
+    outcomes : iterable of Outcome
+
+    Returns
+    -------
+    Path
+        Of the file, which is strict JSON and written whole or not at all.
+    """
+    from usjp_research.runs.store import write_whole
+
+    outcomes = list(outcomes)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {
+        "schema": 1,
+        "started": min((o.started for o in outcomes if o.started), default=now),
+        "ended": now,
+        **facts,
+        "versions": {
+            "python": platform.python_version(),
+            "usjp_research": __version__,
+            **{name: version(name) for name in LIBRARIES},
+        },
+        **_checkout(),
+        "jobs": [asdict(outcome) for outcome in outcomes],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(out / "run.json", _bytes(text))
+    return out / "run.json"
+
+
+def _checkout() -> dict[str, object]:
+    """Return commit and lock of this package's checkout, None for what there is not."""
+    lock = HOME / "requirements.lock"
+    found = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+    ours = len(found) == 2 and Path(found[0]).resolve() == HOME  # not of a folder further up
+    return {
+        "commit": found[1] if ours else None,
+        "dirty": bool(_git("status", "--porcelain")) if ours else None,
+        "requirements_lock": hashlib.sha256(lock.read_bytes()).hexdigest()
+        if lock.is_file()
+        else None,
+    }
+
+
+def _git(*words: str) -> str:
+    """Return what git prints, nothing where it fails."""
+    command = ["git", "--no-optional-locks", "-C", str(HOME), *words]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

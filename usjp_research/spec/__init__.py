@@ -1,0 +1,1 @@
+"""What is asked: parameters as frozen records, and their readers."""

@@ -1,0 +1,211 @@
+"""From instants to sessions: when each market could first react, and which days that covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.market.record import Dropped, Market
+from usjp_research.spec.records import Event, Spec
+from usjp_research.words import InputError, card
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+
+Exchange = Literal["XNYS", "XTKS"]
+MASKED_ROLES = ("primary", "secondary", "leak")
+
+
+@dataclass(frozen=True, slots=True)
+class EventPanel:
+    """The events that a market can be tested on, and where they lie in its calendar.
+
+    Attributes
+    ----------
+    events : tuple of Event
+        In order of announcement; only those whose whole window the data cover.
+    new_york, tokyo : tuple of date
+        First session that can react, per event.
+    day0 : ndarray of shape (n_events,), int
+        Position of the New York session in the market's trading days.
+    window : (int, int)
+        Offsets of the event window, both ends included.
+    masked : ndarray of shape (n_days,), bool
+        Days inside the window of any primary, secondary or leak event.
+    dropped : tuple of Dropped
+        Events that cannot be tested, each with its reason.
+    """
+
+    events: tuple[Event, ...]
+    new_york: tuple[date, ...]
+    tokyo: tuple[date, ...]
+    day0: npt.NDArray[np.int64]
+    window: tuple[int, int]
+    masked: npt.NDArray[np.bool_]
+    dropped: tuple[Dropped, ...]
+
+    def index(self, *roles: str) -> tuple[int, ...]:
+        """Return the places of the events that have one of the roles."""
+        return tuple(i for i, event in enumerate(self.events) if event.role in roles)
+
+    def position(self, id: str) -> int | None:
+        """Return the place of an event in the panel, or ``None`` when it was dropped."""
+        ids = [event.id for event in self.events]
+        return ids.index(id) if id in ids else None
+
+    def days(self, *roles: str) -> dict[str, pd.Timestamp]:
+        """Return the New York session of the events that have one of the roles, by id."""
+        return {self.events[k].id: pd.Timestamp(self.new_york[k]) for k in self.index(*roles)}
+
+    def frame(self) -> pd.DataFrame:
+        """Return the calendar of events as a table, one row per event."""
+        return pd.DataFrame(
+            {
+                "id": [event.id for event in self.events],
+                "announced": [
+                    f"{event.instant:%Y-%m-%d}"
+                    if event.precision == "day"
+                    else f"{event.instant:%Y-%m-%d %H:%M %Z}"
+                    for event in self.events
+                ],
+                "precision": [event.precision for event in self.events],
+                "new_york": self.new_york,
+                "tokyo": self.tokyo,
+                "role": [event.role for event in self.events],
+                "title": [event.title for event in self.events],
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        first, last = (min(self.new_york), max(self.new_york)) if self.new_york else ("", "")
+        return card(
+            "Event panel",
+            "",
+            f"{len(self.events)} events ({len(self.index('primary'))} primary)",
+            f"day 0 from {first} to {last} in New York" if first else "",
+            f"window {self.window[0]} to {self.window[1]}",
+            f"{int(self.masked.sum())} days masked",
+            f"{len(self.dropped)} left out",
+        )
+
+
+def first_session(instant: datetime, exchange: Exchange) -> date:
+    """Return the first session of an exchange that can react to an instant.
+
+    News before that day's close counts on the day; news at or after the close, or on a day
+    without session, counts on the next one. Half days and Tokyo's later close (15:30 from
+    5 November 2024) come from the exchange calendar.
+
+    Parameters
+    ----------
+    instant : datetime
+        Zone-aware.
+    exchange : {"XNYS", "XTKS"}
+        New York or Tokyo.
+
+    Returns
+    -------
+    date
+        In the exchange's own calendar.
+
+    Raises
+    ------
+    InputError
+        When the instant has no time zone.
+
+    Examples
+    --------
+    >>> evening = datetime(2025, 7, 22, 19, 12, tzinfo=ZoneInfo("America/New_York"))
+    >>> first_session(evening, "XNYS").isoformat()
+    '2025-07-23'
+    """
+    if instant.tzinfo is None:
+        raise InputError(f"instant {instant} has no time zone; add one such as America/New_York")
+    calendar = _calendar(exchange, instant.year)
+    closes = calendar.closes
+    moment = pd.Timestamp(instant.astimezone(ZoneInfo("UTC")))
+    place = int(closes.searchsorted(moment, side="right"))
+    return calendar.sessions[place].date()  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=16)
+def _calendar(exchange: Exchange, year: int) -> ExchangeCalendar:
+    import exchange_calendars
+
+    first, last = f"{year - 1}-12-01", f"{year + 1}-02-01"
+    return exchange_calendars.get_calendar(exchange, start=first, end=last)
+
+
+def event_panel(spec: Spec, market: Market) -> EventPanel:
+    """Place the events of a study in the trading days of a market.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market
+
+    Returns
+    -------
+    EventPanel
+        Events beyond the data, or with a window that the data do not cover, are in its
+        ``dropped`` with the reason.
+
+    Examples
+    --------
+    >>> panel = event_panel(spec, market)                           # doctest: +SKIP
+    >>> panel.frame().query("role == 'primary'")                    # doctest: +SKIP
+    """
+    days = market.dates
+    low, high = spec.rule.window
+    kept: list[tuple[Event, date, date, int]] = []
+    dropped: list[Dropped] = []
+    for event in sorted(spec.events, key=lambda event: (event.instant, event.id)):
+        session = first_session(event.instant, "XNYS")
+        reason, place = _place(days, session, low, high)
+        if reason:
+            dropped.append(Dropped("event", event.id, reason))
+        else:
+            kept.append((event, session, first_session(event.instant, "XTKS"), place))
+    day0 = np.array([place for *_, place in kept], dtype=np.int64)
+    masked = np.zeros(len(days), dtype=bool)
+    for event, _, _, place in kept:
+        if event.role in MASKED_ROLES:
+            masked[place + low : place + high + 1] = True
+    return EventPanel(
+        events=tuple(event for event, *_ in kept),
+        new_york=tuple(session for _, session, _, _ in kept),
+        tokyo=tuple(tokyo for _, _, tokyo, _ in kept),
+        day0=day0,
+        window=(low, high),
+        masked=masked,
+        dropped=tuple(dropped),
+    )
+
+
+def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[str, int]:
+    stamp = pd.Timestamp(session)
+    if stamp > days[-1]:
+        return f"day 0 is {session}, the data end {days[-1].date()}", -1
+    if stamp < days[0]:
+        return f"day 0 is {session}, the data start {days[0].date()}", -1
+    place = int(days.searchsorted(stamp))
+    if days[place] != stamp:
+        return f"day 0 is {session}, the data have no return on that day", -1
+    if place + low < 0 or place + high >= len(days):
+        return f"the window ({low:+d},{high:+d}) around {session} reaches beyond the data", -1
+    return "", place
+
+
+def session_span(days: pd.DatetimeIndex, center: int, before: int, after: int) -> Sequence[date]:
+    """Return the sessions from ``center - before`` to ``center + after``, cut at the data."""
+    first, last = max(0, center - before), min(len(days) - 1, center + after)
+    return [day.date() for day in days[first : last + 1]]
