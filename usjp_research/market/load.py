@@ -11,7 +11,7 @@ import pandas as pd
 
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.simulate import simulated_market
-from usjp_research.market.table import FEWEST_SESSIONS, _existing, read_returns
+from usjp_research.market.table import FEWEST_SESSIONS, _existing, read_prices
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.words import InputError, nearest
 
@@ -62,7 +62,8 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
 
 
 def _from_file(spec: Spec, path: Path) -> Market:
-    returns, dropped = read_returns(path)
+    table_read = read_prices(path)
+    returns, dropped = table_read.returns, table_read.dropped
     missing = [
         Dropped("security", firm.ticker, "not in the price file")
         for firm in spec.firms
@@ -112,6 +113,7 @@ def _from_file(spec: Spec, path: Path) -> Market:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "benchmark": used[:1] if BENCHMARK in used else used,
         },
+        read_as=table_read.read_as,
     )
 
 

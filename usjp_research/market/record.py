@@ -45,6 +45,8 @@ class Market:
     members, values, counts
         For portfolios: the tickers of every series, market value in USD bn of a named group of
         firms, and how many firms have that value. Empty at firm level.
+    read_as : tuple of str
+        One line each: what a file that is out of the ordinary was read as.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Market:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    read_as: tuple[str, ...] = ()
 
     @property
     def dates(self) -> pd.DatetimeIndex:

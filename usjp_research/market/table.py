@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,46 @@ YEARS = (1900, 2100)
 
 FEWEST_SESSIONS = 30
 
+Kind = Literal["auto", "prices", "returns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a file of prices or returns holds, day by day.
+
+    Attributes
+    ----------
+    where : str
+        Name of the file, for messages.
+    returns : DataFrame of shape (n_sessions, n_series)
+        Simple returns as decimals, NaN where missing; every New York session from the first
+        return to the last is a row.
+    levels : DataFrame of shape (n_sessions + 1, n_series) or None
+        Adjusted prices that the returns come from, from the session before the first return;
+        None where the file holds returns.
+    close : DataFrame of the shape of ``levels`` or None
+        Raw closes, where the file has them beside adjusted ones.
+    dropped : tuple of Dropped
+        Rows on days without a session and sessions without a row, with the reason.
+    read_as : tuple of str
+        One line each: what a file that is out of the ordinary was read as.
+    """
+
+    where: str
+    returns: pd.DataFrame
+    levels: pd.DataFrame | None = None
+    close: pd.DataFrame | None = None
+    dropped: tuple[Dropped, ...] = ()
+    read_as: tuple[str, ...] = ()
+
 
 def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
+    """Read prices or returns and give returns: see `read_prices`."""
+    table = read_prices(path)
+    return table.returns, table.dropped
+
+
+def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     """Read prices or returns, long or wide, from CSV or Parquet.
 
     A long table has the columns ``date``, ``ticker`` and one of ``adj_close``, ``price``,
@@ -51,10 +90,7 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
 
     Returns
     -------
-    returns : DataFrame of shape (n_days, n_series)
-        Simple returns as decimals.
-    dropped : tuple of Dropped
-        Rows on days without a session, with the reason.
+    Table
 
     Raises
     ------
@@ -85,6 +121,7 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     else:
         wide, are_prices = _from_wide(path, table, days, date_name)
     wide, dropped = _sessions_only(wide, are_prices=are_prices)
+    levels = wide if are_prices else None
     if are_prices:
         wide = wide.pct_change(fill_method=None).iloc[1:]
     if len(wide) < FEWEST_SESSIONS:
@@ -92,7 +129,7 @@ def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
             f"{path}: seen {len(wide)} days of returns, expected at least {FEWEST_SESSIONS}; "
             "give a longer file"
         )
-    return wide, dropped
+    return Table(path.name, wide, levels, None, dropped)
 
 
 def _row(path: Path, column: pd.Series, at: int) -> str:
