@@ -55,14 +55,25 @@ POINT = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[,'’\s]\d{{3}})+)?(?:\.\d*)?{EXPONENT}
 COMMA = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[.'’\s]\d{{3}})+)?(?:,\d*)?{EXPONENT}"
 
 FIELDS = frozenset(
-    "open high low close volume price last bid ask mid vwap adjclose adjustedclose adjusted "
-    "adjopen adjhigh adjlow adjvolume dividends dividend stocksplits splits split capitalgains "
-    "return returns ret pxlast pxopen pxhigh pxlow pxvolume totreturnindexgrossdvds "
-    "totreturnindexnetdvds repaired".split()
+    {"open", "high", "low", "close", "volume", "price", "last", "bid", "ask", "mid", "vwap"}
+    | {"adjclose", "adjustedclose", "adjusted", "adjopen", "adjhigh", "adjlow", "adjvolume"}
+    | {"dividends", "dividend", "stocksplits", "splits", "split", "capitalgains", "repaired"}
+    | {"return", "returns", "ret", "pxlast", "pxopen", "pxhigh", "pxlow", "pxvolume"}
+    | {"totreturnindexgrossdvds", "totreturnindexnetdvds"}
 )
 TEXTS = frozenset(
-    "date dates day timestamp datetime tradedate ticker tickers symbol symbols tic sym "
-    "tickersymbol security firm name".split()
+    {
+        "date",
+        "dates",
+        "day",
+        "timestamp",
+        "datetime",
+        "tradedate",
+        "tradingday",
+        "ticker",
+        "tickers",
+    }
+    | {"symbol", "symbols", "tic", "sym", "tickersymbol", "security", "firm", "name"}
 )
 
 
@@ -135,7 +146,7 @@ def read_cells(path: Path) -> Cells:
         if start.startswith(b"PAR1") or path.suffix.lower() in PARQUET:
             return _parquet(path)
         if start.startswith(b"PK"):
-            return _named(path, *_excel(path), ("an Excel workbook",))
+            return _named(path, _excel(path), ("an Excel workbook",))
         for mark, what in OTHERS.items():
             if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(mark):
                 raise InputError(f"{path}: this is {what}")
@@ -245,9 +256,7 @@ def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
 # --- names of columns ------------------------------------------------------------------------
 
 
-def _named(
-    path: Path, rows: Iterable[tuple[int, list[str]]], read_as: tuple[str, ...]
-) -> Cells:
+def _named(path: Path, rows: Iterable[tuple[int, list[str]]], read_as: tuple[str, ...]) -> Cells:
     """Take the names from the first row, or from two, and the cells from the rest."""
     filled = ((number, cells) for number, cells in rows if any(cells))
     head = list(itertools.islice(filled, 3))
@@ -282,10 +291,13 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
     upper, lower = head[0][1:], head[1][1:]
     above, below = ([plain(cell) in FIELDS for cell in row if cell] for row in (upper, lower))
     numbers = any(re.fullmatch(POINT, cell) or re.fullmatch(COMMA, cell) for cell in lower if cell)
-    if below and all(below) and all(lower):
-        names = list(itertools.accumulate(upper, lambda old, new: new or old))  # merged cells
-        pairs = list(zip(lower, names, strict=True))
-    elif above and all(above) and all(upper) and not numbers and all(lower):
+    for at in range(1, len(upper)):
+        upper[at] = upper[at] or upper[at - 1]  # merged cells
+    if not all((*upper, *lower)):
+        return None
+    if below and all(below):
+        pairs = list(zip(lower, upper, strict=True))
+    elif above and all(above) and not numbers:
         pairs = list(zip(upper, lower, strict=True))
     else:
         return None
@@ -297,7 +309,9 @@ def _each_once(path: Path, names: Sequence[str], row: int = 1) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{path}: row {row}: column {short(name)} stands there twice; keep one")
+            raise InputError(
+                f"{path}: row {row}: column {short(name)} stands there twice; keep one"
+            )
         seen.add(name)
 
 
@@ -333,7 +347,7 @@ def _blocks(path: Path, rows: Iterator[tuple[int, list[str]]], width: int) -> pd
 # --- Excel -----------------------------------------------------------------------------------
 
 
-def _excel(path: Path) -> list[Iterable[tuple[int, list[str]]]]:
+def _excel(path: Path) -> list[tuple[int, list[str]]]:
     """Read the only sheet with cells; formulas without a saved value are refused."""
     import openpyxl
 
@@ -367,7 +381,7 @@ def _excel(path: Path) -> list[Iterable[tuple[int, list[str]]]]:
             f"{path}: {len(full)} sheets have cells, {short(full[0])} and {short(full[1])}; keep "
             "the one with prices"
         )
-    return [sheets[full[0]] if full else []]
+    return sheets[full[0]] if full else []
 
 
 def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
@@ -377,7 +391,9 @@ def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
     for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
         count += len(values)
         if count > MOST_CELLS or number > MOST_ROWS:
-            raise InputError(f"sheet {short(sheet.title)}: more than {MOST_CELLS:,} cells; save CSV")
+            raise InputError(
+                f"sheet {short(sheet.title)}: more than {MOST_CELLS:,} cells; save CSV"
+            )
         if any(value is not None for value in values):
             rows.append((number, [_written(value) for value in values]))
     width = max((_filled(cells) for _, cells in rows), default=0)
@@ -426,7 +442,7 @@ def _parquet(path: Path) -> Cells:
         )
     _each_once(path, schema.names)
     try:
-        frame = file.read().to_pandas(ignore_metadata=True)
+        frame = file.read().replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         reason = short(" ".join(str(error).split()))
         raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
@@ -506,7 +522,7 @@ def _rewritten(cells: Cells, odd: dict[int, Any], *, comma: bool) -> Cells:
         written = column[number].str.replace(drop, "", regex=True)
         grouped |= bool((written.str.len() < column[number].str.len()).any())
         column[number] = written.str.replace(",", ".") if comma else written
-        frame.isetitem(at, column.astype(str))
+        frame.isetitem(at, column.astype(str).array)
     said = ["numbers with a decimal comma"] if comma else []
     said += ["numbers with thousands separators"] if grouped else []
     return replace(cells, frame=frame, read_as=(*cells.read_as, *said))

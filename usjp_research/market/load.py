@@ -16,7 +16,6 @@ from usjp_research.market.table import FEWEST_SESSIONS, Kind, read_prices
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.words import InputError, nearest
 
-
 FILES: Mapping[str, Kind] = {"file": "auto", "returns": "returns", "prices": "prices"}
 
 

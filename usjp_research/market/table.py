@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -164,9 +164,7 @@ def _grid(path: Path, kind: Kind) -> Grid:
     names, listed = _security_names(path, list(map(str, grid.values.columns)))
     values = grid.values.set_axis(names, axis=1)
     close = None if grid.close is None else grid.close.set_axis(names, axis=1)
-    return Grid(
-        values, grid.are_prices, close, (*cells.read_as, *said, *grid.read_as, *listed)
-    )
+    return Grid(values, grid.are_prices, close, (*cells.read_as, *said, *grid.read_as, *listed))
 
 
 # --- files as tables -------------------------------------------------------------------------
@@ -298,10 +296,10 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
         return written.str.replace(r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3", regex=True), ""
     serial = re.fullmatch(r"([2-6]\d{4})(?:\.\d+)?", first)
     if serial:
-        day = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
+        meant = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
         raise InputError(
             f"{path}: {_row(path, written, 0)}, column {short(name)}: seen {short(first)}, a "
-            f"spreadsheet's number for {day.date()}; format the column as dates (YYYY-MM-DD)"
+            f"spreadsheet's number for {meant.date()}; format the column as dates (YYYY-MM-DD)"
         )
     if not SPLIT_DAY.fullmatch(first):
         return written, ""
@@ -316,8 +314,9 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
         )
     if len(fit) != 1:
         return written, ""
-    day, month = (parts[0], parts[2]) if fit[0].startswith("D") else (parts[2], parts[0])
-    iso = parts[3] + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+    places = (0, 2) if fit[0].startswith("D") else (2, 0)
+    day, month = (parts[at].str.zfill(2) for at in places)
+    iso = parts[3] + "-" + month + "-" + day
     return iso.fillna(written), f"dates as {fit[0].replace(' ', str(parts[1].iloc[0]))}"
 
 
@@ -351,20 +350,18 @@ def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
     """Read a column of finite numbers or nothing; InputError names the row that is neither."""
     if column.dtype.kind in "iuf" and not isinstance(column.dtype, pd.StringDtype):
         numbers = column.astype("float64")
-        bad = np.isinf(numbers)
+        bad = numbers.abs() == np.inf
     else:
         text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
         nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
         numeric = text.str.fullmatch(NUMBER)
         numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
-        bad = ~(nothing | numeric) | np.isinf(numbers)
+        bad = ~(nothing | numeric) | (numeric & ~np.isfinite(numbers))
     _refuse(path, column, name, bad, "a number, or nothing")
     return pd.Series(numbers, index=column.index)
 
 
-def _refuse(
-    path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expected: str
-) -> None:
+def _refuse(path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expected: str) -> None:
     """Name the first row that is bad, if there is one."""
     rows = np.flatnonzero(np.asarray(bad, dtype=bool))
     if len(rows):
@@ -491,11 +488,12 @@ def _from_long(
         columns["close"] = read_numbers(path, table[beside], beside)
     long = pd.DataFrame({"date": days, "ticker": tickers, **columns})
     wide = long.pivot(index="date", columns="ticker", values=list(columns)).sort_index()
-    values = wide["value"]
+    values = pd.DataFrame(wide["value"])
+    close = pd.DataFrame(wide["close"]) if beside is not None else None
     if not are_prices:
         for ticker in values.columns:
             _returned(path, values[ticker], f"{name} of {ticker}")
-    return Grid(values, are_prices, wide["close"] if beside else None, (*said, *back))
+    return Grid(values, are_prices, close, (*said, *back))
 
 
 def _bounded(path: Path, numbers: pd.Series, name: str) -> None:
@@ -527,9 +525,7 @@ def _long_order(
     return days, ()
 
 
-def _from_pairs(
-    path: Path, cells: Cells, days: pd.Series, date_name: str, kind: Kind
-) -> Grid:
+def _from_pairs(path: Path, cells: Cells, days: pd.Series, date_name: str, kind: Kind) -> Grid:
     fields = list(dict.fromkeys(field for field, _ in cells.pairs.values()))
     name, beside, are_prices, said = _value_column(path, fields, kind)
 
@@ -546,9 +542,10 @@ def _from_pairs(
         raw, _ = _numbers_by_day(path, of(beside), days, date_name)
         raw.columns = pd.Index([cells.pairs[str(column)][1] for column in raw.columns])
         close = raw.reindex(columns=securities).set_axis(values.index)
-    said = (f"prices from {short(name)}" if are_prices else f"returns from {short(name)}", *said)
+    said = said or (f"{'prices' if are_prices else 'returns'} from {short(name)}",)
     by_day = values.set_axis(securities, axis=1)
-    return Grid(_dated(by_day, days, back), are_prices, _dated(close, days, back), (*said, *back))
+    dated = None if close is None else _dated(close, days, back)
+    return Grid(_dated(by_day, days, back), are_prices, dated, (*said, *back))
 
 
 def _from_wide(
@@ -574,9 +571,7 @@ def _numbers_by_day(
     return pd.DataFrame(numbers), ("newest first: sorted by date",) if back else ()
 
 
-def _dated(values: pd.DataFrame | None, days: pd.Series, back: tuple[str, ...]) -> pd.DataFrame:
-    if values is None:
-        return None
+def _dated(values: pd.DataFrame, days: pd.Series, back: tuple[str, ...]) -> pd.DataFrame:
     dated = values.set_axis(pd.DatetimeIndex(days, name="date"), axis=0)
     return dated[::-1] if back else dated
 
@@ -627,15 +622,15 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
         )
     margin = pd.Timedelta(days=10)
     calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
-    sessions = pd.DatetimeIndex(calendar.sessions_in_range(first, last), name="date")
-    sessions = sessions.astype("datetime64[ns]")
+    found = calendar.sessions_in_range(first, last).to_numpy("datetime64[ns]")
+    sessions = pd.DatetimeIndex(found, name="date")
     dropped = [
         Dropped("day", str(day.date()), "no session in New York that day; its row is not used")
-        for day in wide.index.difference(sessions)
+        for day in wide.index[~wide.index.isin(sessions)]
     ]
     dropped += [
         Dropped("day", str(day.date()), "session is missing in the file; nothing is filled")
-        for day in sessions.difference(wide.index)
+        for day in sessions[~sessions.isin(wide.index)]
     ]
     return wide.reindex(sessions), tuple(dropped)
 
@@ -773,7 +768,7 @@ def _in_blocks(path: Path) -> ReturnPanel | None:
         raise InputError(f"{path}: column 'date' is missing ({_closest('date', names)})")
 
     def part(wanted: Sequence[str]) -> pd.DataFrame:
-        frame = file.read(columns=list(wanted)).to_pandas(ignore_metadata=True)
+        frame = file.read(columns=list(wanted)).replace_schema_metadata(None).to_pandas()
         return cast("pd.DataFrame", frame.set_axis(range(1, rows + 1), axis=0))
 
     return ReturnPanel(
