@@ -477,10 +477,11 @@ def plain_numbers(path: Path, cells: Cells) -> Cells:
     either, and is refused when no other cell settles it.
     """
     frame = cells.frame
+    kinds = zip(frame.columns, frame.dtypes, strict=True)
     texts = [
         at
-        for at, name in enumerate(frame.columns)
-        if plain(name) not in TEXTS and isinstance(frame.dtypes.iloc[at], pd.StringDtype)
+        for at, (name, kind) in enumerate(kinds)
+        if plain(name) not in TEXTS and isinstance(kind, pd.StringDtype)
     ]
     odd = _holding(frame, texts, r"[,'’\s]")
     if cells.parted and not odd:
@@ -509,8 +510,11 @@ def plain_numbers(path: Path, cells: Cells) -> Cells:
 
 def _holding(frame: pd.DataFrame, places: Sequence[int], marks: str) -> dict[int, Any]:
     """Find the cells with one of the marks: rows as a mask, by the place of the column."""
-    found = {at: frame.iloc[:, at].fillna("").str.contains(marks).to_numpy(bool) for at in places}
-    return {at: rows for at, rows in found.items() if rows.any()}
+    if not places or frame.empty:
+        return {}
+    flat = pd.Series(frame.iloc[:, list(places)].to_numpy(dtype=object).ravel(), dtype="str")
+    found = flat.fillna("").str.contains(marks).to_numpy(bool).reshape(len(frame), len(places))
+    return {at: found[:, k] for k, at in enumerate(places) if found[:, k].any()}
 
 
 def _rewritten(cells: Cells, odd: dict[int, Any], *, comma: bool) -> Cells:

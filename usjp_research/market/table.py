@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -305,14 +306,14 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
         return written, ""
     parts = written.str.extract(rf"^{SPLIT_DAY.pattern}$")
     one, two = (pd.to_numeric(parts[k], errors="coerce") for k in (0, 2))
-    orders = {"DD MM YYYY": (two <= 12).all(), "MM DD YYYY": (one <= 12).all()}
+    orders = {"DD MM YYYY": not (two > 12).any(), "MM DD YYYY": not (one > 12).any()}
     fit = [order for order, fits in orders.items() if fits]
-    if parts[0].notna().all() and len(fit) != 1:
+    if len(fit) == 2:
         raise InputError(
             f"{path}: column {short(name)}: dates such as {short(first)} may start with the day "
             "or with the month; write them as YYYY-MM-DD"
         )
-    if len(fit) != 1:
+    if not fit:
         return written, ""
     places = (0, 2) if fit[0].startswith("D") else (2, 0)
     day, month = (parts[at].str.zfill(2) for at in places)
@@ -350,20 +351,21 @@ def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
     """Read a column of finite numbers or nothing; InputError names the row that is neither."""
     if column.dtype.kind in "iuf" and not isinstance(column.dtype, pd.StringDtype):
         numbers = column.astype("float64")
-        bad = numbers.abs() == np.inf
-    else:
-        text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-        nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
-        numeric = text.str.fullmatch(NUMBER)
-        numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
-        bad = ~(nothing | numeric) | (numeric & ~np.isfinite(numbers))
+        if np.isinf(numbers.to_numpy()).any():
+            _refuse(path, numbers, name, np.isinf(numbers.to_numpy()), "a number, or nothing")
+        return numbers
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
+    numeric = text.str.fullmatch(NUMBER)
+    numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
+    bad = ~(nothing | numeric) | (numeric & ~np.isfinite(numbers))
     _refuse(path, column, name, bad, "a number, or nothing")
     return pd.Series(numbers, index=column.index)
 
 
 def _refuse(path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expected: str) -> None:
     """Name the first row that is bad, if there is one."""
-    rows = np.flatnonzero(np.asarray(bad, dtype=bool))
+    rows = np.flatnonzero(bad)
     if len(rows):
         value = column.iloc[int(rows[0])]
         seen = f"{value:g}" if isinstance(value, float) else _seen(value)
@@ -374,9 +376,10 @@ def _refuse(path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expect
 
 
 def _no_days(path: Path, numbers: pd.Series, name: str) -> None:
-    known = numbers.dropna().to_numpy()
+    values = numbers.to_numpy()
+    known = values[~np.isnan(values)]
     low, high = YEARS[0] * 10000, (YEARS[1] + 1) * 10000
-    if len(known) and (known >= low).all() and (known < high).all():
+    if len(known) and known[0] >= low and (known >= low).all() and (known < high).all():
         month, day = known // 100 % 100, known % 100
         if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
             raise InputError(
@@ -387,31 +390,32 @@ def _no_days(path: Path, numbers: pd.Series, name: str) -> None:
 
 def _priced(path: Path, numbers: pd.Series, name: str) -> None:
     want = "a price above zero; leave the cell empty when there was none"
-    _refuse(path, numbers, name, numbers <= 0, want)
-    far = (numbers < PRICES[0]) | (numbers > PRICES[1])
+    values = numbers.to_numpy()
+    _refuse(path, numbers, name, values <= 0, want)
+    far = (values < PRICES[0]) | (values > PRICES[1])
     _refuse(path, numbers, name, far, f"a price from {PRICES[0]:g} to {PRICES[1]:g}")
     _no_days(path, numbers, name)
 
 
 def _returned(path: Path, numbers: pd.Series, name: str) -> None:
-    want = "a return above -1 (decimals, not percent)"
-    _refuse(path, numbers, name, numbers <= -1, want)
+    _bounded(path, numbers, name)
     _no_days(path, numbers, name)
-    known = numbers.dropna().abs().to_numpy()
+    values = numbers.to_numpy()
+    known = values[~np.isnan(values)]
     if not len(known):
         return
-    middle = float(np.median(known))
+    middle = float(np.median(np.abs(known)))
     if middle > SMALL:
         raise InputError(
             f"{path}: column {short(name)}: the middle of its absolute values is "
             f"{middle:.4g}, expected daily returns as decimals, not prices or percent"
         )
-    if len(known) >= 20 and middle > 0.01 and not (numbers < 0).any():
+    if len(known) >= 20 and middle > 0.01 and not (known < 0).any():
         raise InputError(
             f"{path}: column {short(name)}: none of {len(known)} numbers is negative and their "
             f"middle is {middle:.4g}, expected daily returns, not prices"
         )
-    _refuse(path, numbers, name, numbers > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
+    _refuse(path, numbers, name, values > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
 
 
 # --- long, wide, and two rows of names -------------------------------------------------------
@@ -497,7 +501,8 @@ def _from_long(
 
 
 def _bounded(path: Path, numbers: pd.Series, name: str) -> None:
-    _refuse(path, numbers, name, numbers <= -1, "a return above -1 (decimals, not percent)")
+    want = "a return above -1 (decimals, not percent)"
+    _refuse(path, numbers, name, numbers.to_numpy() <= -1, want)
 
 
 def _long_order(
@@ -567,8 +572,14 @@ def _numbers_by_day(
     """Read every column as numbers, under the rows of the file, once the days are in order."""
     back = _newest_first(days)
     _in_order(path, days[::-1] if back else days, date_name)
+    note = ("newest first: sorted by date",) if back else ()
+    if all(isinstance(kind, pd.StringDtype) for kind in table.dtypes):  # many columns in one go
+        flat = pd.Series(table.to_numpy(dtype=object).ravel())
+        with contextlib.suppress(InputError):
+            values = read_numbers(path, flat, "").to_numpy().reshape(table.shape)
+            return pd.DataFrame(values, index=table.index, columns=table.columns), note
     numbers = {name: read_numbers(path, table[name], str(name)) for name in table.columns}
-    return pd.DataFrame(numbers), ("newest first: sorted by date",) if back else ()
+    return pd.DataFrame(numbers), note
 
 
 def _dated(values: pd.DataFrame, days: pd.Series, back: tuple[str, ...]) -> pd.DataFrame:
