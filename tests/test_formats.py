@@ -532,7 +532,7 @@ CONTRADICTED: dict[str, tuple[pd.DataFrame, Kind, tuple[str, ...]]] = {
     "a huge return": (RETURNS.assign(SO=RETURNS["SO"].mask(RETURNS.index == DAYS[9], 1.7e38)),
                       "auto", ("row 10", "1.7e+38")),
     "days as returns": (RETURNS.assign(SO=20250203), "auto", ("'SO'", "20250203", "is a date")),
-    "a huge price": (TRUTH.replace(TRUTH.iloc[9, 1], 1.7e38), "auto", ("row 11", "1.7e+38")),
+    "a huge price": (TRUTH.replace(float(TRUTH.to_numpy()[9, 1]), 1.7e38), "auto", ("row 11", "1.7e+38")),
 }  # fmt: skip
 
 
@@ -549,7 +549,7 @@ def test_the_battery_refuses_what_are_no_returns(case: str, tmp_path: Path) -> N
     frame = {
         "penny prices": TRUTH / 1e5,
         "days": RETURNS.assign(SO=20250203),
-        "huge": RETURNS.replace(RETURNS.iloc[3, 1], 1.7e38),
+        "huge": RETURNS.replace(float(RETURNS.to_numpy()[3, 1]), 1.7e38),
     }[case]
     panel = open_returns(_file(tmp_path, frame.to_csv()))
     with pytest.raises(InputError, match="column 'SO'"):
