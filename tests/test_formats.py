@@ -486,6 +486,14 @@ def test_what_grows_when_it_is_read_is_refused_early(case: str, tmp_path: Path) 
     tracemalloc.stop()
 
 
+def test_a_long_text_that_stands_once_in_a_parquet_file_is_not_repeated(tmp_path: Path) -> None:
+    days = pd.DatetimeIndex(np.repeat(DAYS, 5000))
+    word = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(days), "int32")), ["x" * 2**17])
+    table = pa.table({"date": days, "ticker": word, "price": np.ones(len(days))})
+    pq.write_table(table, tmp_path / "p.parquet")
+    _refused(tmp_path / "p.parquet", "column 'ticker'", "131072 characters")
+
+
 def test_a_parquet_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
     count = 4_000_000
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "int8")), pa.array(["x"]))
@@ -532,7 +540,8 @@ CONTRADICTED: dict[str, tuple[pd.DataFrame, Kind, tuple[str, ...]]] = {
     "a huge return": (RETURNS.assign(SO=RETURNS["SO"].mask(RETURNS.index == DAYS[9], 1.7e38)),
                       "auto", ("row 10", "1.7e+38")),
     "days as returns": (RETURNS.assign(SO=20250203), "auto", ("'SO'", "20250203", "is a date")),
-    "a huge price": (TRUTH.replace(float(TRUTH.to_numpy()[9, 1]), 1.7e38), "auto", ("row 11", "1.7e+38")),
+    "a huge price": (TRUTH.replace(float(TRUTH.to_numpy()[9, 1]), 1.7e38),
+                     "auto", ("row 11", "1.7e+38")),
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ UNPACKED = 2**26  # bytes that a compressed file may become
 MOST_CELLS = 5_000_000  # of an Excel sheet
 MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
+LONGEST = 1000  # characters of a text in a Parquet file
 FIRST = 20  # lines that tell what parts the columns
 SEEN = 40  # characters of a value that a message repeats
 
@@ -423,7 +424,11 @@ def open_parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
+        names = pq.read_schema(path)
+        texts = [
+            f.name for f in names if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
+        ]
+        return pq.ParquetFile(path, read_dictionary=texts)  # a text that recurs is held once
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = short(" ".join(str(error).split()))
         raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
@@ -442,7 +447,10 @@ def _parquet(path: Path) -> Cells:
         )
     _each_once(path, schema.names)
     try:
-        frame = file.read().replace_schema_metadata(None).to_pandas()
+        table = file.read().replace_schema_metadata(None)
+        frame = _as_text(path, table).to_pandas()
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         reason = short(" ".join(str(error).split()))
         raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
@@ -457,6 +465,29 @@ def _parquet(path: Path) -> Cells:
     _each_once(path, list(frame.columns))
     said = ("two rows of names, fields and securities",) if pairs else ()
     return Cells(frame, pairs, said)
+
+
+def _as_text(path: Path, table: Any) -> Any:
+    """Write coded texts out, once it is known that none of them is long."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for at, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type):
+            continue
+        sizes = [
+            pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+            for chunk in table.column(at).chunks
+            if not pa.types.is_primitive(field.type.value_type)
+        ]
+        if max(sizes, default=0) > LONGEST:
+            raise InputError(
+                f"{path}: column {short(field.name)}: seen a text of {max(sizes)} characters, "
+                f"expected at most {LONGEST}"
+            )
+        kind = field.type.value_type
+        table = table.set_column(at, field.name, table.column(at).cast(kind))
+    return table
 
 
 def _pair(name: str) -> tuple[str, str] | None:
