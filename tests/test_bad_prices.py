@@ -129,7 +129,7 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "no date": (_wide({(5, "date"): ""}), ("row 5", "column 'date'", "seen nothing", "YYYY-MM-DD")),
     "month and day that could be swapped": (
         _wide({(2, "date"): "02/03/2025"}),
-        ("row 2", "seen '02/03/2025'", "YYYY-MM-DD"),
+        ("column 'date'", "'02/03/2025' may start with the day or", "YYYY-MM-DD"),
     ),
     "dates as a spreadsheet counts them": (
         "date,AAA\n45706,1\n45707,2\n",

@@ -111,7 +111,7 @@ DIALECTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
         ("without the column that has no name",),
     ),
     "dates without a name": (TRUTH.to_csv(index_label="").encode(), ("without a name as dates",)),
-    "no line end": (_text().rstrip("\n").encode(), ("no line end",)),
+    "no line end": (_text().rstrip("\n").encode(), ()),
     "gzip": (gzip.compress(_text().encode()), ()),
     "Bloomberg": (
         TRUTH.rename(columns={"SO": "SO US Equity", "NA": "NA UN Equity"})[::-1]
@@ -381,6 +381,13 @@ def _spoilt(line: str) -> str:
 
 
 BAD_ROWS = _bad_rows()
+
+
+def test_a_file_cut_in_its_last_number_says_so(tmp_path: Path) -> None:
+    text = _text()
+    assert read_prices(_file(tmp_path, text.rstrip("\n"))).read_as == ()
+    (note,) = read_prices(_file(tmp_path, text[:-4])).read_as
+    assert "shorter than the others and has no line end" in note
 
 
 @pytest.mark.parametrize("case", BAD_ROWS)

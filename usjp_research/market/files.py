@@ -222,11 +222,16 @@ def _csv(path: Path, data: bytes) -> Cells:
         ) from None
     except csv.Error as error:
         raise InputError(f"{path}: not readable as CSV: {error}; save it again") from None
-    last = data.rstrip(b"\0")[-1:]
-    if last not in (b"\n", b"\r") and len(cells.frame):
-        note = "its last row has no line end: were the file cut there, the last number would be too"
+    if data.rstrip(b"\0")[-1:] not in (b"\n", b"\r") and _seems_cut(cells.frame):
+        note = "its last number, which is shorter than the others and has no line end: a file cut?"
         cells = replace(cells, read_as=(*cells.read_as, note))
     return replace(cells, parted=mark == ",")
+
+
+def _seems_cut(frame: pd.DataFrame) -> bool:
+    """Whether the last cell has lost digits, by the cells above it."""
+    sizes = frame.iloc[:, -1].str.len().to_numpy()
+    return len(sizes) > 1 and bool(sizes[-1] < np.median(sizes[:-1]) - 1)
 
 
 def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
