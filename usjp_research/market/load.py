@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -91,20 +92,7 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
     if mirror is not None:
         frame[MIRROR] = mirror
     table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
-    if spec.rule.since:
-        table = table.loc[table.index >= pd.Timestamp(spec.rule.since)]
-    known = table[BENCHMARK].notna()
-    gaps = [
-        Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
-        for day in table.index[~known & known.cummax()]
-    ]
-    table = table.loc[known[known].index[0] : known[known].index[-1]] if known.any() else table[:0]
-    if known.sum() < FEWEST_SESSIONS:
-        since = f" since {spec.rule.since}" if spec.rule.since else ""
-        raise InputError(
-            f"{path}: seen {known.sum()} days with a benchmark return{since}, "
-            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
-        )
+    table, gaps = _benchmarked(path, table, spec.rule.since)
     used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
@@ -119,6 +107,27 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
         },
         read_as=read.read_as,
     )
+
+
+def _benchmarked(
+    path: Path, table: pd.DataFrame, since: date | None
+) -> tuple[pd.DataFrame, list[Dropped]]:
+    """Cut a market at the first and last return of its benchmark, and list the holes between."""
+    if since:
+        table = table.loc[table.index >= pd.Timestamp(since)]
+    known = table[BENCHMARK].notna()
+    gaps = [
+        Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
+        for day in table.index[~known & known.cummax()]
+    ]
+    table = table.loc[known[known].index[0] : known[known].index[-1]] if known.any() else table[:0]
+    if known.sum() < FEWEST_SESSIONS:
+        start = f" since {since}" if since else ""
+        raise InputError(
+            f"{path}: seen {known.sum()} days with a benchmark return{start}, "
+            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
+        )
+    return table, gaps
 
 
 def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:

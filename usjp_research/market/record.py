@@ -38,8 +38,8 @@ class Market:
     Attributes
     ----------
     returns : DataFrame of shape (n_days, n_series)
-        Simple returns as decimals, NaN where a security did not trade; the index is the ordered
-        trading days, without time zone. One column is `BENCHMARK`.
+        Simple returns as decimals, NaN where there is none; the index is every session of New
+        York from the first to the last, without time zone. One column is `BENCHMARK`.
     level : {"firm", "portfolio"}
         Whether columns are securities or averages of three or more of them.
     members, values, counts
