@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.simulate import simulated_market
-from usjp_research.market.table import FEWEST_SESSIONS, _existing, read_returns
+from usjp_research.market.table import FEWEST_SESSIONS, Kind, read_prices
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.words import InputError, nearest
+
+FILES: Mapping[str, Kind] = {"file": "auto", "returns": "returns", "prices": "prices"}
 
 
 def load_market(spec: Spec, source: str | None = None) -> Market:
@@ -24,7 +28,8 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     spec : Spec
         Its rule names the benchmark funds and, when ``source`` is absent, the source.
     source : str, optional
-        ``bundled``; ``file:PATH`` for a CSV or Parquet of prices or returns, long or wide; or
+        ``bundled``; ``file:PATH`` for a CSV, Excel or Parquet file of prices or returns, long or
+        wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which; or
         ``simulated`` (``simulated:SEED``).
 
     Returns
@@ -46,23 +51,24 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     kind, _, rest = source.partition(":")
     if kind == "bundled" and not rest:
         return _load_bundle(find_root() / "data" / "bundled")
-    if kind == "file" and rest:
-        return _from_file(spec, _existing(rest))
+    if kind in FILES and rest:
+        return _from_file(spec, existing(rest), FILES[kind])
     if kind == "simulated":
         if rest and not rest.isdecimal():
             raise InputError(f"market '{source}': the seed must be a whole number of 0 or more")
         return simulated_market(spec, seed=int(rest) if rest else spec.rule.seed)
     if Path(source).is_file():
         raise InputError(f"unknown market '{source}': did you mean 'file:{source}'?")
-    known = ("bundled", "file:PATH", "simulated")
+    known = ("bundled", *(f"{kind}:PATH" for kind in FILES), "simulated")
     raise InputError(f"unknown market '{source}': {nearest(source, known)}")
 
 
 # --- files -----------------------------------------------------------------------------------
 
 
-def _from_file(spec: Spec, path: Path) -> Market:
-    returns, dropped = read_returns(path)
+def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
+    read = read_prices(path, kind)
+    returns = read.returns
     missing = [
         Dropped("security", firm.ticker, "not in the price file")
         for firm in spec.firms
@@ -86,33 +92,42 @@ def _from_file(spec: Spec, path: Path) -> Market:
     if mirror is not None:
         frame[MIRROR] = mirror
     table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
-    if spec.rule.since:
-        table = table.loc[table.index >= pd.Timestamp(spec.rule.since)]
-    known = table[BENCHMARK].notna()
-    gaps = [
-        Dropped("day", str(day.date()), "the benchmark has no return; the day is not used")
-        for day in table.index[~known & known.cummax()]
-    ]
-    table = table.loc[known]
-    if len(table) < FEWEST_SESSIONS:
-        since = f" since {spec.rule.since}" if spec.rule.since else ""
-        raise InputError(
-            f"{path}: seen {len(table)} days with a benchmark return{since}, "
-            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
-        )
+    table, gaps = _benchmarked(path, table, spec.rule.since)
     used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
-        dropped=(*missing, *dropped, *gaps),
+        dropped=(*missing, *read.dropped, *gaps),
         provenance={
             "source": "file",
             "file": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "benchmark": used[:1] if BENCHMARK in used else used,
         },
+        read_as=read.read_as,
     )
+
+
+def _benchmarked(
+    path: Path, table: pd.DataFrame, since: date | None
+) -> tuple[pd.DataFrame, list[Dropped]]:
+    """Cut a market at the first and last return of its benchmark, and list the holes between."""
+    if since:
+        table = table.loc[table.index >= pd.Timestamp(since)]
+    known = table[BENCHMARK].notna()
+    gaps = [
+        Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
+        for day in table.index[~known & known.cummax()]
+    ]
+    table = table.loc[known[known].index[0] : known[known].index[-1]] if known.any() else table[:0]
+    if known.sum() < FEWEST_SESSIONS:
+        start = f" since {since}" if since else ""
+        raise InputError(
+            f"{path}: seen {known.sum()} days with a benchmark return{start}, "
+            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
+        )
+    return table, gaps
 
 
 def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:

@@ -38,13 +38,15 @@ class Market:
     Attributes
     ----------
     returns : DataFrame of shape (n_days, n_series)
-        Simple returns as decimals, NaN where a security did not trade; the index is the ordered
-        trading days, without time zone. One column is `BENCHMARK`.
+        Simple returns as decimals, NaN where there is none; the index is every session of New
+        York from the first to the last, without time zone. One column is `BENCHMARK`.
     level : {"firm", "portfolio"}
         Whether columns are securities or averages of three or more of them.
     members, values, counts
         For portfolios: the tickers of every series, market value in USD bn of a named group of
         firms, and how many firms have that value. Empty at firm level.
+    read_as : tuple of str
+        One line each: what a file that is out of the ordinary was read as.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Market:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    read_as: tuple[str, ...] = ()
 
     @property
     def dates(self) -> pd.DatetimeIndex:

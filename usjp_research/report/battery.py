@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ from rich.console import Console
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
 from usjp_research.market.factors import read_factors
-from usjp_research.market.panels import open_returns, read_event_dates, read_groups
+from usjp_research.market.table import open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
 from usjp_research.words import InputError
 
@@ -65,8 +65,11 @@ def battery_from_files(
     windows: Sequence[str],
     factors: Path | None,
     factor_units: str,
+    say: Callable[[Sequence[str]], None] = lambda lines: None,
 ) -> Battery:
     """Run the battery on files; the options are those of the command.
+
+    ``say`` is told what the file of returns was read as.
 
     Raises
     ------
@@ -74,8 +77,10 @@ def battery_from_files(
     """
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
+    opened = open_returns(returns)
+    say(opened.read_as)
     return run_battery(
-        open_returns(returns),
+        opened,
         read_groups(groups),
         event=event,
         events=None if events is None else read_event_dates(events),
