@@ -99,6 +99,7 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
+        from usjp_research.market.check import told
         from usjp_research.market.donors import load_donors, load_factors
         from usjp_research.market.load import load_market
         from usjp_research.market.record import market_digest
@@ -114,6 +115,8 @@ def study(
         stages = Stages(8 if pages else 7)
         stages("loading returns")
         loaded = load_market(spec, market)
+        for line in told(loaded.findings):
+            stderr.print(f"Check: {line}", soft_wrap=True, markup=False)
         load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
         load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)

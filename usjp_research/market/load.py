@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from usjp_research.market.check import check_table, refuse_file
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.table import FEWEST_SESSIONS, _existing, read_prices
@@ -82,6 +83,10 @@ def _from_file(spec: Spec, path: Path) -> Market:
             f"{path}: no benchmark: none of {names} is there; add one of them, or name yours "
             "under 'benchmark' in study.yaml"
         )
+    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
+    used = used[:1] if BENCHMARK in used else used
+    findings, idle = check_table(spec, table_read, (*used, *wanted), benchmark)
+    refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
     mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
     if mirror is not None:
@@ -101,19 +106,19 @@ def _from_file(spec: Spec, path: Path) -> Market:
             f"{path}: seen {len(table)} days with a benchmark return{since}, "
             f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
         )
-    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
-        dropped=(*missing, *dropped, *gaps),
+        dropped=(*missing, *dropped, *gaps, *idle),
         provenance={
             "source": "file",
             "file": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "benchmark": used[:1] if BENCHMARK in used else used,
+            "benchmark": used,
         },
         read_as=table_read.read_as,
+        findings=findings,
     )
 
 
