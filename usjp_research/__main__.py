@@ -282,6 +282,7 @@ def battery_command(
             windows=window or ["0,0"],
             factors=factors,
             factor_units=factor_units,
+            say=lambda line: stderr.print(f"Check: {line}", soft_wrap=True, markup=False),
         )
         if json_file is None:
             print_battery(done, Console(highlight=False))

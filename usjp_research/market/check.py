@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -18,16 +19,20 @@ from usjp_research.words import InputError, percent
 Floats = npt.NDArray[np.float64]
 DOWN, UP = -0.30, 0.40  # a move beyond these in a day is listed
 SMALLEST = 0.18  # log move from which a day is looked at
-SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
-UNEVEN = ((5, 4), (4, 3), (3, 2), (5, 2))
+WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+SPLITS = (*((many, 1) for many in WHOLE_SPLITS), (5, 4), (4, 3), (3, 2), (5, 2))
 UNEVEN_NEAR = 0.01
 EXACT = 0.002
-LARGE_SPLIT = 4  # from here on quiet days on both sides are witness enough
+LARGE_SPLIT = 8  # from here on quiet days on both sides are witness enough
+ALIKE = 2.0  # days after news are wilder than those before, days after an offer quieter
+COARSE = 0.25  # share of days without a move from which exact ratios and runs say nothing
 ODD = 12.0  # moves of the days around, from which a move is out of the ordinary
+BACK = 0.3  # log move from which the way back is a witness
 DECIMAL_SLIP = 2.0  # log move, sevenfold: no bound by the series' own largest moves
-NEVER = float(np.log(20.0))  # no listed price rises twentyfold in a day
-ABSURD = float(np.log(1000.0))  # in either direction
+NEVER = math.log(20.0)  # no listed price rises twentyfold in a day
+ABSURD = math.log(1000.0)  # in either direction
 RUN_LISTED, RUN_STOPS = 5, 8
+TICKS = 0.08  # usual move of a price that has no finer steps
 LATE = 5  # sessions
 WHOLE_FROM = 100  # days that a statement on a whole series needs
 
@@ -167,6 +172,7 @@ class _Move:
     after: float
     most: float  # what the largest half percent of the series' own moves reach
     raw: float  # the raw close's log move that day, NaN where there is none
+    coarse: bool  # so few different prices that ratios are whole numbers by themselves
 
     @property
     def unit(self) -> float:
@@ -178,14 +184,14 @@ class _Move:
         return abs(self.size) >= ODD * self.unit
 
     @property
-    def turbulent(self) -> bool:
-        """Whether the days after are wilder than those before, as after news."""
-        return self.after > 3 * self.before
+    def quiet(self) -> bool:
+        """Whether days on both sides are known and alike, as they are around a split."""
+        return self.after <= ALIKE * self.before and self.before <= ALIKE * self.after
 
     @property
-    def quiet(self) -> bool:
-        """Whether both sides are known and alike."""
-        return self.after <= 3 * self.before and self.before <= 3 * self.after
+    def unlike(self) -> bool:
+        """Whether the days after are known to be wilder or quieter than those before."""
+        return self.after > ALIKE * self.before or self.before > ALIKE * self.after
 
 
 def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
@@ -206,8 +212,9 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
             if at <= done:
                 continue
             end = _return_to_level(row, at, large[column], most)
-            before, after = _sides(row, at, at if end is None else end)
-            move = _Move(float(row[at]), before, after, most, float(raw[column][at]))
+            sides = _sides(row, at, at if end is None else end, float(usual[column]))
+            before, after, coarse = sides
+            move = _Move(float(row[at]), before, after, most, float(raw[column][at]), coarse)
             item = _judge(name, days, at, end, row, move)
             if item is not None:
                 yield item
@@ -217,7 +224,7 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
 def _judge(
     name: str, days: pd.DatetimeIndex, at: int, end: int | None, row: Floats, move: _Move
 ) -> Finding | None:
-    size = float(np.expm1(min(move.size, 600.0)))
+    size = math.expm1(min(move.size, 600.0))
     kind, looks_like, exact, witness = _shape(move)
     back = end is not None and _is_back(row, at, end, move)
     if back and end is not None:
@@ -227,7 +234,7 @@ def _judge(
         if kind not in ("pence", "gap"):
             kind, looks_like = "tick", "a bad price"
     elif move.odd and abs(move.raw) <= min(0.15, abs(move.size) / 2):
-        witness = f"the raw close moved {percent(float(np.expm1(move.raw)))}"
+        witness = f"the raw close moved {percent(math.expm1(move.raw))}"
         if kind == "jump":
             looks_like = "an adjustment on the wrong day"
     if kind == "jump" and not witness and DOWN < size < UP:
@@ -249,7 +256,7 @@ def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
     far, up = abs(move.size), move.size > 0
     jump: tuple[Kind, str, bool, str] = ("jump", "a large move, perhaps news", False, "")
     for power in (2, 3):
-        if abs(far - power * np.log(10)) <= max(0.15, min(4 * move.unit, 0.3)) and move.odd:
+        if abs(far - power * math.log(10)) <= max(0.15, min(4 * move.unit, 0.3)) and move.odd:
             times = 10**power
             words = f"pence for pounds (x{times})" if up else f"pounds for pence (1/{times})"
             return "pence", words, False, f"a gap of x{times}"
@@ -258,19 +265,18 @@ def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
     found, words, off = _split(move)
     if not found or not move.odd:
         return jump
-    exact = off <= EXACT and found >= 2 and not move.turbulent
+    exact = off <= EXACT and found >= 2 and not (move.coarse or move.unlike)
     witness = ""
-    if found >= LARGE_SPLIT and move.quiet and off <= 3 * move.unit and far >= 15 * move.unit:
+    if found >= LARGE_SPLIT and move.quiet and not move.coarse and far >= 4 * move.most:
         witness = "the days on both sides are quiet"
     return "split", words, exact, witness
 
 
 def _split(move: _Move) -> tuple[float, str, float]:
     """Return the nearest split's ratio, its words and how far off it is; 0 when none is near."""
-    pairs = [*((n, 1) for n in SPLITS), *UNEVEN]
     far = abs(move.size)
-    off, (many, one) = min((abs(far - float(np.log(n / m))), (n, m)) for n, m in pairs)
-    near = UNEVEN_NEAR if one > 1 else max(EXACT, min(3 * move.unit, 0.08))
+    off, many, one = min((abs(far - math.log(n / m)), n, m) for n, m in SPLITS)
+    near = UNEVEN_NEAR if one > 1 else max(EXACT, min(2.5 * move.unit, 0.06))
     if off > near:
         return 0.0, "", off
     if move.size < 0:
@@ -278,9 +284,7 @@ def _split(move: _Move) -> tuple[float, str, float]:
     return many / one, f"a {one}:{many} reverse split not applied", off
 
 
-def _return_to_level(
-    row: Floats, at: int, large: npt.NDArray[np.bool_], most: float
-) -> int | None:
+def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_], most: float) -> int | None:
     """Return the place of the first opposite large move within five days, if there is one."""
     for k in range(at + 1, min(at + 6, len(row))):
         if not np.isfinite(row[k]):
@@ -293,23 +297,31 @@ def _return_to_level(
 def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
     sessions = end - at
     far = min(abs(float(row[at])), abs(float(row[end])))
-    if far < 0.3 - 1e-9 and abs(float(row[at])) < 0.3 or abs(float(row[at])) < ODD * move.unit:
+    if abs(move.size) < BACK or not move.odd:
         return False
     if far < DECIMAL_SLIP and far < (4 if sessions == 1 else 6) * move.most:
         return False
     left = abs(float(row[at : end + 1].sum()))
-    return left <= 2.5 * move.unit * float(np.sqrt((sessions + 1) / 2))
+    return left <= 2.5 * move.unit * math.sqrt((sessions + 1) / 2)
 
 
-def _sides(row: Floats, at: int, end: int) -> tuple[float, float]:
-    """Return the usual size of moves on both sides, NaN where fewer than five are known."""
+def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:
+    """Return the usual size of moves before and after, and whether prices there are coarse.
 
-    def usual(part: Floats, last: bool) -> float:
-        part = np.abs(part[np.isfinite(part) & (part != 0)])
-        part = part[-20:] if last else part[:20]
+    NaN where fewer than five moves are known; the series' own where that holds on both sides.
+    """
+
+    def middle(part: Floats) -> float:
         return 1.4826 * float(np.median(part)) if len(part) >= 5 else float("nan")
 
-    return usual(row[max(0, at - 40) : at], True), usual(row[end + 1 : end + 41], False)
+    left, right = np.abs(row[max(0, at - 60) : at]), np.abs(row[end + 1 : end + 41])
+    known = np.concatenate([left, right])
+    known = known[np.isfinite(known)]
+    coarse = len(known) > 0 and float((known == 0).mean()) >= COARSE
+    before, after = middle(left[left > 0][-40:]), middle(right[right > 0][:20])
+    if before != before and after != after and np.isfinite(usual):
+        before = 1.4826 * usual
+    return before, after, coarse
 
 
 def _logs(returns: pd.DataFrame) -> Floats:
@@ -352,7 +364,7 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
             moved = np.abs(market[first:last]) > 1e-12
             if moved.mean() < 0.8:
                 continue
-        chance = _chance(values[row], still[row], first, last)
+        share, chance = _chance(values[row], still[row], first, last)
         if chance > 1e-3:
             continue
         filled = last == len(days)
@@ -365,22 +377,28 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
             looks_like=words,
             remedy="leave the cells empty where there was no trade, or accept it in accepted.csv",
             witness="a run while the market moved"
-            if count >= RUN_STOPS and chance < 1e-6
+            if count >= RUN_STOPS and chance < 1e-6 and share < COARSE
             else "",
             until=days[last - 1].date(),
         )
 
 
-def _chance(values: Floats, still: npt.NDArray[np.bool_], first: int, last: int) -> float:
-    """Return how many such runs the series' own habit near them would make by chance."""
-    shares = []
+def _chance(
+    values: Floats, still: npt.NDArray[np.bool_], first: int, last: int
+) -> tuple[float, float]:
+    """Return how often the series stands still near a run, and how many such runs chance makes."""
+    shares, moves = [], []
     for part in (slice(max(0, first - 60), first), slice(last, last + 60)):
         known = int(np.isfinite(values[part]).sum())
         if known >= 20:
             shares.append((still[part].sum() + 1) / (known + 2))
+            moves.append(np.abs(values[part])[np.isfinite(values[part]) & ~still[part]])
     if not shares:
-        return 1.0
-    return float(len(values) * max(shares) ** (last - first))
+        return 1.0, 1.0
+    sizes = np.concatenate(moves)
+    if len(sizes) and np.median(sizes) >= TICKS:  # the next price up is far away
+        return 1.0, 1.0
+    return max(shares), float(len(values) * max(shares) ** (last - first))
 
 
 def _copied_rows(
@@ -480,7 +498,8 @@ def _series(table: pd.DataFrame) -> Iterator[tuple[str, date, Floats]]:
     known = np.isfinite(values)
     for column in np.flatnonzero(known.sum(axis=0) >= min(WHOLE_FROM, 60)).tolist():
         here = known[:, column]
-        yield str(table.columns[column]), days[here][0].date(), values[here, column]
+        first = days[int(np.flatnonzero(here)[0])].date()
+        yield str(table.columns[column]), first, values[here, column]
 
 
 def _units(returns: pd.DataFrame) -> list[Finding]:
@@ -493,7 +512,12 @@ def _units(returns: pd.DataFrame) -> list[Finding]:
         shown: tuple[Kind, str, str, str] | None = None
         if positive > 0.95 and _persistence(row) > 0.8:
             does = "give returns, or say that the file holds prices"
-            shown = ("prices", "prices where returns should be", does, "all above zero, and persist")
+            shown = (
+                "prices",
+                "prices where returns should be",
+                does,
+                "all above zero, and persist",
+            )
         elif positive > 0.95 and 0.9 < middle < 1.1:
             does = "subtract one"
             shown = ("percent", "one plus the return", does, "all near one")
@@ -516,17 +540,22 @@ def _not_prices(levels: pd.DataFrame) -> list[Finding]:
         if _persistence(row) < 0.3 and _persistence(steps) < -0.35:
             does = "say that the file holds returns, as decimals"
             found.append(
-                Finding(name, day, "returns", middle, "returns where prices should be", does,
-                        "the levels do not persist")
+                Finding(
+                    name,
+                    day,
+                    "returns",
+                    middle,
+                    "returns where prices should be",
+                    does,
+                    "the levels do not persist",
+                )
             )
             continue
         move = float(np.median(np.abs(np.diff(row))))
         near = 1.5 < float(np.median(row)) < 9.5 and row.max() < 12 and 0.004 <= move <= 0.04
         cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
         if near and middle < 0.005 and cents < 0.5:
-            found.append(
-                Finding(name, day, "log", middle, "logarithms of prices", "give prices")
-            )
+            found.append(Finding(name, day, "log", middle, "logarithms of prices", "give prices"))
     return found
 
 
@@ -554,8 +583,10 @@ def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Find
     day = pd.DatetimeIndex(returns.index)[0].date()
     size = float(np.median(np.abs(given[use])))
     words, does = "log returns", "give simple returns, or prices"
-    return [Finding(str(n), day, "log", size, words, does, "by the closes beside them")
-            for n in returns.columns]
+    return [
+        Finding(str(n), day, "log", size, words, does, "by the closes beside them")
+        for n in returns.columns
+    ]
 
 
 def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
