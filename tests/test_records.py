@@ -84,7 +84,7 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
             assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
             assert len(text) < 900, (type(record), len(text))
             assert len(page.query("b")) == 1, type(record)
-    assert seen == 6  # event, firm, what was left out, two tests, verdict
+    assert seen == 7  # event, firm, what was left out, two tests, finding, verdict
 
 
 def test_a_picture_shows_its_drawing_and_its_words(shown: list[object]) -> None:

@@ -26,9 +26,10 @@ EXACT = 0.002
 LARGE_SPLIT = 8  # from here on quiet days on both sides are witness enough
 ALIKE = 2.0  # days after news are wilder than those before, days after an offer quieter
 COARSE = 0.25  # share of days without a move from which exact ratios and runs say nothing
-ODD = 12.0  # moves of the days around, from which a move is out of the ordinary
+ODD = 10.0  # moves of the days around, from which a move is out of the ordinary
 BACK = 0.3  # log move from which the way back is a witness
 DECIMAL_SLIP = 2.0  # log move, sevenfold: no bound by the series' own largest moves
+LOST = math.log(1e-9)
 NEVER = math.log(20.0)  # no listed price rises twentyfold in a day
 ABSURD = math.log(1000.0)  # in either direction
 RUN_LISTED, RUN_STOPS = 5, 8
@@ -157,7 +158,9 @@ def _weight(item: Finding) -> tuple[float, ...]:
     rank = 0 if item.ticker == EVERY else 1 if item.witness else 2 if item.exact else 3
     order = ("shifted", "split", "pence", "gap", "tick", "stale", "ends early", "jump")
     kind = order.index(item.kind) if item.kind in order else -1
-    return rank, float(kind), -abs(item.size)
+    moves = item.kind in ("split", "pence", "gap", "tick", "jump")
+    size = abs(math.log(max(1 + item.size, 1e-300))) if moves else abs(item.size)
+    return rank, float(kind), -size
 
 
 # --- single days -----------------------------------------------------------------------------
@@ -233,7 +236,7 @@ def _judge(
         witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
             kind, looks_like = "tick", "a bad price"
-    elif move.odd and abs(move.raw) <= min(0.15, abs(move.size) / 2):
+    elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
         witness = f"the raw close moved {percent(math.expm1(move.raw))}"
         if kind == "jump":
             looks_like = "an adjustment on the wrong day"
@@ -299,6 +302,8 @@ def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
     far = min(abs(float(row[at])), abs(float(row[end])))
     if abs(move.size) < BACK or not move.odd:
         return False
+    if float(row[at]) < LOST and far >= ABSURD:
+        return True  # what is left of such a price is rounding
     if far < DECIMAL_SLIP and far < (4 if sessions == 1 else 6) * move.most:
         return False
     left = abs(float(row[at : end + 1].sum()))
@@ -353,17 +358,18 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
     days = pd.DatetimeIndex(returns.index)
     still = np.abs(values) < 1e-12
     yield from _copied_rows(values, still, days)
-    market = None if benchmark is None else benchmark.reindex(days).to_numpy("float64")
+    known = np.isfinite(values)
+    moved = 2 * (known & ~still).sum(axis=0) >= np.maximum(known.sum(axis=0), 1)
+    if benchmark is not None:
+        moved |= np.abs(benchmark.reindex(days).to_numpy("float64")) > 1e-12
     edge = np.zeros((len(still), 1), dtype=np.int8)
     steps = np.diff(np.hstack([edge, still.astype(np.int8), edge]), axis=1)
     starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
     long = ends[:, 1] - starts[:, 1] >= RUN_LISTED
     for (row, first), (_, last) in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
         count = last - first
-        if market is not None:
-            moved = np.abs(market[first:last]) > 1e-12
-            if moved.mean() < 0.8:
-                continue
+        if moved[first:last].mean() < 0.8:
+            continue
         share, chance = _chance(values[row], still[row], first, last)
         if chance > 1e-3:
             continue
