@@ -13,7 +13,7 @@ import pytest
 from typer.testing import Result
 
 import usjp_research as ur
-from usjp_research.market.check import told, weekend_dates
+from usjp_research.market.check import check_days, told
 from usjp_research.market.record import EVERY, Finding, Market
 from usjp_research.study.portfolios import form_portfolios
 
@@ -155,7 +155,11 @@ def test_a_fault_with_a_witness_stops_where_its_day_is_used(
     clean: pd.DataFrame, mine: ur.Spec, name: str
 ) -> None:
     kind, fault = WITNESSED[name]
-    for day, where in ((IN_WINDOW, "the window of N1"), (BEFORE, "before N1"), (ELSEWHERE, "calen")):
+    for day, where in (
+        (IN_WINDOW, "the window of N1"),
+        (BEFORE, "before N1"),
+        (ELSEWHERE, "calen"),
+    ):
         levels = _planted(clean, fault, "S03", day)
         first = next(item for item in _found(levels) if item.ticker == "S03")
         assert (first.kind, str(first.day)) == (kind, day), first
@@ -190,7 +194,9 @@ def test_a_large_move_alone_is_listed_and_stops_nothing(
 ) -> None:
     kind, fault = WARNED[name]
     levels = _planted(clean, fault, "S03", IN_WINDOW)
-    assert [(item.ticker, item.kind, item.witness) for item in _found(levels)] == [("S03", kind, "")]
+    assert [(item.ticker, item.kind, item.witness) for item in _found(levels)] == [
+        ("S03", kind, "")
+    ]
     assert _stops(mine, levels) == ""
 
 
@@ -296,7 +302,7 @@ def test_one_series_in_other_units_is_named_and_stops(clean: pd.DataFrame, mine:
     found = ur.check_returns(returns, benchmark=returns["us_market"])
     assert [(item.ticker, item.kind) for item in found] == [("S03", "percent")]
     market = Market("file:x.csv", returns, "firm", findings=found)
-    with pytest.raises(ur.InputError, match="S03.*percent where decimals should be"):
+    with pytest.raises(ur.InputError, match=r"S03.*percent where decimals should be"):
         form_portfolios(mine, market, ur.event_panel(mine, market))
 
 
@@ -330,7 +336,7 @@ def test_a_file_with_a_fault_in_every_series_is_not_read(
     cases = {
         "weekly data": clean.iloc[::5],
         "logarithms": np.log(clean),
-        "dates moved by a day: .* Saturdays": utc,
+        "dates moved by a day, .* Saturdays": utc,
         "a session late": clean.assign(us_market=clean["us_market"].shift(-1)).iloc[:-1],
     }
     for told_, frame in cases.items():
@@ -341,10 +347,12 @@ def test_a_file_with_a_fault_in_every_series_is_not_read(
         assert len(str(caught.value).replace(str(path), "x.csv")) <= 300
 
 
-def test_weekend_rows_alone_do_not_make_shifted_dates() -> None:
-    saturdays = [day.date() for day in pd.date_range("2024-01-06", periods=20, freq="7D")]
-    assert weekend_dates(saturdays[:3], 200) == ()
-    assert weekend_dates(saturdays, 80)[0].kind == "shifted"
+def test_a_few_weekend_rows_do_not_make_shifted_dates(clean: pd.DataFrame) -> None:
+    assert check_days(clean) == ()
+    some = clean.rename(index={day: day + pd.Timedelta(days=1) for day in clean.index[4:500:50]})
+    assert check_days(some) == ()
+    every = check_days(clean.set_axis(clean.index - pd.Timedelta(days=1)))
+    assert [(item.kind, "Sundays" in item.looks_like) for item in every] == [("shifted", True)]
 
 
 # --- what must not stop -----------------------------------------------------------------------
@@ -440,7 +448,9 @@ def test_no_real_series_carries_a_witness(name: str) -> None:
         pytest.skip("needs the price files, which are not shipped")
     table = pd.read_parquet(path)
     levels = table.pivot(index="date", columns="ticker", values="adj_close")
-    close = table.pivot(index="date", columns="ticker", values="close") if "close" in table else None
+    close = (
+        table.pivot(index="date", columns="ticker", values="close") if "close" in table else None
+    )
     returns = _returns(levels)
     found = ur.check_returns(returns, levels=levels, close=close, benchmark=returns.mean(axis=1))
     assert [item.line() for item in found if item.witness or item.exact] == []
@@ -470,7 +480,7 @@ def battery(
     return run
 
 
-@pytest.mark.parametrize("value", [99.0, 20250203.0, 1.7e38, -0.99, -0.5])
+@pytest.mark.parametrize("value", [99.0, -0.99, -0.5, -0.9, 30.0])
 def test_the_battery_refuses_returns_that_are_none(
     battery: Callable[..., Result], value: float
 ) -> None:
@@ -486,7 +496,10 @@ def test_the_battery_refuses_prices_and_passes_what_is_right(
     battery: Callable[..., Result],
 ) -> None:
     done = battery(table=True)
-    assert done.exit_code == 2 and "prices where returns should be" in done.stderr
+    assert done.exit_code == 2 and "not prices" in done.stderr
+    for value in (20250203.0, 1.7e38):
+        done = battery(value)
+        assert done.exit_code == 2 and "'S03'" in done.stderr
     right, large = battery(), battery(-0.45)
     assert right.exit_code == large.exit_code == 0
     assert "Check" not in right.stderr and "a large move" in large.stderr
@@ -500,9 +513,8 @@ def test_a_donor_with_a_fault_is_left_out_and_listed(
         (len(clean) - 1, 5)
     )
     donors = pd.DataFrame(30 * np.exp(moves.cumsum(axis=0)), clean.index[1:], list("ABCDE"))
-    donors.loc["2023-05-03", "B"] = 1.7e38
-    donors.loc["2023-05-04", "C"] *= 100
-    donors.loc["2023-05-05", "D"] *= 0.6
+    for name, fault in (("B", _value(1.7e8)), ("C", _times(100)), ("D", _times(0.6))):
+        fault(donors, name, int(donors.index.get_loc(pd.Timestamp("2023-05-04"))))
     path = tmp_path / "donors.csv"
     donors.to_csv(path)
     market = Market("file:x.csv", _returns(clean), "firm")

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import EVERY, Dropped, Finding, Kind
-from usjp_research.market.table import Table
-from usjp_research.spec.records import Accepted, Spec
+from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
 Floats = npt.NDArray[np.float64]
@@ -78,31 +77,6 @@ def check_returns(
     return tuple(sorted(found, key=_weight))
 
 
-def check_table(
-    spec: Spec, table: Table, names: Sequence[str], benchmark: pd.Series
-) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
-    """Check the series of a file that a study uses, from its first day on.
-
-    Returns
-    -------
-    findings : tuple of Finding
-        What the study accepts is marked.
-    idle : tuple of Dropped
-        Rows of ``accepted.csv`` that meet nothing.
-    """
-    first = pd.Timestamp(spec.rule.since or table.returns.index[0])
-
-    def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-        return None if frame is None else frame.loc[first:].reindex(columns=list(names))
-
-    returns = table.returns.loc[first:, list(names)]
-    closed = [date.fromisoformat(item.name) for item in table.dropped if item.what == "day"]
-    found = weekend_dates(closed, len(table.returns)) or check_returns(
-        returns, levels=part(table.levels), close=part(table.close), benchmark=benchmark
-    )
-    return accept(found, spec.accepted)
-
-
 def refuse_file(where: str, findings: Iterable[Finding]) -> None:
     """Refuse a file whose series all share a fault that nobody accepted.
 
@@ -160,7 +134,7 @@ def _weight(item: Finding) -> tuple[float, ...]:
     kind = order.index(item.kind) if item.kind in order else -1
     moves = item.kind in ("split", "pence", "gap", "tick", "jump")
     size = abs(math.log(max(1 + item.size, 1e-300))) if moves else abs(item.size)
-    return rank, float(kind), -size
+    return rank, float(kind), -round(min(size, ABSURD) if moves else size), item.day.toordinal()
 
 
 # --- single days -----------------------------------------------------------------------------
@@ -629,27 +603,29 @@ def _centred(rows: Floats) -> Floats:
     return np.asarray(np.nan_to_num(np.clip(rows - middle, -bound, bound)))
 
 
-def weekend_dates(days: Sequence[date], sessions: int) -> tuple[Finding, ...]:
-    """Find dates that are moved by a day: rows on weekends, for want of Mondays or Fridays.
+def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
+    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends.
 
     Parameters
     ----------
-    days : sequence of date
-        Days of the file that are no session.
-    sessions : int
-        Rows of the file that are.
+    table : DataFrame of shape (n_rows, n_series)
+        Days as index, as they stand in the file.
     """
-    weekend = [day for day in days if day.weekday() >= 5]
-    if len(weekend) < max(4, 0.1 * (len(weekend) + sessions)):
+    weekly = _weekly(table)
+    if weekly:
+        return (weekly,)
+    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
+    weekend = days[days.day_of_week >= 5]
+    if len(weekend) < max(4, 0.1 * len(days)):
         return ()
-    which = "Saturdays" if weekend[0].weekday() == 5 else "Sundays"
+    which = "Saturdays" if weekend[0].day_of_week == 5 else "Sundays"
     return (
         Finding(
             EVERY,
-            weekend[0],
+            weekend[0].date(),
             "shifted",
-            1.0,
-            f"dates moved by a day: {len(weekend)} rows on {which}",
+            float(len(weekend)),
+            f"dates moved by a day, {len(weekend)} of {len(days)} on {which}",
             "give the date in New York, perhaps not that of a UTC stamp",
             "no exchange is open then",
         ),

@@ -95,7 +95,8 @@ class Finding:
         if self.kind in ("stale", "ends early"):
             return f"{self.size:.0f} sessions"
         if self.kind == "shifted":
-            return f"correlation {self.size:.2f}"
+            shown = f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"
+            return shown
         if self.kind == "weekly":
             return f"a row every {self.size:.0f} days"
         if self.kind in ("log", "percent", "prices", "returns"):

@@ -19,8 +19,8 @@ from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.design import Timing
 from usjp_research.market.check import check_returns, refuse_file, told
 from usjp_research.market.factors import read_factors
-from usjp_research.market.panels import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.market.record import EVERY, Finding
+from usjp_research.market.table import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
 from usjp_research.words import InputError
 
@@ -71,11 +71,13 @@ def battery_from_files(
     windows: Sequence[str],
     factors: Path | None,
     factor_units: str,
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[Sequence[str]], None] = lambda lines: None,
+    warn: Callable[[Sequence[str]], None] = lambda lines: None,
 ) -> Battery:
     """Run the battery on files; the options are those of the command.
 
-    What looks wrong in the returns is said; what would enter a test and has a witness, refused.
+    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it; what
+    would enter a test and has a witness is refused.
 
     Raises
     ------
@@ -84,11 +86,11 @@ def battery_from_files(
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
     panel, firms = open_returns(returns), read_groups(groups)
+    say(panel.read_as)
     dates = None if events is None else read_event_dates(events)
     timing = Timing(span, tuple(wanted))
     made, _ = firm_events(panel, firms, event, dates, timing)
-    for line in told(check_panel(panel, made, timing, benchmark)):
-        say(line)
+    warn(told(check_panel(panel, made, timing, benchmark)))
     return run_battery(
         panel,
         firms,

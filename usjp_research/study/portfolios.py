@@ -184,7 +184,8 @@ def _from_firms(
             inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
             groups[f"basket/{sector}/{basket}"] = inside
     slots: dict[tuple[str, str], Slot] = {}
-    covered, known = _covered(spec, market.dates), market.returns.notna()
+    covered = _covered(spec, market.dates)
+    known = market.returns.notna() & market.returns[[BENCHMARK]].notna().to_numpy()
     for place, event in enumerate(panel.events):
         for sector in spec.sectors:
             news = _blackout(spec, panel, market.dates, covered, place, sector)
