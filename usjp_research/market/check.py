@@ -1,23 +1,23 @@
-"""Whether a market's numbers can be what they say: splits, pence, bad ticks, stale runs, units."""
+"""Whether a market's numbers can be what they say: splits, pence, bad ticks, stale runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import EVERY, Dropped, Finding, Kind
+from usjp_research.market.units import middle_of, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
 Floats = npt.NDArray[np.float64]
 DOWN, UP = -0.30, 0.40  # a move beyond these in a day is listed
-SMALLEST = 0.18  # log move from which a day is looked at
+LOOKED_AT = (0.08, 0.18)  # log moves from which a day is looked at, of calm and of wild series
 WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
 SPLITS = (*((many, 1) for many in WHOLE_SPLITS), (5, 4), (4, 3), (3, 2), (5, 2))
 UNEVEN_NEAR = 0.01
@@ -27,7 +27,7 @@ LARGE_SPLIT = 8  # from here on quiet days on both sides are witness enough
 ALIKE = 2.0  # days after news are wilder than those before, days after an offer quieter
 COARSE = 0.25  # share of days without a move from which exact ratios and runs say nothing
 ODD = 10.0  # moves of the days around, from which a move is out of the ordinary
-BACK = 0.3  # log move from which the way back is a witness
+BACK = 0.12  # log move from which the way back is a witness
 DECIMAL_SLIP = 2.0  # log move, sevenfold: no bound by the series' own largest moves
 LOST = math.log(1e-9)
 NEVER = math.log(20.0)  # no listed price rises twentyfold in a day
@@ -35,7 +35,6 @@ ABSURD = math.log(1000.0)  # in either direction
 RUN_LISTED, RUN_STOPS = 5, 8
 TICKS = 0.08  # usual move of a price that has no finer steps
 LATE = 5  # sessions
-WHOLE_FROM = 100  # days that a statement on a whole series needs
 
 
 def check_returns(
@@ -69,7 +68,7 @@ def check_returns(
     tuple of Finding
         The heaviest first: whole files, then what has a witness, then by size.
     """
-    whole = _whole_series(returns, levels, close, benchmark)
+    whole = whole_series(returns, levels, close, benchmark)
     if any(item.ticker == EVERY for item in whole):
         return tuple(item for item in whole if item.ticker == EVERY)
     odd = {item.ticker for item in whole if item.kind != "shifted"}
@@ -146,10 +145,10 @@ class _Move:
     """One large log move and what stands around it."""
 
     size: float
-    before: float
-    after: float
     most: float  # what the largest half percent of the series' own moves reach
     raw: float  # the raw close's log move that day, NaN where there is none
+    before: float
+    after: float
     coarse: bool  # so few different prices that ratios are whole numbers by themselves
 
     @property
@@ -176,11 +175,12 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
     logs = _logs(returns)
     raw = _raw_moves(returns, close)
     sizes = np.abs(logs)
-    usual = _middle(np.where(sizes > 0, sizes, np.nan))
-    wide = np.where(np.isfinite(usual), 4 * 1.4826 * usual, 0.0)
+    usual = middle_of(np.where(sizes > 0, sizes, np.nan))
+    scale = np.where(np.isfinite(usual), 1.4826 * usual, 0.0)
+    least = np.maximum(np.clip(8 * scale, *LOOKED_AT), np.minimum(4 * scale, ABSURD))
     days = pd.DatetimeIndex(returns.index)
     with np.errstate(invalid="ignore"):
-        large = sizes >= np.maximum(SMALLEST, np.minimum(wide, ABSURD))[:, None]
+        large = sizes >= least[:, None]
     for column in np.flatnonzero(large.any(axis=1)).tolist():
         row, name = logs[column], str(returns.columns[column])
         known = np.sort(sizes[column][np.isfinite(sizes[column])])
@@ -194,10 +194,9 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         for at in days_of.tolist():
             if at <= done:
                 continue
-            end = _return_to_level(row, at, large[column], most)
+            end = _return_to_level(row, at, large[column])
             sides = _sides(row, at, at if end is None else end, float(usual[column]))
-            before, after, coarse = sides
-            move = _Move(float(row[at]), before, after, most, float(raw[column][at]), coarse)
+            move = _Move(float(row[at]), most, float(raw[column][at]), *sides)
             item = _judge(name, days, at, end, row, move)
             if item is not None:
                 yield item
@@ -252,6 +251,8 @@ def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
     witness = ""
     if found >= LARGE_SPLIT and move.quiet and not move.coarse and far >= 4 * move.most:
         witness = "the days on both sides are quiet"
+    elif move.size >= NEVER:
+        witness = "no price moves that far in a day"
     return "split", words, exact, witness
 
 
@@ -267,7 +268,7 @@ def _split(move: _Move) -> tuple[float, str, float]:
     return many / one, f"a {one}:{many} reverse split not applied", off
 
 
-def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_], most: float) -> int | None:
+def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int | None:
     """Return the place of the first opposite large move within five days, if there is one."""
     for k in range(at + 1, min(at + 6, len(row))):
         if not np.isfinite(row[k]):
@@ -284,7 +285,7 @@ def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
         return False
     if float(row[at]) < LOST and far >= ABSURD:
         return True  # what is left of such a price is rounding
-    if far < DECIMAL_SLIP and far < (4 if sessions == 1 else 6) * move.most:
+    if far < DECIMAL_SLIP and far < (3 if sessions == 1 else 6) * move.most:
         return False
     left = abs(float(row[at : end + 1].sum()))
     return left <= 2.5 * move.unit * math.sqrt((sessions + 1) / 2)
@@ -319,15 +320,6 @@ def _raw_moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Floats:
         return np.full(returns.shape[::-1], np.nan)
     moves = close.reindex(columns=returns.columns).pct_change(fill_method=None)
     return _logs(moves.reindex(returns.index))
-
-
-def _middle(rows: Floats) -> Floats:
-    """Median of each row, NaN for a row without a number."""
-    out = np.full(len(rows), np.nan)
-    some = np.isfinite(rows).any(axis=1)
-    if some.any():
-        out[some] = np.nanmedian(rows[some], axis=1)
-    return out
 
 
 # --- runs and ends ---------------------------------------------------------------------------
@@ -424,215 +416,3 @@ def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
                 looks_like="a series that ends early",
                 remedy="give the rest of its prices if it still trades",
             )
-
-
-# --- whole series ----------------------------------------------------------------------------
-
-
-def _whole_series(
-    returns: pd.DataFrame,
-    levels: pd.DataFrame | None,
-    close: pd.DataFrame | None,
-    benchmark: pd.Series | None,
-) -> list[Finding]:
-    """Find series that are another thing than daily simple returns of their day."""
-    table = returns if levels is None else levels
-    weekly = _weekly(table)
-    if weekly:
-        return [weekly]
-    found = _units(returns) if levels is None else _not_prices(levels)
-    found += _log_returns(returns, close) if levels is None else []
-    if not found and benchmark is not None:
-        found = _shifted(returns, benchmark)
-    several = max(2, returns.shape[1] / 2)
-    out: list[Finding] = []
-    for kind in dict.fromkeys(item.kind for item in found):
-        alike = [item for item in found if item.kind == kind]
-        if len(alike) >= several:
-            middle = float(np.median([item.size for item in alike]))
-            first = alike[0]
-            out.append(
-                Finding(
-                    EVERY,
-                    first.day,
-                    kind,
-                    middle,
-                    first.looks_like,
-                    first.remedy,
-                    first.witness or f"{len(alike)} of {returns.shape[1]} series",
-                )
-            )
-        elif kind != "log":  # one low price that moves little may well be a price
-            out += alike
-    return out
-
-
-def _weekly(table: pd.DataFrame) -> Finding | None:
-    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
-    gaps = np.diff(days.to_numpy("datetime64[D]").astype("int64"))
-    if len(gaps) < 8 or np.median(gaps) < 4:
-        return None
-    step = float(np.median(gaps))
-    name = "weekly" if step < 12 else "monthly or rarer"
-    return Finding(
-        EVERY, days[0].date(), "weekly", step, f"{name} data", "give daily ones", "by its dates"
-    )
-
-
-def _series(table: pd.DataFrame) -> Iterator[tuple[str, date, Floats]]:
-    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index)
-    known = np.isfinite(values)
-    for column in np.flatnonzero(known.sum(axis=0) >= min(WHOLE_FROM, 60)).tolist():
-        here = known[:, column]
-        first = days[int(np.flatnonzero(here)[0])].date()
-        yield str(table.columns[column]), first, values[here, column]
-
-
-def _units(returns: pd.DataFrame) -> list[Finding]:
-    """Find percent, prices and gross returns among what should be returns as decimals."""
-    found = []
-    for name, day, row in _series(returns):
-        middle = float(np.median(np.abs(row)))
-        if middle < 0.002 or (positive := float((row > 0).mean())) == 0.0:
-            continue
-        shown: tuple[Kind, str, str, str] | None = None
-        if positive > 0.95 and _persistence(row) > 0.8:
-            does = "give returns, or say that the file holds prices"
-            shown = (
-                "prices",
-                "prices where returns should be",
-                does,
-                "all above zero, and persist",
-            )
-        elif positive > 0.95 and 0.9 < middle < 1.1:
-            does = "subtract one"
-            shown = ("percent", "one plus the return", does, "all near one")
-        elif middle >= 0.1:
-            does = "divide by 100"
-            shown = ("percent", "percent where decimals should be", does, "by the middle day")
-        if shown:
-            found.append(Finding(name, day, shown[0], middle, *shown[1:]))
-    return found
-
-
-def _not_prices(levels: pd.DataFrame) -> list[Finding]:
-    """Find returns and logarithms among what should be prices."""
-    found = []
-    for name, day, row in _series(levels):
-        steps = np.diff(row) / row[:-1]
-        middle = float(np.median(np.abs(steps)))
-        if middle == 0.0:
-            continue
-        if _persistence(row) < 0.3 and _persistence(steps) < -0.35:
-            does = "say that the file holds returns, as decimals"
-            found.append(
-                Finding(
-                    name,
-                    day,
-                    "returns",
-                    middle,
-                    "returns where prices should be",
-                    does,
-                    "the levels do not persist",
-                )
-            )
-            continue
-        move = float(np.median(np.abs(np.diff(row))))
-        near = 1.5 < float(np.median(row)) < 9.5 and row.max() < 12 and 0.004 <= move <= 0.04
-        cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
-        if near and middle < 0.005 and cents < 0.5:
-            found.append(Finding(name, day, "log", middle, "logarithms of prices", "give prices"))
-    return found
-
-
-def _persistence(row: Floats) -> float:
-    """Correlation of a row with itself a day later; 0 when it never changes."""
-    now, then = row[1:] - row.mean(), row[:-1] - row.mean()
-    spread = float(np.sqrt((now**2).sum() * (then**2).sum()))
-    return float((now * then).sum() / spread) if spread > 0 else 0.0
-
-
-def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Finding]:
-    """Tell log returns from simple ones where the file has closes beside them."""
-    if close is None:
-        return []
-    simple = close.reindex(columns=returns.columns).pct_change(fill_method=None)
-    moves = simple.reindex(returns.index).to_numpy("float64")
-    given = returns.to_numpy("float64")
-    use = np.isfinite(moves) & np.isfinite(given) & (np.abs(moves) > 0.02) & (moves > -1)
-    if use.sum() < 20:
-        return []
-    as_log = float(np.median(np.abs(given[use] - np.log1p(moves[use]))))
-    as_simple = float(np.median(np.abs(given[use] - moves[use])))
-    if as_log >= 0.1 * as_simple:
-        return []
-    day = pd.DatetimeIndex(returns.index)[0].date()
-    size = float(np.median(np.abs(given[use])))
-    words, does = "log returns", "give simple returns, or prices"
-    return [
-        Finding(str(n), day, "log", size, words, does, "by the closes beside them")
-        for n in returns.columns
-    ]
-
-
-def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
-    """Find series that go with the market of the day before or after, and not with today's."""
-    market = _centred(benchmark.reindex(returns.index).to_numpy("float64")[None, :])[0]
-    rows = _centred(returns.to_numpy("float64").T)
-    enough = np.isfinite(returns.to_numpy("float64")).sum(axis=0) >= WHOLE_FROM
-    norm = np.sqrt((rows**2).sum(axis=1) * (market**2).sum())
-    norm[norm == 0] = np.inf
-    now = rows @ market / norm
-    late = rows[:, 1:] @ market[:-1] / norm
-    early = rows[:, :-1] @ market[1:] / norm
-    best = np.maximum(late, early)
-    odd = enough & (best >= 0.3) & (now <= 0.1) & (best - now >= 0.25)
-    first = pd.DatetimeIndex(returns.index)[0].date()
-    return [
-        Finding(
-            str(returns.columns[k]),
-            first,
-            "shifted",
-            float(best[k]),
-            f"dates a session {'late' if late[k] > early[k] else 'early'} against the benchmark, "
-            f"correlation {now[k]:.2f} on the same day",
-            "give the date in New York, perhaps not that of a UTC stamp",
-        )
-        for k in np.flatnonzero(odd).tolist()
-    ]
-
-
-def _centred(rows: Floats) -> Floats:
-    """Take the mean off, bound what is far out, and put zero where nothing is known."""
-    middle = _middle(rows)[:, None]
-    bound = 6 * _middle(np.abs(rows - middle))[:, None]
-    return np.asarray(np.nan_to_num(np.clip(rows - middle, -bound, bound)))
-
-
-def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
-    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends.
-
-    Parameters
-    ----------
-    table : DataFrame of shape (n_rows, n_series)
-        Days as index, as they stand in the file.
-    """
-    weekly = _weekly(table)
-    if weekly:
-        return (weekly,)
-    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
-    weekend = days[days.day_of_week >= 5]
-    if len(weekend) < max(4, 0.1 * len(days)):
-        return ()
-    which = "Saturdays" if weekend[0].day_of_week == 5 else "Sundays"
-    return (
-        Finding(
-            EVERY,
-            weekend[0].date(),
-            "shifted",
-            float(len(weekend)),
-            f"dates moved by a day, {len(weekend)} of {len(days)} on {which}",
-            "give the date in New York, perhaps not that of a UTC stamp",
-            "no exchange is open then",
-        ),
-    )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.check import check_days, refuse_file
+from usjp_research.market.check import refuse_file
 from usjp_research.market.files import (
     Cells,
     counts_rows,
@@ -24,6 +24,7 @@ from usjp_research.market.files import (
     short,
 )
 from usjp_research.market.record import Dropped
+from usjp_research.market.units import check_days
 from usjp_research.words import InputError, nearest
 
 Floats = npt.NDArray[np.float64]

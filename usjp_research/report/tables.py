@@ -540,7 +540,7 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
 
 
 def findings_table(market: Market) -> Table:
-    """Lay out what looks wrong in a market's numbers, the heaviest first."""
+    """Lay out what looks wrong in a market's numbers, the heaviest first, or say why none does."""
     rows = [
         {
             "Series": item.ticker,
@@ -551,9 +551,14 @@ def findings_table(market: Market) -> Table:
         }
         for item in market.findings
     ]
-    if not rows:
-        return Table([{"Prices and returns": "nothing looks wrong"}])
-    return Table(rows)
+    if rows:
+        return Table(rows)
+    told = "nothing looks wrong"
+    if market.level == "portfolio":
+        told = "averages of firms: there is no single price here that could be checked"
+    elif market.provenance.get("source") == "simulated":
+        told = "simulated: nothing was read that could be wrong"
+    return Table([{"Prices and returns": told}])
 
 
 def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:
