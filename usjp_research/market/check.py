@@ -281,7 +281,7 @@ def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int 
 def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
     sessions = end - at
     far = min(abs(float(row[at])), abs(float(row[end])))
-    if abs(move.size) < BACK or not move.odd:
+    if abs(move.size) < max(BACK, 7 * move.unit):
         return False
     if float(row[at]) < LOST and far >= ABSURD:
         return True  # what is left of such a price is rounding
