@@ -55,14 +55,25 @@ POINT = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[,'’\s]\d{{3}})+)?(?:\.\d*)?{EXPONENT}
 COMMA = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[.'’\s]\d{{3}})+)?(?:,\d*)?{EXPONENT}"
 
 FIELDS = frozenset(
-    "open high low close volume price last bid ask mid vwap adjclose adjustedclose adjusted "
-    "adjopen adjhigh adjlow adjvolume dividends dividend stocksplits splits split capitalgains "
-    "return returns ret pxlast pxopen pxhigh pxlow pxvolume totreturnindexgrossdvds "
-    "totreturnindexnetdvds repaired".split()
+    {"open", "high", "low", "close", "volume", "price", "last", "bid", "ask", "mid", "vwap"}
+    | {"adjclose", "adjustedclose", "adjusted", "adjopen", "adjhigh", "adjlow", "adjvolume"}
+    | {"dividends", "dividend", "stocksplits", "splits", "split", "capitalgains", "repaired"}
+    | {"return", "returns", "ret", "pxlast", "pxopen", "pxhigh", "pxlow", "pxvolume"}
+    | {"totreturnindexgrossdvds", "totreturnindexnetdvds"}
 )
 TEXTS = frozenset(
-    "date dates day timestamp datetime tradedate ticker tickers symbol symbols tic sym "
-    "tickersymbol security firm name".split()
+    {
+        "date",
+        "dates",
+        "day",
+        "timestamp",
+        "datetime",
+        "tradedate",
+        "tradingday",
+        "ticker",
+        "tickers",
+    }
+    | {"symbol", "symbols", "tic", "sym", "tickersymbol", "security", "firm", "name"}
 )
 
 
@@ -135,7 +146,7 @@ def read_cells(path: Path) -> Cells:
         if start.startswith(b"PAR1") or path.suffix.lower() in PARQUET:
             return _parquet(path)
         if start.startswith(b"PK"):
-            return _named(path, *_excel(path), ("an Excel workbook",))
+            return _named(path, _excel(path), ("an Excel workbook",))
         for mark, what in OTHERS.items():
             if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(mark):
                 raise InputError(f"{path}: this is {what}")
@@ -280,10 +291,13 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
     upper, lower = head[0][1:], head[1][1:]
     above, below = ([plain(cell) in FIELDS for cell in row if cell] for row in (upper, lower))
     numbers = any(re.fullmatch(POINT, cell) or re.fullmatch(COMMA, cell) for cell in lower if cell)
-    if below and all(below) and all(lower):
-        names = list(itertools.accumulate(upper, lambda old, new: new or old))  # merged cells
-        pairs = list(zip(lower, names, strict=True))
-    elif above and all(above) and all(upper) and not numbers and all(lower):
+    for at in range(1, len(upper)):
+        upper[at] = upper[at] or upper[at - 1]  # merged cells
+    if not all((*upper, *lower)):
+        return None
+    if below and all(below):
+        pairs = list(zip(lower, upper, strict=True))
+    elif above and all(above) and not numbers:
         pairs = list(zip(upper, lower, strict=True))
     else:
         return None
@@ -333,7 +347,7 @@ def _blocks(path: Path, rows: Iterator[tuple[int, list[str]]], width: int) -> pd
 # --- Excel -----------------------------------------------------------------------------------
 
 
-def _excel(path: Path) -> list[Iterable[tuple[int, list[str]]]]:
+def _excel(path: Path) -> list[tuple[int, list[str]]]:
     """Read the only sheet with cells; formulas without a saved value are refused."""
     import openpyxl
 
@@ -367,7 +381,7 @@ def _excel(path: Path) -> list[Iterable[tuple[int, list[str]]]]:
             f"{path}: {len(full)} sheets have cells, {short(full[0])} and {short(full[1])}; keep "
             "the one with prices"
         )
-    return [sheets[full[0]] if full else []]
+    return sheets[full[0]] if full else []
 
 
 def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
@@ -428,7 +442,7 @@ def _parquet(path: Path) -> Cells:
         )
     _each_once(path, schema.names)
     try:
-        frame = file.read().to_pandas(ignore_metadata=True)
+        frame = file.read().replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         reason = short(" ".join(str(error).split()))
         raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
@@ -463,10 +477,11 @@ def plain_numbers(path: Path, cells: Cells) -> Cells:
     either, and is refused when no other cell settles it.
     """
     frame = cells.frame
+    kinds = zip(frame.columns, frame.dtypes, strict=True)
     texts = [
         at
-        for at, name in enumerate(frame.columns)
-        if plain(name) not in TEXTS and isinstance(frame.dtypes.iloc[at], pd.StringDtype)
+        for at, (name, kind) in enumerate(kinds)
+        if plain(name) not in TEXTS and isinstance(kind, pd.StringDtype)
     ]
     odd = _holding(frame, texts, r"[,'’\s]")
     if cells.parted and not odd:
@@ -495,8 +510,11 @@ def plain_numbers(path: Path, cells: Cells) -> Cells:
 
 def _holding(frame: pd.DataFrame, places: Sequence[int], marks: str) -> dict[int, Any]:
     """Find the cells with one of the marks: rows as a mask, by the place of the column."""
-    found = {at: frame.iloc[:, at].fillna("").str.contains(marks).to_numpy(bool) for at in places}
-    return {at: rows for at, rows in found.items() if rows.any()}
+    if not places or frame.empty:
+        return {}
+    flat = pd.Series(frame.iloc[:, list(places)].to_numpy(dtype=object).ravel(), dtype="str")
+    found = flat.fillna("").str.contains(marks).to_numpy(bool).reshape(len(frame), len(places))
+    return {at: found[:, k] for k, at in enumerate(places) if found[:, k].any()}
 
 
 def _rewritten(cells: Cells, odd: dict[int, Any], *, comma: bool) -> Cells:
@@ -508,7 +526,7 @@ def _rewritten(cells: Cells, odd: dict[int, Any], *, comma: bool) -> Cells:
         written = column[number].str.replace(drop, "", regex=True)
         grouped |= bool((written.str.len() < column[number].str.len()).any())
         column[number] = written.str.replace(",", ".") if comma else written
-        frame.isetitem(at, column.astype(str))
+        frame.isetitem(at, column.astype(str).array)
     said = ["numbers with a decimal comma"] if comma else []
     said += ["numbers with thousands separators"] if grouped else []
     return replace(cells, frame=frame, read_as=(*cells.read_as, *said))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -299,26 +300,27 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
         return written.str.replace(r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3", regex=True), ""
     serial = re.fullmatch(r"([2-6]\d{4})(?:\.\d+)?", first)
     if serial:
-        day = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
+        meant = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
         raise InputError(
             f"{path}: {_row(path, written, 0)}, column {short(name)}: seen {short(first)}, a "
-            f"spreadsheet's number for {day.date()}; format the column as dates (YYYY-MM-DD)"
+            f"spreadsheet's number for {meant.date()}; format the column as dates (YYYY-MM-DD)"
         )
     if not SPLIT_DAY.fullmatch(first):
         return written, ""
     parts = written.str.extract(rf"^{SPLIT_DAY.pattern}$")
     one, two = (pd.to_numeric(parts[k], errors="coerce") for k in (0, 2))
-    orders = {"DD MM YYYY": (two <= 12).all(), "MM DD YYYY": (one <= 12).all()}
+    orders = {"DD MM YYYY": not (two > 12).any(), "MM DD YYYY": not (one > 12).any()}
     fit = [order for order, fits in orders.items() if fits]
-    if parts[0].notna().all() and len(fit) != 1:
+    if len(fit) == 2:
         raise InputError(
             f"{path}: column {short(name)}: dates such as {short(first)} may start with the day "
             "or with the month; write them as YYYY-MM-DD"
         )
-    if len(fit) != 1:
+    if not fit:
         return written, ""
-    day, month = (parts[0], parts[2]) if fit[0].startswith("D") else (parts[2], parts[0])
-    iso = parts[3] + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+    places = (0, 2) if fit[0].startswith("D") else (2, 0)
+    day, month = (parts[at].str.zfill(2) for at in places)
+    iso = parts[3] + "-" + month + "-" + day
     return iso.fillna(written), f"dates as {fit[0].replace(' ', str(parts[1].iloc[0]))}"
 
 
@@ -352,20 +354,21 @@ def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
     """Read a column of finite numbers or nothing; InputError names the row that is neither."""
     if column.dtype.kind in "iuf" and not isinstance(column.dtype, pd.StringDtype):
         numbers = column.astype("float64")
-        bad = np.isinf(numbers)
-    else:
-        text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-        nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
-        numeric = text.str.fullmatch(NUMBER)
-        numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
-        bad = ~(nothing | numeric) | np.isinf(numbers)
+        if np.isinf(numbers.to_numpy()).any():
+            _refuse(path, numbers, name, np.isinf(numbers.to_numpy()), "a number, or nothing")
+        return numbers
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
+    numeric = text.str.fullmatch(NUMBER)
+    numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
+    bad = ~(nothing | numeric) | (numeric & ~np.isfinite(numbers))
     _refuse(path, column, name, bad, "a number, or nothing")
     return pd.Series(numbers, index=column.index)
 
 
 def _refuse(path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expected: str) -> None:
     """Name the first row that is bad, if there is one."""
-    rows = np.flatnonzero(np.asarray(bad, dtype=bool))
+    rows = np.flatnonzero(bad)
     if len(rows):
         value = column.iloc[int(rows[0])]
         seen = f"{value:g}" if isinstance(value, float) else _seen(value)
@@ -376,9 +379,10 @@ def _refuse(path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expect
 
 
 def _no_days(path: Path, numbers: pd.Series, name: str) -> None:
-    known = numbers.dropna().to_numpy()
+    values = numbers.to_numpy()
+    known = values[~np.isnan(values)]
     low, high = YEARS[0] * 10000, (YEARS[1] + 1) * 10000
-    if len(known) and (known >= low).all() and (known < high).all():
+    if len(known) and known[0] >= low and (known >= low).all() and (known < high).all():
         month, day = known // 100 % 100, known % 100
         if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
             raise InputError(
@@ -389,31 +393,32 @@ def _no_days(path: Path, numbers: pd.Series, name: str) -> None:
 
 def _priced(path: Path, numbers: pd.Series, name: str) -> None:
     want = "a price above zero; leave the cell empty when there was none"
-    _refuse(path, numbers, name, numbers <= 0, want)
-    far = (numbers < PRICES[0]) | (numbers > PRICES[1])
+    values = numbers.to_numpy()
+    _refuse(path, numbers, name, values <= 0, want)
+    far = (values < PRICES[0]) | (values > PRICES[1])
     _refuse(path, numbers, name, far, f"a price from {PRICES[0]:g} to {PRICES[1]:g}")
     _no_days(path, numbers, name)
 
 
 def _returned(path: Path, numbers: pd.Series, name: str) -> None:
-    want = "a return above -1 (decimals, not percent)"
-    _refuse(path, numbers, name, numbers <= -1, want)
+    _bounded(path, numbers, name)
     _no_days(path, numbers, name)
-    known = numbers.dropna().abs().to_numpy()
+    values = numbers.to_numpy()
+    known = values[~np.isnan(values)]
     if not len(known):
         return
-    middle = float(np.median(known))
+    middle = float(np.median(np.abs(known)))
     if middle > SMALL:
         raise InputError(
             f"{path}: column {short(name)}: the middle of its absolute values is "
             f"{middle:.4g}, expected daily returns as decimals, not prices or percent"
         )
-    if len(known) >= 20 and middle > 0.01 and not (numbers < 0).any():
+    if len(known) >= 20 and middle > 0.01 and not (known < 0).any():
         raise InputError(
             f"{path}: column {short(name)}: none of {len(known)} numbers is negative and their "
             f"middle is {middle:.4g}, expected daily returns, not prices"
         )
-    _refuse(path, numbers, name, numbers > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
+    _refuse(path, numbers, name, values > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
 
 
 # --- long, wide, and two rows of names -------------------------------------------------------
@@ -490,15 +495,17 @@ def _from_long(
         columns["close"] = read_numbers(path, table[beside], beside)
     long = pd.DataFrame({"date": days, "ticker": tickers, **columns})
     wide = long.pivot(index="date", columns="ticker", values=list(columns)).sort_index()
-    values = wide["value"]
+    values = pd.DataFrame(wide["value"])
+    close = pd.DataFrame(wide["close"]) if beside is not None else None
     if not are_prices:
         for ticker in values.columns:
             _returned(path, values[ticker], f"{name} of {ticker}")
-    return Grid(values, are_prices, wide["close"] if beside else None, (*said, *back))
+    return Grid(values, are_prices, close, (*said, *back))
 
 
 def _bounded(path: Path, numbers: pd.Series, name: str) -> None:
-    _refuse(path, numbers, name, numbers <= -1, "a return above -1 (decimals, not percent)")
+    want = "a return above -1 (decimals, not percent)"
+    _refuse(path, numbers, name, numbers.to_numpy() <= -1, want)
 
 
 def _long_order(
@@ -543,9 +550,10 @@ def _from_pairs(path: Path, cells: Cells, days: pd.Series, date_name: str, kind:
         raw, _ = _numbers_by_day(path, of(beside), days, date_name)
         raw.columns = pd.Index([cells.pairs[str(column)][1] for column in raw.columns])
         close = raw.reindex(columns=securities).set_axis(values.index)
-    said = (f"prices from {short(name)}" if are_prices else f"returns from {short(name)}", *said)
+    said = said or (f"{'prices' if are_prices else 'returns'} from {short(name)}",)
     by_day = values.set_axis(securities, axis=1)
-    return Grid(_dated(by_day, days, back), are_prices, _dated(close, days, back), (*said, *back))
+    dated = None if close is None else _dated(close, days, back)
+    return Grid(_dated(by_day, days, back), are_prices, dated, (*said, *back))
 
 
 def _from_wide(
@@ -567,13 +575,17 @@ def _numbers_by_day(
     """Read every column as numbers, under the rows of the file, once the days are in order."""
     back = _newest_first(days)
     _in_order(path, days[::-1] if back else days, date_name)
+    note = ("newest first: sorted by date",) if back else ()
+    if all(isinstance(kind, pd.StringDtype) for kind in table.dtypes):  # many columns in one go
+        flat = pd.Series(table.to_numpy(dtype=object).ravel())
+        with contextlib.suppress(InputError):
+            values = read_numbers(path, flat, "").to_numpy().reshape(table.shape)
+            return pd.DataFrame(values, index=table.index, columns=table.columns), note
     numbers = {name: read_numbers(path, table[name], str(name)) for name in table.columns}
-    return pd.DataFrame(numbers), ("newest first: sorted by date",) if back else ()
+    return pd.DataFrame(numbers), note
 
 
-def _dated(values: pd.DataFrame | None, days: pd.Series, back: tuple[str, ...]) -> pd.DataFrame:
-    if values is None:
-        return None
+def _dated(values: pd.DataFrame, days: pd.Series, back: tuple[str, ...]) -> pd.DataFrame:
     dated = values.set_axis(pd.DatetimeIndex(days, name="date"), axis=0)
     return dated[::-1] if back else dated
 
@@ -624,15 +636,15 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
         )
     margin = pd.Timedelta(days=10)
     calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
-    sessions = pd.DatetimeIndex(calendar.sessions_in_range(first, last), name="date")
-    sessions = sessions.astype("datetime64[ns]")
+    found = calendar.sessions_in_range(first, last).to_numpy("datetime64[ns]")
+    sessions = pd.DatetimeIndex(found, name="date")
     dropped = [
         Dropped("day", str(day.date()), "no session in New York that day; its row is not used")
-        for day in wide.index.difference(sessions)
+        for day in wide.index[~wide.index.isin(sessions)]
     ]
     dropped += [
         Dropped("day", str(day.date()), "session is missing in the file; nothing is filled")
-        for day in sessions.difference(wide.index)
+        for day in sessions[~sessions.isin(wide.index)]
     ]
     return wide.reindex(sessions), tuple(dropped)
 
@@ -770,7 +782,7 @@ def _in_blocks(path: Path) -> ReturnPanel | None:
         raise InputError(f"{path}: column 'date' is missing ({_closest('date', names)})")
 
     def part(wanted: Sequence[str]) -> pd.DataFrame:
-        frame = file.read(columns=list(wanted)).to_pandas(ignore_metadata=True)
+        frame = file.read(columns=list(wanted)).replace_schema_metadata(None).to_pandas()
         return cast("pd.DataFrame", frame.set_axis(range(1, rows + 1), axis=0))
 
     return ReturnPanel(
