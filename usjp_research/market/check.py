@@ -212,9 +212,10 @@ def _judge(
     if back and end is not None:
         sessions = end - at
         span = "the next day" if sessions == 1 else f"after {sessions} sessions"
-        witness = f"the old level is back {span}"
+        if _is_beyond_habit(row, at, end, move):
+            witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
-            kind, looks_like = "tick", "a bad price"
+            kind, looks_like, exact = "tick", "a bad price", False
     elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
         witness = f"the raw close moved {percent(math.expm1(move.raw))}"
         if kind == "jump":
@@ -279,16 +280,22 @@ def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int 
 
 
 def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
-    sessions = end - at
-    far = min(abs(float(row[at])), abs(float(row[end])))
+    """Whether a way back ends at the old level, but for the usual moves of the days between."""
     if abs(move.size) < max(BACK, 7 * move.unit):
         return False
-    if float(row[at]) < LOST and far >= ABSURD:
+    if float(row[at]) < LOST and abs(float(row[end])) >= ABSURD:
         return True  # what is left of such a price is rounding
-    if far < DECIMAL_SLIP and far < (3 if sessions == 1 else 6) * move.most:
-        return False
     left = abs(float(row[at : end + 1].sum()))
-    return left <= 2.5 * move.unit * math.sqrt((sessions + 1) / 2)
+    return left <= 2.5 * move.unit * math.sqrt((end - at + 1) / 2)
+
+
+def _is_beyond_habit(row: Floats, at: int, end: int, move: _Move) -> bool:
+    """Whether the way there and back is far beyond what the series does on its own."""
+    far = min(abs(float(row[at])), abs(float(row[end])))
+    if far >= DECIMAL_SLIP:
+        return True
+    own = (4 if end - at == 1 else 6) * move.most
+    return far >= own and not (move.coarse or move.unlike)
 
 
 def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:

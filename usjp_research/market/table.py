@@ -128,8 +128,8 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     """
     path = Path(path)
     found = _grid(path, kind)
-    refuse_file(str(path), check_days(found.values))
     values, dropped = _on_sessions(path, found.values)
+    refuse_file(str(path), check_days(found.values))
     close = None if found.close is None else found.close.reindex(values.index)
     returns = values.pct_change(fill_method=None).iloc[1:] if found.are_prices else values
     known = int(returns.notna().any(axis=1).sum())

@@ -90,8 +90,8 @@ def battery_from_files(
     dates = None if events is None else read_event_dates(events)
     timing = Timing(span, tuple(wanted))
     made, _ = firm_events(panel, firms, event, dates, timing)
-    warn(told(check_panel(panel, made, timing, benchmark)))
-    return run_battery(
+    found = check_panel(panel, made, timing, benchmark)
+    done = run_battery(
         panel,
         firms,
         event=event,
@@ -103,6 +103,8 @@ def battery_from_files(
         factors=None if factors is None else read_factors(factors),
         factor_units=factor_units,
     )
+    warn(told(found))
+    return done
 
 
 def check_panel(
@@ -122,7 +124,8 @@ def check_panel(
     for at in range(0, len(names), step):
         part = names[at : at + step]
         frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)
-        found += check_returns(frame, benchmark=market)
+        part_of = check_returns(frame, benchmark=market)
+        found += [replace(item, remedy=item.remedy.partition(", or accept")[0]) for item in part_of]
     refuse_file(panel.where, found)
     first = made.day0 + min(timing.estimation[0], timing.hull[0])
     last = made.day0 + max(timing.estimation[1], timing.hull[1])
@@ -136,7 +139,7 @@ def check_panel(
         )
         there = (firms == item.ticker) | (item.ticker in (benchmark, EVERY))
         if (there & (first <= ends) & (last >= begins)).any():
-            raise InputError(f"{panel.where}: {replace(item, remedy='fix the file').line()}")
+            raise InputError(f"{panel.where}: {item.line()}")
     return tuple(found)
 
 
