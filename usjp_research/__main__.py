@@ -105,6 +105,7 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
+        from usjp_research.market.check import told
         from usjp_research.market.donors import load_donors, load_factors
         from usjp_research.market.load import load_market
         from usjp_research.market.record import market_digest
@@ -123,6 +124,7 @@ def study(
         stages("loading returns")
         loaded = load_market(spec, market)
         _say_read_as(loaded.read_as)
+        _say_findings(told(loaded.findings))
         load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
         load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)
@@ -238,6 +240,11 @@ def _say_read_as(lines: Sequence[str]) -> None:
         stderr.print(f"Read as: {line}", soft_wrap=True, markup=False)
 
 
+def _say_findings(lines: Sequence[str]) -> None:
+    for line in lines:
+        stderr.print(f"Check: {line}", soft_wrap=True, markup=False)
+
+
 def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
     """Return the folder that the notebooks read: a copy in the run when an events file is given."""
     given = in_project(params or Path("params"))
@@ -303,6 +310,7 @@ def battery_command(
             factors=factors,
             factor_units=factor_units,
             say=_say_read_as,
+            warn=_say_findings,
         )
         if json_file is None:
             print_battery(done, Console(highlight=False))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from usjp_research.market.check import accept, check_returns, refuse_file
 from usjp_research.market.files import existing
-from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
-from usjp_research.market.table import FEWEST_SESSIONS, Kind, read_prices
+from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.words import InputError, nearest
 
@@ -87,6 +88,10 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
             f"{path}: no benchmark: none of {names} is there; add one of them, or name yours "
             "under 'benchmark' in study.yaml"
         )
+    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
+    used = used[:1] if BENCHMARK in used else used
+    findings, idle = _check(spec, read, (*used, *wanted), benchmark)
+    refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
     mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
     if mirror is not None:
@@ -98,14 +103,15 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
         name=f"file:{path.name}",
         returns=table,
         level="firm",
-        dropped=(*missing, *read.dropped, *gaps),
+        dropped=(*missing, *read.dropped, *gaps, *idle),
         provenance={
             "source": "file",
             "file": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "benchmark": used[:1] if BENCHMARK in used else used,
+            "benchmark": used,
         },
         read_as=read.read_as,
+        findings=findings,
     )
 
 
@@ -128,6 +134,22 @@ def _benchmarked(
             f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
         )
     return table, gaps
+
+
+def _check(
+    spec: Spec, read: Table, names: Sequence[str], benchmark: pd.Series
+) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
+    """Check the series that a study uses from its first day on, and mark what it accepts."""
+    first = pd.Timestamp(spec.rule.since or read.returns.index[0])
+
+    def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+        return None if frame is None else frame.loc[first:].reindex(columns=list(names))
+
+    returns = read.returns.loc[first:, list(names)]
+    found = check_returns(
+        returns, levels=part(read.levels), close=part(read.close), benchmark=benchmark
+    )
+    return accept(found, spec.accepted)
 
 
 def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.market.check import refuse_file
 from usjp_research.market.files import (
     Cells,
     counts_rows,
@@ -24,6 +25,7 @@ from usjp_research.market.files import (
     short,
 )
 from usjp_research.market.record import Dropped
+from usjp_research.market.units import check_days
 from usjp_research.words import InputError, nearest
 
 Floats = npt.NDArray[np.float64]
@@ -127,6 +129,7 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     path = Path(path)
     found = _grid(path, kind)
     values, dropped = _on_sessions(path, found.values)
+    refuse_file(str(path), check_days(found.values))
     close = None if found.close is None else found.close.reindex(values.index)
     returns = values.pct_change(fill_method=None).iloc[1:] if found.are_prices else values
     known = int(returns.notna().any(axis=1).sum())

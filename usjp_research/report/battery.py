@@ -6,15 +6,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from usjp_research.engine.battery.events import FirmEvents, firm_events
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
+from usjp_research.engine.design import Timing
+from usjp_research.market.check import check_returns, refuse_file, told
 from usjp_research.market.factors import read_factors
-from usjp_research.market.table import open_returns, read_event_dates, read_groups
+from usjp_research.market.record import EVERY, Finding
+from usjp_research.market.table import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
 from usjp_research.words import InputError
 
@@ -66,10 +72,12 @@ def battery_from_files(
     factors: Path | None,
     factor_units: str,
     say: Callable[[Sequence[str]], None] = lambda lines: None,
+    warn: Callable[[Sequence[str]], None] = lambda lines: None,
 ) -> Battery:
     """Run the battery on files; the options are those of the command.
 
-    ``say`` is told what the file of returns was read as.
+    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it; what
+    would enter a test and has a witness is refused.
 
     Raises
     ------
@@ -77,13 +85,17 @@ def battery_from_files(
     """
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
-    opened = open_returns(returns)
-    say(opened.read_as)
-    return run_battery(
-        opened,
-        read_groups(groups),
+    panel, firms = open_returns(returns), read_groups(groups)
+    say(panel.read_as)
+    dates = None if events is None else read_event_dates(events)
+    timing = Timing(span, tuple(wanted))
+    made, _ = firm_events(panel, firms, event, dates, timing)
+    found = check_panel(panel, made, timing, benchmark)
+    done = run_battery(
+        panel,
+        firms,
         event=event,
-        events=None if events is None else read_event_dates(events),
+        events=dates,
         benchmark=benchmark,
         model=model,
         estimation=span,
@@ -91,6 +103,44 @@ def battery_from_files(
         factors=None if factors is None else read_factors(factors),
         factor_units=factor_units,
     )
+    warn(told(found))
+    return done
+
+
+def check_panel(
+    panel: ReturnPanel, made: FirmEvents, timing: Timing, benchmark: str | None
+) -> tuple[Finding, ...]:
+    """Check the returns that the tests will use, and refuse those that would mislead them.
+
+    Raises
+    ------
+    InputError
+        For a finding that stops a study, in the windows of a firm or of the benchmark.
+    """
+    names = [n for n in dict.fromkeys((benchmark, *made.names)) if n in panel.names]
+    market = pd.Series(panel.read([benchmark])[0], panel.days) if benchmark in names[:1] else None
+    step = panel.chunk or len(names)
+    found: list[Finding] = []
+    for at in range(0, len(names), step):
+        part = names[at : at + step]
+        frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)
+        part_of = check_returns(frame, benchmark=market)
+        found += [replace(item, remedy=item.remedy.partition(", or accept")[0]) for item in part_of]
+    refuse_file(panel.where, found)
+    first = made.day0 + min(timing.estimation[0], timing.hull[0])
+    last = made.day0 + max(timing.estimation[1], timing.hull[1])
+    firms = np.array(made.names, dtype=object)[made.series]
+    for item in found:
+        if not (item.witness or item.exact):
+            continue
+        begins, ends = (
+            int(panel.days.searchsorted(pd.Timestamp(day)))
+            for day in (item.day, item.until or item.day)
+        )
+        there = (firms == item.ticker) | (item.ticker in (benchmark, EVERY))
+        if (there & (first <= ends) & (last >= begins)).any():
+            raise InputError(f"{panel.where}: {item.line()}")
+    return tuple(found)
 
 
 def write_battery(done: Battery, path: Path) -> None:

@@ -1,0 +1,237 @@
+"""Whether whole series are daily simple returns of their day: units, prices, logs, dates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.market.record import EVERY, Finding, Kind
+
+Floats = npt.NDArray[np.float64]
+ENOUGH = 100  # days that a correlation needs
+STRETCH = 60  # days that units need
+PERCENT = 0.1  # no series has a middle day of that size in decimals
+
+
+def whole_series(
+    returns: pd.DataFrame,
+    levels: pd.DataFrame | None,
+    close: pd.DataFrame | None,
+    benchmark: pd.Series | None,
+) -> list[Finding]:
+    """Find series that are another thing than daily simple returns of their day."""
+    table = returns if levels is None else levels
+    weekly = _weekly(table)
+    if weekly:
+        return [weekly]
+    found = _units(returns) if levels is None else _not_prices(levels)
+    found += _log_returns(returns, close) if levels is None else []
+    if not found and benchmark is not None:
+        found = _shifted(returns, benchmark)
+    several = max(2, returns.shape[1] / 2)
+    out: list[Finding] = []
+    for kind in dict.fromkeys(item.kind for item in found):
+        alike = [item for item in found if item.kind == kind]
+        if len(alike) >= several:
+            middle = float(np.median([item.size for item in alike]))
+            first = alike[0]
+            out.append(
+                Finding(
+                    EVERY,
+                    first.day,
+                    kind,
+                    middle,
+                    first.looks_like,
+                    first.remedy,
+                    first.witness or f"{len(alike)} of {returns.shape[1]} series",
+                )
+            )
+        elif kind != "log":  # one low price that moves little may well be a price
+            out += alike
+    return out
+
+
+def _weekly(table: pd.DataFrame) -> Finding | None:
+    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
+    gaps = np.diff(days.to_numpy("datetime64[D]").astype("int64"))
+    if len(gaps) < 8 or np.median(gaps) < 4:
+        return None
+    step = float(np.median(gaps))
+    name = "weekly" if step < 12 else "monthly or rarer"
+    return Finding(
+        EVERY, days[0].date(), "weekly", step, f"{name} data", "give daily ones", "by its dates"
+    )
+
+
+def _series(
+    table: pd.DataFrame,
+) -> Iterator[tuple[str, npt.NDArray[np.datetime64], Floats]]:
+    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index).to_numpy()
+    known = np.isfinite(values)
+    for column in np.flatnonzero(known.sum(axis=0) >= STRETCH).tolist():
+        here = known[:, column]
+        yield str(table.columns[column]), days[here], values[here, column]
+
+
+def _units(returns: pd.DataFrame) -> list[Finding]:
+    """Find percent, prices and gross returns among what should be returns as decimals."""
+    found = []
+    for name, days, row in _series(returns):
+        sizes = np.abs(row)
+        stretches = sizes[: len(row) // STRETCH * STRETCH].reshape(-1, STRETCH)
+        usual, at = float(np.median(sizes)), 0
+        if usual < PERCENT <= (most := np.median(stretches, axis=1)).max():
+            at = STRETCH * int(np.flatnonzero(most >= PERCENT)[0])  # a stretch only
+            usual = float(most[at // STRETCH])
+        positive = float((row > 0).mean())
+        if usual >= 0.002 and positive > 0.95 and _persistence(row) > 0.8:
+            words, sign = ("prices where returns should be", "all above zero, and persist")
+            kind: Kind = "prices"
+            does = "give returns, or say that the file holds prices"
+        elif positive > 0.95 and 0.9 < usual < 1.1:
+            kind, words, sign = "percent", "one plus the return", "all near one"
+            does = "subtract one"
+        elif usual >= PERCENT:
+            kind, words, sign = "percent", "percent where decimals should be", "by the middle day"
+            does = "divide by 100"
+        else:
+            continue
+        found.append(Finding(name, _date(days[at]), kind, usual, words, does, sign))
+    return found
+
+
+def _not_prices(levels: pd.DataFrame) -> list[Finding]:
+    """Find returns and logarithms among what should be prices."""
+    found = []
+    for name, days, row in _series(levels):
+        steps = np.diff(row) / row[:-1]
+        usual, first = float(np.median(np.abs(steps))), _date(days[0])
+        if usual == 0.0:
+            continue
+        if _persistence(row) < 0.3 and _persistence(steps) < -0.35:
+            words, does = "returns where prices should be", "say that the file holds returns"
+            sign = "the levels do not persist"
+            found.append(Finding(name, first, "returns", usual, words, does, sign))
+        elif _like_logs(row, usual):
+            words = "logarithms of prices"
+            found.append(Finding(name, first, "log", usual, words, "give prices"))
+    return found
+
+
+def _like_logs(row: Floats, usual: float) -> bool:
+    """Whether levels are as high as logarithms of prices, and move as those do."""
+    move = float(np.median(np.abs(np.diff(row))))
+    cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
+    near = 1.5 < float(np.median(row)) < 9.5 and float(row.max()) < 12
+    return near and 0.004 <= move <= 0.04 and usual < 0.005 and cents < 0.5
+
+
+def _date(day: np.datetime64) -> date:
+    return pd.Timestamp(day).date()
+
+
+def _persistence(row: Floats) -> float:
+    """Correlation of a row with itself a day later; 0 when it never changes."""
+    now, then = row[1:] - row.mean(), row[:-1] - row.mean()
+    spread = math.sqrt((now**2).sum() * (then**2).sum())
+    return float((now * then).sum() / spread) if spread > 0 else 0.0
+
+
+def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Finding]:
+    """Tell log returns from simple ones where the file has closes beside them."""
+    if close is None:
+        return []
+    simple = close.reindex(columns=returns.columns).pct_change(fill_method=None)
+    moves = simple.reindex(returns.index).to_numpy("float64")
+    given = returns.to_numpy("float64")
+    use = np.isfinite(moves) & np.isfinite(given) & (np.abs(moves) > 0.02) & (moves > -1)
+    if use.sum() < 20:
+        return []
+    as_log = float(np.median(np.abs(given[use] - np.log1p(moves[use]))))
+    as_simple = float(np.median(np.abs(given[use] - moves[use])))
+    if as_log >= 0.1 * as_simple:
+        return []
+    day = pd.DatetimeIndex(returns.index)[0].date()
+    size = float(np.median(np.abs(given[use])))
+    words, does = "log returns", "give simple returns, or prices"
+    return [
+        Finding(str(n), day, "log", size, words, does, "by the closes beside them")
+        for n in returns.columns
+    ]
+
+
+def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
+    """Find series that go with the market of the day before or after, and not with today's."""
+    market = _centred(benchmark.reindex(returns.index).to_numpy("float64")[None, :])[0]
+    rows = _centred(returns.to_numpy("float64").T)
+    enough = np.isfinite(returns.to_numpy("float64")).sum(axis=0) >= ENOUGH
+    norm = np.sqrt((rows**2).sum(axis=1) * (market**2).sum())
+    norm[norm == 0] = np.inf
+    now = rows @ market / norm
+    late = rows[:, 1:] @ market[:-1] / norm
+    early = rows[:, :-1] @ market[1:] / norm
+    best = np.maximum(late, early)
+    odd = enough & (best >= 0.3) & (now <= 0.1) & (best - now >= 0.25)
+    first = pd.DatetimeIndex(returns.index)[0].date()
+    return [
+        Finding(
+            str(returns.columns[k]),
+            first,
+            "shifted",
+            float(best[k]),
+            f"dates a session {'late' if late[k] > early[k] else 'early'} against the benchmark, "
+            f"correlation {now[k]:.2f} on the same day",
+            "give the date in New York, perhaps not that of a UTC stamp",
+        )
+        for k in np.flatnonzero(odd).tolist()
+    ]
+
+
+def _centred(rows: Floats) -> Floats:
+    """Take the mean off, bound what is far out, and put zero where nothing is known."""
+    middle = middle_of(rows)[:, None]
+    bound = 6 * middle_of(np.abs(rows - middle))[:, None]
+    return np.asarray(np.nan_to_num(np.clip(rows - middle, -bound, bound)))
+
+
+def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
+    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_rows, n_series)
+        Days as index, as they stand in the file.
+    """
+    weekly = _weekly(table)
+    if weekly:
+        return (weekly,)
+    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
+    weekend = days[days.day_of_week >= 5]
+    if len(weekend) < max(4, 0.1 * len(days)):
+        return ()
+    which = "Saturdays" if weekend[0].day_of_week == 5 else "Sundays"
+    return (
+        Finding(
+            EVERY,
+            weekend[0].date(),
+            "shifted",
+            float(len(weekend)),
+            f"dates moved by a day, {len(weekend)} of {len(days)} on {which}",
+            "give the date in New York, perhaps not that of a UTC stamp",
+            "no exchange is open then",
+        ),
+    )
+
+
+def middle_of(rows: Floats) -> Floats:
+    """Median of each row, NaN for a row without a number."""
+    out = np.full(len(rows), np.nan)
+    some = np.isfinite(rows).any(axis=1)
+    if some.any():
+        out[some] = np.nanmedian(rows[some], axis=1)
+    return out
