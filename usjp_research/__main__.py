@@ -18,15 +18,65 @@ from typer.core import TyperGroup
 
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root, in_project
-from usjp_research.words import InputError, nearest
+from usjp_research.words import InputError, nearest, shown
+
+UsageError = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
+
+
+class Commands(TyperGroup):
+    """Commands whose refusals of options are one line, like all other refusals."""
+
+    def main(self, args: Any = None, standalone_mode: bool = True, **more: Any) -> Any:
+        """Run a command; an option that is empty or unknown ends with one line."""
+        args = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(args=args, standalone_mode=False, **more)
+        try:
+            _no_empty_words(args)
+            code = super().main(args=args, standalone_mode=False, **more)
+        except typer.Abort:
+            code = 1
+        except InputError as error:
+            print(f"usjp: {error}", file=sys.stderr)
+            code = 2
+        except UsageError as error:
+            code = 2
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+            else:
+                where = error.ctx.command_path if error.ctx else "usjp"
+                told = f"{error.format_message()} See '{where} --help'."
+                print(f"usjp: {InputError(told)}", file=sys.stderr)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _no_empty_words(args: Sequence[str]) -> None:
+    """Refuse empty options: an empty folder would mean the one that the user stands in."""
+    for before, word in zip(["", *args], args, strict=False):
+        name, equals, value = word.partition("=")
+        named = name if equals and word.startswith("--") else before
+        if not (value if equals and word.startswith("--") else word).strip():
+            raise InputError(
+                f"{named or 'argument'}: seen nothing, expected a value; give one or leave it out"
+            )
+
+
+class Screen(Console):
+    """A console that shows control characters of a text and does not obey them."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, texts as `shown` writes them."""
+        super().print(*(shown(x) if isinstance(x, str) else x for x in objects), **how)
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Has the market priced in the U.S.-Japan partnership? Event studies on six sectors.",
 )
-stderr = Console(stderr=True, highlight=False)
+stderr = Screen(stderr=True, highlight=False)
 
 
 class SiteCommands(TyperGroup):
@@ -59,7 +109,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"usjp: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"usjp: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -200,7 +250,7 @@ def _run_pages(
     stderr.print(f"Pages: {index}", soft_wrap=True, markup=False)
     failed = failures(outcomes)
     for line in failed:
-        print(f"usjp: {line}", file=sys.stderr)
+        print(f"usjp: {InputError(line)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -281,7 +331,7 @@ def battery_command(
             factor_units=factor_units,
         )
         if json_file is None:
-            print_battery(done, Console(highlight=False))
+            print_battery(done, Screen(highlight=False))
         else:
             write_battery(done, json_file)
             stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
@@ -423,7 +473,7 @@ def site_diff(
 
         found = compare_runs(in_project(run_a), in_project(run_b))
         for line in found.lines():
-            print(line)
+            print(shown(line))
         if html:
             prepare_folder(html.absolute().parent)
             write_whole(html.absolute(), comparison_page(found).encode())
@@ -463,7 +513,7 @@ class Stages:
 
 
 def _say(text: str) -> None:
-    Console(highlight=False).print(text, markup=False)
+    Screen(highlight=False).print(text, markup=False)
 
 
 def _only(text: str, sectors: list[str] | None) -> str:
@@ -481,7 +531,7 @@ def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
     from usjp_research.report.tables import verdict_table
 
     frame = verdict_table(rows)
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
             _say(f"\n{record.pop('Sector')}")
