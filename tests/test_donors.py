@@ -1,4 +1,4 @@
-"""Donors and French's factors from files: what is read, what is left out, what is refused."""
+"""Donors from files: what is read, what is left out, what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from usjp_research.market.donors import load_donors, load_factors
+from usjp_research.market.donors import load_donors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import Market
 from usjp_research.market.simulate import simulated_market
@@ -30,80 +30,15 @@ def market(spec: Spec) -> Market:
     return simulated_market(spec, seed=3)
 
 
-def _factors(market: Market) -> pd.DataFrame:
-    draw = np.random.default_rng(4)
-    names = ["mkt_rf", "smb3", "smb5", "hml", "rmw", "cma", "mom"]
-    values = draw.normal(0, 1.0, (len(market.dates), len(names)))
-    frame = pd.DataFrame(values, columns=names)
-    frame.insert(0, "date", market.dates.strftime("%Y-%m-%d"))
-    return frame.assign(rf=0.015)
-
-
 def _file(path: Path, frame: pd.DataFrame) -> str:
     frame.to_csv(path, index=False)
     return str(path)
 
 
-def test_percent_and_decimals_give_the_same_factors(market: Market, tmp_path: Path) -> None:
-    table = _factors(market)
-    small = table.assign(**{n: table[n] / 100 for n in table.columns if n != "date"})
-    percent = load_factors(market, _file(tmp_path / "p.csv", table))
-    decimals = load_factors(market, "file:" + _file(tmp_path / "d.csv", small))
-    assert (percent.unit, decimals.unit) == ("percent", "decimals")
-    pd.testing.assert_frame_equal(percent.returns, decimals.returns, rtol=1e-12)
-    assert percent.returns["rf"].iloc[0] == pytest.approx(0.00015)
-    assert (percent.dropped, percent.reason) == ((), "")
-
-
-def test_french_s_own_names_and_dates_are_understood(market: Market, tmp_path: Path) -> None:
-    table = _factors(market).drop(columns=["smb5", "rmw", "cma"])
-    theirs = table.rename(
-        columns={"mkt_rf": "Mkt-RF", "smb3": "SMB", "hml": "HML", "mom": "Mom", "rf": "RF"}
-    )
-    theirs["date"] = theirs["date"].str.replace("-", "")
-    got = load_factors(market, _file(tmp_path / "theirs.csv", theirs)).returns
-    want = load_factors(market, _file(tmp_path / "ours.csv", table)).returns
-    pd.testing.assert_frame_equal(got[list(want.columns)], want)
-    pd.testing.assert_series_equal(got["smb5"], want["smb3"], check_names=False)
-
-
-def test_missing_values_and_an_early_end_are_listed(market: Market, tmp_path: Path) -> None:
-    table = _factors(market).iloc[:-20]
-    table.loc[7, "hml"] = -99.99
-    found = load_factors(market, _file(tmp_path / "f.csv", table))
-    assert np.isnan(found.returns["hml"].iloc[7])
-    assert found.returns["mkt_rf"].isna().sum() == 20
-    code, late = found.dropped
-    assert code.name == f"hml {market.dates[7].date()}"
-    assert late.reason == f"ends {market.dates[-21].date()}: 20 days without"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda t: t.drop(columns="rf"), "column 'rf' is missing"),
-        (lambda t: t.drop(columns="date"), "column 'date' is missing"),
-        (lambda t: t.iloc[::-1], "days are not in order"),
-        (lambda t: pd.concat([t, t.iloc[-1:]]), "or stand there twice"),
-        (lambda t: t.assign(hml="high"), "row 2, column 'hml': seen 'high', expected a number"),
-        (lambda t: t.assign(date="last May"), "expected a date as YYYY-MM-DD"),
-        (lambda t: t.iloc[:5], "expected days of the market"),
-    ],
-)
-def test_a_faulty_factor_file_is_refused_in_one_line(
-    change: Callable[[pd.DataFrame], pd.DataFrame], words: str, market: Market, tmp_path: Path
-) -> None:
-    path = _file(tmp_path / "f.csv", change(_factors(market)))
-    with pytest.raises(InputError, match=words):
-        load_factors(market, path)
-
-
-def test_without_files_the_reason_says_what_to_give(spec: Spec, market: Market) -> None:
-    assert "--factors FILE" in load_factors(market).reason
+def test_without_a_file_the_reason_says_what_to_give(spec: Spec, market: Market) -> None:
     assert "--donors FILE" in load_donors(spec, market).reason
-    for load in (load_factors, lambda m, s: load_donors(spec, m, s)):
-        with pytest.raises(InputError, match=r"'nowhere.csv': no such file"):
-            load(market, "nowhere.csv")
+    with pytest.raises(InputError, match=r"nowhere.csv'?: no such file"):
+        load_donors(spec, market, "nowhere.csv")
 
 
 def test_the_bundle_brings_its_own_donors() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -111,6 +112,12 @@ def _one_line_errors() -> Iterator[None]:
     except InputError as error:
         print(f"usjp: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        fault = InputError(f"{error.filename}: the name is too long for a file; give another")
+        print(f"usjp: {fault}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -134,6 +141,9 @@ def study(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Table of French's daily factors, for the robustness pages."),
     ] = None,
+    factor_units: Annotated[
+        str, typer.Option(help="percent or decimal; auto tells them by their size.")
+    ] = "auto",
     donors: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Prices of firms outside the sectors, for the robustness pages."),
@@ -149,7 +159,8 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
-        from usjp_research.market.donors import load_donors, load_factors
+        from usjp_research.market.donors import load_donors
+        from usjp_research.market.factors import read_factors
         from usjp_research.market.load import load_market
         from usjp_research.market.record import market_digest
         from usjp_research.report.results import save_study
@@ -164,7 +175,8 @@ def study(
         stages = Stages(8 if pages else 7)
         stages("loading returns")
         loaded = load_market(spec, market)
-        load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
+        # A fault in factors or donors ends here, not in a notebook.
+        read_factors(str(factors or ""), loaded.dates, factor_units)
         load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)
         first, last = loaded.dates[0].date(), loaded.dates[-1].date()
@@ -208,6 +220,7 @@ def study(
             extra = {
                 "factors": _from_root(in_project(factors)) if factors else "",
                 "donors": _from_root(in_project(donors)) if donors else "",
+                "factor_units": factor_units,
             }
             _run_pages(folder, _from_root(folder_of_params), source, sectors, facts, extra)
 

@@ -20,6 +20,11 @@ MODEL_FACTORS: dict[str, tuple[str, ...]] = {
     "carhart": ("mkt_rf", "smb3", "hml", "mom"),
     "ff5": ("mkt_rf", "smb5", "hml", "rmw", "cma"),
 }
+FACTOR_MODELS = {
+    "ff3": "Fama-French three factors",
+    "carhart": "Carhart four factors",
+    "ff5": "Fama-French five factors",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def battery_from_files(
     """
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
+    table = None if factors is None else read_factors(factors, units=factor_units).returns
     return run_battery(
         open_returns(returns),
         read_groups(groups),
@@ -83,8 +84,8 @@ def battery_from_files(
         model=model,
         estimation=span,
         windows=wanted,
-        factors=None if factors is None else read_factors(factors),
-        factor_units=factor_units,
+        factors=table,
+        factor_units=factor_units if table is None else "decimal",
     )
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import FACTOR_MODELS, MODEL_FACTORS
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, placebo_law, quantile
 from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
-from usjp_research.market.donors import FACTOR_MODELS, Donors, Factors
+from usjp_research.market.donors import Donors
+from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
@@ -29,6 +31,8 @@ Expected = Callable[..., tuple[Forecast, Match | None]]
 NUMBERS = ("effect", "low", "high", "p", "shifts", "rmse", "r2", "spread", "gap")
 ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
+EXACT = "exact fit: not believed"
+SAME = 0.999  # R squared from which a stand-in is the sector itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def counterfactuals(
     made : Portfolios
     sector : str
     factors : Factors, optional
-        As `load_factors` gives them.
+        As `read_factors` gives them on the market's days.
     donors : Donors, optional
         As `load_donors` gives them.
 
@@ -235,7 +239,8 @@ def _donor_versions(made: Portfolios, donors: Donors | None) -> list[_Version]:
 
 def _factor_versions(factors: Factors | None) -> list[_Version]:
     found = []
-    for name, columns in FACTOR_MODELS.items():
+    for key, name in FACTOR_MODELS.items():
+        columns = MODEL_FACTORS[key]
         if factors is None or factors.reason:
             reason = factors.reason if factors else "needs French's daily factors: --factors FILE"
             found.append(_Version(name, reason=reason))
