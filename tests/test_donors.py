@@ -11,13 +11,20 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from usjp_research.market.donors import load_donors
+from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import Market
 from usjp_research.market.simulate import simulated_market
+from usjp_research.report.figures import plot_counterfactuals
+from usjp_research.report.tables import counterfactual_table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Donor, Spec
+from usjp_research.study.counterfactual import EXACT, counterfactuals
+from usjp_research.study.events import event_panel
+from usjp_research.study.portfolios import form_portfolios
 from usjp_research.words import InputError
+
+CONVEX = "synthetic control"
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +116,115 @@ def test_the_command_refuses_a_wrong_file_before_it_computes(
     assert result.exit_code == 2
     assert "wrong.csv" in result.stderr.splitlines()[-1]
     assert not list((tmp_path / "o").glob("results/*"))
+
+
+# --- donors that are no outsiders ----------------------------------------------------------------
+
+
+def _panel_prices(prices: Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Take the returns of a market of two sectors, and make donors good and bad of them."""
+    returns = pd.read_csv(prices, index_col="date", parse_dates=True).pct_change().iloc[1:]
+    draw = np.random.default_rng(12)
+    market = returns["us_market"].to_numpy()
+    solar = returns.filter(like="S").mean(axis=1).to_numpy()
+    weights = draw.dirichlet(np.ones(12))
+    drawn = {
+        f"D{k}": market * draw.uniform(0.5, 1.5) + draw.normal(0, 0.01, len(market))
+        for k in range(6)
+    }
+    bad = {
+        "COPY": solar,
+        "TWICE": 2 * solar,
+        "FUND": returns.filter(like="S").to_numpy() @ weights,
+        "AGAIN": drawn["D0"],
+        "FLAT": np.zeros(len(market)),
+        "DEPOSIT": np.full(len(market), 1e-4),
+        "STALE": np.where(np.arange(len(market)) % 3 == 0, drawn["D2"], 0.0),
+    }
+    return returns, {**drawn, "SPX": market + draw.normal(0, 1e-4, len(market)), **bad}
+
+
+def _donor_file(path: Path, days: pd.DatetimeIndex, returns: dict[str, np.ndarray]) -> str:
+    table = (100 * (1 + pd.DataFrame(returns, index=days)).cumprod()).round(4)
+    table.to_csv(path, index_label="date")
+    return str(path)
+
+
+def test_donors_that_do_not_move_or_move_alike_are_listed_and_funds_of_a_sector_named(
+    own: Callable[..., Path], prices: Path, tmp_path: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    returns, made = _panel_prices(prices)
+    found = load_donors(spec, market, _donor_file(tmp_path / "d.csv", returns.index, made))
+    left = {item.name: item.reason for item in found.dropped}
+    assert left["AGAIN"] == "the same as 'D0' on every day: counted once"
+    assert left["FLAT"] == left["DEPOSIT"] == "flat: its price never moves"
+    assert left["STALE"].startswith("flat: no move on")
+    assert set(left) == {"AGAIN", "FLAT", "DEPOSIT", "STALE"}
+    assert found.inside == dict.fromkeys(("COPY", "TWICE", "FUND"), "solar")  # not the market
+
+
+@pytest.mark.parametrize("bad", ["COPY", "FUND"])
+def test_a_comparison_with_the_sector_itself_is_called_exact_and_not_believed(
+    bad: str, own: Callable[..., Path], prices: Path, tmp_path: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    panel = event_panel(spec, market)
+    portfolios = form_portfolios(spec, market, panel)
+    returns, made = _panel_prices(prices)
+    kept = {name: made[name] for name in ("D0", "D1", "D2", "D3", "SPX", bad)}
+    donors = load_donors(spec, market, _donor_file(tmp_path / "d.csv", returns.index, kept))
+    found = counterfactuals(spec, panel, portfolios, "solar", donors=donors)
+    rows = found.rows.set_index("model")
+    used = set(found.weights["donor"]) | {bad}
+    for model in ("market model on firms outside the sectors", "nearest donors", CONVEX):
+        row = rows.loc[model]
+        if model == CONVEX and bad not in set(
+            found.weights.loc[found.weights["model"] == CONVEX, "donor"]
+        ):
+            continue
+        assert row["fit"] == EXACT
+        assert bad in used and bad in row["reason"]
+        assert np.isnan(row[["effect", "low", "high", "p"]].astype(float)).all()
+    assert EXACT in plot_counterfactuals(found).alt
+    assert any(text.startswith(EXACT) for text in counterfactual_table(found)["Fit"])
+    assert rows.iloc[0]["effect"] > 0.1
+    if bad != "FUND":
+        return
+    other = counterfactuals(spec, panel, portfolios, "rail", donors=donors)
+    assert not other.rows["reason"].str.contains(EXACT).any()
+    assert bad in {item.name for item in other.dropped}
+
+
+def test_an_exact_fit_without_a_file_is_not_believed_either(
+    own: Callable[..., Path], prices: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    panel = event_panel(spec, market)
+    portfolios = form_portfolios(spec, market, panel)
+    _, made = _panel_prices(prices)
+    table = pd.DataFrame({name: made[name] for name in ("D0", "D1", "COPY")}, market.dates)
+    found = counterfactuals(spec, panel, portfolios, "solar", donors=Donors(table, "drawn"))
+    assert found.rows.set_index("model").loc[CONVEX, "fit"] == EXACT
+
+
+@pytest.mark.parametrize("size", [1.7e38, 1e26, 50.0])
+@pytest.mark.parametrize("what", ["prices", "returns"])
+def test_a_donor_that_moves_as_nothing_does_is_refused(
+    size: float, what: str, spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    table = _prices(market, ["AAA", "BBB"])
+    if what == "returns":
+        table[["AAA", "BBB"]] = table[["AAA", "BBB"]].pct_change().fillna(-0.01)
+    table.loc[500, "BBB"] = size * (100 if what == "prices" else 1)
+    with pytest.raises(InputError, match=r"p\.csv.*BBB.*"):
+        load_donors(spec, market, _file(tmp_path / "p.csv", table))
+
+
+def test_donors_of_which_none_moves_are_refused(spec: Spec, market: Market, tmp_path: Path) -> None:
+    table = _prices(market, ["AAA", "BBB"]).assign(AAA=50.0, BBB=1.7e38)
+    with pytest.raises(InputError, match=r"no donor is left of 2.*never moves"):
+        load_donors(spec, market, _file(tmp_path / "p.csv", table))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from usjp_research.spec.records import Spec, in_project
 from usjp_research.words import InputError, card
 
 DONOR = "donor/"
-FLAT = 1e-8  # standard deviation of a price that stands, or grows like a deposit
+FLAT = 1e-6  # standard deviation a day of a price that stands, or grows as a deposit does
 STANDING = 0.5  # share of days without any move
 ALIKE = 0.01  # distance of two donors over their size; prices in cents are rounded by as much
+MADE_OF = 0.99  # R squared on a sector's firms from which a donor is made of them
 FARTHEST = 10.0  # a day: what no security outside a bankruptcy's last days has done
 
 
@@ -30,6 +32,9 @@ class Donors:
     returns : DataFrame of shape (n_days, n_donors)
         Simple returns as decimals on the market's days; a day is complete or all missing.
         No column when there are no donors, and then ``reason`` says why and what to do.
+    inside : mapping of str to str
+        Donors that move as the firms of a sector do, such as a fund of them, and that sector:
+        compared with them the sector would be compared with itself.
     """
 
     returns: pd.DataFrame
@@ -37,6 +42,7 @@ class Donors:
     reason: str = ""
     dropped: tuple[Dropped, ...] = ()
     sha256: str = ""
+    inside: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         days = f"{self.returns.shape[1]} donors over {len(self.returns)} sessions"
@@ -115,7 +121,8 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
             f"{path}: no donor is left of {len(outside)}; the first, '{found.dropped[-1].name}': "
             f"{found.dropped[-1].reason}; give securities that trade every day"
         )
-    return replace(found, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
 
 
 def _believable(table: pd.DataFrame, path: Path) -> None:
@@ -151,6 +158,31 @@ def _distinct(found: Donors) -> Donors:
             kept.append(at)
     table = found.returns.iloc[:, kept]
     return replace(found, returns=table, dropped=(*found.dropped, *notes))
+
+
+def _inside(donors: pd.DataFrame, spec: Spec, market: Market) -> dict[str, str]:
+    """Find donors that are made of a sector's firms; one that is the market is an outsider."""
+    found: dict[str, str] = {}
+    like_market = _explained(donors, market.returns[[BENCHMARK]])
+    for sector in spec.sectors:
+        names = [f"sector/{sector}", *(firm.ticker for firm in spec.members(sector))]
+        own = market.returns[[name for name in names if name in market.returns.columns]]
+        own = own.loc[:, own.notna().mean() > MADE_OF]
+        share = _explained(donors, own.assign(mean=own.mean(axis=1)))
+        for name in share.index[(share >= MADE_OF) & (like_market < MADE_OF)]:
+            found.setdefault(str(name), sector)
+    return found
+
+
+def _explained(donors: pd.DataFrame, own: pd.DataFrame) -> pd.Series:
+    """Return R squared of each donor on some returns, zero where there are too few days."""
+    days = donors.notna().all(axis=1) & own.notna().all(axis=1)
+    if days.sum() < 3 * own.shape[1] + FEWEST_SESSIONS:
+        return pd.Series(0.0, index=donors.columns)
+    y, x = donors[days].to_numpy("float64"), own[days].to_numpy("float64")
+    y, x = y - y.mean(axis=0), x - x.mean(axis=0)
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return pd.Series(1 - (left**2).sum(axis=0) / (y**2).sum(axis=0), index=donors.columns)
 
 
 def _complete(
