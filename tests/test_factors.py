@@ -56,7 +56,9 @@ def test_four_ways_to_write_the_factors_give_the_same_numbers(tmp_path: Path) ->
         read_factors(_french(tmp_path / "cut.csv", head=HEAD.splitlines()[-1] + "\n", foot="")),
         read_factors(tmp_path / "i.pq"),
     ):
-        pd.testing.assert_frame_equal(got.returns, want.returns, check_freq=False, check_names=False)
+        pd.testing.assert_frame_equal(
+            got.returns, want.returns, check_freq=False, check_names=False
+        )
     assert list(want.returns) == ["mkt_rf", "smb3", "smb5", "hml", "rf"]
     assert (want.unit, want.dropped) == ("percent", ())
     np.testing.assert_allclose(want.returns["rf"], 0.0002)

@@ -174,9 +174,7 @@ def test_hostile_words_are_one_plain_line(case: str, usjp: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "device", "pipe"])
 @pytest.mark.parametrize("name", ["events.csv", "study.yaml"])
-def test_what_is_no_plain_file_is_not_read(
-    kind: str, name: str, own: Own, usjp: Run
-) -> None:
+def test_what_is_no_plain_file_is_not_read(kind: str, name: str, own: Own, usjp: Run) -> None:
     folder = own()
     path = folder / name
     path.unlink(missing_ok=True)

@@ -492,7 +492,9 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             self.aliases += 1
         fault = f"more than {DEEPEST} levels deep" if self.depth >= DEEPEST else ""
-        fault = fault or (f"more than {MOST_ALIASES} aliases" if self.aliases > MOST_ALIASES else "")
+        fault = fault or (
+            f"more than {MOST_ALIASES} aliases" if self.aliases > MOST_ALIASES else ""
+        )
         if fault:
             mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, f"{fault}, write it out flat", mark)

@@ -123,7 +123,9 @@ class _Strict(BaseModel):
 def _day(value: object) -> object:
     # A bare number would be taken for seconds since 1970.
     if isinstance(value, date) or (isinstance(value, str) and value[4:5] == value[7:8] == "-"):
-        year = value.year if isinstance(value, date) else int(value[:4]) if value[:4].isdigit() else 0
+        year = (
+            value.year if isinstance(value, date) else int(value[:4]) if value[:4].isdigit() else 0
+        )
         if year in YEARS:
             return value
     raise ValueError(f"a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}")

@@ -221,9 +221,7 @@ def _versions(
     return [*found, *_donor_versions(made, donors), *_factor_versions(factors)]
 
 
-def _outsiders(
-    donors: Donors | None, sector: str
-) -> tuple[Donors | None, list[Dropped]]:
+def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[Dropped]]:
     """Leave out donors that are made of another sector's firms: they are no outsiders."""
     others = {n: key for n, key in donors.inside.items() if key != sector} if donors else {}
     if donors is None or not others:
