@@ -1,4 +1,4 @@
-"""Panels on which statistics break down: every number is there or has its reason, in strict JSON."""
+"""Panels on which statistics break down: numbers are there or have a reason, strictly JSON."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def _panel_prices(prices: Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     return returns, {**drawn, "SPX": market + draw.normal(0, 1e-4, len(market)), **bad}
 
 
-def _donor_file(path: Path, days: pd.DatetimeIndex, returns: dict[str, np.ndarray]) -> str:
+def _donor_file(path: Path, days: pd.Index, returns: dict[str, np.ndarray]) -> str:
     table = (100 * (1 + pd.DataFrame(returns, index=days)).cumprod()).round(4)
     table.to_csv(path, index_label="date")
     return str(path)

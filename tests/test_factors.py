@@ -86,7 +86,7 @@ def test_a_code_for_a_missing_day_is_refused_by_row_and_column(
 def test_many_codes_do_not_hide_the_unit(tmp_path: Path) -> None:
     table = _drawn() / 100
     table.loc[:90, "mkt_rf"] = -99.99
-    with pytest.raises(InputError, match="row 2, column 'mkt_rf'.*read as decimal"):
+    with pytest.raises(InputError, match=r"row 2, column 'mkt_rf'.*read as decimal"):
         read_factors(_csv(tmp_path / "f.csv", table))
 
 
@@ -123,7 +123,7 @@ def test_a_faulty_table_of_factors_is_refused(case: str, tmp_path: Path) -> None
 def test_monthly_weekly_and_second_tables_are_named_as_what_they_are(tmp_path: Path) -> None:
     table = _drawn(60)
     weeks = pd.bdate_range("2020-01-03", periods=60, freq="W-FRI").strftime("%Y%m%d")
-    with pytest.raises(InputError, match="usual step is 7 days.*take the daily file"):
+    with pytest.raises(InputError, match=r"usual step is 7 days.*take the daily file"):
         read_factors(_csv(tmp_path / "w.csv", table, list(weeks)))
     months = table.set_axis(pd.period_range("2020-01", periods=60, freq="M").strftime("%Y%m"))
     (tmp_path / "m.csv").write_text(HEAD + months.to_csv(header=False), encoding="utf-8")
@@ -139,7 +139,7 @@ def test_rows_of_french_s_own_file_are_counted_as_the_user_sees_them(tmp_path: P
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[9] = lines[9].rpartition(",")[0] + ", -99.99"
     path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(InputError, match="row 10, column 'RF': factor 'rf': seen -99.99"):
+    with pytest.raises(InputError, match=r"row 10, column 'RF': factor 'rf': seen -99.99"):
         read_factors(path)
 
 

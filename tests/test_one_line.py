@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
+from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import run_study
-from usjp_research.market.simulate import simulated_market
 from usjp_research.words import HIDDEN, LONGEST, InputError, card, shortened, shown
 
 Run = Callable[..., Result]

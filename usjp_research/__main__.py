@@ -21,20 +21,21 @@ from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root, in_project
 from usjp_research.words import InputError, nearest, shown
 
-UsageError = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
 
 
 class Commands(TyperGroup):
     """Commands whose refusals of options are one line, like all other refusals."""
 
-    def main(self, args: Any = None, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(self, *words: Any, **how: Any) -> Any:
         """Run a command; an option that is empty or unknown ends with one line."""
-        args = list(sys.argv[1:] if args is None else args)
-        if not standalone_mode:
-            return super().main(args=args, standalone_mode=False, **more)
+        given = how.pop("args", words[0] if words else None)
+        args = list(sys.argv[1:] if given is None else given)
+        if not how.pop("standalone_mode", True):
+            return super().main(args=args, standalone_mode=False, **how)
         try:
             _no_empty_words(args)
-            code = super().main(args=args, standalone_mode=False, **more)
+            code = super().main(args=args, standalone_mode=False, **how)
         except typer.Abort:
             code = 1
         except InputError as error:

@@ -496,7 +496,7 @@ class _Loader(yaml.SafeLoader):
             f"more than {MOST_ALIASES} aliases" if self.aliases > MOST_ALIASES else ""
         )
         if fault:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, f"{fault}, write it out flat", mark)
         self.depth += 1
         node = super().compose_node(parent, index)
@@ -504,8 +504,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        value = super().construct_scalar(node)
-        return shown(value) if isinstance(value, str) else value
+        return shown(super().construct_scalar(node))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
