@@ -15,9 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.read import read_spec
-from usjp_research.study.answer import run_study
 from usjp_research.words import HIDDEN, LONGEST, InputError, card, shortened, shown
 
 Run = Callable[..., Result]
@@ -243,12 +241,3 @@ def test_ids_and_numbers_of_the_rule_are_text_as_written(own: Own) -> None:
     assert rule.contrast is not None
     assert (rule.cleanest, rule.note, rule.contrast.event) == ("01", "NA", "TRUE")
     assert rule.campaign == ("01", "1E1")
-
-
-def test_own_news_that_no_session_can_use_is_listed(own: Own) -> None:
-    news = "ticker,session,kind\nS01,2054-03-05,results\nS02,2024-03-02,results\n"
-    spec = read_spec(own(own_news=news, universe="ticker,sector\n" + "".join(
-        f"S{k:02d},solar\nR{k:02d},rail\n" for k in range(12)
-    )))  # fmt: skip
-    listed = {i.name for i in run_study(spec, simulated_market(spec, seed=1)).dropped}
-    assert {"S01 2054-03-05", "S02 2024-03-02"} <= listed

@@ -361,12 +361,6 @@ def _dropped(
         for ticker in dict.fromkeys(news.ticker for news in spec.own_news)
         if ticker not in tickers
     ]
-    sessions = {day.date() for day in market.dates}
-    items += [
-        Dropped("own news", f"{news.ticker} {news.session}", "no day of the returns: not used")
-        for news in spec.own_news
-        if news.ticker in tickers and news.session not in sessions
-    ]
     if spec.thesis:
         items += [Dropped("implied value", "thesis.yaml", text) for text in spec.thesis.left_out]
     for slot in made.slots.values():
