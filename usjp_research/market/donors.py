@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from usjp_research.market.check import check_returns, doubtful
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.table import (
     FEWEST_SESSIONS,
@@ -142,7 +143,9 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
             f"{path}: seen returns from {returns.index[0].date()} to {returns.index[-1].date()}, "
             f"expected days of the market, {market.dates[0].date()} to {market.dates[-1].date()}"
         )
-    found = _complete(table, market, f"file:{path.name}", tuple(notes))
+    faults = doubtful(check_returns(table, benchmark=market.returns[BENCHMARK]), "donor")
+    table = table.drop(columns=[item.name for item in faults])
+    found = _complete(table, market, f"file:{path.name}", (*notes, *faults))
     return replace(found, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 

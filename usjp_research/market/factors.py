@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.panels import ascending_days
-from usjp_research.market.table import DATE_NAMES, _existing, read_numbers, read_table
+from usjp_research.market.files import existing
+from usjp_research.market.table import ascending_days, date_column, read_numbers, read_table
 from usjp_research.words import InputError, nearest
 
 Floats = npt.NDArray[np.float64]
@@ -41,12 +41,9 @@ def read_factors(path: str | Path) -> pd.DataFrame:
     InputError
         As `open_returns`.
     """
-    path = _existing(str(path))
+    path = existing(str(path))
     table = read_table(path)
-    name = next((name for name in DATE_NAMES if name in table.columns), None)
-    if name is None:
-        known = nearest("date", table.columns)
-        raise InputError(f"{path}: row 1: column 'date' is missing ({known})")
+    name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
     written = table[name].astype(str)
