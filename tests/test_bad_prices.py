@@ -79,19 +79,18 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "long with a header only": ("date,ticker,price\n", ("a header but no row", "add prices")),
     "no CSV at all": (b"\x89PNG\r\n\x1a\n\xff\xfe\x00\x01", ("not readable as CSV or Parquet",)),
     "some other text": ("hello world\nfoo\n", ("row 1", "column 'date' is missing", "hello")),
-    "semicolons": (_wide().replace(",", ";"), ("row 1", "column 'date' is missing", "date;us")),
     "row with a cell too many": (
         _wide({(9, "BBB"): "1,2"}),
-        ("not readable as CSV", "line 9", "saw 5"),
+        ("row 9", "seen 5 cells", "expected 4 as in row 1"),
     ),
     "every row with a cell too many": (
         _wide(header="date,us_market,AAA"),
-        ("row 2", "more cells than row 1 has columns"),
+        ("row 2", "seen 4 cells", "expected 3 as in row 1"),
     ),
     # --- columns
     "wide without dates": (
-        _wide(header="dates,us_market,AAA,BBB"),
-        ("row 1", "column 'date' is missing", "did you mean 'dates'"),
+        _wide(header="dated,us_market,AAA,BBB"),
+        ("row 1", "column 'date' is missing", "did you mean 'dated'"),
     ),
     "long without dates": (
         _long(header="when,ticker,adj_close"),
@@ -102,17 +101,13 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         _long(header="date,name,adj_close"),
         ("row 1", "column 'ticker' is missing", "a long table has date, ticker"),
     ),
-    "long with a capital": (
-        _long(header="date,Ticker,adj_close"),
-        ("row 1", "column 'ticker' is missing", "did you mean 'Ticker'"),
-    ),
-    "long with symbols": (
-        _long(header="date,Symbol,adj_close"),
-        ("row 1", "column 'ticker' is missing", "Symbol"),
+    "long with two tickers": (
+        _long(header="date,Ticker,Symbol").replace("us_market", "1"),
+        ("row 1", "columns 'Ticker' and 'Symbol' could both be the ticker", "keep one"),
     ),
     "long without prices": (
-        _long(header="date,ticker,Adj Close"),
-        ("row 1", "no column of prices or returns", "seen date, ticker, Adj Close", "adj_close"),
+        _long(header="date,ticker,log_return"),
+        ("row 1", "no column of prices or returns", "'log_return' is a log return", "adj_close"),
     ),
     "wide with a column twice": (
         _wide(header="date,us_market,AAA,AAA"),
@@ -136,9 +131,9 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         _wide({(2, "date"): "02/03/2025"}),
         ("row 2", "seen '02/03/2025'", "YYYY-MM-DD"),
     ),
-    "dates as numbers": (
-        "date,AAA\n20250218,1\n20250219,2\n",
-        ("row 2", "column 'date'", "seen '20250218'", "YYYY-MM-DD"),
+    "dates as a spreadsheet counts them": (
+        "date,AAA\n45706,1\n45707,2\n",
+        ("row 2", "column 'date'", "seen '45706'", "number for 2025-02-18", "as dates"),
     ),
     "a year that cannot be": (
         _wide({(41, "date"): "2925-04-14"}),
@@ -327,24 +322,20 @@ def test_rows_without_session_are_left_out_and_listed(form: str, tmp_path: Path)
     assert dropped == tuple(Dropped("day", day, reason) for day in ("2025-02-17", "2025-03-01"))
 
 
-def test_a_missing_session_is_listed_and_the_next_return_spans_it(tmp_path: Path) -> None:
-    truth = _truth()
-    short = truth.drop(index=DAYS[10])
-    returns, dropped = read_returns(_write(short, tmp_path / "x.csv", "wide prices"))
-    assert DAYS[10] not in returns.index
-    assert returns["AAA"][DAYS[11]] == pytest.approx(
-        truth["AAA"].iloc[11] / truth["AAA"].iloc[9] - 1, abs=1e-12
-    )
-    reason = "session is missing in the file; the next return spans it"
-    assert dropped == (Dropped("day", str(DAYS[10].date()), reason),)
-
-
-def test_a_session_without_returns_is_listed_as_such(tmp_path: Path) -> None:
-    path = _write(_truth(), tmp_path / "x.csv", "wide returns")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join(lines[:10] + lines[11:]), encoding="utf-8")
-    _, dropped = read_returns(path)
-    assert [item.reason for item in dropped] == ["session is missing in the file; it has no return"]
+@pytest.mark.parametrize("form", ["wide prices", "long prices", "wide returns"])
+def test_a_missing_session_stays_a_session_and_no_return_spans_it(
+    form: str, tmp_path: Path
+) -> None:
+    path = _write(_truth(), tmp_path / "whole.csv", form)
+    day = str(DAYS[10].date())
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(day)), encoding="utf-8")
+    returns, dropped = read_returns(path)
+    assert list(returns.index) == list(DAYS[1:])
+    lost = [10, 11] if "prices" in form else [10]
+    assert list(returns.index[returns["AAA"].isna()]) == [DAYS[at] for at in lost]
+    reason = "session is missing in the file; nothing is filled"
+    assert dropped == (Dropped("day", day, reason),)
 
 
 def test_a_time_and_an_offset_after_a_date_do_not_move_the_day(tmp_path: Path) -> None:
@@ -429,11 +420,12 @@ def test_a_firm_that_is_missing_is_listed_and_the_rest_is_used(tmp_path: Path) -
     assert Dropped("security", "BBB", "not in the price file") in market.dropped
 
 
-def test_days_without_benchmark_are_left_out_and_listed(tmp_path: Path) -> None:
+def test_days_without_benchmark_stay_sessions_and_are_listed(tmp_path: Path) -> None:
     frame = _truth()
     frame.iloc[10, 0] = np.nan
     market = _load(tmp_path, frame)
-    assert not market.returns.index.isin(DAYS[10:12]).any()
+    assert list(market.dates) == list(DAYS[1:])
+    assert list(market.dates[market.returns["us_market"].isna()]) == list(DAYS[10:12])
     listed = [item.name for item in market.dropped if "benchmark" in item.reason]
     assert listed == [str(day.date()) for day in DAYS[10:12]]
 
@@ -448,13 +440,13 @@ def test_an_unknown_market_comes_with_the_nearest_known_one(tmp_path: Path) -> N
     spec = read_spec(tmp_path)
     for source, words in {
         "bundeld": "did you mean 'bundled'",
-        "fle:x.csv": "known: bundled, file:PATH, simulated",
+        "fle:x.csv": "known: bundled, file:PATH, prices:PATH, returns:PATH, simulated",
         "file:": "did you mean 'file:PATH'",
         "simulated:one": "whole number",
         "simulated:\N{SUPERSCRIPT TWO}": "whole number",
         str(tmp_path / "prices.csv"): f"did you mean 'file:{tmp_path / 'prices.csv'}'",
         f"file:{tmp_path / 'nosuch.csv'}": "nosuch.csv: no such file",
-        f"file:{tmp_path}": "no such file; give the path of a CSV or Parquet file",
+        f"file:{tmp_path}": "no such file; give the path of a CSV, Excel or Parquet file",
     }.items():
         with pytest.raises(InputError) as caught:
             load_market(spec, source)

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import Result
 
 from usjp_research.engine.battery.run import run_battery
-from usjp_research.market import panels
+from usjp_research.market import table
 from usjp_research.market.factors import factor_columns, in_decimals
-from usjp_research.market.panels import open_returns, read_event_dates
+from usjp_research.market.table import open_returns, read_event_dates
 from usjp_research.words import InputError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,8 +81,8 @@ def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
     words = (*USUAL, "--window", "0,0", "--window", "-1,1")
     want = battery(*words, returns=tmp_path / "r.csv")
     assert battery(*words, returns=tmp_path / "r.parquet") == want
-    monkeypatch.setattr(panels, "IN_MEMORY", 1000)
-    monkeypatch.setattr(panels, "BLOCK", 7 * 8 * len(panel))
+    monkeypatch.setattr(table, "IN_MEMORY", 1000)
+    monkeypatch.setattr(table, "BLOCK", 7 * 8 * len(panel))
     for name in ("r.parquet", "i.parquet"):
         assert open_returns(tmp_path / name).chunk == 7
         done = battery(*words, returns=tmp_path / name)
@@ -262,10 +262,10 @@ BAD_FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "date,F01,MKT\n2024-01-01,x,0.1\n2024-01-02,0,0.1\n",
         ("returns.csv: row 2, column 'F01'", "'x'"),
     ),
-    "date": ("returns", "date,F01,MKT\n2/1/2024,0.1,0.1\n", ("row 2, column 'date'",)),
+    "date": ("returns", "date,F01,MKT\nsoon,0.1,0.1\n", ("row 2, column 'date'",)),
     "order": (
         "returns",
-        "date,F01,MKT\n2024-01-03,0.1,0.1\n2024-01-02,0.1,0.1\n",
+        "date,F01,MKT\n2024-01-03,0.1,0.1\n2024-01-02,0.1,0.1\n2024-01-04,0.1,0.1\n",
         ("row 3", "2024-01-02 comes after a later date"),
     ),
     "prices": (
@@ -294,10 +294,10 @@ def test_an_empty_cell_of_a_parquet_file_is_refused_like_one_of_a_csv(tmp_path: 
     groups = pd.DataFrame({"firm": ["F01", "F02"], "sector": ["A", None]})
     groups.to_parquet(tmp_path / "g.parquet")
     with pytest.raises(InputError, match="column 'sector': seen nothing"):
-        panels.read_groups(tmp_path / "g.parquet")
+        table.read_groups(tmp_path / "g.parquet")
     groups.assign(firm=[np.nan, "F02"], sector="A").to_parquet(tmp_path / "g.parquet")
     with pytest.raises(InputError, match="column 'firm': seen nothing"):
-        panels.read_groups(tmp_path / "g.parquet")
+        table.read_groups(tmp_path / "g.parquet")
 
 
 # --- many dates --------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
         encoding="utf-8",
     )
     returns = open_returns(RETURNS)
-    groups = panels.read_groups(GROUPS)
+    groups = table.read_groups(GROUPS)
     done = run_battery(
         returns, groups, events=read_event_dates(path), benchmark="MKT",
         estimation=(-200, -11), windows=[(0, 0), (0, 1)],
@@ -333,7 +333,7 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
 
 
 def test_the_same_date_for_all_gives_the_same_numbers_either_way() -> None:
-    returns, groups = open_returns(RETURNS), panels.read_groups(GROUPS)
+    returns, groups = open_returns(RETURNS), table.read_groups(GROUPS)
     treated = groups.loc[groups["treated"], "firm"]
     events = pd.DataFrame({"firm": treated, "date": pd.Timestamp("2024-02-13")})
     one = run_battery(returns, groups, event="2024-02-13", benchmark="MKT").as_dict()

@@ -130,7 +130,7 @@ WORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "no folder": (("study", "--out="), "--out: seen nothing"),
     "no market": (("study", "--market", " "), "--market: seen nothing"),
     "nobody's params": (("study", "--params", "~nouser/x"), "no such user"),
-    "nobody's factors": (("study", "--factors", "file:~nouser/x"), "no such user"),
+    "nobody's factors": (("study", "--factors", "file:~nouser/x"), "no such file"),
     "nobody's donors": (("study", "--donors", "~nouser/x"), "no such user"),
     "an unknown option": (("study", f"--{ESC}out"), r"--\x1b[31mout"),
     "an unknown command": ((f"{OSC}study",), r"\x1b]8;;"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,9 @@ def shown(own: Callable[..., Path], prices: Path) -> list[object]:
     row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
     picture = ur.plot_scoreboard([row])
     rest = (study.panel, study.made, law, paths, row, row.implied)
+    finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
-    return [*records, thesis, ur.rolling_forecast(*days), *rest, study, picture]
+    return [*records, finding, thesis, ur.rolling_forecast(*days), *rest, study, picture]
 
 
 def test_there_is_one_record_of_each_public_kind(shown: list[object]) -> None:
@@ -82,7 +84,7 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
             assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
             assert len(text) < 900, (type(record), len(text))
             assert len(page.query("b")) == 1, type(record)
-    assert seen == 6  # event, firm, what was left out, two tests, verdict
+    assert seen == 7  # event, firm, what was left out, two tests, finding, verdict
 
 
 def test_a_picture_shows_its_drawing_and_its_words(shown: list[object]) -> None:

@@ -69,7 +69,8 @@ def test_the_fit_is_that_of_two_generic_solvers(seed: int) -> None:
         options={"ftol": 1e-14, "maxiter": 1000},
     )
     np.testing.assert_allclose(fit.weights, by_slsqp.x, atol=1e-4)
-    assert _half_square(fit.weights, y, R) <= _half_square(by_slsqp.x, y, R) * (1 + 1e-12)
+    # SLSQP's weights sum to one to about 1e-12 only, which can be a gain of that size.
+    assert _half_square(fit.weights, y, R) <= _half_square(by_slsqp.x, y, R) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -15,8 +15,10 @@ from usjp_research.spec.read import read_spec as read_spec
 from usjp_research.market.load import load_market as load_market
 from usjp_research.market.simulate import simulated_market as simulated_market
 from usjp_research.market.table import read_returns as read_returns
+from usjp_research.market.check import check_returns as check_returns
 from usjp_research.market.record import market_digest as market_digest
 from usjp_research.market.record import Market as Market
+from usjp_research.market.record import Finding as Finding
 from usjp_research.market.record import Dropped as Dropped
 from usjp_research.market.donors import load_donors as load_donors
 from usjp_research.market.donors import Donors as Donors
@@ -107,6 +109,7 @@ from usjp_research.report.tables import calendar_table as calendar_table
 from usjp_research.report.tables import confounder_table as confounder_table
 from usjp_research.report.tables import claims_table as claims_table
 from usjp_research.report.tables import dropped_table as dropped_table
+from usjp_research.report.tables import findings_table as findings_table
 from usjp_research.report.tables import firm_table as firm_table
 from usjp_research.report.tables import contrast_table as contrast_table
 from usjp_research.report.tables import timing_table as timing_table

@@ -125,8 +125,14 @@ def _one_line_errors() -> Iterator[None]:
 def study(
     market: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="bundled, file:PATH (CSV or Parquet of prices or returns) or simulated."),
+        typer.Option(
+            help="bundled, file:PATH (CSV, Excel or Parquet; returns:PATH or prices:PATH where it "
+            "must be said) or simulated."
+        ),
     ] = None,
+    returns: Annotated[
+        bool, typer.Option("--returns", help="The file of --market holds returns, not prices.")
+    ] = False,
     params: Params = None,
     events: Annotated[
         Optional[Path],  # noqa: UP045
@@ -160,6 +166,7 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
+        from usjp_research.market.check import told
         from usjp_research.market.donors import load_donors
         from usjp_research.market.factors import read_factors
         from usjp_research.market.load import load_market
@@ -168,6 +175,8 @@ def study(
         from usjp_research.runs.store import prepare_folder
         from usjp_research.study.answer import run_study
 
+        if returns:
+            market = _as_returns(market)
         spec = read_spec(params, events=events)
         for key in sector or ():
             if key not in spec.sectors:
@@ -176,6 +185,8 @@ def study(
         stages = Stages(8 if pages else 7)
         stages("loading returns")
         loaded = load_market(spec, market)
+        _say_read_as(loaded.read_as)
+        _say_findings(told(loaded.findings))
         # A fault in factors or donors ends here, not in a notebook.
         read_factors(str(factors or ""), loaded.dates, factor_units)
         load_donors(spec, loaded, str(donors or ""))
@@ -276,7 +287,26 @@ def _from_root(path: Path) -> str:
 
 def _portable_source(source: str) -> str:
     kind, _, rest = source.partition(":")
-    return f"file:{_from_root(in_project(Path(rest).expanduser()))}" if kind == "file" else source
+    if kind not in ("file", "returns", "prices"):
+        return source
+    return f"{kind}:{_from_root(in_project(Path(rest).expanduser()))}"
+
+
+def _as_returns(market: str | None) -> str:
+    kind, _, path = (market or "").partition(":")
+    if kind not in ("file", "returns") or not path:
+        raise InputError("--returns: says what a file holds; give it with --market file:PATH")
+    return f"returns:{path}"
+
+
+def _say_read_as(lines: Sequence[str]) -> None:
+    for line in lines:
+        stderr.print(f"Read as: {line}", soft_wrap=True, markup=False)
+
+
+def _say_findings(lines: Sequence[str]) -> None:
+    for line in lines:
+        stderr.print(f"Check: {line}", soft_wrap=True, markup=False)
 
 
 def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
@@ -343,6 +373,8 @@ def battery_command(
             windows=window or ["0,0"],
             factors=factors,
             factor_units=factor_units,
+            say=_say_read_as,
+            warn=_say_findings,
         )
         if json_file is None:
             print_battery(done, Screen(highlight=False))

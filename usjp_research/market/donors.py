@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from usjp_research.market.check import check_returns, doubtful
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.table import FEWEST_SESSIONS, read_returns
 from usjp_research.spec.records import Spec, in_project
@@ -116,6 +117,10 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         )
     _believable(table, path)
     found = _distinct(_complete(table, market, f"file:{path.name}", tuple(notes)))
+    faults = check_returns(found.returns, benchmark=market.returns[BENCHMARK])
+    wrong = doubtful(faults, "donor")
+    kept = found.returns.drop(columns=[item.name for item in wrong])
+    found = replace(found, returns=kept, dropped=(*found.dropped, *wrong))
     if not len(found.returns.columns):
         raise InputError(
             f"{path}: no donor is left of {len(outside)}; the first, '{found.dropped[-1].name}': "

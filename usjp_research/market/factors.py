@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.panels import ascending_days
+from usjp_research.market.files import existing
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import (
-    DATE_NAMES,
     FEWEST_SESSIONS,
-    PARQUET,
-    _row,
+    ascending_days,
+    date_column,
     read_numbers,
     read_table,
 )
-from usjp_research.spec.records import in_project
 from usjp_research.words import InputError, card, nearest
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +30,7 @@ CODES = (-9.99, -0.9999)  # -999 and -99.99 divided by 100: in a file of percent
 DOUBT = (0.07, 0.14)  # a daily standard deviation between these is high in decimals, low in percent
 LARGEST_RF = 0.005
 APART = 30.0  # a factor this many times larger or smaller than the market is in another unit
-LARGEST_FILE = 50_000_000  # bytes
+LARGEST_FILE = 50_000_000  # bytes of text
 MISSING = "leave missing days empty, not -99.99 or -999"
 FACTOR_NAMES = {
     "mkt_rf": ("mktrf",),
@@ -106,7 +104,8 @@ def read_factors(
     if not str(source):
         none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
-    path = _path(str(source))
+    kind, colon, rest = str(source).partition(":")
+    path = existing(rest if colon and kind == "file" else str(source))
     table, name = _table(path)
     index = ascending_days(path, table, name)
     _daily(path, index)
@@ -116,7 +115,7 @@ def read_factors(
     values = {key: read_numbers(path, table[own], own) for key, own in found.items()}
 
     def place(key: str, at: int) -> str:
-        return f"{_row(path, values[key], at)}, column '{found[key]}'"
+        return f"row {values[key].index[at]}, column '{found[key]}'"
 
     arrays = {key: column.to_numpy() for key, column in values.items()}
     decimals = in_decimals(arrays, units, str(path), place)
@@ -133,31 +132,11 @@ def read_factors(
     return Factors(frame, f"file:{path.name}", unit, dropped=tuple(notes))
 
 
-def _path(source: str) -> Path:
-    kind, colon, rest = source.partition(":")
-    path = in_project(Path(rest if colon and kind == "file" else source))
-    if not path.is_file():
-        raise InputError(f"{source}: no such file; give factors as CSV or Parquet")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(
-            f"{path}: seen {path.stat().st_size / 1e6:,.0f} MB, expected daily factors of at most "
-            f"{LARGEST_FILE / 1e6:.0f} MB"
-        )
-    return path
-
-
 def _table(path: Path) -> tuple[pd.DataFrame, str]:
     """Read the table of a file and the name of its column of days, YYYYMMDD made plain."""
-    table = None if path.suffix.lower() in PARQUET else _french(path)
+    table = _french(path)
     table = read_table(path) if table is None else table
-    names = {str(name).strip().lower(): str(name) for name in table.columns}
-    name = next((names[known.lower()] for known in DATE_NAMES if known.lower() in names), "")
-    first = str(table.columns[0])
-    if not name and first.startswith(("Unnamed", "index")) and _compact(table[first]).all():
-        name = first
-    if not name:
-        known = nearest("date", table.columns)
-        raise InputError(f"{path}: row 1: column 'date' is missing ({known})")
+    name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
     if _compact(table[name]).all():
@@ -172,9 +151,11 @@ def _compact(days: pd.Series) -> pd.Series:
 
 def _french(path: Path) -> pd.DataFrame | None:
     """Take the table out of French's own CSV: a header without a first name, days as YYYYMMDD."""
+    if path.stat().st_size > LARGEST_FILE:
+        return None
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # no text, or another encoding
         return None
     start = next((at for at, line in enumerate(lines[:100]) if _his_header(line)), None)
     if start is None:
@@ -197,7 +178,7 @@ def _french(path: Path) -> pd.DataFrame | None:
             f"{path}: row {start + 2 + at}: seen '{table['date'].iloc[at]}', expected a day as "
             "YYYYMMDD; take the daily file, not the monthly or yearly one"
         )
-    table.index = pd.RangeIndex(start, start + len(table))
+    table.index = pd.RangeIndex(start + 2, start + 2 + len(table))
     return table
 
 

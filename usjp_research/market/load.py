@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
+from usjp_research.market.check import accept, check_returns, refuse_file
+from usjp_research.market.files import existing
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
-from usjp_research.market.table import FEWEST_SESSIONS, _existing, read_returns
+from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.words import InputError, nearest
+
+FILES: Mapping[str, Kind] = {"file": "auto", "returns": "returns", "prices": "prices"}
 
 
 def load_market(spec: Spec, source: str | None = None) -> Market:
@@ -24,7 +28,8 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     spec : Spec
         Its rule names the benchmark funds and, when ``source`` is absent, the source.
     source : str, optional
-        ``bundled``; ``file:PATH`` for a CSV or Parquet of prices or returns, long or wide; or
+        ``bundled``; ``file:PATH`` for a CSV, Excel or Parquet file of prices or returns, long or
+        wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which; or
         ``simulated`` (``simulated:SEED``).
 
     Returns
@@ -46,23 +51,24 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     kind, _, rest = source.partition(":")
     if kind == "bundled" and not rest:
         return _load_bundle(find_root() / "data" / "bundled")
-    if kind == "file" and rest:
-        return _from_file(spec, _existing(rest))
+    if kind in FILES and rest:
+        return _from_file(spec, existing(rest), FILES[kind])
     if kind == "simulated":
         if rest and not rest.isdecimal():
             raise InputError(f"market '{source}': the seed must be a whole number of 0 or more")
         return simulated_market(spec, seed=int(rest) if rest else spec.rule.seed)
     if Path(source).is_file():
         raise InputError(f"unknown market '{source}': did you mean 'file:{source}'?")
-    known = ("bundled", "file:PATH", "simulated")
+    known = ("bundled", *(f"{kind}:PATH" for kind in FILES), "simulated")
     raise InputError(f"unknown market '{source}': {nearest(source, known)}")
 
 
 # --- files -----------------------------------------------------------------------------------
 
 
-def _from_file(spec: Spec, path: Path) -> Market:
-    returns, dropped = read_returns(path)
+def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
+    read = read_prices(path, kind)
+    returns = read.returns
     missing = [
         Dropped("security", firm.ticker, "not in the price file")
         for firm in spec.firms
@@ -81,6 +87,10 @@ def _from_file(spec: Spec, path: Path) -> Market:
             f"{path}: no benchmark: none of {names} is there; add one of them, or name yours "
             "under 'benchmark' in study.yaml"
         )
+    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
+    used = used[:1] if BENCHMARK in used else used
+    findings, idle = _check(spec, read, (*used, *wanted), benchmark)
+    refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
     mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
     if mirror is not None:
@@ -90,29 +100,46 @@ def _from_file(spec: Spec, path: Path) -> Market:
         table = table.loc[table.index >= pd.Timestamp(spec.rule.since)]
     known = table[BENCHMARK].notna()
     gaps = [
-        Dropped("day", str(day.date()), "the benchmark has no return; the day is not used")
+        Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
         for day in table.index[~known & known.cummax()]
     ]
-    table = table.loc[known]
-    if len(table) < FEWEST_SESSIONS:
+    table = table.loc[known[known].index[0] : known[known].index[-1]] if known.any() else table[:0]
+    if known.sum() < FEWEST_SESSIONS:
         since = f" since {spec.rule.since}" if spec.rule.since else ""
         raise InputError(
-            f"{path}: seen {len(table)} days with a benchmark return{since}, "
+            f"{path}: seen {known.sum()} days with a benchmark return{since}, "
             f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
         )
-    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
-        dropped=(*missing, *dropped, *gaps),
+        dropped=(*missing, *read.dropped, *gaps, *idle),
         provenance={
             "source": "file",
             "file": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "benchmark": used[:1] if BENCHMARK in used else used,
+            "benchmark": used,
         },
+        read_as=read.read_as,
+        findings=findings,
     )
+
+
+def _check(
+    spec: Spec, read: Table, names: Sequence[str], benchmark: pd.Series
+) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
+    """Check the series that a study uses from its first day on, and mark what it accepts."""
+    first = pd.Timestamp(spec.rule.since or read.returns.index[0])
+
+    def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+        return None if frame is None else frame.loc[first:].reindex(columns=list(names))
+
+    returns = read.returns.loc[first:, list(names)]
+    found = check_returns(
+        returns, levels=part(read.levels), close=part(read.close), benchmark=benchmark
+    )
+    return accept(found, spec.accepted)
 
 
 def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:

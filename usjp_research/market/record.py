@@ -6,17 +6,37 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 
-from usjp_research.words import card
+from usjp_research.words import card, percent
 
 BENCHMARK = "us_market"
 
 
 MIRROR = "japan_basket"
+
+
+Kind = Literal[
+    "weekly",
+    "log",
+    "percent",
+    "prices",
+    "returns",
+    "shifted",
+    "split",
+    "pence",
+    "gap",
+    "tick",
+    "stale",
+    "ends early",
+    "jump",
+]
+EVERY = "every series"  # stands where a ticker would, for faults of the whole file
+FIX = "fix the file, or accept the day in accepted.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +49,73 @@ class Dropped:
 
     def _repr_html_(self) -> str:
         return card("Left out", f"{self.what} {self.name}", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A number that is hardly what it says it is.
+
+    Attributes
+    ----------
+    ticker : str
+        The series, or `EVERY` for a fault of the whole file.
+    day : date
+        First day that is touched.
+    kind : str
+        One of `Kind`.
+    size : float
+        The day's return as a decimal; sessions for runs and early ends; a correlation for
+        shifted dates; the middle size of a day's move for units.
+    looks_like, remedy : str
+        In words.
+    witness : str
+        The second sign that it is a fault, in words; empty when the size alone speaks.
+    exact : bool
+        A split's ratio met within 0.2%, of at least two to one.
+    until : date or None
+        Last day that is touched; None when it is the first.
+    accepted : str
+        Why the user accepts it; empty when they did not.
+    """
+
+    ticker: str
+    day: date
+    kind: Kind
+    size: float
+    looks_like: str
+    remedy: str = FIX
+    witness: str = ""
+    exact: bool = False
+    until: date | None = None
+    accepted: str = ""
+
+    @property
+    def measure(self) -> str:
+        """The size with its unit, in words."""
+        if self.kind in ("stale", "ends early"):
+            return f"{self.size:.0f} sessions"
+        if self.kind == "shifted":
+            shown = f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"
+            return shown
+        if self.kind == "weekly":
+            return f"a row every {self.size:.0f} days"
+        if self.kind in ("log", "percent", "prices", "returns"):
+            return f"middle move {self.size:.3g}"
+        far = abs(self.size) >= 1e4
+        return f"{self.size:+.1e} of the price" if far else percent(self.size)
+
+    @property
+    def words(self) -> str:
+        """What it looks like, with what else says so."""
+        return self.looks_like + (f" ({self.witness})" if self.witness else "")
+
+    def line(self) -> str:
+        """Say it in one line: ticker, first day, size, what it looks like, what to do."""
+        do = f"accepted: {self.accepted}" if self.accepted else self.remedy
+        return f"{self.ticker} {self.day}: {self.measure}, looks like {self.words}; {do}"
+
+    def _repr_html_(self) -> str:
+        return card("Finding", f"{self.ticker} {self.day}", self.measure, self.words, self.accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +132,10 @@ class Market:
     members, values, counts
         For portfolios: the tickers of every series, market value in USD bn of a named group of
         firms, and how many firms have that value. Empty at firm level.
+    read_as : tuple of str
+        One line each: what a file that is out of the ordinary was read as.
+    findings : tuple of Finding
+        Numbers that are hardly what they say, the heaviest first; empty at portfolio level.
     """
 
     name: str
@@ -55,6 +146,8 @@ class Market:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    read_as: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def dates(self) -> pd.DatetimeIndex:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from usjp_research.engine.battery.events import FirmEvents, firm_events
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
+from usjp_research.engine.design import Timing
+from usjp_research.market.check import check_returns, refuse_file, told
 from usjp_research.market.factors import read_factors
-from usjp_research.market.panels import open_returns, read_event_dates, read_groups
+from usjp_research.market.record import EVERY, Finding
+from usjp_research.market.table import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
 from usjp_research.words import InputError
 
@@ -65,8 +71,13 @@ def battery_from_files(
     windows: Sequence[str],
     factors: Path | None,
     factor_units: str,
+    say: Callable[[Sequence[str]], None] = lambda lines: None,
+    warn: Callable[[Sequence[str]], None] = lambda lines: None,
 ) -> Battery:
     """Run the battery on files; the options are those of the command.
+
+    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it; what
+    would enter a test and has a witness is refused.
 
     Raises
     ------
@@ -75,11 +86,17 @@ def battery_from_files(
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
     table = None if factors is None else read_factors(factors, units=factor_units).returns
+    panel, firms = open_returns(returns), read_groups(groups)
+    say(panel.read_as)
+    dates = None if events is None else read_event_dates(events)
+    timing = Timing(span, tuple(wanted))
+    made, _ = firm_events(panel, firms, event, dates, timing)
+    warn(told(check_panel(panel, made, timing, benchmark)))
     return run_battery(
-        open_returns(returns),
-        read_groups(groups),
+        panel,
+        firms,
         event=event,
-        events=None if events is None else read_event_dates(events),
+        events=dates,
         benchmark=benchmark,
         model=model,
         estimation=span,
@@ -87,6 +104,41 @@ def battery_from_files(
         factors=table,
         factor_units=factor_units if table is None else "decimal",
     )
+
+
+def check_panel(
+    panel: ReturnPanel, made: FirmEvents, timing: Timing, benchmark: str | None
+) -> tuple[Finding, ...]:
+    """Check the returns that the tests will use, and refuse those that would mislead them.
+
+    Raises
+    ------
+    InputError
+        For a finding that stops a study, in the windows of a firm or of the benchmark.
+    """
+    names = [n for n in dict.fromkeys((benchmark, *made.names)) if n in panel.names]
+    market = pd.Series(panel.read([benchmark])[0], panel.days) if benchmark in names[:1] else None
+    step = panel.chunk or len(names)
+    found: list[Finding] = []
+    for at in range(0, len(names), step):
+        part = names[at : at + step]
+        frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)
+        found += check_returns(frame, benchmark=market)
+    refuse_file(panel.where, found)
+    first = made.day0 + min(timing.estimation[0], timing.hull[0])
+    last = made.day0 + max(timing.estimation[1], timing.hull[1])
+    firms = np.array(made.names, dtype=object)[made.series]
+    for item in found:
+        if not (item.witness or item.exact):
+            continue
+        begins, ends = (
+            int(panel.days.searchsorted(pd.Timestamp(day)))
+            for day in (item.day, item.until or item.day)
+        )
+        there = (firms == item.ticker) | (item.ticker in (benchmark, EVERY))
+        if (there & (first <= ends) & (last >= begins)).any():
+            raise InputError(f"{panel.where}: {replace(item, remedy='fix the file').line()}")
+    return tuple(found)
 
 
 def write_battery(done: Battery, path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.placebo import Placebo
-from usjp_research.market.record import MIRROR, Dropped
+from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
 from usjp_research.spec.records import Spec
 from usjp_research.study.checks import CHECKS
@@ -537,6 +537,23 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
         ],
         columns=["What", "Which", "Why"],
     )
+
+
+def findings_table(market: Market) -> Table:
+    """Lay out what looks wrong in a market's numbers, the heaviest first."""
+    rows = [
+        {
+            "Series": item.ticker,
+            "First day": str(item.day),
+            "Size": item.measure,
+            "Looks like": item.words,
+            "What to do": f"accepted: {item.accepted}" if item.accepted else item.remedy,
+        }
+        for item in market.findings
+    ]
+    if not rows:
+        return Table([{"Prices and returns": "nothing looks wrong"}])
+    return Table(rows)
 
 
 def firm_table(spec: Spec, firms: pd.DataFrame) -> Table:

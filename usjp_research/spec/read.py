@@ -21,6 +21,7 @@ from usjp_research.spec.records import (
     NEWS_KINDS,
     ROLES,
     YEARS,
+    Accepted,
     Claim,
     Confounder,
     Donor,
@@ -99,6 +100,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         thesis=_read_yaml(folder / "thesis.yaml", Thesis),
         claims=_read_claims(folder / "claims.csv"),
         donors=_read_donors(folder / "donors.csv", firms),
+        accepted=_read_accepted(folder / "accepted.csv"),
     )
     _check_spec(spec, folder)
     if known is not None:
@@ -468,6 +470,15 @@ def _read_donors(path: Path, firms: Sequence[Firm]) -> tuple[Donor, ...]:
         if not (row["group"] or row["note"]):
             raise row.error("group", "a group, or a note that says why it is no donor")
     return tuple(Donor(row.needed("ticker"), row["group"], row["note"]) for row in rows)
+
+
+def _read_accepted(path: Path) -> tuple[Accepted, ...]:
+    if not path.exists():
+        return ()
+    rows = _read_csv(path, ("ticker", "date", "reason"), (), empty=True)
+    return tuple(
+        Accepted(row.needed("ticker"), row.day("date"), row.needed("reason")) for row in rows
+    )
 
 
 class _Loader(yaml.SafeLoader):

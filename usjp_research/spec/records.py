@@ -116,6 +116,15 @@ class Donor:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A day of a series that looks wrong and is right, and why."""
+
+    ticker: str
+    day: date
+    reason: str
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
@@ -326,6 +335,8 @@ class Spec:
         that is absent was not checked.
     donors : tuple of Donor
         Securities outside the sectors, by industry; empty when any other security may be one.
+    accepted : tuple of Accepted
+        Days that look wrong in the returns and are right.
     """
 
     rule: Rule
@@ -338,6 +349,7 @@ class Spec:
     thesis: Thesis | None = None
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
@@ -404,7 +416,10 @@ def digest(spec: Spec) -> str:
     >>> len(digest(read_spec()))                                    # doctest: +SKIP
     64
     """
-    text = json.dumps(_plain(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    plain = _plain(spec)
+    if isinstance(plain, dict) and not spec.accepted:
+        del plain["accepted"]  # studies that accept nothing keep the name they had
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.record import Dropped, Market
+from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Event, Spec
 from usjp_research.words import InputError, card
 
@@ -156,8 +156,8 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     Returns
     -------
     EventPanel
-        Events beyond the data, or with a window that the data do not cover, are in its
-        ``dropped`` with the reason.
+        Events beyond the data, or with a window that the data do not cover or in which the
+        benchmark has no return, are in its ``dropped`` with the reason.
 
     Examples
     --------
@@ -168,18 +168,18 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     low, high = spec.rule.window
     kept: list[tuple[Event, date, date, int]] = []
     dropped: list[Dropped] = []
+    masked = np.zeros(len(days), dtype=bool)
     for event in sorted(spec.events, key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant, "XNYS")
         reason, place = _place(days, session, low, high)
+        if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
+            masked[place + low : place + high + 1] = True
+        reason = reason or _hole(market, place + low, place + high)
         if reason:
             dropped.append(Dropped("event", event.id, reason))
         else:
             kept.append((event, session, first_session(event.instant, "XTKS"), place))
     day0 = np.array([place for *_, place in kept], dtype=np.int64)
-    masked = np.zeros(len(days), dtype=bool)
-    for event, _, _, place in kept:
-        if event.role in MASKED_ROLES:
-            masked[place + low : place + high + 1] = True
     return EventPanel(
         events=tuple(event for event, *_ in kept),
         new_york=tuple(session for _, session, _, _ in kept),
@@ -203,6 +203,12 @@ def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[
     if place + low < 0 or place + high >= len(days):
         return f"the window ({low:+d},{high:+d}) around {session} reaches beyond the data", -1
     return "", place
+
+
+def _hole(market: Market, first: int, last: int) -> str:
+    window = market.returns[BENCHMARK].iloc[first : last + 1]
+    lost = window.index[window.isna()]
+    return f"the benchmark has no return on {lost[0].date()}, in its window" if len(lost) else ""
 
 
 def session_span(days: pd.DatetimeIndex, center: int, before: int, after: int) -> Sequence[date]:

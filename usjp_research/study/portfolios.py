@@ -16,6 +16,7 @@ from usjp_research.market.donors import DONOR, Donors
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel, session_span
+from usjp_research.study.trust import refuse_findings
 from usjp_research.words import InputError, card
 
 SMALLEST = 3
@@ -111,7 +112,8 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     Raises
     ------
     InputError
-        When the bundle was formed from another universe or another list of own news.
+        When the bundle was formed from another universe or another list of own news, or when
+        returns that would enter the study are hardly returns: see `refuse_findings`.
     """
     if market.level == "portfolio":
         return _from_bundle(spec, market, panel)
@@ -182,7 +184,8 @@ def _from_firms(
             inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
             groups[f"basket/{sector}/{basket}"] = inside
     slots: dict[tuple[str, str], Slot] = {}
-    covered, known = _covered(spec, market.dates), market.returns.notna()
+    covered = _covered(spec, market.dates)
+    known = market.returns.notna() & market.returns[[BENCHMARK]].notna().to_numpy()
     for place, event in enumerate(panel.events):
         for sector in spec.sectors:
             news = _blackout(spec, panel, market.dates, covered, place, sector)
@@ -191,6 +194,8 @@ def _from_firms(
             if slot.series and slot.series not in groups:
                 groups[slot.series] = slot.members
             slots[event.id, sector] = slot
+    formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
+    refuse_findings(spec, market, panel, formed)
     groups |= _contrast_groups(spec, panel, slots)
     averages = _means(market.returns, groups)
     for name in [name for name in groups if name.startswith("named")]:

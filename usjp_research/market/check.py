@@ -1,0 +1,638 @@
+"""Whether a market's numbers can be what they say: splits, pence, bad ticks, stale runs, units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.market.record import EVERY, Dropped, Finding, Kind
+from usjp_research.spec.records import Accepted
+from usjp_research.words import InputError, percent
+
+Floats = npt.NDArray[np.float64]
+DOWN, UP = -0.30, 0.40  # a move beyond these in a day is listed
+SMALLEST = 0.18  # log move from which a day is looked at
+WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+SPLITS = (*((many, 1) for many in WHOLE_SPLITS), (5, 4), (4, 3), (3, 2), (5, 2))
+UNEVEN_NEAR = 0.01
+EXACT = 0.002
+MOST_DAYS = 50  # of a series that are looked at, the largest
+LARGE_SPLIT = 8  # from here on quiet days on both sides are witness enough
+ALIKE = 2.0  # days after news are wilder than those before, days after an offer quieter
+COARSE = 0.25  # share of days without a move from which exact ratios and runs say nothing
+ODD = 10.0  # moves of the days around, from which a move is out of the ordinary
+BACK = 0.3  # log move from which the way back is a witness
+DECIMAL_SLIP = 2.0  # log move, sevenfold: no bound by the series' own largest moves
+LOST = math.log(1e-9)
+NEVER = math.log(20.0)  # no listed price rises twentyfold in a day
+ABSURD = math.log(1000.0)  # in either direction
+RUN_LISTED, RUN_STOPS = 5, 8
+TICKS = 0.08  # usual move of a price that has no finer steps
+LATE = 5  # sessions
+WHOLE_FROM = 100  # days that a statement on a whole series needs
+
+
+def check_returns(
+    returns: pd.DataFrame,
+    *,
+    levels: pd.DataFrame | None = None,
+    close: pd.DataFrame | None = None,
+    benchmark: pd.Series | None = None,
+) -> tuple[Finding, ...]:
+    """Look for numbers that are hardly returns, or not those of their day.
+
+    A move is judged by the days around it: what is far out for a utility is an ordinary day for
+    a small miner. A move alone is only listed; it carries a witness where something else says
+    that it is no price: the raw close did not move, the old level is back within days, the gap
+    is one of pence for pounds or none that a price can make, or a large split's ratio is met and
+    the days on both sides are as quiet as each other.
+
+    Parameters
+    ----------
+    returns : DataFrame of shape (n_days, n_series)
+        Simple returns as decimals, NaN where missing.
+    levels : DataFrame, optional
+        Adjusted prices that the returns come from; without them the file held returns.
+    close : DataFrame, optional
+        Raw closes.
+    benchmark : Series of shape (n_days,), optional
+        The market's returns.
+
+    Returns
+    -------
+    tuple of Finding
+        The heaviest first: whole files, then what has a witness, then by size.
+    """
+    whole = _whole_series(returns, levels, close, benchmark)
+    if any(item.ticker == EVERY for item in whole):
+        return tuple(item for item in whole if item.ticker == EVERY)
+    odd = {item.ticker for item in whole if item.kind != "shifted"}
+    rest = returns[[name for name in returns.columns if name not in odd]]
+    found = [*whole, *_moves(rest, close), *_runs(rest, benchmark), *_ends(rest)]
+    return tuple(sorted(found, key=_weight))
+
+
+def refuse_file(where: str, findings: Iterable[Finding]) -> None:
+    """Refuse a file whose series all share a fault that nobody accepted.
+
+    Raises
+    ------
+    InputError
+    """
+    for item in findings:
+        if item.ticker == EVERY and item.witness and not item.accepted and item.kind != "stale":
+            raise InputError(f"{where}: {item.line()}")
+
+
+def accept(
+    findings: Iterable[Finding], accepted: Sequence[Accepted]
+) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
+    """Mark what the user accepts, and list the rows of ``accepted.csv`` that meet nothing."""
+    used: set[Accepted] = set()
+    marked = []
+    for item in findings:
+        last = item.until or item.day
+        rows = [a for a in accepted if a.ticker == item.ticker and item.day <= a.day <= last]
+        used.update(rows)
+        marked.append(replace(item, accepted=rows[0].reason) if rows else item)
+    idle = tuple(
+        Dropped("accepted.csv", f"{row.ticker} {row.day}", "nothing looks wrong there; not needed")
+        for row in accepted
+        if row not in used
+    )
+    return tuple(marked), idle
+
+
+def doubtful(findings: Iterable[Finding], what: str) -> tuple[Dropped, ...]:
+    """List series that are left out because a finding on them has a witness, or is exact."""
+    first = {item.ticker: item for item in reversed([*findings]) if item.witness or item.exact}
+    return tuple(
+        Dropped(what, name, f"{item.day}: {item.measure}: {item.words}")
+        for name, item in first.items()
+        if name != EVERY
+    )
+
+
+def told(findings: Sequence[Finding], most: int = 8) -> list[str]:
+    """Say the heaviest findings in a line each, and count the rest by what they look like."""
+    lines = [item.line() for item in findings[:most]]
+    rest = [item.kind for item in findings[most:]]
+    if rest:
+        counts = (f"{rest.count(kind)} {kind}" for kind in dict.fromkeys(rest))
+        lines.append(f"and {len(rest)} more: {', '.join(counts)}")
+    return lines
+
+
+def _weight(item: Finding) -> tuple[float, ...]:
+    rank = 0 if item.ticker == EVERY else 1 if item.witness else 2 if item.exact else 3
+    order = ("shifted", "split", "pence", "gap", "tick", "stale", "ends early", "jump")
+    kind = order.index(item.kind) if item.kind in order else -1
+    moves = item.kind in ("split", "pence", "gap", "tick", "jump")
+    size = abs(math.log(max(1 + item.size, 1e-300))) if moves else abs(item.size)
+    return rank, float(kind), -round(min(size, ABSURD) if moves else size), item.day.toordinal()
+
+
+# --- single days -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One large log move and what stands around it."""
+
+    size: float
+    before: float
+    after: float
+    most: float  # what the largest half percent of the series' own moves reach
+    raw: float  # the raw close's log move that day, NaN where there is none
+    coarse: bool  # so few different prices that ratios are whole numbers by themselves
+
+    @property
+    def unit(self) -> float:
+        """A usual day's move, the larger of both sides."""
+        return max(0.003, *(side for side in (self.before, self.after) if side == side), 0.0)
+
+    @property
+    def odd(self) -> bool:
+        return abs(self.size) >= ODD * self.unit
+
+    @property
+    def quiet(self) -> bool:
+        """Whether days on both sides are known and alike, as they are around a split."""
+        return self.after <= ALIKE * self.before and self.before <= ALIKE * self.after
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the days after are known to be wilder or quieter than those before."""
+        return self.after > ALIKE * self.before or self.before > ALIKE * self.after
+
+
+def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
+    logs = _logs(returns)
+    raw = _raw_moves(returns, close)
+    sizes = np.abs(logs)
+    usual = _middle(np.where(sizes > 0, sizes, np.nan))
+    wide = np.where(np.isfinite(usual), 4 * 1.4826 * usual, 0.0)
+    days = pd.DatetimeIndex(returns.index)
+    with np.errstate(invalid="ignore"):
+        large = sizes >= np.maximum(SMALLEST, np.minimum(wide, ABSURD))[:, None]
+    for column in np.flatnonzero(large.any(axis=1)).tolist():
+        row, name = logs[column], str(returns.columns[column])
+        known = np.sort(sizes[column][np.isfinite(sizes[column])])
+        most = float(known[-min(len(known), int(0.005 * len(known)) + 4)])
+        done = -1
+        days_of = np.flatnonzero(large[column])
+        if len(days_of) > MOST_DAYS:
+            days_of = np.sort(
+                days_of[np.argsort(-sizes[column][days_of], kind="stable")[:MOST_DAYS]]
+            )
+        for at in days_of.tolist():
+            if at <= done:
+                continue
+            end = _return_to_level(row, at, large[column], most)
+            sides = _sides(row, at, at if end is None else end, float(usual[column]))
+            before, after, coarse = sides
+            move = _Move(float(row[at]), before, after, most, float(raw[column][at]), coarse)
+            item = _judge(name, days, at, end, row, move)
+            if item is not None:
+                yield item
+                done = at if item.until is None or end is None else end
+
+
+def _judge(
+    name: str, days: pd.DatetimeIndex, at: int, end: int | None, row: Floats, move: _Move
+) -> Finding | None:
+    size = math.expm1(min(move.size, 600.0))
+    kind, looks_like, exact, witness = _shape(move)
+    back = end is not None and _is_back(row, at, end, move)
+    if back and end is not None:
+        sessions = end - at
+        span = "the next day" if sessions == 1 else f"after {sessions} sessions"
+        witness = f"the old level is back {span}"
+        if kind not in ("pence", "gap"):
+            kind, looks_like = "tick", "a bad price"
+    elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
+        witness = f"the raw close moved {percent(math.expm1(move.raw))}"
+        if kind == "jump":
+            looks_like = "an adjustment on the wrong day"
+    if kind == "jump" and not witness and DOWN < size < UP:
+        return None
+    return Finding(
+        ticker=name,
+        day=days[at].date(),
+        kind=kind,
+        size=size,
+        looks_like=looks_like,
+        witness=witness,
+        exact=exact,
+        until=days[end].date() if back and end is not None else None,
+    )
+
+
+def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
+    """Return what a move looks like by its size: kind, words, an exact split, a witness."""
+    far, up = abs(move.size), move.size > 0
+    jump: tuple[Kind, str, bool, str] = ("jump", "a large move, perhaps news", False, "")
+    for power in (2, 3):
+        if abs(far - power * math.log(10)) <= max(0.15, min(4 * move.unit, 0.3)) and move.odd:
+            times = 10**power
+            words = f"pence for pounds (x{times})" if up else f"pounds for pence (1/{times})"
+            return "pence", words, False, f"a gap of x{times}"
+    if far >= ABSURD or (move.size >= NEVER and move.odd and not _split(move)[0]):
+        return "gap", "no price", False, "no price moves that far in a day"
+    found, words, off = _split(move)
+    if not found or not move.odd:
+        return jump
+    exact = off <= EXACT and found >= 2 and not (move.coarse or move.unlike)
+    witness = ""
+    if found >= LARGE_SPLIT and move.quiet and not move.coarse and far >= 4 * move.most:
+        witness = "the days on both sides are quiet"
+    return "split", words, exact, witness
+
+
+def _split(move: _Move) -> tuple[float, str, float]:
+    """Return the nearest split's ratio, its words and how far off it is; 0 when none is near."""
+    far = abs(move.size)
+    off, many, one = min((abs(far - math.log(n / m)), n, m) for n, m in SPLITS)
+    near = UNEVEN_NEAR if one > 1 else max(EXACT, min(2.5 * move.unit, 0.06))
+    if off > near:
+        return 0.0, "", off
+    if move.size < 0:
+        return many / one, f"a {many}:{one} split not applied", off
+    return many / one, f"a {one}:{many} reverse split not applied", off
+
+
+def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_], most: float) -> int | None:
+    """Return the place of the first opposite large move within five days, if there is one."""
+    for k in range(at + 1, min(at + 6, len(row))):
+        if not np.isfinite(row[k]):
+            return None
+        if large[k]:
+            return k if row[k] * row[at] < 0 else None
+    return None
+
+
+def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
+    sessions = end - at
+    far = min(abs(float(row[at])), abs(float(row[end])))
+    if abs(move.size) < BACK or not move.odd:
+        return False
+    if float(row[at]) < LOST and far >= ABSURD:
+        return True  # what is left of such a price is rounding
+    if far < DECIMAL_SLIP and far < (4 if sessions == 1 else 6) * move.most:
+        return False
+    left = abs(float(row[at : end + 1].sum()))
+    return left <= 2.5 * move.unit * math.sqrt((sessions + 1) / 2)
+
+
+def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:
+    """Return the usual size of moves before and after, and whether prices there are coarse.
+
+    NaN where fewer than five moves are known; the series' own where that holds on both sides.
+    """
+
+    def middle(part: Floats) -> float:
+        return 1.4826 * float(np.median(part)) if len(part) >= 5 else float("nan")
+
+    left, right = np.abs(row[max(0, at - 60) : at]), np.abs(row[end + 1 : end + 41])
+    known = np.concatenate([left, right])
+    known = known[np.isfinite(known)]
+    coarse = len(known) > 0 and float((known == 0).mean()) >= COARSE
+    before, after = middle(left[left > 0][-40:]), middle(right[right > 0][:20])
+    if before != before and after != after and np.isfinite(usual):
+        before = 1.4826 * usual
+    return before, after, coarse
+
+
+def _logs(returns: pd.DataFrame) -> Floats:
+    values = returns.to_numpy("float64").T
+    return np.ascontiguousarray(np.log(np.maximum(1.0 + values, 1e-300)))
+
+
+def _raw_moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Floats:
+    if close is None:
+        return np.full(returns.shape[::-1], np.nan)
+    moves = close.reindex(columns=returns.columns).pct_change(fill_method=None)
+    return _logs(moves.reindex(returns.index))
+
+
+def _middle(rows: Floats) -> Floats:
+    """Median of each row, NaN for a row without a number."""
+    out = np.full(len(rows), np.nan)
+    some = np.isfinite(rows).any(axis=1)
+    if some.any():
+        out[some] = np.nanmedian(rows[some], axis=1)
+    return out
+
+
+# --- runs and ends ---------------------------------------------------------------------------
+
+
+def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Finding]:
+    values = returns.to_numpy("float64").T
+    days = pd.DatetimeIndex(returns.index)
+    still = np.abs(values) < 1e-12
+    yield from _copied_rows(values, still, days)
+    known = np.isfinite(values)
+    moved = 2 * (known & ~still).sum(axis=0) >= np.maximum(known.sum(axis=0), 1)
+    if benchmark is not None:
+        moved |= np.abs(benchmark.reindex(days).to_numpy("float64")) > 1e-12
+    edge = np.zeros((len(still), 1), dtype=np.int8)
+    steps = np.diff(np.hstack([edge, still.astype(np.int8), edge]), axis=1)
+    starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
+    long = ends[:, 1] - starts[:, 1] >= RUN_LISTED
+    for (row, first), (_, last) in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
+        count = last - first
+        if moved[first:last].mean() < 0.8:
+            continue
+        share, chance = _chance(values[row], still[row], first, last)
+        if chance > 1e-3:
+            continue
+        filled = last == len(days)
+        words = "the last price filled forward" if filled else "an old price repeated"
+        yield Finding(
+            ticker=str(returns.columns[row]),
+            day=days[first].date(),
+            kind="stale",
+            size=float(count),
+            looks_like=words,
+            remedy="leave the cells empty where there was no trade, or accept it in accepted.csv",
+            witness="a run while the market moved"
+            if count >= RUN_STOPS and chance < 1e-6 and share < COARSE
+            else "",
+            until=days[last - 1].date(),
+        )
+
+
+def _chance(
+    values: Floats, still: npt.NDArray[np.bool_], first: int, last: int
+) -> tuple[float, float]:
+    """Return how often the series stands still near a run, and how many such runs chance makes."""
+    shares, moves = [], []
+    for part in (slice(max(0, first - 60), first), slice(last, last + 60)):
+        known = int(np.isfinite(values[part]).sum())
+        if known >= 20:
+            shares.append((still[part].sum() + 1) / (known + 2))
+            moves.append(np.abs(values[part])[np.isfinite(values[part]) & ~still[part]])
+    if not shares:
+        return 1.0, 1.0
+    sizes = np.concatenate(moves)
+    if len(sizes) and np.median(sizes) >= TICKS:  # the next price up is far away
+        return 1.0, 1.0
+    return max(shares), float(len(values) * max(shares) ** (last - first))
+
+
+def _copied_rows(
+    values: Floats, still: npt.NDArray[np.bool_], days: pd.DatetimeIndex
+) -> Iterator[Finding]:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lively = still.sum(axis=1) < 0.1 * known.sum(axis=1)
+    if lively.sum() < LATE:
+        return
+    count = known[lively].sum(axis=0)
+    copied = (count >= LATE) & (still[lively].sum(axis=0) >= 0.9 * count)
+    for at in np.flatnonzero(copied).tolist():
+        yield Finding(
+            ticker=EVERY,
+            day=days[at].date(),
+            kind="stale",
+            size=1.0,
+            looks_like="the day before copied",
+            remedy="remove the row if there was no session, or give that day's prices",
+            witness="no series moved",
+        )
+
+
+def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
+    known = returns.notna().to_numpy()
+    days = pd.DatetimeIndex(returns.index)
+    for column in np.flatnonzero(known.any(axis=0)).tolist():
+        last = int(np.flatnonzero(known[:, column])[-1])
+        missing = len(days) - 1 - last
+        if missing >= LATE:
+            yield Finding(
+                ticker=str(returns.columns[column]),
+                day=days[last].date(),
+                kind="ends early",
+                size=float(missing),
+                looks_like="a series that ends early",
+                remedy="give the rest of its prices if it still trades",
+            )
+
+
+# --- whole series ----------------------------------------------------------------------------
+
+
+def _whole_series(
+    returns: pd.DataFrame,
+    levels: pd.DataFrame | None,
+    close: pd.DataFrame | None,
+    benchmark: pd.Series | None,
+) -> list[Finding]:
+    """Find series that are another thing than daily simple returns of their day."""
+    table = returns if levels is None else levels
+    weekly = _weekly(table)
+    if weekly:
+        return [weekly]
+    found = _units(returns) if levels is None else _not_prices(levels)
+    found += _log_returns(returns, close) if levels is None else []
+    if not found and benchmark is not None:
+        found = _shifted(returns, benchmark)
+    several = max(2, returns.shape[1] / 2)
+    out: list[Finding] = []
+    for kind in dict.fromkeys(item.kind for item in found):
+        alike = [item for item in found if item.kind == kind]
+        if len(alike) >= several:
+            middle = float(np.median([item.size for item in alike]))
+            first = alike[0]
+            out.append(
+                Finding(
+                    EVERY,
+                    first.day,
+                    kind,
+                    middle,
+                    first.looks_like,
+                    first.remedy,
+                    first.witness or f"{len(alike)} of {returns.shape[1]} series",
+                )
+            )
+        elif kind != "log":  # one low price that moves little may well be a price
+            out += alike
+    return out
+
+
+def _weekly(table: pd.DataFrame) -> Finding | None:
+    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
+    gaps = np.diff(days.to_numpy("datetime64[D]").astype("int64"))
+    if len(gaps) < 8 or np.median(gaps) < 4:
+        return None
+    step = float(np.median(gaps))
+    name = "weekly" if step < 12 else "monthly or rarer"
+    return Finding(
+        EVERY, days[0].date(), "weekly", step, f"{name} data", "give daily ones", "by its dates"
+    )
+
+
+def _series(table: pd.DataFrame) -> Iterator[tuple[str, date, Floats]]:
+    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index)
+    known = np.isfinite(values)
+    for column in np.flatnonzero(known.sum(axis=0) >= min(WHOLE_FROM, 60)).tolist():
+        here = known[:, column]
+        first = days[int(np.flatnonzero(here)[0])].date()
+        yield str(table.columns[column]), first, values[here, column]
+
+
+def _units(returns: pd.DataFrame) -> list[Finding]:
+    """Find percent, prices and gross returns among what should be returns as decimals."""
+    found = []
+    for name, day, row in _series(returns):
+        middle = float(np.median(np.abs(row)))
+        if middle < 0.002 or (positive := float((row > 0).mean())) == 0.0:
+            continue
+        shown: tuple[Kind, str, str, str] | None = None
+        if positive > 0.95 and _persistence(row) > 0.8:
+            does = "give returns, or say that the file holds prices"
+            shown = (
+                "prices",
+                "prices where returns should be",
+                does,
+                "all above zero, and persist",
+            )
+        elif positive > 0.95 and 0.9 < middle < 1.1:
+            does = "subtract one"
+            shown = ("percent", "one plus the return", does, "all near one")
+        elif middle >= 0.1:
+            does = "divide by 100"
+            shown = ("percent", "percent where decimals should be", does, "by the middle day")
+        if shown:
+            found.append(Finding(name, day, shown[0], middle, *shown[1:]))
+    return found
+
+
+def _not_prices(levels: pd.DataFrame) -> list[Finding]:
+    """Find returns and logarithms among what should be prices."""
+    found = []
+    for name, day, row in _series(levels):
+        steps = np.diff(row) / row[:-1]
+        middle = float(np.median(np.abs(steps)))
+        if middle == 0.0:
+            continue
+        if _persistence(row) < 0.3 and _persistence(steps) < -0.35:
+            does = "say that the file holds returns, as decimals"
+            found.append(
+                Finding(
+                    name,
+                    day,
+                    "returns",
+                    middle,
+                    "returns where prices should be",
+                    does,
+                    "the levels do not persist",
+                )
+            )
+            continue
+        move = float(np.median(np.abs(np.diff(row))))
+        near = 1.5 < float(np.median(row)) < 9.5 and row.max() < 12 and 0.004 <= move <= 0.04
+        cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
+        if near and middle < 0.005 and cents < 0.5:
+            found.append(Finding(name, day, "log", middle, "logarithms of prices", "give prices"))
+    return found
+
+
+def _persistence(row: Floats) -> float:
+    """Correlation of a row with itself a day later; 0 when it never changes."""
+    now, then = row[1:] - row.mean(), row[:-1] - row.mean()
+    spread = float(np.sqrt((now**2).sum() * (then**2).sum()))
+    return float((now * then).sum() / spread) if spread > 0 else 0.0
+
+
+def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Finding]:
+    """Tell log returns from simple ones where the file has closes beside them."""
+    if close is None:
+        return []
+    simple = close.reindex(columns=returns.columns).pct_change(fill_method=None)
+    moves = simple.reindex(returns.index).to_numpy("float64")
+    given = returns.to_numpy("float64")
+    use = np.isfinite(moves) & np.isfinite(given) & (np.abs(moves) > 0.02) & (moves > -1)
+    if use.sum() < 20:
+        return []
+    as_log = float(np.median(np.abs(given[use] - np.log1p(moves[use]))))
+    as_simple = float(np.median(np.abs(given[use] - moves[use])))
+    if as_log >= 0.1 * as_simple:
+        return []
+    day = pd.DatetimeIndex(returns.index)[0].date()
+    size = float(np.median(np.abs(given[use])))
+    words, does = "log returns", "give simple returns, or prices"
+    return [
+        Finding(str(n), day, "log", size, words, does, "by the closes beside them")
+        for n in returns.columns
+    ]
+
+
+def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
+    """Find series that go with the market of the day before or after, and not with today's."""
+    market = _centred(benchmark.reindex(returns.index).to_numpy("float64")[None, :])[0]
+    rows = _centred(returns.to_numpy("float64").T)
+    enough = np.isfinite(returns.to_numpy("float64")).sum(axis=0) >= WHOLE_FROM
+    norm = np.sqrt((rows**2).sum(axis=1) * (market**2).sum())
+    norm[norm == 0] = np.inf
+    now = rows @ market / norm
+    late = rows[:, 1:] @ market[:-1] / norm
+    early = rows[:, :-1] @ market[1:] / norm
+    best = np.maximum(late, early)
+    odd = enough & (best >= 0.3) & (now <= 0.1) & (best - now >= 0.25)
+    first = pd.DatetimeIndex(returns.index)[0].date()
+    return [
+        Finding(
+            str(returns.columns[k]),
+            first,
+            "shifted",
+            float(best[k]),
+            f"dates a session {'late' if late[k] > early[k] else 'early'} against the benchmark, "
+            f"correlation {now[k]:.2f} on the same day",
+            "give the date in New York, perhaps not that of a UTC stamp",
+        )
+        for k in np.flatnonzero(odd).tolist()
+    ]
+
+
+def _centred(rows: Floats) -> Floats:
+    """Take the mean off, bound what is far out, and put zero where nothing is known."""
+    middle = _middle(rows)[:, None]
+    bound = 6 * _middle(np.abs(rows - middle))[:, None]
+    return np.asarray(np.nan_to_num(np.clip(rows - middle, -bound, bound)))
+
+
+def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
+    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_rows, n_series)
+        Days as index, as they stand in the file.
+    """
+    weekly = _weekly(table)
+    if weekly:
+        return (weekly,)
+    days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
+    weekend = days[days.day_of_week >= 5]
+    if len(weekend) < max(4, 0.1 * len(days)):
+        return ()
+    which = "Saturdays" if weekend[0].day_of_week == 5 else "Sundays"
+    return (
+        Finding(
+            EVERY,
+            weekend[0].date(),
+            "shifted",
+            float(len(weekend)),
+            f"dates moved by a day, {len(weekend)} of {len(days)} on {which}",
+            "give the date in New York, perhaps not that of a UTC stamp",
+            "no exchange is open then",
+        ),
+    )

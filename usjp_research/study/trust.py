@@ -1,0 +1,88 @@
+"""Whether a study may rest on its market: findings that would enter its numbers stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from usjp_research.market.record import BENCHMARK, EVERY, Finding, Market
+from usjp_research.spec.records import Spec
+from usjp_research.study.events import EventPanel
+from usjp_research.words import InputError
+
+QUIET = "a day of the placebo calendars"
+
+
+def refuse_findings(
+    spec: Spec, market: Market, panel: EventPanel, slots: Iterable[tuple[str, tuple[str, ...]]]
+) -> None:
+    """Stop a study whose numbers would use what is hardly a return.
+
+    A finding with a witness stops it wherever it lies: every day of a member and of the
+    benchmark is in some window, some estimation or some placebo calendar, and one wrong day
+    there is enough to hide an effect. A split's exact ratio without a witness may be chance over
+    years of days, and stops only where the answer is read: in an event window of the firm, or in
+    the estimation window before it.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market
+    panel : EventPanel
+    slots : iterable of (str, tuple of str)
+        Event and members of every portfolio that is formed.
+
+    Raises
+    ------
+    InputError
+        Names the first of them, and says how many more there are.
+    """
+    if not any(item.witness or item.exact for item in market.findings):
+        return
+    spans = _spans(spec, panel, slots)
+    stopping = [
+        (item, where)
+        for item in market.findings
+        if not item.accepted and (where := _used(item, market.dates, spans))
+    ]
+    if not stopping:
+        return
+    item, where = stopping[0]
+    more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
+    raise InputError(f"{market.name}: {item.line()}; it lies in {where}{more}")
+
+
+def _spans(
+    spec: Spec, panel: EventPanel, slots: Iterable[tuple[str, tuple[str, ...]]]
+) -> dict[str, list[tuple[int, int, str]]]:
+    """Return by ticker the places from the first estimation day to the last of the window."""
+    rule, (low, high) = spec.rule, panel.window
+    spans: dict[str, list[tuple[int, int, str]]] = {}
+    for event, members in slots:
+        place = panel.position(event)
+        if place is None:
+            continue
+        start = int(panel.day0[place]) + low
+        first = start - rule.estimation.ends_before - rule.estimation.sessions + 1
+        inside = f"the window of {event}"
+        before = f"the sessions before {event}"
+        for ticker in (*members, BENCHMARK, *rule.benchmark):
+            of = spans.setdefault(ticker, [])
+            of += [(start, start + high - low, inside), (first, start - 1, before)]
+    return spans
+
+
+def _used(
+    item: Finding, days: pd.DatetimeIndex, spans: dict[str, list[tuple[int, int, str]]]
+) -> str:
+    """Say where a study would use a finding that stops it; empty where it would not."""
+    known = spans.get(BENCHMARK if item.ticker == EVERY else item.ticker, [])
+    if not known or not (item.witness or item.exact):
+        return ""
+    first = int(days.searchsorted(pd.Timestamp(item.day)))
+    last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
+    touched = [where for low, high, where in known if first <= high and last >= low]
+    if touched:
+        return min(touched, key=lambda where: "before" in where)
+    return QUIET if item.witness else ""
