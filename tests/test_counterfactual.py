@@ -17,7 +17,8 @@ from scipy.optimize import nnls
 from usjp_research.engine.matched import matched_forecast
 from usjp_research.engine.placebo import Leg, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
-from usjp_research.market.donors import Donors, Factors, load_donors
+from usjp_research.market.donors import Donors, load_donors
+from usjp_research.market.factors import Factors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market

@@ -1,4 +1,4 @@
-"""Donors and French's factors from files: what is read, what is left out, what is refused."""
+"""Donors from files: what is read, what is left out, what is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from usjp_research.market.donors import load_donors, load_factors
+from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import Market
 from usjp_research.market.simulate import simulated_market
+from usjp_research.report.figures import plot_counterfactuals
+from usjp_research.report.tables import counterfactual_table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Donor, Spec
+from usjp_research.study.counterfactual import EXACT, counterfactuals
+from usjp_research.study.events import event_panel
+from usjp_research.study.portfolios import form_portfolios
 from usjp_research.words import InputError
+
+CONVEX = "synthetic control"
 
 
 @pytest.fixture(scope="module")
@@ -30,80 +37,15 @@ def market(spec: Spec) -> Market:
     return simulated_market(spec, seed=3)
 
 
-def _factors(market: Market) -> pd.DataFrame:
-    draw = np.random.default_rng(4)
-    names = ["mkt_rf", "smb3", "smb5", "hml", "rmw", "cma", "mom"]
-    values = draw.normal(0, 1.0, (len(market.dates), len(names)))
-    frame = pd.DataFrame(values, columns=names)
-    frame.insert(0, "date", market.dates.strftime("%Y-%m-%d"))
-    return frame.assign(rf=0.015)
-
-
 def _file(path: Path, frame: pd.DataFrame) -> str:
     frame.to_csv(path, index=False)
     return str(path)
 
 
-def test_percent_and_decimals_give_the_same_factors(market: Market, tmp_path: Path) -> None:
-    table = _factors(market)
-    small = table.assign(**{n: table[n] / 100 for n in table.columns if n != "date"})
-    percent = load_factors(market, _file(tmp_path / "p.csv", table))
-    decimals = load_factors(market, "file:" + _file(tmp_path / "d.csv", small))
-    assert (percent.unit, decimals.unit) == ("percent", "decimals")
-    pd.testing.assert_frame_equal(percent.returns, decimals.returns, rtol=1e-12)
-    assert percent.returns["rf"].iloc[0] == pytest.approx(0.00015)
-    assert (percent.dropped, percent.reason) == ((), "")
-
-
-def test_french_s_own_names_and_dates_are_understood(market: Market, tmp_path: Path) -> None:
-    table = _factors(market).drop(columns=["smb5", "rmw", "cma"])
-    theirs = table.rename(
-        columns={"mkt_rf": "Mkt-RF", "smb3": "SMB", "hml": "HML", "mom": "Mom", "rf": "RF"}
-    )
-    theirs["date"] = theirs["date"].str.replace("-", "")
-    got = load_factors(market, _file(tmp_path / "theirs.csv", theirs)).returns
-    want = load_factors(market, _file(tmp_path / "ours.csv", table)).returns
-    pd.testing.assert_frame_equal(got[list(want.columns)], want)
-    pd.testing.assert_series_equal(got["smb5"], want["smb3"], check_names=False)
-
-
-def test_missing_values_and_an_early_end_are_listed(market: Market, tmp_path: Path) -> None:
-    table = _factors(market).iloc[:-20]
-    table.loc[7, "hml"] = -99.99
-    found = load_factors(market, _file(tmp_path / "f.csv", table))
-    assert np.isnan(found.returns["hml"].iloc[7])
-    assert found.returns["mkt_rf"].isna().sum() == 20
-    code, late = found.dropped
-    assert code.name == f"hml {market.dates[7].date()}"
-    assert late.reason == f"ends {market.dates[-21].date()}: 20 days without"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda t: t.drop(columns="rf"), "column 'rf' is missing"),
-        (lambda t: t.drop(columns="date"), "column 'date' is missing"),
-        (lambda t: t.iloc[::-1], "days are not in order"),
-        (lambda t: pd.concat([t, t.iloc[-1:]]), "or stand there twice"),
-        (lambda t: t.assign(hml="high"), "row 2, column 'hml': seen 'high', expected a number"),
-        (lambda t: t.assign(date="last May"), "expected a date as YYYY-MM-DD"),
-        (lambda t: t.iloc[:5], "expected days of the market"),
-    ],
-)
-def test_a_faulty_factor_file_is_refused_in_one_line(
-    change: Callable[[pd.DataFrame], pd.DataFrame], words: str, market: Market, tmp_path: Path
-) -> None:
-    path = _file(tmp_path / "f.csv", change(_factors(market)))
-    with pytest.raises(InputError, match=words):
-        load_factors(market, path)
-
-
-def test_without_files_the_reason_says_what_to_give(spec: Spec, market: Market) -> None:
-    assert "--factors FILE" in load_factors(market).reason
+def test_without_a_file_the_reason_says_what_to_give(spec: Spec, market: Market) -> None:
     assert "--donors FILE" in load_donors(spec, market).reason
-    for load in (load_factors, lambda m, s: load_donors(spec, m, s)):
-        with pytest.raises(InputError, match=r"'nowhere.csv': no such file"):
-            load(market, "nowhere.csv")
+    with pytest.raises(InputError, match=r"nowhere.csv'?: no such file"):
+        load_donors(spec, market, "nowhere.csv")
 
 
 def test_the_bundle_brings_its_own_donors() -> None:
@@ -174,3 +116,115 @@ def test_the_command_refuses_a_wrong_file_before_it_computes(
     assert result.exit_code == 2
     assert "wrong.csv" in result.stderr.splitlines()[-1]
     assert not list((tmp_path / "o").glob("results/*"))
+
+
+# --- donors that are no outsiders ----------------------------------------------------------------
+
+
+def _panel_prices(prices: Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Take the returns of a market of two sectors, and make donors good and bad of them."""
+    returns = pd.read_csv(prices, index_col="date", parse_dates=True).pct_change().iloc[1:]
+    draw = np.random.default_rng(12)
+    market = returns["us_market"].to_numpy()
+    solar = returns.filter(like="S").mean(axis=1).to_numpy()
+    weights = draw.dirichlet(np.ones(12))
+    drawn = {
+        f"D{k}": market * draw.uniform(0.5, 1.5) + draw.normal(0, 0.01, len(market))
+        for k in range(6)
+    }
+    bad = {
+        "COPY": solar,
+        "TWICE": 2 * solar,
+        "FUND": returns.filter(like="S").to_numpy() @ weights,
+        "AGAIN": drawn["D0"],
+        "FLAT": np.zeros(len(market)),
+        "DEPOSIT": np.full(len(market), 1e-4),
+        "STALE": np.where(np.arange(len(market)) % 3 == 0, drawn["D2"], 0.0),
+    }
+    return returns, {**drawn, "SPX": market + draw.normal(0, 1e-4, len(market)), **bad}
+
+
+def _donor_file(path: Path, days: pd.Index, returns: dict[str, np.ndarray]) -> str:
+    table = (100 * (1 + pd.DataFrame(returns, index=days)).cumprod()).round(4)
+    table.to_csv(path, index_label="date")
+    return str(path)
+
+
+def test_donors_that_do_not_move_or_move_alike_are_listed_and_funds_of_a_sector_named(
+    own: Callable[..., Path], prices: Path, tmp_path: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    returns, made = _panel_prices(prices)
+    found = load_donors(spec, market, _donor_file(tmp_path / "d.csv", returns.index, made))
+    left = {item.name: item.reason for item in found.dropped}
+    assert left["AGAIN"] == "the same as 'D0' on every day: counted once"
+    assert left["FLAT"] == left["DEPOSIT"] == "flat: its price never moves"
+    assert left["STALE"].startswith("flat: no move on")
+    assert set(left) == {"AGAIN", "FLAT", "DEPOSIT", "STALE"}
+    assert found.inside == dict.fromkeys(("COPY", "TWICE", "FUND"), "solar")  # not the market
+
+
+@pytest.mark.parametrize("bad", ["COPY", "FUND"])
+def test_a_comparison_with_the_sector_itself_is_called_exact_and_not_believed(
+    bad: str, own: Callable[..., Path], prices: Path, tmp_path: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    panel = event_panel(spec, market)
+    portfolios = form_portfolios(spec, market, panel)
+    returns, made = _panel_prices(prices)
+    kept = {name: made[name] for name in ("D0", "D1", "D2", "D3", "SPX", bad)}
+    donors = load_donors(spec, market, _donor_file(tmp_path / "d.csv", returns.index, kept))
+    found = counterfactuals(spec, panel, portfolios, "solar", donors=donors)
+    rows = found.rows.set_index("model")
+    used = set(found.weights["donor"]) | {bad}
+    for model in ("market model on firms outside the sectors", "nearest donors", CONVEX):
+        row = rows.loc[model]
+        if model == CONVEX and bad not in set(
+            found.weights.loc[found.weights["model"] == CONVEX, "donor"]
+        ):
+            continue
+        assert row["fit"] == EXACT
+        assert bad in used and bad in row["reason"]
+        assert np.isnan(row[["effect", "low", "high", "p"]].astype(float)).all()
+    assert EXACT in plot_counterfactuals(found).alt
+    assert any(text.startswith(EXACT) for text in counterfactual_table(found)["Fit"])
+    assert rows.iloc[0]["effect"] > 0.1
+    if bad != "FUND":
+        return
+    other = counterfactuals(spec, panel, portfolios, "rail", donors=donors)
+    assert not other.rows["reason"].str.contains(EXACT).any()
+    assert bad in {item.name for item in other.dropped}
+
+
+def test_an_exact_fit_without_a_file_is_not_believed_either(
+    own: Callable[..., Path], prices: Path
+) -> None:
+    spec = read_spec(own())
+    market = load_market(spec, f"file:{prices}")
+    panel = event_panel(spec, market)
+    portfolios = form_portfolios(spec, market, panel)
+    _, made = _panel_prices(prices)
+    table = pd.DataFrame({name: made[name] for name in ("D0", "D1", "COPY")}, market.dates)
+    found = counterfactuals(spec, panel, portfolios, "solar", donors=Donors(table, "drawn"))
+    assert found.rows.set_index("model").loc[CONVEX, "fit"] == EXACT
+
+
+@pytest.mark.parametrize("size", [1.7e38, 1e26, 50.0])
+@pytest.mark.parametrize("what", ["prices", "returns"])
+def test_a_donor_that_moves_as_nothing_does_is_refused(
+    size: float, what: str, spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    table = _prices(market, ["AAA", "BBB"])
+    if what == "returns":
+        table[["AAA", "BBB"]] = table[["AAA", "BBB"]].pct_change().fillna(-0.01)
+    table.loc[500, "BBB"] = size * (100 if what == "prices" else 1)
+    with pytest.raises(InputError, match=r"p\.csv.*BBB.*"):
+        load_donors(spec, market, _file(tmp_path / "p.csv", table))
+
+
+def test_donors_of_which_none_moves_are_refused(spec: Spec, market: Market, tmp_path: Path) -> None:
+    table = _prices(market, ["AAA", "BBB"]).assign(AAA=50.0, BBB=70.0)
+    with pytest.raises(InputError, match=r"no donor is left of 2.*never moves"):
+        load_donors(spec, market, _file(tmp_path / "p.csv", table))

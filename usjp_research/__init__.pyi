@@ -21,9 +21,9 @@ from usjp_research.market.record import Market as Market
 from usjp_research.market.record import Finding as Finding
 from usjp_research.market.record import Dropped as Dropped
 from usjp_research.market.donors import load_donors as load_donors
-from usjp_research.market.donors import load_factors as load_factors
 from usjp_research.market.donors import Donors as Donors
-from usjp_research.market.donors import Factors as Factors
+from usjp_research.market.factors import read_factors as read_factors
+from usjp_research.market.factors import Factors as Factors
 from usjp_research.study.events import first_session as first_session
 from usjp_research.study.events import event_panel as event_panel
 from usjp_research.study.events import EventPanel as EventPanel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,15 +19,66 @@ from typer.core import TyperGroup
 
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root, in_project
-from usjp_research.words import InputError, nearest
+from usjp_research.words import InputError, nearest, shown
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
+
+
+class Commands(TyperGroup):
+    """Commands whose refusals of options are one line, like all other refusals."""
+
+    def main(self, *words: Any, **how: Any) -> Any:
+        """Run a command; an option that is empty or unknown ends with one line."""
+        given = how.pop("args", words[0] if words else None)
+        args = list(sys.argv[1:] if given is None else given)
+        if not how.pop("standalone_mode", True):
+            return super().main(args=args, standalone_mode=False, **how)
+        try:
+            _no_empty_words(args)
+            code = super().main(args=args, standalone_mode=False, **how)
+        except typer.Abort:
+            code = 1
+        except InputError as error:
+            print(f"usjp: {error}", file=sys.stderr)
+            code = 2
+        except UsageError as error:
+            code = 2
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+            else:
+                where = error.ctx.command_path if error.ctx else "usjp"
+                told = f"{error.format_message()} See '{where} --help'."
+                print(f"usjp: {InputError(told)}", file=sys.stderr)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _no_empty_words(args: Sequence[str]) -> None:
+    """Refuse empty options: an empty folder would mean the one that the user stands in."""
+    for before, word in zip(["", *args], args, strict=False):
+        name, equals, value = word.partition("=")
+        named = name if equals and word.startswith("--") else before
+        if not (value if equals and word.startswith("--") else word).strip():
+            raise InputError(
+                f"{named or 'argument'}: seen nothing, expected a value; give one or leave it out"
+            )
+
+
+class Screen(Console):
+    """A console that shows control characters of a text and does not obey them."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, texts as `shown` writes them."""
+        super().print(*(shown(x) if isinstance(x, str) else x for x in objects), **how)
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Has the market priced in the U.S.-Japan partnership? Event studies on six sectors.",
 )
-stderr = Console(stderr=True, highlight=False)
+stderr = Screen(stderr=True, highlight=False)
 
 
 class SiteCommands(TyperGroup):
@@ -59,7 +111,13 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"usjp: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"usjp: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        fault = InputError(f"{error.filename}: the name is too long for a file; give another")
+        print(f"usjp: {fault}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -90,6 +148,9 @@ def study(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Table of French's daily factors, for the robustness pages."),
     ] = None,
+    factor_units: Annotated[
+        str, typer.Option(help="percent or decimal; auto tells them by their size.")
+    ] = "auto",
     donors: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Prices of firms outside the sectors, for the robustness pages."),
@@ -106,7 +167,8 @@ def study(
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
         from usjp_research.market.check import told
-        from usjp_research.market.donors import load_donors, load_factors
+        from usjp_research.market.donors import load_donors
+        from usjp_research.market.factors import read_factors
         from usjp_research.market.load import load_market
         from usjp_research.market.record import market_digest
         from usjp_research.report.results import save_study
@@ -125,7 +187,8 @@ def study(
         loaded = load_market(spec, market)
         _say_read_as(loaded.read_as)
         _say_findings(told(loaded.findings))
-        load_factors(loaded, str(factors or ""))  # a fault in them ends here, not in a notebook
+        # A fault in factors or donors ends here, not in a notebook.
+        read_factors(str(factors or ""), loaded.dates, factor_units)
         load_donors(spec, loaded, str(donors or ""))
         result = run_study(spec, loaded, stages)
         first, last = loaded.dates[0].date(), loaded.dates[-1].date()
@@ -169,6 +232,7 @@ def study(
             extra = {
                 "factors": _from_root(in_project(factors)) if factors else "",
                 "donors": _from_root(in_project(donors)) if donors else "",
+                "factor_units": factor_units,
             }
             _run_pages(folder, _from_root(folder_of_params), source, sectors, facts, extra)
 
@@ -211,7 +275,7 @@ def _run_pages(
     stderr.print(f"Pages: {index}", soft_wrap=True, markup=False)
     failed = failures(outcomes)
     for line in failed:
-        print(f"usjp: {line}", file=sys.stderr)
+        print(f"usjp: {InputError(line)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -313,7 +377,7 @@ def battery_command(
             warn=_say_findings,
         )
         if json_file is None:
-            print_battery(done, Console(highlight=False))
+            print_battery(done, Screen(highlight=False))
         else:
             write_battery(done, json_file)
             stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
@@ -455,7 +519,7 @@ def site_diff(
 
         found = compare_runs(in_project(run_a), in_project(run_b))
         for line in found.lines():
-            print(line)
+            print(shown(line))
         if html:
             prepare_folder(html.absolute().parent)
             write_whole(html.absolute(), comparison_page(found).encode())
@@ -495,7 +559,7 @@ class Stages:
 
 
 def _say(text: str) -> None:
-    Console(highlight=False).print(text, markup=False)
+    Screen(highlight=False).print(text, markup=False)
 
 
 def _only(text: str, sectors: list[str] | None) -> str:
@@ -513,7 +577,7 @@ def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
     from usjp_research.report.tables import verdict_table
 
     frame = verdict_table(rows)
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
             _say(f"\n{record.pop('Sector')}")

@@ -7,6 +7,7 @@ import html
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
     '<p><b>Firm</b> A&lt;B: solar.</p>'
     """
     head = f"<b>{html.escape(warning)}</b> " if warning else ""
-    told = "; ".join(html.escape(fact) for fact in facts if fact)
-    named = f" {html.escape(name)}" if name else ""
+    told = "; ".join(html.escape(shown(fact)) for fact in facts if fact)
+    named = f" {html.escape(shown(name))}" if name else ""
     return f"<p>{head}<b>{html.escape(kind)}</b>{named}{f': {told}' if told else ''}.</p>"
 
 
@@ -107,11 +108,50 @@ def scrub(value: Any) -> Any:
     return [scrub(part) for part in value] if isinstance(value, list) else value
 
 
+LONGEST = 294  # characters of a refusal: with "usjp: " in front 300
+LONG_WORD = 100
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidi, zero width), broken, separators
+
+
+def shown(text: str) -> str:
+    r"""Write every character that a terminal obeys or hides as its code; line ends stay.
+
+    Examples
+    --------
+    >>> shown("a\x1b[31mb\u202ec")
+    'a\\x1b[31mb\\u202ec'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in HIDDEN and char != "\n"
+        else char
+        for char in text
+    )
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Cut the middle of a text: where comes first in a message, what to do comes last."""
+    if len(text) <= most:
+        return text
+    tail = 2 * most // 5
+    return f"{text[: most - tail - 5].rstrip()} ... {text[-tail:].lstrip()}"
+
+
 class InputError(ValueError):
-    """Bad input, said in one line: where, what was seen, what was expected, what to do."""
+    """Bad input, said in one line: where, what was seen, what was expected, what to do.
+
+    At most `LONGEST` characters, of which none is a control character: long words are cut in
+    the middle first, then the message, whose head says where and whose tail says what to do.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+        some = re.sub(r"[\r\n]+", " ", shortened(message, 20 * LONGEST))
+        words = shown(some).split()
+        if sum(map(len, words)) + len(words) > LONGEST:
+            words = [shortened(word, LONG_WORD) for word in words]
+        super().__init__(shortened(" ".join(words)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -134,8 +174,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("minning_metals", ["mining_metals", "pharma_biotech"])
     "did you mean 'mining_metals'?"
     """
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    names = sorted(map(str, known))
+    close = difflib.get_close_matches(name[:LONG_WORD], names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"

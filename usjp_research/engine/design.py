@@ -20,6 +20,11 @@ MODEL_FACTORS: dict[str, tuple[str, ...]] = {
     "carhart": ("mkt_rf", "smb3", "hml", "mom"),
     "ff5": ("mkt_rf", "smb5", "hml", "rmw", "cma"),
 }
+FACTOR_MODELS = {
+    "ff3": "Fama-French three factors",
+    "carhart": "Carhart four factors",
+    "ff5": "Fama-French five factors",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,7 @@ def expected_return_design(
         raise InputError(f"model '{model}': no day has a value for every regressor")
     centre = table[known].mean(axis=0)
     scale = table[known].std(axis=0)
-    scale[scale == 0] = 1.0
+    scale[scale < 1e-100] = 1.0  # it does not move
     table = (table - centre) / scale
     if model != "market_adjusted":
         table = np.column_stack([np.ones(n_days), table])

@@ -135,7 +135,10 @@ def matched_forecast(
                 line = _convex(y, R, previous.weights if previous else None)
                 gap = max(gap, line.gap)
             else:
-                line = _nearest(y, R, benchmark[rows])
+                near = _nearest(y, R, benchmark[rows])
+                if near is None:  # nothing moves there
+                    continue
+                line = near
             last[s], fits = line, fits + 1
             if day == days[0]:
                 first_weights[s] = line.weights
@@ -170,9 +173,11 @@ def _convex(y: Floats, R: Floats, start: Floats | None) -> _Line:
     return _Line(fit.weights, 0.0, 1.0, len(fit.support) - 1, fit.relative_gap)
 
 
-def _nearest(y: Floats, R: Floats, m: Floats) -> _Line:
+def _nearest(y: Floats, R: Floats, m: Floats) -> _Line | None:
     """Choose by what is left beyond the market, then regress on the mean of the chosen."""
     m = m - m.mean()
+    if not m @ m > 0:
+        return None
 
     def beyond(values: Floats) -> Floats:
         centred = values - values.mean(axis=0)
@@ -185,5 +190,8 @@ def _nearest(y: Floats, R: Floats, m: Floats) -> _Line:
     weights = np.zeros(R.shape[1])
     weights[np.argsort(-alike, kind="stable")[:count]] = 1 / count
     path = R @ weights
-    beta = float((path - path.mean()) @ y / ((path - path.mean()) @ path))
+    about = float((path - path.mean()) @ path)
+    if not about > 0:
+        return None
+    beta = float((path - path.mean()) @ y / about)
     return _Line(weights, float(y.mean() - beta * path.mean()), beta, 2, np.nan)

@@ -305,7 +305,7 @@ def placebo_law(
             f"{rule.least_shifts}: give a longer history of returns"
         )
     error = np.sqrt(total)
-    statistic = effect / error
+    statistic = np.divide(effect, error, out=np.zeros_like(effect), where=error > 0)
     return Placebo(
         groups=tuple(groups),
         shifts=shifts[whole],

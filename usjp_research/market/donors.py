@@ -1,10 +1,10 @@
-"""What a sector can be compared with besides the market: outsiders' returns, French's factors."""
+"""What a sector can be compared with besides the market: the returns of outsiders."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,16 @@ import pandas as pd
 
 from usjp_research.market.check import check_returns, doubtful
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
-from usjp_research.market.table import (
-    FEWEST_SESSIONS,
-    read_days,
-    read_numbers,
-    read_returns,
-    read_table,
-)
+from usjp_research.market.table import FEWEST_SESSIONS, read_returns
 from usjp_research.spec.records import Spec, in_project
-from usjp_research.words import InputError, card, nearest
+from usjp_research.words import InputError, card
 
 DONOR = "donor/"
-FACTOR_MODELS: Mapping[str, tuple[str, ...]] = {
-    "Fama-French three factors": ("mkt_rf", "smb3", "hml"),
-    "Carhart four factors": ("mkt_rf", "smb3", "hml", "mom"),
-    "Fama-French five factors": ("mkt_rf", "smb5", "hml", "rmw", "cma"),
-}
-OTHER_NAMES = {"mktrf": "mkt_rf", "mkt": "mkt_rf", "umd": "mom", "wml": "mom"}
-PERCENT_FROM = 0.05  # median size of the daily market return: 0.5 in percent, 0.005 as decimals
-MISSING_UPTO = -99  # French's code for no value
+FLAT = 1e-6  # standard deviation a day of a price that stands, or grows as a deposit does
+STANDING = 0.5  # share of days without any move
+ALIKE = 0.01  # distance of two donors over their size; prices in cents are rounded by as much
+MADE_OF = 0.99  # R squared on a sector's firms from which a donor is made of them
+FARTHEST = 10.0  # a day: what no security outside a bankruptcy's last days has done
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +33,9 @@ class Donors:
     returns : DataFrame of shape (n_days, n_donors)
         Simple returns as decimals on the market's days; a day is complete or all missing.
         No column when there are no donors, and then ``reason`` says why and what to do.
+    inside : mapping of str to str
+        Donors that move as the firms of a sector do, such as a fund of them, and that sector:
+        compared with them the sector would be compared with itself.
     """
 
     returns: pd.DataFrame
@@ -49,34 +43,11 @@ class Donors:
     reason: str = ""
     dropped: tuple[Dropped, ...] = ()
     sha256: str = ""
+    inside: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         days = f"{self.returns.shape[1]} donors over {len(self.returns)} sessions"
         return card("Donors", self.source, self.reason or days, f"{len(self.dropped)} left out")
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """French's daily factors as decimals on the market's days, NaN where the file has none.
-
-    Attributes
-    ----------
-    returns : DataFrame of shape (n_days, n_factors)
-        ``mkt_rf``, ``rf`` and what else the file has of ``smb3``, ``smb5``, ``hml``, ``rmw``,
-        ``cma``, ``mom``. No column when there is no file, and then ``reason`` says so.
-    unit : str
-        What the file holds: ``percent`` or ``decimals``.
-    """
-
-    returns: pd.DataFrame
-    source: str
-    unit: str = ""
-    reason: str = ""
-    dropped: tuple[Dropped, ...] = ()
-
-    def _repr_html_(self) -> str:
-        names = ", ".join(map(str, self.returns.columns))
-        return card("Factors", self.source, self.reason or names, self.unit)
 
 
 def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors:
@@ -99,12 +70,13 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
     Returns
     -------
     Donors
-        A donor without a return on a day on which most have one is left out, with the reason.
+        A donor without a return on a day on which most have one is left out, with the reason;
+        so is one of a file that does not move, or that moves as another does.
 
     Raises
     ------
     InputError
-        When the file cannot be read, or holds no donor.
+        When the file cannot be read, holds no donor, or holds a move that no security makes.
     """
     if not source:
         own = [name for name in market.returns.columns if str(name).startswith(DONOR)]
@@ -143,10 +115,79 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
             f"{path}: seen returns from {returns.index[0].date()} to {returns.index[-1].date()}, "
             f"expected days of the market, {market.dates[0].date()} to {market.dates[-1].date()}"
         )
-    faults = doubtful(check_returns(table, benchmark=market.returns[BENCHMARK]), "donor")
-    table = table.drop(columns=[item.name for item in faults])
-    found = _complete(table, market, f"file:{path.name}", (*notes, *faults))
-    return replace(found, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    _believable(table, path)
+    found = _distinct(_complete(table, market, f"file:{path.name}", tuple(notes)))
+    faults = check_returns(found.returns, benchmark=market.returns[BENCHMARK])
+    wrong = doubtful(faults, "donor")
+    kept = found.returns.drop(columns=[item.name for item in wrong])
+    found = replace(found, returns=kept, dropped=(*found.dropped, *wrong))
+    if not len(found.returns.columns):
+        raise InputError(
+            f"{path}: no donor is left of {len(outside)}; the first, '{found.dropped[-1].name}': "
+            f"{found.dropped[-1].reason}; give securities that trade every day"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
+
+
+def _believable(table: pd.DataFrame, path: Path) -> None:
+    """Refuse moves that no security makes: one such day would carry every fit."""
+    far = table.abs() > FARTHEST
+    if far.any(axis=None):
+        name = far.columns[int(np.flatnonzero(far.any())[0])]
+        day = far.index[int(np.flatnonzero(far[name])[0])]
+        raise InputError(
+            f"{path}: donor '{name}': {day.date()}: a return of {table.loc[day, name]:.3g} "
+            f"(decimals), expected at most {FARTHEST:g}; correct the price or leave the donor out"
+        )
+
+
+def _distinct(found: Donors) -> Donors:
+    """Leave out donors that do not move, and all but the first of those that move alike."""
+    values = found.returns.dropna(how="all").to_numpy("float64")
+    names = [str(name) for name in found.returns.columns]
+    notes: list[Dropped] = []
+    kept: list[int] = []
+    size = np.sqrt((values**2).sum(axis=0))
+    for at, name in enumerate(names):
+        still = int((values[:, at] == 0).sum())
+        near = np.sqrt(((values[:, kept] - values[:, [at]]) ** 2).sum(axis=0)) <= ALIKE * size[at]
+        if values[:, at].std() <= FLAT:
+            notes.append(Dropped("donor", name, "flat: its price never moves"))
+        elif still > STANDING * len(values):
+            notes.append(Dropped("donor", name, f"flat: no move on {still} of {len(values)} days"))
+        elif near.any():
+            twin = names[kept[int(np.flatnonzero(near)[0])]]
+            notes.append(Dropped("donor", name, f"the same as '{twin}' on every day: counted once"))
+        else:
+            kept.append(at)
+    table = found.returns.iloc[:, kept]
+    return replace(found, returns=table, dropped=(*found.dropped, *notes))
+
+
+def _inside(donors: pd.DataFrame, spec: Spec, market: Market) -> dict[str, str]:
+    """Find donors that are made of a sector's firms; one that is the market is an outsider."""
+    found: dict[str, str] = {}
+    like_market = _explained(donors, market.returns[[BENCHMARK]])
+    for sector in spec.sectors:
+        names = [f"sector/{sector}", *(firm.ticker for firm in spec.members(sector))]
+        own = market.returns[[name for name in names if name in market.returns.columns]]
+        own = own.loc[:, own.notna().mean() > MADE_OF]
+        share = _explained(donors, own.assign(mean=own.mean(axis=1)))
+        for name in share.index[(share >= MADE_OF) & (like_market < MADE_OF)]:
+            found.setdefault(str(name), sector)
+    return found
+
+
+def _explained(donors: pd.DataFrame, own: pd.DataFrame) -> pd.Series:
+    """Return R squared of each donor on some returns, zero where there are too few days."""
+    days = donors.notna().all(axis=1) & own.notna().all(axis=1)
+    if days.sum() < 3 * own.shape[1] + FEWEST_SESSIONS:
+        return pd.Series(0.0, index=donors.columns)
+    y, x = donors[days].to_numpy("float64"), own[days].to_numpy("float64")
+    y, x = y - y.mean(axis=0), x - x.mean(axis=0)
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return pd.Series(1 - (left**2).sum(axis=0) / (y**2).sum(axis=0), index=donors.columns)
 
 
 def _complete(
@@ -162,90 +203,9 @@ def _complete(
     return Donors(table.reindex(market.dates), source, dropped=(*notes, *gone))
 
 
-def load_factors(market: Market, source: str | None = None) -> Factors:
-    """Load French's daily factors from a file.
-
-    The library is copyrighted and not shipped: download the daily files from Kenneth French's
-    data library, join them on the day and save one table. Columns are ``date`` (YYYY-MM-DD or
-    YYYYMMDD), ``mkt_rf``, ``rf`` and any of ``smb`` (or ``smb3`` and ``smb5``, which differ),
-    ``hml``, ``rmw``, ``cma``, ``mom``; French's own ``Mkt-RF`` and upper case are understood.
-
-    Percent or decimals is decided by one rule for the whole table: percent when the median size
-    of ``mkt_rf`` is 0.05 or more. The median day of the market is near 0.5 in percent and near
-    0.005 in decimals, ten times away from the border on either side.
-
-    Parameters
-    ----------
-    market : Market
-        Whose days are used.
-    source : str, optional
-        ``file:PATH`` or a path.
-
-    Returns
-    -------
-    Factors
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, lacks a column, or shares too few days with the market.
-    """
-    if not source:
-        reason = "needs French's daily factors: give a table of them with --factors FILE"
-        return Factors(market.returns[[]], "", reason=reason)
-    path = _path(source, "factors")
-    table = read_table(path)
-    names = {name: str(name).strip().lower().replace("-", "_") for name in table.columns}
-    table = table.rename(columns={name: OTHER_NAMES.get(new, new) for name, new in names.items()})
-    for needed in ("date", "mkt_rf", "rf"):
-        if needed not in table.columns:
-            raise InputError(
-                f"{path}: row 1: column '{needed}' is missing ({nearest(needed, table.columns)}); "
-                "expected date, mkt_rf, rf and further factors"
-            )
-    if not pd.api.types.is_datetime64_any_dtype(table["date"]):
-        written = table["date"].astype(str)
-        table["date"] = written.str.replace(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", regex=True)
-    days = read_days(path, table, "date")
-    if not days.is_monotonic_increasing or days.duplicated().any():
-        raise InputError(f"{path}: column 'date': days are not in order, or stand there twice")
-    known = {factor for factors in FACTOR_MODELS.values() for factor in factors} | {"rf", "smb"}
-    columns = {
-        name: read_numbers(path, table[name], name).to_numpy()
-        for name in table.columns
-        if name in known
-    }
-    frame = pd.DataFrame(columns, index=pd.DatetimeIndex(days))
-    coded = frame <= MISSING_UPTO
-    notes = tuple(
-        Dropped("factor", f"{name} {day.date()}", "the file has its code for no value")
-        for name in frame.columns
-        for day in frame.index[coded[name]]
-    )
-    frame = frame.mask(coded)
-    for name in ("smb3", "smb5"):
-        if name not in frame.columns and "smb" in frame.columns:
-            frame[name] = frame["smb"]
-    percent = bool(np.nanmedian(np.abs(frame["mkt_rf"])) >= PERCENT_FROM)
-    frame = (frame / 100 if percent else frame).drop(columns="smb", errors="ignore")
-    shared = frame.reindex(market.dates)
-    if shared["mkt_rf"].notna().sum() < FEWEST_SESSIONS:
-        raise InputError(
-            f"{path}: seen factors from {days.iloc[0].date()} to {days.iloc[-1].date()}, expected "
-            f"days of the market, {market.dates[0].date()} to {market.dates[-1].date()}"
-        )
-    inside = frame.loc[frame.index >= market.dates[0]]
-    ends = inside.index[-1]
-    late = int((market.dates > ends).sum())
-    if late:
-        notes += (Dropped("factor", path.name, f"ends {ends.date()}: {late} days without"),)
-    unit = "percent" if percent else "decimals"
-    return Factors(shared, f"file:{path.name}", unit, dropped=notes)
-
-
 def _path(source: str, what: str) -> Path:
     kind, colon, rest = source.partition(":")
-    path = in_project(Path(rest if colon and kind == "file" else source).expanduser())
+    path = in_project(Path(rest if colon and kind == "file" else source))
     if not path.is_file():
         raise InputError(f"{what} '{source}': no such file; give the path of a CSV or Parquet file")
     return path

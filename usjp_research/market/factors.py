@@ -1,9 +1,11 @@
-"""Daily factors under the names and in the units that they come in."""
+"""French's daily factors: one reader, one rule for units, no code for a missing day let through."""
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.files import existing
-from usjp_research.market.table import ascending_days, date_column, read_numbers, read_table
-from usjp_research.words import InputError, nearest
+from usjp_research.market.record import Dropped
+from usjp_research.market.table import (
+    FEWEST_SESSIONS,
+    ascending_days,
+    date_column,
+    read_numbers,
+    read_table,
+)
+from usjp_research.words import InputError, card, nearest
 
 Floats = npt.NDArray[np.float64]
+UNITS = ("auto", "percent", "decimal")
 FAR = 0.5  # a day; the codes for missing days, -99.99 and -999, lie beyond it in either unit
+CODES = (-9.99, -0.9999)  # -999 and -99.99 divided by 100: in a file of percent they look like days
+DOUBT = (0.07, 0.14)  # a daily standard deviation between these is high in decimals, low in percent
+LARGEST_RF = 0.005
+APART = 30.0  # a factor this many times larger or smaller than the market is in another unit
+LARGEST_FILE = 50_000_000  # bytes of text
+MISSING = "leave missing days empty, not -99.99 or -999"
 FACTOR_NAMES = {
     "mkt_rf": ("mktrf",),
     "smb3": ("smb3", "smb"),
@@ -26,41 +42,204 @@ FACTOR_NAMES = {
     "mom": ("mom", "umd", "wml"),
     "rf": ("rf",),
 }
+NEEDED = ("mkt_rf", "rf")
 
 
-def read_factors(path: str | Path) -> pd.DataFrame:
-    """Read a file of daily factors: ``date`` (or days as YYYYMMDD) and a column per factor.
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """French's daily factors as decimals, NaN where the file has none.
+
+    Attributes
+    ----------
+    returns : DataFrame of shape (n_days, n_factors)
+        ``mkt_rf``, ``rf`` and what else the file has of ``smb3``, ``smb5``, ``hml``, ``rmw``,
+        ``cma``, ``mom``. No column when there is no file, and then ``reason`` says so.
+    unit : str
+        What the file holds: ``percent`` or ``decimals``.
+    """
+
+    returns: pd.DataFrame
+    source: str
+    unit: str = ""
+    reason: str = ""
+    dropped: tuple[Dropped, ...] = ()
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(map(str, self.returns.columns))
+        return card("Factors", self.source, self.reason or names, self.unit)
+
+
+def read_factors(
+    source: str | Path = "", days: pd.DatetimeIndex | None = None, units: str = "auto"
+) -> Factors:
+    """Read French's daily factors from a file.
+
+    The library is copyrighted and not shipped: download the daily files from Kenneth French's
+    data library. His CSV is read as it comes, with the text above and below the table; so is one
+    table that joins several of his files on the day, from any program. Columns are the day
+    (YYYY-MM-DD or YYYYMMDD), ``mkt_rf``, ``rf`` and any of ``smb`` (or ``smb3`` and ``smb5``,
+    which differ), ``hml``, ``rmw``, ``cma``, ``mom``; French's own ``Mkt-RF`` and capitals are
+    understood. Percent or decimals is decided for the whole table by `in_decimals`.
+
+    Parameters
+    ----------
+    source : str or path
+        ``file:PATH`` or a path of CSV or Parquet; empty for no factors.
+    days : DatetimeIndex of shape (n_days,), optional
+        Days to give the factors on; those of the file by default.
+    units : {"auto", "percent", "decimal"}
 
     Returns
     -------
-    DataFrame
-        Days as index, columns as they are named, units as they are.
+    Factors
 
     Raises
     ------
     InputError
-        As `open_returns`.
+        When the file cannot be read, lacks a column, holds a code for missing days or a number
+        that is no daily factor, leaves its unit in doubt, or shares too few days with ``days``.
     """
-    path = existing(str(path))
-    table = read_table(path)
+    if units not in UNITS:
+        raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")
+    if not str(source):
+        none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
+        return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
+    kind, colon, rest = str(source).partition(":")
+    path = existing(rest if colon and kind == "file" else str(source))
+    table, name = _table(path)
+    index = ascending_days(path, table, name)
+    _daily(path, index)
+    columns = [column for column in table.columns if column != name]
+    known = {key for key in FACTOR_NAMES if _called(key, _plain(columns))}
+    found = factor_columns(columns, [key for key in FACTOR_NAMES if key in (*NEEDED, *known)], path)
+    values = {key: read_numbers(path, table[own], own) for key, own in found.items()}
+
+    def place(key: str, at: int) -> str:
+        return f"row {values[key].index[at]}, column '{found[key]}'"
+
+    arrays = {key: column.to_numpy() for key, column in values.items()}
+    decimals = in_decimals(arrays, units, str(path), place)
+    unit = "decimals" if decimals["mkt_rf"] is arrays["mkt_rf"] else "percent"
+    frame = pd.DataFrame(decimals, index=index)
+    notes = [
+        Dropped("factor", column, "no factor of that name is known: not used")
+        for column in columns
+        if column not in found.values()
+    ]
+    if days is not None:
+        frame, more = _on(frame, days, path)
+        notes += more
+    return Factors(frame, f"file:{path.name}", unit, dropped=tuple(notes))
+
+
+def _table(path: Path) -> tuple[pd.DataFrame, str]:
+    """Read the table of a file and the name of its column of days, YYYYMMDD made plain."""
+    table = _french(path)
+    table = read_table(path) if table is None else table
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
-    written = table[name].astype(str)
-    if written.str.fullmatch(r"\d{8}").all():
+    if _compact(table[name]).all():
+        written = table[name].astype(str).str.strip().str[:8]
         table[name] = written.str.replace(r"(\d{4})(\d\d)(\d\d)", r"\1-\2-\3", regex=True)
-    days = ascending_days(path, table, name)
-    wanted = [column for column in table.columns if column != name]
-    numbers = {column: read_numbers(path, table[column], column).to_numpy() for column in wanted}
-    return pd.DataFrame(numbers, index=days)
+    return table, name
 
 
-def factor_columns(names: Iterable[str], needed: Iterable[str], where: str) -> Mapping[str, str]:
+def _compact(days: pd.Series) -> pd.Series:
+    return days.astype(str).str.strip().str.fullmatch(r"[0-9]{8}(\.0)?")
+
+
+def _french(path: Path) -> pd.DataFrame | None:
+    """Take the table out of French's own CSV: a header without a first name, days as YYYYMMDD."""
+    if path.stat().st_size > LARGEST_FILE:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:  # no text, or another encoding
+        return None
+    start = next((at for at, line in enumerate(lines[:100]) if _his_header(line)), None)
+    if start is None:
+        return None
+    end = start + 1
+    while end < len(lines) and re.match(r"\s*[0-9]", lines[end]):
+        end += 1
+    again = [at for at in range(end, len(lines)) if re.match(r"\s*[0-9]{4,8}\s*,", lines[at])]
+    if again:
+        raise InputError(
+            f"{path}: row {again[0] + 1}: a second table begins after row {end}; keep the daily one"
+        )
+    text = "\n".join(["date" + lines[start].strip(), *lines[start + 1 : end]])
+    table = pd.read_csv(io.StringIO(text), skipinitialspace=True, dtype={"date": str})
+    table.columns = table.columns.str.strip()
+    short = ~table["date"].str.strip().str.fullmatch(r"[0-9]{8}|[0-9]{4}-.*")
+    if short.any():
+        at = int(np.flatnonzero(short)[0])
+        raise InputError(
+            f"{path}: row {start + 2 + at}: seen '{table['date'].iloc[at]}', expected a day as "
+            "YYYYMMDD; take the daily file, not the monthly or yearly one"
+        )
+    table.index = pd.RangeIndex(start + 2, start + 2 + len(table))
+    return table
+
+
+def _his_header(line: str) -> bool:
+    first, *names = (cell.strip() for cell in line.split(","))
+    plain = set(_plain(names))
+    return not first and bool(plain & {word for words in FACTOR_NAMES.values() for word in words})
+
+
+def _daily(path: Path, days: pd.DatetimeIndex) -> None:
+    steps = np.diff(days.to_numpy("datetime64[D]")).astype(float)
+    step = float(np.median(steps)) if len(steps) else 1
+    if step > 3:
+        raise InputError(
+            f"{path}: column of days: the usual step is {step:.0f} days, expected daily factors; "
+            "take the daily file, not the weekly or monthly one"
+        )
+
+
+def _on(
+    frame: pd.DataFrame, days: pd.DatetimeIndex, path: Path
+) -> tuple[pd.DataFrame, list[Dropped]]:
+    """Give the factors on the days asked for, and list the days without."""
+    here = frame.reindex(days)
+    if here["mkt_rf"].notna().sum() < min(FEWEST_SESSIONS, len(days)):
+        raise InputError(
+            f"{path}: seen factors from {frame.index[0].date()} to {frame.index[-1].date()}, "
+            f"expected days of the market, {days[0].date()} to {days[-1].date()}"
+        )
+    ends = frame.index[-1]
+    notes = []
+    if late := int((days > ends).sum()):
+        notes.append(Dropped("factor", path.name, f"ends {ends.date()}: {late} days without"))
+    inside = here.loc[(days >= frame.index[0]) & (days <= ends)]
+    for name, count in inside.isna().sum().items():
+        if count:
+            first = inside.index[int(np.flatnonzero(inside[name].isna())[0])].date()
+            reason = f"no value on {count} of {len(inside)} days, the first {first}"
+            notes.append(Dropped("factor", str(name), reason))
+    return here, notes
+
+
+def _plain(names: Iterable[object]) -> dict[str, list[str]]:
+    plain: dict[str, list[str]] = {}
+    for name in names:
+        plain.setdefault(re.sub(r"[^a-z0-9]", "", str(name).lower()), []).append(str(name))
+    return plain
+
+
+def _called(key: str, plain: Mapping[str, list[str]]) -> str | None:
+    return next((word for word in FACTOR_NAMES[key] if word in plain), None)
+
+
+def factor_columns(
+    names: Sequence[str], needed: Iterable[str], where: str | Path
+) -> Mapping[str, str]:
     """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one.
 
     Parameters
     ----------
-    names : iterable of str
+    names : sequence of str
         Columns of the file.
     needed : iterable of str
         `mkt_rf`, `smb3`, `smb5`, `hml`, `rmw`, `cma`, `mom`, `rf`. `smb3` is the size factor of
@@ -77,17 +256,14 @@ def factor_columns(names: Iterable[str], needed: Iterable[str], where: str) -> M
     >>> factor_columns(["Mkt-RF", "SMB", "RF"], ["mkt_rf", "smb3", "rf"], "the file")
     {'mkt_rf': 'Mkt-RF', 'smb3': 'SMB', 'rf': 'RF'}
     """
-    plain: dict[str, list[str]] = {}
-    for name in names:
-        plain.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), []).append(name)
+    plain = _plain(names)
     found = {}
     for key in needed:
-        called = next((word for word in FACTOR_NAMES[key] if word in plain), None)
+        called = _called(key, plain)
         if called is None:
-            seen = ", ".join(list(names)[:8]) if isinstance(names, Sequence) else ""
             raise InputError(
-                f"{where}: factor '{key}' is missing: seen {seen}, expected a column named "
-                f"{' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
+                f"{where}: factor '{key}' is missing: seen {', '.join(names[:8])}, expected a "
+                f"column named {' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
             )
         if len(plain[called]) > 1:
             raise InputError(
@@ -98,12 +274,22 @@ def factor_columns(names: Iterable[str], needed: Iterable[str], where: str) -> M
     return found
 
 
-def in_decimals(factors: Mapping[str, Floats], units: str, where: str) -> dict[str, Floats]:
+# --- units -----------------------------------------------------------------------------------
+
+
+def in_decimals(
+    factors: Mapping[str, Floats],
+    units: str,
+    where: str,
+    place: Callable[[str, int], str] | None = None,
+) -> dict[str, Floats]:
     """Return factors as decimals, from a declared unit or one that the numbers leave no doubt of.
 
     The daily standard deviation of a stock market is between 0.2% and 10%: above 0.1 the market
     factor must be in percent, below 0.1 in decimals; close to that line the unit must be
-    declared. The riskless rate is checked against the same unit: no more than 0.5% a day.
+    declared. It is taken from the median size of the days (0.67 of a standard deviation in a
+    normal law), so that no code for a missing day moves it. The riskless rate and the other
+    factors are checked against the same unit, and no day may move by more than 50%.
 
     Parameters
     ----------
@@ -111,46 +297,75 @@ def in_decimals(factors: Mapping[str, Floats], units: str, where: str) -> dict[s
         With ``mkt_rf`` and ``rf``.
     units : {"auto", "percent", "decimal"}
     where : str
+    place : callable, optional
+        From a factor and a place in its array to words for the message.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays themselves where they are decimals already.
 
     Raises
     ------
     InputError
     """
-    if units not in ("auto", "percent", "decimal"):
-        raise InputError(
-            f"unknown factor units '{units}': {nearest(units, ('auto', 'percent', 'decimal'))}"
-        )
+    if units not in UNITS:
+        raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")
     for name, column in factors.items():
         if not np.isfinite(column).any():
             raise InputError(f"{where}: factor '{name}' has no value on any day of the returns")
-    spread = float(np.nanstd(factors["mkt_rf"]))
-    if units != "auto":
-        size = spread / 100 if units == "percent" else spread
-        if not 0.0005 <= size <= 0.2:
-            raise InputError(
-                f"{where}: read as {units} the market factor has a daily standard deviation of "
-                f"{100 * size:.3g}%, expected 0.05% to 20%; declare the other unit"
-            )
-    if units == "auto":
-        if 0.07 < spread < 0.14:
+    declared = units != "auto"
+    spread = _spread(factors["mkt_rf"])
+    if not declared:
+        if DOUBT[0] < spread < DOUBT[1]:
             raise InputError(
                 f"{where}: the market factor's daily standard deviation is {spread:.3g}: percent "
                 "or decimals cannot be told apart; give --factor-units percent or decimal"
             )
-        units = "percent" if spread > 0.1 else "decimal"
+        units = "percent" if spread > DOUBT[1] else "decimal"
     scale = 0.01 if units == "percent" else 1.0
-    out = {name: values * scale for name, values in factors.items()}
-    for name, values in out.items():
-        far = np.flatnonzero(np.abs(values) > FAR)
-        if len(far):
+    if not 0.0005 <= spread * scale <= 0.2:
+        do = "declare the other unit" if declared else "give daily returns of the market"
+        raise InputError(
+            f"{where}: read as {units} the market factor has a daily standard deviation of "
+            f"{100 * spread * scale:.3g}%, expected 0.05% to 20%; {do}"
+        )
+    out = {name: values * scale if scale != 1 else values for name, values in factors.items()}
+    for name, values in factors.items():
+        far = np.abs(out[name]) > FAR
+        if not declared and units == "percent":
+            far |= np.isin(values, CODES)
+        if far.any():
+            at = int(np.flatnonzero(far)[0])
+            here = place(name, at) if place else f"place {at}"
+            hint = MISSING
+            if values[at] in CODES and units == "percent":
+                hint += "; if it is a real day, give --factor-units percent"
             raise InputError(
-                f"{where}: factor '{name}': seen {factors[name][far[0]]:g}, read as {units}, "
-                f"expected at most {FAR:.0%} a day; leave missing days empty, not -99.99 or -999"
+                f"{where}: {here}: factor '{name}': seen {values[at]:g}, read as {units}, "
+                f"expected at most {FAR:.0%} a day and no code; {hint}"
             )
-    highest = float(np.nanmax(np.abs(out["rf"])))
-    if highest > 0.005:
+    _one_unit(out, units, where)
+    return out
+
+
+def _spread(values: Floats) -> float:
+    return 1.4826 * float(np.nanmedian(np.abs(values)))
+
+
+def _one_unit(factors: Mapping[str, Floats], units: str, where: str) -> None:
+    """Refuse a riskless rate per year, and factors in another unit than the market."""
+    size = _spread(factors["mkt_rf"])
+    highest = float(np.nanmax(np.abs(factors["rf"])))
+    if highest > LARGEST_RF:
         raise InputError(
             f"{where}: the riskless rate reaches {highest:.2%} a day when read as {units}, "
-            "expected at most 0.5%; give all factors in one unit, per day"
+            f"expected at most {LARGEST_RF:.1%}; give all factors in one unit, per day"
         )
-    return out
+    for name, values in factors.items():
+        ratio = _spread(values) / size
+        if name not in NEEDED and np.nanstd(values) > 0 and not 1 / APART < ratio < APART:
+            raise InputError(
+                f"{where}: factor '{name}' moves {ratio:.2g} times as much as the market, expected "
+                f"between {1 / APART:.2f} and {APART:.0f} times; give all factors in one unit"
+            )

@@ -98,7 +98,6 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
         frame[MIRROR] = mirror
     table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
     table, gaps = _benchmarked(path, table, spec.rule.since)
-    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     return Market(
         name=f"file:{path.name}",
         returns=table,

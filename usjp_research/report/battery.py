@@ -85,6 +85,7 @@ def battery_from_files(
     """
     span = days_of(estimation, "estimation")
     wanted = [days_of(text, "window") for text in windows]
+    table = None if factors is None else read_factors(factors, units=factor_units).returns
     panel, firms = open_returns(returns), read_groups(groups)
     say(panel.read_as)
     dates = None if events is None else read_event_dates(events)
@@ -100,8 +101,8 @@ def battery_from_files(
         model=model,
         estimation=span,
         windows=wanted,
-        factors=None if factors is None else read_factors(factors),
-        factor_units=factor_units,
+        factors=table,
+        factor_units=factor_units if table is None else "decimal",
     )
     warn(told(found))
     return done

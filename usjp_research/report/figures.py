@@ -17,7 +17,7 @@ from usjp_research.report.strips import scoreboard_words
 from usjp_research.report.tables import dollars, exposure_words, implied_digits
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.records import ROLES, in_project
-from usjp_research.study.counterfactual import POOR, Counterfactuals
+from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
 from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
@@ -430,7 +430,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     for place, row in enumerate(rows):
         if row["reason"]:
             axes.annotate(
-                "not computed: the table says why",
+                EXACT if row["fit"] == EXACT else "not computed: the table says why",
                 (0, place),
                 xytext=(8, 0),
                 textcoords="offset points",
@@ -438,7 +438,8 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
                 fontsize=9,
                 color=QUIET,
             )
-            words.append(f"{row['model']}: not computed, {row['reason']}")
+            told = "" if row["fit"] == EXACT else "not computed, "
+            words.append(f"{row['model']}: {told}{row['reason']}")
             continue
         poor = row["fit"] == POOR
         axes.plot(

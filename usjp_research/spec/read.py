@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -15,8 +17,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from usjp_research.spec.records import (
+    LARGEST_USD_BN,
     NEWS_KINDS,
     ROLES,
+    YEARS,
     Accepted,
     Claim,
     Confounder,
@@ -31,14 +35,17 @@ from usjp_research.spec.records import (
     find_root,
     in_project,
 )
-from usjp_research.words import InputError, nearest
+from usjp_research.words import InputError, nearest, shortened, shown
 
 PRECISIONS = ("minute", "about", "day")
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 EVENT_COLUMNS = ("id", "announced", "role", "title")
 EVENT_NOTES = ("zone", "precision", "category", "reason", "confounders", "source", "source_url")
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?")
-YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
+LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
+DEEPEST = 12  # levels of a YAML file
+MOST_ALIASES = 20  # each may repeat all that stands before it
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -79,7 +86,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     file = in_project(Path(events)) if events else folder / "events.csv"
     event_rows = _read_events(file, sectors)
     ids = {event.id for event in event_rows}
-    _check_rule(rule, sectors, ids if not events else None, folder / "study.yaml")
+    known = ids if not events else None
+    _check_rule(rule, sectors, known, folder / "study.yaml")
     rule = _fit_rule(rule, sectors, ids)
     spec = Spec(
         rule=rule,
@@ -95,6 +103,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         accepted=_read_accepted(folder / "accepted.csv"),
     )
     _check_spec(spec, folder)
+    if known is not None:
+        _check_named(spec, folder, known)
     return spec
 
 
@@ -125,6 +135,25 @@ def _check_rule(
             )
 
 
+def _check_named(spec: Spec, folder: Path, ids: Collection[str]) -> None:
+    """Refuse events that firms or other news name and nobody knows."""
+    named = [
+        (f"{folder / 'universe.csv'}: ticker '{firm.ticker}', column 'named_event'", id)
+        for firm in spec.firms
+        for id in firm.named_event.split()
+    ]
+    named += [
+        (f"{folder / 'confounders.csv'}: session {item.session}, column 'near_events'", id)
+        for item in spec.confounders
+        for id in item.near_events
+    ]
+    for where, id in named:
+        if id not in ids:
+            raise InputError(
+                f"{where}: unknown event '{id}' ({nearest(id, ids)}); correct it or leave it empty"
+            )
+
+
 def _fit_rule(rule: Rule, sectors: Sequence[str], ids: set[str]) -> Rule:
     """Leave out what the rule says of the project's own sectors and events when they are absent."""
     update: dict[str, object] = {}
@@ -144,6 +173,8 @@ def _fit_rule(rule: Rule, sectors: Sequence[str], ids: set[str]) -> Rule:
 def _params_folder(params: str | Path | None) -> Path:
     if params is None:
         return find_root() / "params"
+    if not str(params).strip():
+        raise InputError("params: seen '', expected a folder with universe.csv and events.csv")
     path = in_project(Path(params))
     if path.is_file():
         path = path.parent
@@ -166,7 +197,7 @@ class _Row:
     def error(self, column: str, expected: str) -> InputError:
         return InputError(
             f"{self.file}: row {self.number}, column '{column}': "
-            f"seen {self[column]!r}, expected {expected}"
+            f"seen '{self[column]}', expected {expected}"
         )
 
     def needed(self, column: str) -> str:
@@ -177,25 +208,28 @@ class _Row:
     def number_or_none(self, column: str) -> float | None:
         if not self[column]:
             return None
-        try:
-            value = float(self[column])
-        except ValueError:
-            raise self.error(column, "a number in USD bn, or nothing") from None
-        if not 0 <= value < float("inf"):
-            raise self.error(column, "a number of zero or more")
+        if not NUMBER.fullmatch(self[column]):
+            raise self.error(column, "a number in USD bn, or nothing")
+        value = float(self[column])
+        if not 0 <= value <= LARGEST_USD_BN:
+            raise self.error(column, f"a number of zero or more, up to {LARGEST_USD_BN:,} (USD bn)")
         return value
 
     def day(self, column: str) -> date:
-        try:
-            return date.fromisoformat(self[column])
-        except ValueError:
-            raise self.error(column, "a date as YYYY-MM-DD") from None
+        return self._date(column, self[column], "a date as YYYY-MM-DD")
 
     def days(self, column: str) -> frozenset[date]:
+        expected = "dates as YYYY-MM-DD, separated by spaces"
+        return frozenset(self._date(column, word, expected) for word in self[column].split())
+
+    def _date(self, column: str, text: str, expected: str) -> date:
         try:
-            return frozenset(map(date.fromisoformat, self[column].split()))
+            day = date.fromisoformat(text if re.fullmatch(r"[0-9-]{10}", text) else "")
         except ValueError:
-            raise self.error(column, "dates as YYYY-MM-DD, separated by spaces") from None
+            raise self.error(column, expected) from None
+        if day.year not in YEARS:
+            raise self.error(column, f"{expected}, from {YEARS[0]} to {YEARS[-1]}")
+        return day
 
     def one_of(self, column: str, known: Sequence[str]) -> str:
         if self[column] not in known:
@@ -203,21 +237,35 @@ class _Row:
         return self[column]
 
 
+def _content(path: Path, most: int) -> bytes:
+    """Read a plain file that is no larger than a file of parameters has reason to be."""
+    try:
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):
+            raise InputError(f"{path}: a folder or a device, expected a plain file; give another")
+        if kind.st_size > most:
+            raise InputError(
+                f"{path}: seen {kind.st_size / 1e6:,.1f} MB, expected at most {most / 1e6:g} MB; "
+                "leave out what is no parameter"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+
+
 def _read_csv(
     path: Path, needed: Sequence[str], optional: Sequence[str], *, empty: bool = False
 ) -> list[_Row]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected columns {', '.join(needed)}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected columns {', '.join(needed)}") from None
+        text = _content(path, LARGEST_TABLE).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        table = [(reader.line_num, [shown(cell.strip()) for cell in cells]) for cells in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: not readable as UTF-8 CSV ({error}); close quotes, save as UTF-8"
         ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not table:
         raise InputError(f"{path}: the file is empty; expected columns {', '.join(needed)}")
     header = table[0][1]
@@ -434,12 +482,40 @@ def _read_accepted(path: Path) -> tuple[Accepted, ...]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose dates and yes or no stay text, and where a key stands once."""
+    """YAML whose values stay text as written, and where a key stands once; the model converts.
+
+    So ``01``, ``1E1``, ``NO`` and ``12:30`` remain what they are, no number is too long to read,
+    and a merge key is an unknown key. Depth and aliases are bounded: they make small files large.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - the base class has it so
-        first: [pair for pair in pairs if not pair[0].endswith((":timestamp", ":bool"))]
+        first: [pair for pair in pairs if pair[0].endswith(":null")]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    yaml_constructors = {  # noqa: RUF012 - the base class has it so
+        tag: make
+        for tag, make in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.endswith((":null", ":str", ":seq", ":map"))
+    }
+    depth = aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+        fault = f"more than {DEEPEST} levels deep" if self.depth >= DEEPEST else ""
+        fault = fault or (
+            f"more than {MOST_ALIASES} aliases" if self.aliases > MOST_ALIASES else ""
+        )
+        if fault:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"{fault}, write it out flat", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        return shown(super().construct_scalar(node))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -455,7 +531,7 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
     if not path.exists():
         return None
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = yaml.load(_content(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -463,8 +539,8 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
         raise InputError(
             f"{path}{where}: not readable as YAML ({problem}); check indent and quotes"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
     try:
@@ -473,7 +549,11 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
         raise InputError(f"{path}: {_explain(error, model)}") from None
 
 
-EXPECTED = {"model_type": "keys with values, as 'key: value'", "tuple_type": "a list, as [a, b]"}
+EXPECTED = {
+    "model_type": "keys with values, as 'key: value'",
+    "tuple_type": "a list, as [a, b]",
+    "float_parsing": "a valid number, finite and written as 0.5",
+}
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -490,9 +570,11 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     message = EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
     if not where:
         return message
-    seen = repr(first["input"])
-    seen = seen if len(seen) <= 60 else f"{seen[:57]}..."
-    return f"key '{where}': seen {seen}, expected: {message}"
+    # A number stands in the file without quotes.
+    value = first["input"]
+    plain = isinstance(value, str) and NUMBER.fullmatch(value)
+    seen = f"'{value}'" if isinstance(value, str) and not plain else str(value)
+    return f"key '{where}': seen {shortened(seen, 60)}, expected: {message}"
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publication", "placebo")
 NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
+YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
+LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -126,18 +129,40 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
+def _day(value: object) -> object:
+    # A bare number would be taken for seconds since 1970.
+    if isinstance(value, date) or (isinstance(value, str) and value[4:5] == value[7:8] == "-"):
+        year = (
+            value.year if isinstance(value, date) else int(value[:4]) if value[:4].isdigit() else 0
+        )
+        if year in YEARS:
+            return value
+    raise ValueError(f"a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}")
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]+", value):
+        raise ValueError("a whole number")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Offset = Annotated[Whole, Field(ge=-250, le=250)]
+
+
 class Estimation(_Strict):
     """The estimation window: ``sessions`` days that end ``ends_before`` days before the window."""
 
-    sessions: int = Field(250, ge=30)
-    ends_before: int = Field(21, ge=1)
-    minimum: int = Field(200, ge=10)
+    sessions: Whole = Field(250, ge=30, le=2500)
+    ends_before: Whole = Field(21, ge=1, le=1000)
+    minimum: Whole = Field(200, ge=10, le=2500)
 
 
 class Blackout(_Strict):
     """Own news within ``margin`` sessions of the window takes a firm out of an event's slot."""
 
-    margin: int = Field(2, ge=0)
+    margin: Whole = Field(2, ge=0, le=250)
     kinds: tuple[str, ...] = ("results", "guidance", "merger")
 
 
@@ -166,24 +191,24 @@ class Rule(_Strict):
     """The one fixed rule of the whole family (METHODS section 12)."""
 
     market: str = "bundled"
-    since: date | None = None
+    since: Day | None = None
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
     mirror: tuple[str, ...] = ("EWJ", "DXJ", "FLJP", "BBJP", "HEWJ", "JPXN")
-    window: tuple[int, int] = (-1, 1)
+    window: tuple[Offset, Offset] = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"
-    guard_sessions: int = Field(20, ge=5)
-    alpha: float = Field(0.10, gt=0, lt=0.5)
+    guard_sessions: Whole = Field(20, ge=5, le=1000)
+    alpha: float = Field(0.10, ge=0.0001, lt=0.5)
     power: float = Field(0.80, gt=0.5, lt=1)
     blackout: Blackout = Blackout()
-    least_firms: int = Field(10, ge=1)
-    least_shifts: int = Field(200, ge=20)
+    least_firms: Whole = Field(10, ge=1, le=10_000)
+    least_shifts: Whole = Field(200, ge=20, le=100_000)
     contrast: Contrast | None = Contrast()
     contrast_versions: tuple[ContrastVersion, ...] = ()
     cleanest: str = "E05"
     note: str = "E34"
     campaign: tuple[str, str] | None = ("E05", "E42")
-    seed: int = 20260213
+    seed: Whole = Field(20260213, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _check(self) -> Rule:
@@ -224,6 +249,11 @@ class Range(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                raise ValueError("a number, or low, base and high") from None
         if isinstance(value, int | float) and not isinstance(value, bool):
             return {"low": value, "base": value, "high": value}
         if not isinstance(value, dict | cls):
@@ -238,8 +268,8 @@ class ThesisLine(_Strict):
     sector: str
     alternative: str = ""
     title: str
-    amount_usd_bn: float = Field(ge=0)
-    years: float = Field(1.0, gt=0)
+    amount_usd_bn: float = Field(ge=0, le=LARGEST_USD_BN)
+    years: float = Field(1.0, ge=0.01, le=100)
     basis: str
     realised: str
     firms: dict[str, float] = {}
@@ -252,8 +282,8 @@ class ThesisLine(_Strict):
 class Thesis(_Strict):
     """The thesis in numbers: dollar lines, and the assumptions that turn them into value."""
 
-    valued_on: date
-    values_as_of: date
+    valued_on: Day
+    values_as_of: Day
     margin: Range
     tax: Range
     discount_rate: Range
@@ -366,6 +396,10 @@ def find_root(start: Path | None = None) -> Path:
 
 def in_project(path: Path) -> Path:
     """Return a path as it is, or from the project's root where it is relative and not here."""
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: no such user's folder; give the whole path") from None
     if path.is_absolute() or path.exists():
         return path
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import FACTOR_MODELS, MODEL_FACTORS
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, placebo_law, quantile
 from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
-from usjp_research.market.donors import FACTOR_MODELS, Donors, Factors
+from usjp_research.market.donors import Donors
+from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
@@ -29,6 +31,9 @@ Expected = Callable[..., tuple[Forecast, Match | None]]
 NUMBERS = ("effect", "low", "high", "p", "shifts", "rmse", "r2", "spread", "gap")
 ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
+EXACT = "exact fit: not believed"
+MEAN = "market model on firms outside the sectors"
+SAME = 0.999  # R squared from which a stand-in is the sector itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,8 @@ class Counterfactuals:
         placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error before the
         events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the standard
         deviation of the effect on quiet dates; ``gap``, the largest relative duality gap;
-        ``fit`` in words. Decimals. Where a row could not be computed its numbers are missing
-        and ``reason`` says why.
+        ``fit`` in words. Decimals. Where a row could not be computed, or fits so exactly that it
+        is the sector itself, its effect is missing and ``reason`` says why.
     weights : DataFrame
         ``model``, ``event``, ``donor`` and ``weight`` at the real dates, largest first.
     alpha : float
@@ -119,7 +124,7 @@ def counterfactuals(
     made : Portfolios
     sector : str
     factors : Factors, optional
-        As `load_factors` gives them.
+        As `read_factors` gives them on the market's days.
     donors : Donors, optional
         As `load_donors` gives them.
 
@@ -152,10 +157,12 @@ def counterfactuals(
     calendar = [leg for found in every.values() for leg in found]
     shifts = admissible_shifts(calendar, panel.masked, spec.rule)
     around = _around(made, panel, spec, legs)
+    donors, strangers = _outsiders(donors, sector)
     names = [str(name) for name in donors.returns.columns] if donors else []
     rows: list[dict[str, object]] = []
     used: list[dict[str, object]] = []
     dropped = [*(factors.dropped if factors else ()), *(donors.dropped if donors else ())]
+    dropped += strangers
     for version in _versions(spec, made, sector, factors, donors):
         row: dict[str, object] = {"model": version.model, "sector": sector}
         row |= dict.fromkeys(NUMBERS, np.nan) | {"reason": version.reason}
@@ -173,7 +180,13 @@ def counterfactuals(
                     forecast=partial(_watched, version.expected, seen),
                 )
                 row |= _numbers(law, spec.rule.alpha, seen, around)
-                used += _used(version.model, legs, seen, names)
+                mine = _used(version.model, legs, seen, names)
+                used += mine
+                donated = names if version.model == MEAN else [item["donor"] for item in mine]
+                copies = [str(x) for x in donated if donors and x in donors.inside]
+                if copies or float(str(row["r2"])) >= SAME:
+                    row |= dict.fromkeys(("effect", "low", "high", "p"), np.nan)
+                    row["reason"] = _exact_words(copies, mine)
             except InputError as error:
                 row["reason"] = str(error)
         if row["reason"]:
@@ -208,12 +221,18 @@ def _versions(
     return [*found, *_donor_versions(made, donors), *_factor_versions(factors)]
 
 
+def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[Dropped]]:
+    """Leave out donors that are made of another sector's firms: they are no outsiders."""
+    others = {n: key for n, key in donors.inside.items() if key != sector} if donors else {}
+    if donors is None or not others:
+        return donors, []
+    reason = "moves as the firms of sector '{}' do: no outsider"
+    notes = [Dropped("donor", name, reason.format(key)) for name, key in others.items()]
+    return replace(donors, returns=donors.returns.drop(columns=list(others))), notes
+
+
 def _donor_versions(made: Portfolios, donors: Donors | None) -> list[_Version]:
-    mean, near, convex = (
-        "market model on firms outside the sectors",
-        "nearest donors",
-        "synthetic control",
-    )
+    mean, near, convex = MEAN, "nearest donors", "synthetic control"
     if donors is None or donors.returns.shape[1] < FEWEST:
         reason = donors.reason if donors else ""
         reason = reason or f"fewer than {FEWEST} donors: give --donors FILE"
@@ -235,7 +254,8 @@ def _donor_versions(made: Portfolios, donors: Donors | None) -> list[_Version]:
 
 def _factor_versions(factors: Factors | None) -> list[_Version]:
     found = []
-    for name, columns in FACTOR_MODELS.items():
+    for key, name in FACTOR_MODELS.items():
+        columns = MODEL_FACTORS[key]
         if factors is None or factors.reason:
             reason = factors.reason if factors else "needs French's daily factors: --factors FILE"
             found.append(_Version(name, reason=reason))
@@ -325,9 +345,17 @@ def _numbers(law: Placebo, alpha: float, seen: Sequence[_Seen], around: float) -
     }
 
 
+def _exact_words(copies: Sequence[str], used: Sequence[dict[str, object]]) -> str:
+    names = list(dict.fromkeys(copies or [str(item["donor"]) for item in used]))
+    if not names:
+        return f"{EXACT}; what it is compared with is the sector itself"
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{EXACT}; {some} is the sector itself or holds it: leave it out of the donors"
+
+
 def _fit_words(row: pd.Series, rule: pd.Series, is_rule: bool) -> str:
     if row["reason"]:
-        return ""
+        return EXACT if str(row["reason"]).startswith(EXACT) else ""
     if is_rule:
         return "what the others are compared with"
     if not row["rmse"] <= (1 + ALIKE) * rule["rmse"]:

@@ -23,6 +23,7 @@ FAULTS = (
     "its residuals do not vary over the estimation days",
 )
 ROWS = 512  # firm-events a block: residuals of 250 days then fit a processor's cache
+STILL = 1e-200  # a sum of squares that no return has; below it arithmetic breaks down
 FREE = 3  # usable estimation days beyond the parameters, so that the variance of t exists
 
 
@@ -262,11 +263,12 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
     positive = (e > 0).sum(axis=1)
     e[~known[:, :T]] = 0.0
     squares = np.einsum("nt,nt->n", e, e)
-    flat = squares <= 1e-24 * np.einsum("nt,nt->n", y_est, y_est)
+    flat = squares <= np.maximum(1e-24 * np.einsum("nt,nt->n", y_est, y_est), STILL)
     fault = np.select([few, bad, flat], [1, 2, 3], 0).astype(np.int8)
     fine = fault == 0
     s2 = np.where(fine, squares, np.nan) / np.maximum(n_obs - k, 1)
-    about = (squares - e.sum(axis=1) ** 2 / np.maximum(n_obs, 1)) / np.maximum(n_obs - 1, 1)
+    about = squares - e.sum(axis=1) ** 2 / np.maximum(n_obs, 1)
+    about = np.where(about > 1e-24 * squares, about, 0.0) / np.maximum(n_obs - 1, 1)
 
     hull = slice(timing.hull[0] - timing.estimation[0], span)
     x_hull = X[:, :, hull]
@@ -314,5 +316,7 @@ def _inverse_gram(X: Floats, known: npt.NDArray[np.bool_]) -> tuple[Floats, npt.
         bad |= singular
         gram[singular] = np.eye(k)
         inverse = np.linalg.inv(gram)
-    bad |= size * np.linalg.norm(inverse, axis=(1, 2)) > 1e13
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad |= ~(size * np.linalg.norm(inverse, axis=(1, 2)) <= 1e13)
+    inverse[bad] = np.eye(k)
     return inverse, np.broadcast_to(bad, (n,))

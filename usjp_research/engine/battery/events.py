@@ -67,9 +67,8 @@ def panel_design(
         here = factors.reindex(panel.days)
         table = {key: here[name].to_numpy(np.float64) for key, name in found.items()}
     if table:
-        table = in_decimals(
-            table, units, "the factors file" if factors is not None else panel.where
-        )
+        where = "the factors file" if factors is not None else panel.where
+        table = in_decimals(table, units, where, lambda _, at: f"day {panel.days[at].date()}")
     return expected_return_design(model, len(panel.days), market, table)
 
 

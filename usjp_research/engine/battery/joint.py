@@ -214,7 +214,9 @@ def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) 
             continue
         y = np.where(np.isfinite(y), y, 0.0)
         x = X[:T][used[:T]]
-        inverse = np.linalg.inv(x.T @ x) if k else np.empty((0, 0))
+        inverse = _inverse(x.T @ x)
+        if inverse is None:  # the regressors do not move there
+            continue
         b = y[:, :T][:, used[:T]] @ x @ inverse
         e = y[:, :T][:, used[:T]] - b @ x.T
         ar = y[:, hull:] - b @ X[hull:].T
@@ -229,6 +231,14 @@ def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) 
     if len(zero) < LEAST:
         return f"{len(zero)} earlier dates without holes, {LEAST} needed"
     return JointLaw(np.array(zero), np.array(equal))
+
+
+def _inverse(gram: Floats) -> Floats | None:
+    if not len(gram):
+        return gram
+    if not np.linalg.cond(gram) < 1e13:
+        return None
+    return np.asarray(np.linalg.inv(gram))
 
 
 def upper_p(real: float, null: Floats) -> float:

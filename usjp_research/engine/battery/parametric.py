@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.engine.battery.abnormal import STILL
 from usjp_research.engine.battery.catalogue import outcome
 from usjp_research.engine.battery.inference import TestResult
 
 Floats = npt.NDArray[np.float64]
 ONE = "one firm has no cross-section"
 SAME = "all firms have the same abnormal return"
+ROUNDING = 1e-24  # a sum of squares this many times smaller than what it is made of is rounding
 
 
 def cross_section_tests(car: Floats) -> list[TestResult]:
@@ -50,7 +52,7 @@ def cross_section_tests(car: Floats) -> list[TestResult]:
         return [outcome(key, df=df, reason=ONE) for key in keys]
     mean, deviation = car.mean(), car - car.mean()
     squares = float((deviation**2).sum())
-    if squares <= 1e-28 * float((car**2).sum()):
+    if squares <= max(ROUNDING * float((car**2).sum()), STILL):
         return [outcome(key, df=df, reason=SAME) for key in keys]
     cubes = float((deviation**3).sum())
     own, population = math.sqrt(squares / (n - 1)), math.sqrt(squares / n)
@@ -115,8 +117,9 @@ def forecast_error_tests(
     if n < 2:
         return [*out, *(outcome(k, df=df, reason=ONE) for k in ("bmp_t", *ADJUSTED))]
     spread = float(scar.std(ddof=1))
-    bmp = math.sqrt(n) * float(scar.mean()) / spread if spread > 1e-14 else math.nan
-    out.append(outcome("bmp_t", bmp, df=df, reason="" if spread > 1e-14 else SAME))
+    varies = spread > max(1e-14, math.sqrt(ROUNDING) * float(np.abs(scar).max()))
+    bmp = math.sqrt(n) * float(scar.mean()) / spread if varies else math.nan
+    out.append(outcome("bmp_t", bmp, df=df, reason="" if varies else SAME))
     inflation = 1 + (n - 1) * rbar
     if not inflation > 0:
         seen = "is not known" if math.isnan(rbar) else f"is {rbar:.3f}: 1 + (n-1) r-bar <= 0"
@@ -242,14 +245,19 @@ def time_series_tests(
         out.append(outcome("cda_t", df=(days - 1,), reason="fewer than two estimation days"))
     else:
         sd = float(mean_residual.std(ddof=1))
-        cda = caar / (sd * math.sqrt(length)) if sd > 0 else math.nan
+        least = max(float((mean_residual**2).mean()), float(variance_about_mean.mean()))
+        cda = caar / (sd * math.sqrt(length)) if sd**2 > ROUNDING * least else math.nan
         out.append(outcome("cda_t", cda, df=(days - 1,)))
     error = math.sqrt(float(variance_about_mean.sum()) * length) / n
     out.append(outcome("bw80_indep_t", caar / error if error > 0 else math.nan))
     free = days - parameters
     if reason:
         return [*out, outcome("portfolio_t", df=(free,), reason=reason)]
-    variance = float(mean_residual @ mean_residual) / free * (length + spread)
+    squares = float(mean_residual @ mean_residual)
+    if not squares > ROUNDING * days * float(variance_about_mean.mean()):
+        reason = "the firms' mean does not vary over the estimation days"
+        return [*out, outcome("portfolio_t", df=(free,), reason=reason)]
+    variance = squares / free * (length + spread)
     return [*out, outcome("portfolio_t", caar / math.sqrt(variance), df=(free,))]
 
 
@@ -308,14 +316,14 @@ def joint_statistic(
     effect: Floats, products: Floats, free: int, scale: float | Floats, *, equal: bool = False
 ) -> Floats:
     """Return the F statistics of several windows at once: ``effect`` has shape (n, n_windows)."""
-    n = len(effect)
+    n, own = len(effect), np.diag(products)
     if equal:
         contrast = np.eye(n)[1:] - np.eye(n)[:1]
         effect, products = contrast @ effect, contrast @ products @ contrast.T
-        n -= 1
-    size = np.sqrt(np.diag(products))
-    if not (size > 0).all():
+        n, own = n - 1, own[1:] + own[0]
+    if not (np.diag(products) > np.maximum(ROUNDING * own, STILL)).all():
         return np.full(effect.shape[1], np.nan)
+    size = np.sqrt(np.diag(products))
     scaled = products / np.outer(size, size)
     roots = np.linalg.eigvalsh(scaled)
     if not roots[0] > 1e-13 * roots[-1]:

@@ -226,6 +226,8 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
         )
     if several:
         found.numbers.update({"rbar_overlapping": overlapping, "overlap": overlap})
+        if math.isnan(overlap):
+            found.reasons["overlap"] = found.reasons.get("rbar", "there are no pairs")
         if math.isnan(overlapping):
             found.reasons["rbar_overlapping"] = "no two windows share a day"
     return n > 1 and (math.isnan(overlap) or overlap > 0)
@@ -352,7 +354,7 @@ def _placebo_p(
 def _volatility_of_firms(fit: AbnormalReturns, rows: Ints, w: int, found: _Found) -> None:
     rbar = found.numbers["rbar"]
     found.numbers["volatility_event"] = math.nan
-    if len(rows) < 3 or not rbar < 1:
+    if len(rows) < 3 or not rbar < 1 - 1e-9:
         found.reasons["volatility_event"] = "fewer than three firms, or no r-bar below one"
         return
     free = fit.n_obs[rows] - fit.design.parameters
