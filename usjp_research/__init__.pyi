@@ -10,6 +10,7 @@ from usjp_research.spec.records import Event as Event
 from usjp_research.spec.records import Firm as Firm
 from usjp_research.spec.records import Rule as Rule
 from usjp_research.spec.records import Thesis as Thesis
+from usjp_research.spec.records import note as note
 from usjp_research.words import InputError as InputError
 from usjp_research.spec.read import read_spec as read_spec
 from usjp_research.market.load import load_market as load_market

@@ -18,13 +18,13 @@ from typer.core import TyperGroup
 
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root, in_project
-from usjp_research.words import InputError, nearest
+from usjp_research.words import InputError, label, level, nearest
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Has the market priced in the U.S.-Japan partnership? Event studies on six sectors.",
+    help="Has the market priced it in? Event studies of sectors that share each event date.",
 )
 stderr = Console(stderr=True, highlight=False)
 
@@ -130,7 +130,10 @@ def study(
                 f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
                 f"independent), {loaded.name}, {first} to {last}."
             )
-            _say("The rule was written after the events, when some reactions were already known.")
+            for row in rows:
+                if caveat := spec.words.caveat(row.name):
+                    _say(f"{label(row.name)}: {caveat}")
+            _say(spec.words.provenance or "The study does not say when its rule was written.")
             if loaded.name.startswith("simulated"):
                 _say("SIMULATED returns: these rows say nothing about any real market.")
             _say(f"spec {digest(spec)[:12]}, snapshot {market_digest(loaded)[:12]}")
@@ -489,7 +492,7 @@ def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
                 _say(f"  {key}: {value}")
         _say("")
         return
-    table = Table(title=f"Priced in? Simultaneous {1 - alpha:.0%} intervals", expand=False)
+    table = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
     for name in frame.columns:
         table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
     for values in frame.itertuples(index=False):

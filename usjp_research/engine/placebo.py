@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation, Rule
-from usjp_research.words import InputError, card, label, number
+from usjp_research.words import InputError, card, label, number, p_value
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -88,7 +88,7 @@ class Placebo:
 
     def _repr_html_(self) -> str:
         told = (
-            f"{label(group)} S = {number(float(s), 2)}, p = {number(float(p), 3)}"
+            f"{label(group)} S = {number(float(s), 2)}, p {p_value(float(p))}"
             for group, s, p in zip(self.groups, self.statistic, self.p, strict=True)
         )
         count = f"{len(self)} calendars, about {self.independent:.0f} independent"

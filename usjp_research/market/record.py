@@ -11,12 +11,10 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 
+from usjp_research.spec.records import MIRROR as MIRROR
 from usjp_research.words import card
 
 BENCHMARK = "us_market"
-
-
-MIRROR = "japan_basket"
 
 
 @dataclass(frozen=True, slots=True)

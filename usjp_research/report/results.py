@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import yaml
 
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Market, market_digest
 from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import Claim, Spec, digest, in_project
+from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
 from usjp_research.study.answer import Study
 
 
@@ -142,6 +143,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "variants.csv": _csv(study.variants),
         "timing.csv": _csv(study.timing),
         "calendar.csv": _csv(study.panel.frame()),
+        "words.yaml": _yaml(study.spec.words),
         "claims.csv": _csv(pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])),
         "dropped.csv": _csv(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
@@ -150,6 +152,11 @@ def _files(study: Study) -> dict[str, bytes]:
 
 def _json(content: object) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _yaml(words: Words) -> bytes:
+    text: str = yaml.safe_dump(words.model_dump(), allow_unicode=True, sort_keys=False)
+    return text.encode()
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

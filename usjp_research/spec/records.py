@@ -18,6 +18,7 @@ from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publication", "placebo")
+MIRROR = "japan_basket"  # key of the basket that stands beside the sectors
 NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
 
 
@@ -135,8 +136,8 @@ class Blackout(_Strict):
 class Contrast(_Strict):
     """Named minus unnamed beneficiaries of one sector at one event."""
 
-    sector: str = "power_utilities"
-    event: str = "E17"
+    sector: str
+    event: str
 
 
 class ContrastVersion(_Strict):
@@ -159,7 +160,7 @@ class Rule(_Strict):
     market: str = "bundled"
     since: date | None = None
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
-    mirror: tuple[str, ...] = ("EWJ", "DXJ", "FLJP", "BBJP", "HEWJ", "JPXN")
+    mirror: tuple[str, ...] = ()
     window: tuple[int, int] = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"
@@ -169,11 +170,11 @@ class Rule(_Strict):
     blackout: Blackout = Blackout()
     least_firms: int = Field(10, ge=1)
     least_shifts: int = Field(200, ge=20)
-    contrast: Contrast | None = Contrast()
+    contrast: Contrast | None = None
     contrast_versions: tuple[ContrastVersion, ...] = ()
-    cleanest: str = "E05"
-    note: str = "E34"
-    campaign: tuple[str, str] | None = ("E05", "E42")
+    cleanest: str = ""
+    note: str = ""
+    campaign: tuple[str, str] | None = None
     seed: int = 20260213
 
     @model_validator(mode="after")
@@ -283,6 +284,74 @@ class Thesis(_Strict):
         )
 
 
+class Notes(_Strict):
+    """What is true of this study only, by the place in a notebook where it is shown."""
+
+    rule: str = ""
+    dose: str = ""
+    donors: str = ""
+    contrast: str = ""
+    versions: str = ""
+    thesis: str = ""
+    mirror: str = ""
+    checks: str = ""
+    campaign: str = ""
+    reverse: str = ""
+    claims: str = ""
+    limits: str = ""
+
+
+class Words(_Strict):
+    """What only this study says; nothing is computed from it and it is in no digest.
+
+    Attributes
+    ----------
+    question, lead : str
+        Title of the first page, and the sentence under it.
+    provenance : str
+        When the rule was written, and what was known then; stands on every page.
+    sectors : dict of str
+        Names of sector keys; a key without one is shown as words.
+    mirror : str
+        Name of the basket that `Rule.mirror` makes.
+    caveats : dict of str
+        By row (a sector key, or ``contrast``), what a reader must know beside its verdict.
+    notes : Notes
+    """
+
+    question: str = "Has the market priced this in?"
+    lead: str = (
+        "When the news came out, did the prices of each sector move by what the thesis is worth, "
+        "did they not, or can the data not tell?"
+    )
+    provenance: str = ""
+    sectors: dict[str, str] = {}
+    mirror: str = "Mirror basket"
+    caveats: dict[str, str] = {}
+    notes: Notes = Notes()
+
+    def names(self) -> dict[str, str]:
+        """Return what each key of the results is called, the mirror's included."""
+        return {MIRROR: self.mirror, **self.sectors}
+
+    def caveat(self, row: str) -> str:
+        """Return what a reader must know beside a row of the scoreboard, or nothing."""
+        return self.caveats.get("contrast" if ":" in row else row, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A paragraph of the study's own words, for a notebook."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Everything a study needs to know before it sees a price.
@@ -296,6 +365,8 @@ class Spec:
         that is absent was not checked.
     donors : tuple of Donor
         Securities outside the sectors, by industry; empty when any other security may be one.
+    words : Words
+        What is said of it and not computed; the one part that is not in its digest.
     """
 
     rule: Rule
@@ -308,6 +379,7 @@ class Spec:
     thesis: Thesis | None = None
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
+    words: Words = field(default_factory=Words)
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
@@ -334,6 +406,30 @@ class Spec:
             f"{len(self.firms)} firms in {len(self.sectors)} sectors",
             f"alpha {self.rule.alpha:g}",
         )
+
+
+def note(spec: Spec, place: str) -> Note | None:
+    """Return what this study has to say at one place of a notebook; nothing shows as nothing.
+
+    Parameters
+    ----------
+    spec : Spec
+    place : str
+        One of the keys that `notes` may have in ``words.yaml``.
+
+    Raises
+    ------
+    InputError
+        When there is no such place.
+
+    Examples
+    --------
+    >>> note(read_spec(), "limits")                                 # doctest: +SKIP
+    """
+    if place not in Notes.model_fields:
+        raise InputError(f"unknown note '{place}': {nearest(place, Notes.model_fields)}")
+    text = getattr(spec.words.notes, place)
+    return Note(text) if text else None
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -370,7 +466,8 @@ def digest(spec: Spec) -> str:
     >>> len(digest(read_spec()))                                    # doctest: +SKIP
     64
     """
-    text = json.dumps(_plain(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

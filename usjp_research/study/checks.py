@@ -20,6 +20,7 @@ from usjp_research.engine.placebo import (
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Rule, Spec
 from usjp_research.study.events import EventPanel
+from usjp_research.study.legs import common_sign
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.words import InputError
 
@@ -56,19 +57,27 @@ CHECKS = (
         "Run-up before the events",
         (-10, -2),
         ("primary",),
-        "up, if it leaked",
+        "as expected, if it leaked",
         "flat",
         "flat",
     ),
-    Check("event", "The event windows: the rule", None, ("primary",), "up", "flat", "flat or down"),
+    Check(
+        "event",
+        "The event windows: the rule",
+        None,
+        ("primary",),
+        "as expected",
+        "flat",
+        "flat, or against",
+    ),
     Check(
         "before",
         "Events before the note",
         None,
         ("primary",),
-        "up",
+        "as expected",
         "flat",
-        "flat or down",
+        "flat, or against",
         "before",
     ),
     Check(
@@ -76,9 +85,9 @@ CHECKS = (
         "Events after the note: out of its sample",
         None,
         ("primary",),
-        "up, or flat if done before",
+        "as expected, or flat if done before",
         "flat",
-        "flat or down",
+        "flat, or against",
         "after",
     ),
     Check(
@@ -86,38 +95,46 @@ CHECKS = (
         "Drift, the month after",
         (2, 20),
         ("primary",),
-        "flat; up if slow",
+        "flat; as expected if slow",
         "flat, for now",
-        "flat or down",
+        "flat, or against",
     ),
     Check(
         "drift60",
         "Drift, the quarter after",
         (2, 60),
         ("primary",),
-        "flat; up if slow",
+        "flat; as expected if slow",
         "flat, for now",
-        "flat or down",
+        "flat, or against",
     ),
-    Check("leak", "Leaks in the press", None, ("leak",), "up", "flat", "flat"),
-    Check("note", "The note is published", None, ("note",), "flat", "up, if it is read", "flat"),
+    Check("leak", "Leaks in the press", None, ("leak",), "as expected", "flat", "flat"),
+    Check(
+        "note",
+        "The note is published",
+        None,
+        ("note",),
+        "flat",
+        "as expected, if it is read",
+        "flat",
+    ),
     Check(
         "note60",
         "The quarter after the note",
         (2, 60),
         ("note",),
         "flat",
-        "up, if it persuades",
-        "flat or down",
+        "as expected, if it persuades",
+        "flat, or against",
     ),
     Check(
         "reverse",
-        "Bad news for the bargain, sign reversed",
+        "Bad news for the thesis",
         None,
         ("reverse",),
-        "up",
+        "as expected",
         "flat",
-        "flat or down",
+        "flat, or against",
     ),
     Check("placebo", "Dates with nothing new", None, ("placebo",), "flat", "flat", "flat"),
 )
@@ -127,6 +144,7 @@ COLUMNS = [
     "sector",
     "events",
     "sessions",
+    "sign",
     "effect",
     "low",
     "high",
@@ -158,7 +176,8 @@ def before_and_after(
     Returns
     -------
     DataFrame
-        One row per check and sector (and the Japan basket): ``effect`` and marginal interval
+        One row per check and sector (and the mirror basket): ``sign`` that is expected of all
+        its windows, 0 where they differ, ``effect`` in that direction and marginal interval
         ``low``, ``high`` as decimals, placebo ``p``, ``p_family`` adjusted over the sectors of
         the check (step-down), ``mde``, how many ``sessions`` it sums, its ``shifts`` and what
         they are worth as ``independent`` draws. With fewer of those than 1 / alpha there is an
@@ -192,6 +211,7 @@ def before_and_after(
                 "sector": name,
                 "events": " ".join(dict.fromkeys(leg.event for leg in legs)),
                 "sessions": sum(leg.window[1] - leg.window[0] + 1 for leg in legs),
+                "sign": common_sign(legs),
                 "effect": float(null.effect[g]),
                 "shifts": len(null),
                 "independent": (worth := independent_shifts(legs, null.shifts)),

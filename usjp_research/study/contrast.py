@@ -15,7 +15,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import SMALLEST, Portfolios, values_before
 from usjp_research.study.rows import single_row
 from usjp_research.study.verdict import Verdict, implied_value
-from usjp_research.words import InputError, card, label, number, percent
+from usjp_research.words import InputError, card, label, p_value, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class NamedVersion:
             "Version of the contrast",
             label(self.row.name),
             f"named {', '.join(self.named)}",
-            f"{percent(self.row.effect)} ({span}), p {number(self.row.p, 3)}",
+            f"{percent(self.row.effect)} ({span}), p {p_value(self.row.p)}",
             "" if self.safe else "not to be published",
         )
 

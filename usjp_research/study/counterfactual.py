@@ -18,9 +18,9 @@ from usjp_research.market.donors import FACTOR_MODELS, Donors, Factors
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
-from usjp_research.study.legs import event_legs
+from usjp_research.study.legs import common_sign, event_legs
 from usjp_research.study.portfolios import Portfolios
-from usjp_research.words import InputError, card, label
+from usjp_research.words import InputError, card, label, level
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -38,7 +38,8 @@ class Counterfactuals:
     Attributes
     ----------
     rows : DataFrame
-        One row per model, the rule's first: ``effect`` with its interval ``low``, ``high`` and
+        One row per model, the rule's first: the ``sign`` that is expected of every event (0 when
+        they differ), ``effect`` in that direction with its interval ``low``, ``high`` and
         placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error before the
         events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the standard
         deviation of the effect on quiet dates; ``gap``, the largest relative duality gap;
@@ -62,7 +63,7 @@ class Counterfactuals:
             "Counterfactuals",
             label(self.sector),
             f"{done} of {len(self.rows)} models computed",
-            f"intervals of {1 - self.alpha:.0%}, each alone",
+            f"intervals of {level(self.alpha)}, each alone",
         )
 
 
@@ -149,6 +150,7 @@ def counterfactuals(
         raise InputError(
             f"sector '{sector}': no primary event has an expected sign and a portfolio for it"
         )
+    sign = common_sign(legs)
     calendar = [leg for found in every.values() for leg in found]
     shifts = admissible_shifts(calendar, panel.masked, spec.rule)
     around = _around(made, panel, spec, legs)
@@ -157,7 +159,7 @@ def counterfactuals(
     used: list[dict[str, object]] = []
     dropped = [*(factors.dropped if factors else ()), *(donors.dropped if donors else ())]
     for version in _versions(spec, made, sector, factors, donors):
-        row: dict[str, object] = {"model": version.model, "sector": sector}
+        row: dict[str, object] = {"model": version.model, "sector": sector, "sign": sign}
         row |= dict.fromkeys(NUMBERS, np.nan) | {"reason": version.reason}
         if version.expected is not None:
             seen: list[_Seen] = []

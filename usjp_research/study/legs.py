@@ -51,3 +51,9 @@ def event_legs(
                 legs.append(Leg(event.id, slot.series, day0, piece, sign))
             taken.update(day0 + k for k in free)
     return tuple(legs)
+
+
+def common_sign(legs: Sequence[Leg]) -> int:
+    """Return the sign that all windows have, or 0 when they differ or there are none."""
+    seen = {leg.sign for leg in legs}
+    return seen.pop() if len(seen) == 1 else 0

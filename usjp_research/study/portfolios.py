@@ -58,7 +58,7 @@ class Portfolios:
     ----------
     returns : DataFrame of shape (n_days, n_series)
         Daily simple returns as decimals of sectors, baskets, slots, the contrast with its two
-        sides, and the Japan basket where the market has one.
+        sides, and the mirror basket where the market has one.
     slots : mapping of (event id, sector) to Slot
     values : mapping of str to float
         Market value in USD bn before the news, per series that needs one.
@@ -224,7 +224,7 @@ def _means(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.Dat
 
 
 def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
-    """Add the Japan basket and, where both sides are there, named minus unnamed."""
+    """Add the mirror basket and, where both sides are there, named minus unnamed."""
     more = {
         f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
         for name in averages.columns

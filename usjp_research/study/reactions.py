@@ -20,7 +20,9 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
 from usjp_research.study.portfolios import SMALLEST, Portfolios
-from usjp_research.words import InputError, card, label, percent
+from usjp_research.words import InputError, card, label, level, percent
+
+OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror
 
 
 def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
@@ -35,7 +37,7 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
     Returns
     -------
     DataFrame
-        One row per event and sector (and the Japan basket): ``caar`` as a decimal, its forecast
+        One row per event and sector (and the mirror basket): ``caar`` as a decimal, its forecast
         error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
     """
     names = sorted({slot.series for slot in made.slots.values() if slot.series})
@@ -86,7 +88,7 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
                     "firms": len(slot.members) if slot else None,
                     "in_blackout": len(slot.blackout) if slot else None,
                     "not_checked": len(slot.unchecked) if slot else None,
-                    "blackout": slot.status if slot else "not a sector",
+                    "blackout": slot.status if slot else OUTSIDE,
                     "caar_without_blackout": math.nan if alone else float(fit.car[day0, plain]),
                 }
             )
@@ -250,7 +252,7 @@ class EventPaths:
             label(self.sector),
             f"sessions {self.offsets[0]} to {self.offsets[-1]} from day 0",
             "at the end " + ", ".join(f"{event} {percent(float(end))}" for event, end in ends),
-            f"{self.level:.0%} band of {self.shifts} placebo calendars",
+            f"{level(1 - self.level)} band of {self.shifts} placebo calendars",
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from usjp_research.engine.battery.inference import adjusted_p
 from usjp_research.engine.placebo import Leg, Placebo, minimum_detectable, quantile, stepdown_p
 from usjp_research.spec.records import Spec
+from usjp_research.study.legs import common_sign
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.verdict import (
     CASES,
@@ -54,7 +55,8 @@ def family_rows(
         implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
         events = tuple(dict.fromkeys(leg.event for leg in legs[sector]))
         adjusted = (float(stepdown[g]), float(holm[g]), float(bh[g]))
-        rows.append(verdict_row(spec, null, g, sector, kind, events, critical, adjusted, implied))
+        row = verdict_row(spec, null, g, sector, kind, events, critical, adjusted, implied)
+        rows.append(replace(row, sign=common_sign(legs[sector])))
     return tuple(rows)
 
 

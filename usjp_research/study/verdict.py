@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
-from usjp_research.words import InputError, card, label, money, nearest, number, percent
+from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
 
 Case = Literal["low", "base", "high"]
 CASES: tuple[Case, ...] = ("low", "base", "high")
@@ -99,6 +99,11 @@ class Verdict:
         Margin times listed share at which the implied value would equal the MDE.
     priced_share, priced_low, priced_high : float or None
         Observed over implied value with its interval, where the base case is above zero.
+    sign : int
+        Sign that the thesis expects of every event of the row, which ``effect`` carries; 0 when
+        its events differ.
+    rests_on : str
+        The one firm without which the row would say something else.
     """
 
     name: str
@@ -129,6 +134,8 @@ class Verdict:
     priced_low: float | None
     priced_high: float | None
     effect_usd_bn: float | None
+    sign: int = 1
+    rests_on: str = ""
 
     def _repr_html_(self) -> str:
         return card(
@@ -137,7 +144,7 @@ class Verdict:
             f"{self.headline}: {self.reason}" if self.reason else self.headline,
             f"observed {percent(self.effect)}, {percent(self.low)} to {percent(self.high)}",
             f"implied {percent(self.implied.share['base'], 3)}" if self.implied.share else "",
-            f"adjusted p = {number(self.p_stepdown, 3)}",
+            f"adjusted p {p_value(self.p_stepdown)}",
             f"MDE {percent(self.mde, sign=False)}",
         )
 

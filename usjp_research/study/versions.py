@@ -14,6 +14,7 @@ from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
+from usjp_research.study.legs import common_sign
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.words import InputError
 
@@ -46,7 +47,7 @@ def other_versions(
             Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
             for k in panel.index("primary")
         ]
-        versions.append(("mirror: Japan basket", {MIRROR: mirror}, {}))
+        versions.append(("mirror", {MIRROR: mirror}, {}))
     rows = []
     for name, groups, more in versions:
         try:
@@ -69,6 +70,7 @@ def other_versions(
                 {
                     "version": name,
                     "sector": sector,
+                    "sign": common_sign(groups[sector]),
                     "effect": float(null.effect[g]),
                     "marginal_low": middle - half,
                     "marginal_high": middle + half,
@@ -134,6 +136,7 @@ def _dispersion(
             {
                 "version": "dispersion of baskets, blackout firms included",
                 "sector": sector,
+                "sign": common_sign(legs[sector]),
                 "effect": float(family.effect[g]),
                 "marginal_low": None,
                 "marginal_high": None,
