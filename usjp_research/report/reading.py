@@ -359,8 +359,11 @@ def _yardsticks(results: Results) -> str:
         rows = [row for row in other if row["sector"] == sector]
         if any(_stands(row) != _stands(own) for row in rows):
             said.append(f"{label(sector)} {_differs(own, rows)}")
-    same = "each sector" if len(rule) == len(_judged(results)) else _list([*map(label, rule)])
-    return text + (_list(said) if said else f"{same} says the same")
+    if said:
+        return text + _list(said)
+    every = len(rule) > 1 and len(rule) == len(_judged(results))
+    who = "each sector" if every else _list([*map(label, rule)])
+    return f"{text}{who} {'says' if every or len(rule) == 1 else 'say'} the same"
 
 
 def _differs(own: Results, rows: Sequence[Results]) -> str:
