@@ -72,13 +72,16 @@ def share_words(value: float | None) -> str:
 
 def verdict_words(row: Verdict) -> str:
     """Return the headline with its reason, its three cases, or what leaks would change."""
-    text = f"{row.headline}: {row.reason}" if row.reason else row.headline
-    if row.headline == DEPENDS:
+    verdict = row.verdict if row.rests_on else row.headline
+    text = f"{verdict}: {row.reason}" if row.reason else verdict
+    if verdict == DEPENDS:
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
         parts = (f"{' and '.join(cases)}: {verdict}" for verdict, cases in by_verdict.items())
         text += f" ({'; '.join(parts)})"
+    if row.rests_on:
+        text = f"{row.headline} (by the rule: {text})"
     return f"{text} ({row.remark})" if row.remark else text
 
 
@@ -319,6 +322,8 @@ def dependence_table(tests: WindowTests) -> Table:
 
 def law_table(law: Placebo) -> Table:
     """Lay out a placebo law: the real statistic and the law it is referred to."""
+    if law.reason:
+        return Table([{"Sector": label(group), "No law": law.reason} for group in law.groups])
     return Table(
         [
             {
@@ -641,7 +646,8 @@ def evidence_words(row: Exposure) -> str:
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
-    return row.headline + also
+    behind = f" (by the rule: {row.verdict})" if row.rests_on else ""
+    return row.headline + behind + also
 
 
 def _cents(value: float) -> str:
