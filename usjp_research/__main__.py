@@ -105,6 +105,7 @@ def study(
         from usjp_research.report.results import save_study
         from usjp_research.runs.store import prepare_folder
         from usjp_research.study.answer import run_study
+        from usjp_research.study.missing import missing_lines
 
         spec = read_spec(params, events=events)
         for key in sector or ():
@@ -137,7 +138,8 @@ def study(
             if loaded.name.startswith("simulated"):
                 _say("SIMULATED returns: these rows say nothing about any real market.")
             _say(f"spec {digest(spec)[:12]}, snapshot {market_digest(loaded)[:12]}")
-            _say(f"{len(result.dropped)} things left out, each with its reason: dropped.csv")
+            for line in missing_lines(result):
+                _say(line)
         for key in sector or ():
             if key not in result.family.groups:
                 stderr.print(f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False)
@@ -305,8 +307,8 @@ def bundle(
         from usjp_research.market.donors import load_donors
         from usjp_research.market.load import load_market
         from usjp_research.runs.store import prepare_folder
+        from usjp_research.study.bundle import write_bundle
         from usjp_research.study.events import event_panel
-        from usjp_research.study.portfolios import write_bundle
 
         spec = read_spec(params)
         folder = prepare_folder(in_project(out))

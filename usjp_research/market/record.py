@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,8 @@ class Market:
     members, values, counts
         For portfolios: the tickers of every series, market value in USD bn of a named group of
         firms, and how many firms have that value. Empty at firm level.
+    built : mapping
+        What the parameters were when portfolios were formed; empty at firm level.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Market:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    built: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dates(self) -> pd.DatetimeIndex:

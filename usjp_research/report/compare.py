@@ -355,10 +355,9 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     share = row["implied"]["share"]
     seen = told(row["effect"], row["low"], row["high"], share, row.get("sign", 1))
-    firm = row.get("rests_on")
     return {
         "name": label(row["name"]),
-        "headline": f"rests on one firm: {firm}" if firm else row["headline"],
-        "reason": f"with it: {row['headline']}" if firm else row["reason"],
+        "headline": row["headline"],
+        "reason": row["reason"],
         "effect": seen.observed(),
     }

@@ -256,6 +256,8 @@ def plot_caar(paths: EventPaths) -> Picture:
         One panel per event; the shaded columns are the event window, the band holds the stated
         share of placebo paths.
     """
+    if paths.reason:
+        return _nothing(f"{label(paths.sector)}: {paths.reason}")
     count = len(paths.events)
     columns = count if count < 4 else 2 if count == 4 else 3
     rows = -(-count // columns)
@@ -419,6 +421,8 @@ def plot_placebo(law: Placebo) -> Picture:
     """
     import seaborn as sns
 
+    if law.reason:
+        return _nothing(f"{label(law.groups[0])}: {law.reason}")
     figure = _canvas(9.2, 2.6)
     (axes,) = figure.axes
     colour = COLOURS.get(law.groups[0], INK)

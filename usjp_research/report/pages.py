@@ -33,7 +33,6 @@ from usjp_research.report.tables import (
     counted,
     told_row,
     verdict_details,
-    verdict_head,
     verdict_table,
 )
 from usjp_research.spec.read import read_words
@@ -228,12 +227,11 @@ def _front(run: Path) -> dict[str, Any]:
     heat = _heat(run, {row.name: told_row(row).observed() for row in rows})
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        groups.setdefault((verdict_head(row), row.reason), []).append(label(row.name))
+        groups.setdefault((row.headline, row.reason), []).append(label(row.name))
     return {
         "study": study,
         "level": level(study["alpha"]) if study else "",
         "table": list(zip(every, table, strict=True)),
-        "head": verdict_head,
         "details": verdict_details,
         "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
         "contrast": contrast,

@@ -102,7 +102,9 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
             return []
         if "law" in content["frames"]:
             frame = pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))
-            laws.append(law_from_frame(frame))
+            law = law_from_frame(frame)
+            if len(law):  # a sector that cannot be judged has none
+                laws.append(law)
     return laws
 
 
@@ -185,7 +187,7 @@ def _plain(study: Study) -> dict[str, object]:
         "power": study.spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
-        "critical": study.verdicts[0].critical,
+        "critical": next(row.critical for row in study.verdicts if row.events),
         "rows": [_clean(asdict(row)) for row in study.verdicts],
         "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
         "contrast_versions": [

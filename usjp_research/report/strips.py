@@ -10,7 +10,6 @@ from usjp_research.report.tables import (
     cases_words,
     counted,
     told_row,
-    verdict_head,
     verdict_words,
 )
 from usjp_research.study.verdict import CASES, Verdict
@@ -59,11 +58,11 @@ def scoreboard_words(rows: Sequence[Verdict]) -> str:
 
 def says(row: Verdict) -> str:
     """Return what stands beside a row's bar: its verdict, and what was expected if not a rise."""
-    words = verdict_head(row)
-    if row.reason and not row.rests_on:
+    words = row.headline
+    if row.rests_on:
+        words += f"; by the rule: {row.verdict}"
+    elif row.reason:
         words += f": {row.reason}"
-    elif row.rests_on:
-        words += f"; with it: {row.headline}"
     expected = {-1: "; expected: down", 0: "; in the expected direction"}
     return words + expected.get(told_row(row).expected, "") if math.isfinite(row.effect) else words
 

@@ -173,17 +173,13 @@ def share_words(value: float | None) -> str:
     return "over 100%" if value is not None and value > 1 else percent(value, 0, sign=False)
 
 
-def verdict_head(row: Verdict) -> str:
-    """Return what a reader must see first: the verdict, or the one firm that it rests on."""
-    return f"rests on one firm: {row.rests_on}" if row.rests_on else row.headline
-
-
 def verdict_details(row: Verdict) -> list[str]:
     """Return what stands behind the head: reason, the three cases, what else must be known."""
+    verdict = row.verdict if row.rests_on else row.headline
     parts = [row.reason] if row.reason else []
     if row.rests_on:
-        parts = [f"with it: {row.headline}{f': {row.reason}' if row.reason else ''}"]
-    if row.headline == DEPENDS:
+        parts = [f"by the rule: {verdict}{f': {row.reason}' if row.reason else ''}"]
+    if verdict == DEPENDS:
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
@@ -198,7 +194,7 @@ def _and(words: Sequence[str]) -> str:
 
 def verdict_words(row: Verdict) -> str:
     """Return the headline with its reason, its three cases, or what leaks would change."""
-    head, details = verdict_head(row), verdict_details(row)
+    head, details = row.headline, verdict_details(row)
     if row.reason and not row.rests_on:
         head = f"{head}: {details.pop(0)}"
     return " ".join([head, *(f"({detail})" for detail in details)])
@@ -463,6 +459,8 @@ def law_table(law: Placebo, reactions: pd.DataFrame) -> Table:
     reactions : DataFrame
         As `event_reactions` gives it: which sign is expected of the primary events.
     """
+    if law.reason:
+        return Table([{"Sector": label(group), "No law": law.reason} for group in law.groups])
     primary = reactions[(reactions["role"] == "primary") & (reactions["sign"] != 0)]
     signs = {name: set(part["sign"]) for name, part in primary.groupby("sector")}
     return Table(
@@ -507,7 +505,7 @@ def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
 
 def _behind(row: Verdict) -> str:
     """Return the verdict, behind the one firm that it rests on."""
-    return f"{verdict_head(row)}; with it: {row.headline}" if row.rests_on else row.headline
+    return f"{row.headline} (by the rule: {row.verdict})" if row.rests_on else row.headline
 
 
 def _interval(low: float, high: float, sign: int) -> str:
@@ -795,13 +793,11 @@ def evidence_words(row: Exposure) -> str:
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
-    said = row.headline or "no implied value"
-    return f"rests on one firm{_who(row)}, with it: {said}{also}" if not row.safe else said + also
-
-
-def _who(row: Exposure) -> str:
-    name = getattr(row, "rests_on", "")
-    return f": {name}" if name else ""
+    if row.rests_on:
+        return f"{row.headline} (by the rule: {row.verdict}){also}"
+    if not row.safe:
+        return f"rests on one firm (by the rule: {row.verdict}){also}"
+    return row.headline + also
 
 
 def _cents(value: float) -> str:

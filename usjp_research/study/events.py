@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.record import Dropped, Market
+from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Event, Spec
 from usjp_research.words import InputError, card
 
@@ -171,6 +171,7 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     for event in sorted(spec.events, key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant, "XNYS")
         reason, place = _place(days, session, low, high)
+        reason = reason or _hole(market, place, low, high)
         if reason:
             dropped.append(Dropped("event", event.id, reason))
         else:
@@ -203,6 +204,13 @@ def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[
     if place + low < 0 or place + high >= len(days):
         return f"the window ({low:+d},{high:+d}) around {session} reaches beyond the data", -1
     return "", place
+
+
+def _hole(market: Market, place: int, low: int, high: int) -> str:
+    """Name the first day of a window on which the market has no return; empty when all have."""
+    span = market.returns[BENCHMARK].iloc[place + low : place + high + 1]
+    empty = span.index[span.isna()]
+    return f"the benchmark has no return on {empty[0].date()}, in its window" if len(empty) else ""
 
 
 def session_span(days: pd.DatetimeIndex, center: int, before: int, after: int) -> Sequence[date]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from usjp_research.engine.battery.inference import adjusted_p
 from usjp_research.engine.placebo import Leg, Placebo, minimum_detectable, quantile, stepdown_p
@@ -12,13 +13,17 @@ from usjp_research.study.legs import common_sign
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.verdict import (
     CASES,
+    NO_VERDICT,
     Implied,
     Verdict,
     breakeven_share,
     decide,
     headline,
     implied_value,
+    rests_words,
 )
+
+NUMBERS = tuple(item.name for item in fields(Verdict) if item.type == "float")
 
 
 def family_rows(
@@ -120,8 +125,34 @@ def verdict_row(
     return judge(spec, row, implied)
 
 
+def unjudged_row(spec: Spec, made: Portfolios, sector: str, kind: str, reason: str) -> Verdict:
+    """Keep the row of a sector that cannot be judged: no number, and the reason as its verdict."""
+    name = f"sector/{sector}"
+    implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
+    nothing: dict[str, float] = dict.fromkeys(NUMBERS, math.nan)
+    return Verdict(
+        name=sector,
+        kind=kind,
+        events=(),
+        **nothing,  # type: ignore[arg-type]
+        implied=implied,
+        by_case=dict.fromkeys(CASES, NO_VERDICT),
+        headline=NO_VERDICT,
+        reason=reason,
+        remark="",
+        excluded_usd_bn=None,
+        breakeven_share=None,
+        priced_share=None,
+        priced_low=None,
+        priced_high=None,
+        effect_usd_bn=None,
+    )
+
+
 def judge(spec: Spec, row: Verdict, implied: Implied) -> Verdict:
     """Hold a row's interval against an implied value; the interval stays as it is."""
+    if math.isnan(row.effect):
+        return replace(row, implied=implied)
     by_case: dict[str, str] = {
         case: decide(row.low, row.high, implied.share.get(case)) for case in CASES
     }
@@ -131,7 +162,7 @@ def judge(spec: Spec, row: Verdict, implied: Implied) -> Verdict:
         row,
         implied=implied,
         by_case=by_case,
-        headline=headline(by_case),
+        headline=rests_words(row.rests_on) if row.rests_on else headline(by_case),
         reason=_reason(by_case["base"], base, row.mde),
         breakeven_share=breakeven_share(spec.thesis, implied, row.mde),
         priced_share=row.effect / base if priced and base else None,
