@@ -350,7 +350,7 @@ def test_a_sector_without_firms_has_its_reason_and_no_number(results: dict[str, 
     results["study"]["rows"][2] |= empty
     text = _text(results)
     assert "Pharma & Biotech cannot be judged at all: none of its 9 firms has a price" in text
-    assert "all two at once" in text
+    assert "both at once" in text
     for row in results["study"]["rows"]:
         row |= empty
     results["study"] |= {"contrast": None, "campaign": [], "critical": None, "leak_inclusive": []}

@@ -219,7 +219,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         if share:
             axes.plot([share["low"], share["high"]], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
             axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
-        edge = max([end for end in (seen.high, *share.values()) if np.isfinite(end)], default=0.0)
+        edge = max(0.0, *(end for end in (seen.high, *share.values()) if np.isfinite(end)), 0.0)
         axes.annotate(
             says(row),
             (edge, place),
@@ -563,7 +563,7 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         wide,
         annot=text.fillna(""),
         fmt="",
-        cmap=LinearSegmentedColormap.from_list("reactions", [DOWN, PAPER, UP]),
+        cmap=LinearSegmentedColormap.from_list("reactions", [DOWN, PAPER, UP], N=257),
         vmin=-size,
         vmax=size,
         cbar=False,

@@ -337,9 +337,10 @@ def _bounds(results: Results, rows: Sequence[Results]) -> str:
     first = f"at {sure}, {_told(tight).ruled_out()} is ruled out in {label(tight['name'])}"
     if tight is loose:
         return first
+    every = "both" if len(rows) == 2 else f"all {_count(len(rows))}"
     return (
         f"{first}, the tightest, and {_told(loose).ruled_out()} in {label(loose['name'])}, the "
-        f"loosest, all {_count(len(rows))} at once"
+        f"loosest, {every} at once"
     )
 
 

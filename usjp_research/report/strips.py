@@ -63,7 +63,7 @@ def says(row: Verdict) -> str:
         words += f"; by the rule: {row.verdict}"
     elif row.reason:
         words += f": {row.reason}"
-    expected = {-1: "; expected: down", 0: "; in the expected direction"}
+    expected = {-1: "; expected: down", 0: "; told in the expected direction"}
     return words + expected.get(told_row(row).expected, "") if math.isfinite(row.effect) else words
 
 

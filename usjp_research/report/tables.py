@@ -184,7 +184,8 @@ def verdict_details(row: Verdict) -> list[str]:
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
         cases = (f"{_and(cases)}: {verdict}" for verdict, cases in by_verdict.items())
-        parts.append("; ".join(cases))
+        each = "; ".join(cases)
+        parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
     return [*parts, *([row.remark] if row.remark else [])]
 
 
