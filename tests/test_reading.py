@@ -382,7 +382,7 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_the_firm(results: dict[str,
     results["study"]["contrast"] |= {"rests_on": "GEV"}
     assert (
         "The sharper comparison rests on one firm, GEV, without which it would say something else: "
-        "three named against unnamed firms of Power & Utilities, shows +9.0% (+2.0% to +16.0%)."
+        "three named against unnamed firms of Power & Utilities show +9.0% (+2.0% to +16.0%)."
     ) in compose(results).sentences
     results["study"]["contrast"] |= {"rests_on": ""}
     turned = _row("power_utilities: turned", low=-0.2, high=-0.1)

@@ -101,7 +101,7 @@ def visible(fallen: Path) -> dict[str, str]:
 
 def _verdict(**more: object) -> Verdict:
     share = {"low": 0.01, "base": 0.03, "high": 0.05}
-    flat = dict.fromkeys(CASES, 1.0)
+    flat: dict[str, float] = dict.fromkeys(CASES, 1.0)
     implied = Implied(share, flat, flat, flat, flat, flat, 9.0, 200.0, 12, 12, ("A1",), ())
     numbers = dict.fromkeys(("error", "statistic", "center", "critical", "mde"), 0.05)
     ps = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh"), 0.2)
@@ -133,7 +133,7 @@ def test_a_row_that_was_expected_to_fall_is_told_in_market_direction_everywhere(
     assert "observed fell 8.6%; expected: down, interval" in picture.alt
     (axes,) = picture.axes
     bar = next(line for line in axes.lines if line.get_linewidth() == 5)
-    assert list(bar.get_xdata()) == [-0.15, -0.02]
+    assert np.array_equal(bar.get_xdata(), [-0.15, -0.02])
     board = scoreboard([row])
     assert board and "expected: down" in board.strips[0].says
     assert board.strips[0].effect is not None and board.strips[0].effect < board.zero
@@ -322,7 +322,8 @@ def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:
     contrast = replace(row, name="solar: named minus unnamed", kind="contrast")
     variants = pd.DataFrame([{"version": "the rule", "sector": "solar", "sign": 1, "effect": 0.01}])
     variants = variants.assign(marginal_low=0.0, marginal_high=0.02, p=p)
-    event = {"event": "N1", "role": "primary", "sector": "solar", "session": "2024-03-05"}
+    event: dict[str, object] = {"event": "N1", "role": "primary", "sector": "solar"}
+    event |= {"session": "2024-03-05"}
     event |= {"sign": 1, "caar": 0.01, "se": 0.01, "se_guarded": 0.02, "portfolio_t": 9.0}
     event |= {"portfolio_p": p, "firms": 12, "caar_without_blackout": np.nan, "blackout": "x"}
     for table in (
@@ -397,7 +398,8 @@ def test_up_and_down_have_one_colour_each_on_all_pages() -> None:
     (axes,) = ur.plot_reactions(_reactions()).axes
     mesh = axes.collections[0]
     mesh.update_scalarmappable()
-    red, blue = mesh.get_facecolors()[:, 0].reshape(3, 2), mesh.get_facecolors()[:, 2].reshape(3, 2)
+    colours = np.asarray(mesh.get_facecolor())
+    red, blue = colours[:, 0].reshape(3, 2), colours[:, 2].reshape(3, 2)
     assert blue[0, 0] > red[0, 0]  # rose, whatever was expected
     assert red[0, 1] > blue[0, 1]  # fell
     assert red[1, 0] == blue[1, 0] == 1.0  # does not count: no colour

@@ -456,7 +456,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     Returns
     -------
     Picture
-        Dot and bar per model, the rule on top; a hollow dot fits the sector poorly, and a row
+        Dot and bar per model, the rule on top; a cross fits the sector poorly, and a row
         without a dot says what it needs.
     """
     rows = found.rows.to_dict("records")
@@ -492,10 +492,10 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         axes.plot(
             [seen.effect],
             [place],
-            "o",
+            "x" if poor else "o",
             color=colour,
             markersize=7,
-            markerfacecolor="white" if poor else colour,
+            markeredgewidth=2 if poor else 1,
         )
         axes.annotate(
             size,
@@ -514,7 +514,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     axes.set_xlim(low, high + 0.25 * (high - low))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(
-        "dot: abnormal return over the primary events, hollow where the fit is poor\n"
+        "dot: abnormal return over the primary events, a cross where the fit is poor\n"
         f"bar: {level(found.alpha)} interval of the row alone"
     )
     _percent_axis(axes.xaxis)
@@ -765,6 +765,8 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     hidden = public and not row.safe
     axes.set_xlabel("cents of market value per dollar announced")
     said = [f"{exposure_words(row)}, {row.method.upper()}"]
+    if row.rests_on:
+        said.append(row.headline)
     if row.raw:
         sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
         axes.set_ylabel("quiet days")

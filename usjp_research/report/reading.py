@@ -428,16 +428,14 @@ def _contrast(results: Results) -> str:
     ]
     other = [item for item in same if _stands(item) != _stands(row)]
     found = "a difference" if _stands(row) else "no difference that stands out"
-    shown = (
-        f"{_count(firms)} named against unnamed firms of {sector}, shows "
-        f"{_move(row)} ({seen.interval()})"
-    )
+    sides = f"{_count(firms)} named against unnamed firms of {sector}"
+    size = f"{_move(row)} ({seen.interval()})"
     if row.get("rests_on"):
         return (
             f"The sharper comparison rests on one firm, {row['rests_on']}, without which it would "
-            f"say something else: {shown}."
+            f"say something else: {sides} show {size}."
         )
-    shown = f"The sharper comparison, {shown}: {found}"
+    shown = f"The sharper comparison, {sides}, shows {size}: {found}"
     if not same:
         return f"{shown}{', on very few firms' if firms <= FEW else ''}."
     if not other:
