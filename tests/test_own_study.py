@@ -19,6 +19,7 @@ import usjp_research
 
 FILES = (
     "verdicts.json",
+    "words.yaml",
     "reactions.csv",
     "variants.csv",
     "timing.csv",
