@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,8 +187,9 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         if share:
             axes.plot([share["low"], share["high"]], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
             axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
-        edge = max(row.high, share.get("high", row.high) if share else row.high)
-        text = row.headline + (f": {row.reason}" if row.reason else "")
+        ends = (row.high, share.get("high", row.high))
+        edge = max((value for value in ends if np.isfinite(value)), default=0.0)
+        text = textwrap.fill(row.headline + (f": {row.reason}" if row.reason else ""), 60)
         axes.annotate(
             text,
             (edge, place),

@@ -13,6 +13,7 @@ from usjp_research.report.tables import share_words
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.records import in_project
 from usjp_research.study.checks import CHECKS
+from usjp_research.study.verdict import NO_VERDICT
 from usjp_research.words import InputError, label, number, percent
 
 Results = Mapping[str, Any]
@@ -179,7 +180,17 @@ def compose(results: Results) -> Reading:
         _campaign,
         _change,
     )
-    return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
+    known = _with_numbers(results)
+    told = (part(results if part is _answer else known) for part in parts)
+    return Reading(tuple(text for text in told if text), _quant(known))
+
+
+def _with_numbers(results: Results) -> Results:
+    """Leave the sectors that could not be judged to the first sentence."""
+    study = dict(results["study"])
+    for key in ("rows", "leak_inclusive", "campaign"):
+        study[key] = [row for row in study[key] if row["effect"] is not None]
+    return {**results, "study": study}
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -224,7 +235,12 @@ def _answer(results: Results) -> str:
         depends = row["headline"].startswith("depends")
         key = (row["headline"], "" if depends else row["reason"])
         groups.setdefault(key, []).append(row)
-    said = [SAID.get(key, DEPENDS).format(_who(part, len(rows))) for key, part in groups.items()]
+    said = [
+        f"{_who(part, len(rows))} cannot be judged: {key[1]}"
+        if key[0] == NO_VERDICT
+        else SAID.get(key, DEPENDS).format(_who(part, len(rows)))
+        for key, part in groups.items()
+    ]
     return f"Has the market priced it in? {_upper('; '.join(said))}."
 
 

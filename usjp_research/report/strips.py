@@ -16,15 +16,18 @@ MOST_TICKS = 6
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One row: places are in percent of the width; ``implied`` is low, base, high or empty."""
+    """One row: places in percent of the width, ``None`` where there is no number.
+
+    ``implied`` is low, base, high or empty.
+    """
 
     name: str
     key: str
     says: str
-    low: float
-    high: float
-    effect: float
-    implied: tuple[float, ...]
+    low: float | None
+    high: float | None
+    effect: float | None
+    implied: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Board:
     """Rows on one scale, its ticks with their words, and what it shows in words."""
 
     strips: tuple[Strip, ...]
-    ticks: tuple[tuple[float, str], ...]
-    zero: float
+    ticks: tuple[tuple[float | None, str], ...]
+    zero: float | None
     words: str
 
 
@@ -61,7 +64,9 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
     room = MARGIN * (most - least) or 1.0
     least, most = least - room, most + room
 
-    def place(value: float) -> float:
+    def place(value: float) -> float | None:
+        if not math.isfinite(value):
+            return None
         return round(100 * (value - least) / (most - least), 2)
 
     step = _step((most - least) / MOST_TICKS)
@@ -80,7 +85,6 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
             else (),
         )
         for row in rows
-        if all(map(math.isfinite, (row.low, row.high, row.effect)))
     )
     return Board(
         strips=strips,
