@@ -168,8 +168,8 @@ REFUSALS: Mapping[str, tuple[Edit, str]] = {
     ),
     "named event": (lambda s: _firm(s, "GEV", named_event=""), r"universe.csv: GEV.*named_event"),
     "newly named": (
-        lambda s: _firm(s, "LNG", named_event="E17"),
-        r"universe.csv: LNG.*named_event",
+        lambda s: _firm(s, "DUK", named_event="E17"),
+        r"universe.csv: DUK, column 'named_event': is on the named side",
     ),
     "basket": (lambda s: _firm(s, "SO", basket="independent_power"), r"SO, column 'basket'"),
     "market value": (

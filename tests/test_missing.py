@@ -198,3 +198,13 @@ def test_the_command_names_who_is_missing(
     assert "no verdict: no portfolio can be formed (N1: none of its 12 firms has prices)" in told
     assert "No verdict for rail" in told
     assert "things left out in all" in told
+
+
+def test_a_firm_named_at_an_event_that_nobody_knows_is_refused(own: Own) -> None:
+    named = UNIVERSE.replace("ticker,sector,", "ticker,named_event,sector,")
+    named = named.replace("S00,", "S00,N7,")
+    rows = [line if line.count(",") == 3 else line.replace(",", ",,", 1) for line in named.split()]
+    with pytest.raises(
+        ur.InputError, match=r"universe.csv: S00, column 'named_event': unknown 'N7'"
+    ):
+        ur.read_spec(own(universe="\n".join(rows) + "\n", events=EVENTS))

@@ -15,7 +15,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
 REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
-LONGEST = 32  # characters of a value in a message
+LONGEST = 24  # characters of a value in a message
 
 
 def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
