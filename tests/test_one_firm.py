@@ -141,7 +141,8 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_it_and_the_verdict_stands_b
     row, _, _ = _contrast(spec, _planted(market, panel, {"CCJ": 0.6}), panel)
     assert row is not None
     assert (row.rests_on, row.headline) == ("CCJ", "rests on one firm: CCJ")
-    assert row.verdict in verdict_words(row) and "by the rule: " in verdict_words(row)
+    assert row.reason.startswith(f"by the rule {row.verdict}")
+    assert f"({row.reason}" in verdict_words(row)
     assert verdict_words(row).startswith("rests on one firm: CCJ")
     table = ur.verdict_table([row])
     assert "rests on one firm: CCJ" in table["Verdict"][0]

@@ -141,7 +141,7 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
     scale = f"{percent(top)} to {percent(-top)}"
 
     panels = []
-    for sector in dict.fromkeys(row["sector"] for row in shown):
+    for sector in dict.fromkeys(row["sector"] for row in rows if row["role"] == "primary"):
         own = [row for row in shown if row["sector"] == sector]
         moves = tuple(
             Move(
@@ -154,6 +154,7 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
             for row in own
         )
         told = ", ".join(f"{row['event']} {percent(float(row['caar']))}" for row in own)
+        told = told or "no reaction could be computed"
         panels.append(Multiple(label(sector), sector, moves, scale, f"{label(sector)}: {told}"))
     return tuple(panels)
 

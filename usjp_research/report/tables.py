@@ -72,16 +72,18 @@ def share_words(value: float | None) -> str:
 
 def verdict_words(row: Verdict) -> str:
     """Return the headline with its reason, its three cases, or what leaks would change."""
-    verdict = row.verdict if row.rests_on else row.headline
-    text = f"{verdict}: {row.reason}" if row.reason else verdict
-    if verdict == DEPENDS:
+    text = f"{row.headline}: {row.reason}" if row.reason else row.headline
+    cases = ""
+    if DEPENDS in (row.headline, row.verdict):
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        parts = (f"{' and '.join(cases)}: {verdict}" for verdict, cases in by_verdict.items())
-        text += f" ({'; '.join(parts)})"
+        parts = (f"{' and '.join(who)}: {verdict}" for verdict, who in by_verdict.items())
+        cases = "; ".join(parts)
     if row.rests_on:
-        text = f"{row.headline} (by the rule: {text})"
+        text = f"{row.headline} ({row.reason}{f'; {cases}' if cases else ''})"
+    elif row.headline == DEPENDS:
+        text += f" ({cases})"
     return f"{text} ({row.remark})" if row.remark else text
 
 
