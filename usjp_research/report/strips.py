@@ -40,8 +40,8 @@ class Board:
     """Rows on one scale, its ticks with their words, and what it shows in words."""
 
     strips: tuple[Strip, ...]
-    ticks: tuple[tuple[float, str], ...]
-    zero: float
+    ticks: tuple[tuple[float | None, str], ...]
+    zero: float | None
     words: str
 
 
@@ -82,7 +82,9 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
     room = MARGIN * (most - least) or 1.0
     least, most = least - room, most + room
 
-    def place(value: float) -> float:
+    def place(value: float) -> float | None:
+        if not math.isfinite(value):
+            return None
         return round(100 * (value - least) / (most - least), 2)
 
     def spot(value: float) -> float | None:
@@ -165,7 +167,7 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
     scale = f"{percent(top)} to {percent(-top)}"
 
     panels = []
-    for sector in dict.fromkeys(row["sector"] for row in shown):
+    for sector in dict.fromkeys(row["sector"] for row in rows if row["role"] == "primary"):
         own = [row for row in shown if row["sector"] == sector]
         moves = tuple(
             Move(

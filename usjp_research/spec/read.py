@@ -82,6 +82,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     ids = {event.id for event in event_rows}
     _check_rule(rule, sectors, ids if not events else None, folder / "study.yaml")
     rule = _fit_rule(rule, sectors, ids)
+    if not events:
+        _check_named(firms, ids, folder / "universe.csv")
     spec = Spec(
         rule=rule,
         events=event_rows,
@@ -125,6 +127,16 @@ def _check_rule(
             raise InputError(
                 f"{path}: key '{key}': unknown '{name}' ({nearest(name, known)}); "
                 "correct it or remove the key"
+            )
+
+
+def _check_named(firms: Sequence[Firm], ids: Collection[str], path: Path) -> None:
+    """Refuse firms that were named at an event which nobody knows."""
+    for firm in firms:
+        if firm.named_event and firm.named_event not in ids:
+            raise InputError(
+                f"{path}: {firm.ticker}, column 'named_event': unknown '{firm.named_event}' "
+                f"({nearest(firm.named_event, ids)}); correct it or leave the cell empty"
             )
 
 

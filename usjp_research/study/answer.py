@@ -218,11 +218,15 @@ def run_study(
     variants = other_versions(spec, panel, made, legs, family, missing)
     reactions = event_reactions(spec, panel, made)
     timing = before_and_after(spec, panel, made, missing)
-    for event, rows in reactions.groupby("event", sort=False):
-        if rows["caar"].isna().any():
-            lacking = ", ".join(rows.loc[rows["caar"].isna(), "sector"])
-            reason = f"no abnormal return, too few unmasked estimation days or a gap: {lacking}"
-            missing.append(Dropped("event", str(event), reason))
+    for event, rows in reactions[reactions["caar"].isna()].groupby("event", sort=False):
+        lacking = [
+            sector
+            for sector in rows["sector"]
+            if (slot := made.slots.get((str(event), sector))) is None or slot.series
+        ]
+        if lacking:
+            reason = "no abnormal return, too few unmasked estimation days or a gap: "
+            missing.append(Dropped("event", str(event), reason + ", ".join(lacking)))
     return Study(
         spec=spec,
         market=market,

@@ -14,7 +14,8 @@ from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
-REMEDY = "give prices with --market file:PATH, or build it anew with 'usjp bundle --prices FILE'"
+REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
+LONGEST = 24  # characters of a value in a message
 
 
 def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
@@ -67,13 +68,12 @@ def _sha(content: object) -> str:
 
 
 def contrast_key(spec: Spec) -> str:
-    """Name everything that decides whether one firm carries the contrast."""
+    """Name everything but its firms that decides whether one firm carries the contrast."""
     rule = spec.rule
     events = sorted((e.id, e.instant.isoformat(), e.role) for e in spec.events)
-    named = sorted((firm.ticker, firm.named_event) for firm in spec.firms)
     keys = ("window", "estimation", "model", "guard_sessions", "alpha", "contrast", "blackout")
     plain = rule.model_dump(mode="json")
-    return _sha([[plain[key] for key in keys], events, named, _membership(spec)["own_news.csv"]])
+    return _sha([[plain[key] for key in keys], events, _membership(spec)["own_news.csv"]])
 
 
 def check_built(spec: Spec, market: Market) -> None:
@@ -99,26 +99,26 @@ def check_built(spec: Spec, market: Market) -> None:
     }
     for key, seen in _fixed(spec).items():
         if not unused.get(key) and seen != market.built[key]:
-            file, _, name = key.partition(": ")
-            raise InputError(f"{file}: {_difference(name, seen, market.built[key])}; {REMEDY}")
+            raise InputError(f"{_difference(key, seen, market.built[key])}; {REMEDY}")
 
 
-def _difference(name: str, seen: Any, built: Any) -> str:
+def _difference(key: str, seen: Any, built: Any) -> str:
+    file, _, name = key.partition(": ")
     where = f"key '{name}'"
     if isinstance(seen, Mapping) and isinstance(built, Mapping):
         part = next(k for k in sorted({**seen, **built}) if seen.get(k) != built.get(k))
-        where = f"{where}, {part}" if name == "contrast" else f"{part}, column '{name}'"
+        where = f"{part}, column '{name}'" if file.endswith(".csv") else f"{where}, {part}"
         seen, built = seen.get(part), built.get(part)
-    told = (json.dumps(value) if value not in (None, "") else "nothing" for value in (seen, built))
-    return "{}: seen {}, the bundled market was built for {}".format(where, *told)
+    told = [json.dumps(value) if value not in (None, "") else "nothing" for value in (seen, built)]
+    told = [text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in told]
+    return f"{file}: {where}: seen {told[0]}, the bundled market was built for {told[1]}"
 
 
 def moved_by(spec: Spec, market: Market) -> str:
     """Name the file and the key that put a firm into another portfolio."""
     for key, seen in _membership(spec).items():
         if seen != market.built[key]:
-            file, _, name = key.partition(": ")
-            return f"{file}: {_difference(name, seen, market.built[key])}" if name else file
+            return _difference(key, seen, market.built[key]) if ": " in key else key
     return "events.csv"
 
 

@@ -130,7 +130,7 @@ def rest_on_one(
             unknown = "whether one firm carries it needs returns of single firms"
             missing.append(Dropped("contrast", row.events[0], unknown))
             return replace(row, remark=f"{row.remark}; {unknown}")
-    return replace(row, rests_on=ticker, headline=rests_words(ticker)) if ticker else row
+    return headed(row, ticker) if ticker else row
 
 
 def carrying_firm(

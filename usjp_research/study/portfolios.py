@@ -12,7 +12,7 @@ import pandas as pd
 
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Contrast, Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
 from usjp_research.study.events import EventPanel, session_span
 from usjp_research.words import InputError, card
@@ -152,9 +152,9 @@ def _blackout(
 def sessions_covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
     """Return the days on which a firm's own news was looked for, by ticker."""
     spans: dict[date, frozenset[date]] = {}
+    places = {day.date(): place for place, day in enumerate(days)}
     for center in {day for checked in spec.coverage.values() for day in checked}:
-        place = int(days.searchsorted(pd.Timestamp(center)))
-        if place < len(days) and days[place].date() == center:
+        if (place := places.get(center)) is not None:
             span = session_span(days, place, COVERED_SESSIONS, COVERED_SESSIONS)
             first, last = span[0], span[-1]
             every = (first + timedelta(days=i) for i in range((last - first).days + 1))
@@ -304,15 +304,18 @@ def contrast_groups(
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return {}
-    slot = slots[contrast.event, contrast.sector]
+    sides = _sides(spec, contrast, slots[contrast.event, contrast.sector])
+    return sides if min(map(len, sides.values())) >= SMALLEST else {}
+
+
+def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, ...]]:
     firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
-    sides = {
+    return {
         f"{side}/{slot.session}/{contrast.sector}": tuple(
             ticker for ticker in slot.members if firms[ticker].named_event == wanted
         )
         for side, wanted in (("named", contrast.event), ("unnamed", ""))
     }
-    return sides if min(map(len, sides.values())) >= SMALLEST else {}
 
 
 def values_before(spec: Spec, market: Market) -> dict[str, float]:
@@ -403,15 +406,13 @@ def _check_sides(
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return
-    asked = contrast_groups(spec, panel, slots)
-    session = slots[contrast.event, contrast.sector].session
-    for side in ("named", "unnamed"):
-        name = f"{side}/{session}/{contrast.sector}"
-        moved = set(asked.get(name, ())) ^ set(market.members.get(name, ()))
-        if name in market.members and moved:
+    for name, asked in _sides(spec, contrast, slots[contrast.event, contrast.sector]).items():
+        built = market.members.get(name, asked)
+        for ticker in sorted(set(asked) ^ set(built)):
+            side, here = name.partition("/")[0], "is not" if ticker in built else "is"
             raise InputError(
-                f"universe.csv: {sorted(moved)[0]}, column 'named_event': the bundled market was "
-                f"built for other {side} firms at {contrast.event}; {REMEDY}"
+                f"universe.csv: {ticker}, column 'named_event': {here} on the {side} side of the "
+                f"contrast, the bundled market was built for the reverse; {REMEDY}"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from usjp_research.engine.battery.window import WindowTests, no_tests
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Event, Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
 from usjp_research.study.portfolios import SMALLEST, Portfolios
@@ -59,9 +60,10 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
         day0 = int(panel.day0[place])
         for sector in (*spec.sectors, *mirror):
             slot = made.slots.get((event.id, sector))
-            series = slot.series if slot else MIRROR
-            if not series:
+            if slot and not slot.series:
+                rows.append(_no_reaction(event, panel.new_york[place], slot))
                 continue
+            series = slot.series if slot else MIRROR
             at = columns.index(series)
             test = portfolio_t(
                 float(fit.car[day0, at]),
@@ -93,6 +95,24 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _no_reaction(event: Event, session: date, slot: Slot) -> dict[str, object]:
+    """Keep the row of a sector that has no portfolio at an event; its numbers are missing."""
+    numbers = ("caar", "se", "se_guarded", "portfolio_t", "portfolio_p", "caar_without_blackout")
+    return {
+        "event": event.id,
+        "role": event.role,
+        "session": session.isoformat(),
+        "sector": slot.sector,
+        "sign": event.signs.get(slot.sector, 0),
+        **dict.fromkeys(numbers, math.nan),
+        "portfolio_law": "",
+        "firms": len(slot.members),
+        "in_blackout": len(slot.blackout),
+        "not_checked": len(slot.unchecked),
+        "blackout": slot.status,
+    }
 
 
 def firm_reactions(

@@ -18,9 +18,9 @@ from usjp_research.study.verdict import (
     Verdict,
     breakeven_share,
     decide,
+    headed,
     headline,
     implied_value,
-    rests_words,
 )
 
 NUMBERS = tuple(item.name for item in fields(Verdict) if item.type == "float")
@@ -158,17 +158,18 @@ def judge(spec: Spec, row: Verdict, implied: Implied) -> Verdict:
     }
     base = implied.share.get("base")
     priced = base is not None and base > 0
-    return replace(
+    judged = replace(
         row,
         implied=implied,
         by_case=by_case,
-        headline=rests_words(row.rests_on) if row.rests_on else headline(by_case),
+        headline=headline(by_case),
         reason=_reason(by_case["base"], base, row.mde),
         breakeven_share=breakeven_share(spec.thesis, implied, row.mde),
         priced_share=row.effect / base if priced and base else None,
         priced_low=row.low / base if priced and base else None,
         priced_high=row.high / base if priced and base else None,
     )
+    return headed(judged, row.rests_on) if row.rests_on else judged
 
 
 def _reason(verdict: str, implied: float | None, mde: float) -> str:

@@ -91,7 +91,8 @@ class Verdict:
     headline : str
         The verdict; before it, where one firm carries the row, that it does.
     reason : str
-        Why it cannot be said, when it cannot; of a row without numbers, why it has none.
+        Why it cannot be said, when it cannot; of a row without numbers, why it has none; of a
+        row that one firm carries, what the rule says of it.
     remark : str
         What the leak windows would change, or which other events share the contrast's session.
     excluded_usd_bn : float or None
@@ -197,6 +198,12 @@ def decide(low: float, high: float, implied: float | None) -> str:
 def rests_words(ticker: str) -> str:
     """Return the headline of a row that one firm carries."""
     return f"rests on one firm: {ticker}"
+
+
+def headed(row: Verdict, ticker: str) -> Verdict:
+    """Put the firm that carries a row before its verdict, which stands behind as the reason."""
+    reason = f"by the rule {row.headline}" + (f", {row.reason}" if row.reason else "")
+    return replace(row, rests_on=ticker, headline=rests_words(ticker), reason=reason)
 
 
 def carried(row: tuple[float, float, float], without: tuple[float, float, float]) -> bool:
