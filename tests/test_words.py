@@ -23,7 +23,7 @@ from usjp_research.report.figures import DOWN, UP, Picture, tick_digits
 from usjp_research.report.strips import scoreboard
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.spec.records import MIRROR
-from usjp_research.study.verdict import CASES, Implied, Verdict
+from usjp_research.study.verdict import CASES, Implied, Verdict, headed
 from usjp_research.words import (
     NOT_COUNTED,
     InputError,
@@ -354,11 +354,11 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
 
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
-    row = _verdict(headline="rests on one firm: GEV", rests_on="GEV", remark="3 named firms")
-    words = "rests on one firm: GEV (by the rule: priced in) (3 named firms)"
+    row = replace(headed(_verdict(), "GEV"), remark="3 named firms")
+    words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
     board = scoreboard([row])
-    assert board and board.strips[0].says == "rests on one firm: GEV; by the rule: priced in"
+    assert board and board.strips[0].says == "rests on one firm: GEV; by the rule priced in"
 
 
 # --- pictures ------------------------------------------------------------------------------------

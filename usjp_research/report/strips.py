@@ -40,8 +40,8 @@ class Board:
     """Rows on one scale, its ticks with their words, and what it shows in words."""
 
     strips: tuple[Strip, ...]
-    ticks: tuple[tuple[float | None, str], ...]
-    zero: float | None
+    ticks: tuple[tuple[float, str], ...]
+    zero: float
     words: str
 
 
@@ -59,10 +59,8 @@ def scoreboard_words(rows: Sequence[Verdict]) -> str:
 def says(row: Verdict) -> str:
     """Return what stands beside a row's bar: its verdict, and what was expected if not a rise."""
     words = row.headline
-    if row.rests_on:
-        words += f"; by the rule: {row.verdict}"
-    elif row.reason:
-        words += f": {row.reason}"
+    if row.reason:
+        words += f"{';' if row.rests_on else ':'} {row.reason}"
     expected = {-1: "; expected: down", 0: "; told in the expected direction"}
     return words + expected.get(told_row(row).expected, "") if math.isfinite(row.effect) else words
 
@@ -82,9 +80,7 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
     room = MARGIN * (most - least) or 1.0
     least, most = least - room, most + room
 
-    def place(value: float) -> float | None:
-        if not math.isfinite(value):
-            return None
+    def place(value: float) -> float:
         return round(100 * (value - least) / (most - least), 2)
 
     def spot(value: float) -> float | None:
@@ -184,6 +180,7 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
             + ("" if counted(row) else f" {NOT_COUNTED}")
             for row in own
         )
+        said = said or "no reaction could be computed"
         panels.append(Multiple(label(sector), sector, moves, scale, f"{label(sector)}: {said}"))
     return tuple(panels)
 

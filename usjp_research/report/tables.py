@@ -175,11 +175,8 @@ def share_words(value: float | None) -> str:
 
 def verdict_details(row: Verdict) -> list[str]:
     """Return what stands behind the head: reason, the three cases, what else must be known."""
-    verdict = row.verdict if row.rests_on else row.headline
     parts = [row.reason] if row.reason else []
-    if row.rests_on:
-        parts = [f"by the rule: {verdict}{f': {row.reason}' if row.reason else ''}"]
-    if verdict == DEPENDS:
+    if DEPENDS in (row.headline, row.verdict):
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
@@ -506,7 +503,7 @@ def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
 
 def _behind(row: Verdict) -> str:
     """Return the verdict, behind the one firm that it rests on."""
-    return f"{row.headline} (by the rule: {row.verdict})" if row.rests_on else row.headline
+    return f"{row.headline} ({row.reason})" if row.rests_on else row.headline
 
 
 def _interval(low: float, high: float, sign: int) -> str:

@@ -21,7 +21,7 @@ from usjp_research.study.portfolios import (
     values_before,
 )
 from usjp_research.study.rows import single_row
-from usjp_research.study.verdict import Verdict, carried, implied_value, rests_words
+from usjp_research.study.verdict import Verdict, carried, headed, implied_value
 from usjp_research.words import InputError, card, label, p_value, percent
 
 

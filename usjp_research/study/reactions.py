@@ -20,7 +20,7 @@ from usjp_research.market.record import BENCHMARK, MIRROR, Market
 from usjp_research.spec.records import Event, Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import SMALLEST, Portfolios
+from usjp_research.study.portfolios import SMALLEST, Portfolios, Slot
 from usjp_research.words import card, label, level, percent
 
 OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror
@@ -39,7 +39,8 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
     -------
     DataFrame
         One row per event and sector (and the mirror basket): ``caar`` as a decimal, its forecast
-        error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
+        error ``se`` and the guarded one, the portfolio t test, and how many firms were in. The
+        numbers are NaN where a sector has no portfolio.
     """
     names = sorted({slot.series for slot in made.slots.values() if slot.series})
     whole = [f"sector/{sector}" for sector in spec.sectors]
