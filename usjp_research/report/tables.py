@@ -448,24 +448,27 @@ def dependence_table(tests: WindowTests) -> Table:
     )
 
 
-def law_table(law: Placebo, reactions: pd.DataFrame) -> Table:
+def law_table(law: Placebo, reactions: pd.DataFrame | None = None) -> Table:
     """Lay out a placebo law: the real statistic and the law it is referred to.
 
     Parameters
     ----------
     law : Placebo
-    reactions : DataFrame
-        As `event_reactions` gives it: which sign is expected of the primary events.
+    reactions : DataFrame, optional
+        As `event_reactions` gives it: which sign is expected of the primary events. Without it
+        the signed sum is shown as it is.
     """
     if law.reason:
         return Table([{"Sector": label(group), "No law": law.reason} for group in law.groups])
-    primary = reactions[(reactions["role"] == "primary") & (reactions["sign"] != 0)]
-    signs = {name: set(part["sign"]) for name, part in primary.groupby("sector")}
+    signs: dict[str, set[int]] = {}
+    if reactions is not None:
+        primary = reactions[(reactions["role"] == "primary") & (reactions["sign"] != 0)]
+        signs = {str(name): set(part["sign"]) for name, part in primary.groupby("sector")}
     return Table(
         [
             {
                 "Sector": label(group),
-                "C": moved(float(law.effect[g]), _one(signs.get(group, set())), 2),
+                "C": moved(float(law.effect[g]), _one(signs.get(group, {1})), 2),
                 "Standard error": percent(float(law.error[g]), 2, sign=False),
                 "S": number(float(law.statistic[g]), 2),
                 "Mean of S on quiet dates": number(float(law.center[g]), 2),
