@@ -197,7 +197,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
     assert f"Results: {landed}" in result.stderr
     whole = json.loads((landed / "verdicts.json").read_text("utf-8"))
     assert json.loads(result.stdout) == whole
-    assert len(list(landed.iterdir())) == 8
+    assert len(list(landed.iterdir())) == 9
     assert (out / "results").read_text("utf-8") == "in the way"
 
 
@@ -223,7 +223,7 @@ def test_a_write_that_fails_half_way_leaves_whole_files_only(
     monkeypatch.setattr(results_module, "write_whole", fails)
     landed = save_study(answer, out)
     assert landed.parent == spare
-    assert len(list(landed.iterdir())) == 8
+    assert len(list(landed.iterdir())) == 9
     for path in (out / "results").iterdir():
         assert path.read_bytes() == (landed / path.name).read_bytes()
 

@@ -19,6 +19,7 @@ import usjp_research
 
 FILES = (
     "verdicts.json",
+    "words.yaml",
     "reactions.csv",
     "variants.csv",
     "timing.csv",
@@ -204,7 +205,9 @@ def test_a_sector_without_expected_sign_has_no_verdict_and_the_others_have(
     events = (own() / "events.csv").read_text("utf-8").replace(",+,+", ",+,0")
     words = _words(own(events=events), prices, tmp_path / "out", "--json", "--sector", "rail")
     result = usjp(*words)
-    assert _rows(result) == {}
+    (row,) = _rows(result).values()
+    assert row["headline"] == "no verdict" and "no primary event" in row["reason"]
+    assert row["effect"] is None and set(row["by_case"].values()) == {"no verdict"}
     assert "'rail' has no verdict" in result.stderr and "dropped.csv" in result.stderr
     dropped = pd.read_csv(tmp_path / "out/results/dropped.csv").set_index("name")
     assert "no primary event has an expected sign" in str(dropped.loc["rail", "reason"])

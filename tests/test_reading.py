@@ -13,6 +13,12 @@ import pytest
 from usjp_research.report.reading import Reading, compose, read_results, save_reading
 from usjp_research.words import InputError
 
+NAMES = {
+    "power_utilities": "Power & Utilities",
+    "mining_metals": "Mining & Metals",
+    "pharma_biotech": "Pharma & Biotech",
+}
+
 
 def _row(name: str, **more: Any) -> dict[str, Any]:
     row = {
@@ -28,7 +34,11 @@ def _row(name: str, **more: Any) -> dict[str, Any]:
         "p_stepdown": 0.8,
         "p_holm": 0.9,
         "p_bh": 0.9,
-        "implied": {"share": {"low": 0.001, "base": 0.002, "high": 0.004}, "firms": 12},
+        "marginal_low": -0.03,
+        "marginal_high": 0.04,
+        "sign": 1,
+        "implied": {"share": {"low": 0.001, "base": 0.002, "high": 0.004}, "firms": 12}
+        | {"announced": 50.0, "market_value": 900.0},
         "breakeven_share": 1.7,
     }
     return {**row, **more}
@@ -36,7 +46,7 @@ def _row(name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def results() -> dict[str, Any]:
-    none = {"share": {}, "firms": 9}
+    none = {"share": {}, "firms": 9, "announced": 0.0, "market_value": 900.0}
     rows = [
         _row("power_utilities", breakeven_share=0.6),
         _row("mining_metals", mde=0.2, high=0.15),
@@ -62,19 +72,21 @@ def results() -> dict[str, Any]:
             _row("pharma_biotech", effect=0.27, reason="worth about 4 independent"),
         ],
         "alpha": 0.1,
+        "power": 0.8,
         "shifts": 497,
         "independent_shifts": 146,
         "critical": 2.34,
         "spec": "a",
         "snapshot": "b",
     }
-    quiet = {"p": 0.5, "p_family": 0.8, "low": -0.1, "high": 0.1, "effect": 0.0}
+    quiet = {"sign": 1, "p": 0.5, "p_family": 0.8, "low": -0.1, "high": 0.1, "effect": 0.0}
     timing = [
         {"check": check, "sector": row["name"], **quiet}
         for check in ("runup", "event", "after", "leak")
         for row in rows
     ]
-    return {"study": study, "timing": timing, "variants": [], "exposure": [], "robustness": []}
+    more = {"timing": timing, "variants": [], "exposure": [], "robustness": []}
+    return {"study": study, "words": {"sectors": NAMES}, **more}
 
 
 def _text(results: dict[str, Any]) -> str:
@@ -105,24 +117,27 @@ def test_every_verdict_of_the_rule_has_its_words(results: dict[str, Any]) -> Non
     from usjp_research.report.reading import SAID
     from usjp_research.study.verdict import VERDICTS
 
-    assert {headline for headline, _ in SAID} == set(VERDICTS)
+    assert {headline for headline, _ in SAID} | {"no implied value"} == set(VERDICTS)
 
 
 def test_too_small_to_show_is_said_only_when_every_value_is_below_what_can_be_seen(
     results: dict[str, Any],
 ) -> None:
     assert "too small for sector prices to show" in _text(results)
-    assert "at most 0.40% of a sector's market value" in _text(results)
+    assert "at most 0.40% of market value (Power & Utilities)" in _text(results)
+    assert "would find with 80% probability (8.0% to 20.0%, by sector)" in _text(results)
     results["study"]["rows"][0]["implied"]["share"]["high"] = 0.09
     text = _text(results)
     assert "too small for sector prices to show" not in text
-    assert "In Power & Utilities the thesis, in its high case, is worth as much" in text
+    assert "In Power & Utilities the thesis, in its largest case, is worth at least" in text
+    assert "its largest value is 9.0% of market value (Power & Utilities)" in text
 
 
 def test_what_is_known_names_the_sectors_that_moved(results: dict[str, Any]) -> None:
-    assert "no sector moved beyond" in _text(results)
+    assert "taken together, no sector moved beyond" in _text(results)
     assert "more than 6.0% is ruled out in Power & Utilities, the tightest" in _text(results)
-    assert "more than 15.0% in Mining & Metals, the loosest" in _text(results)
+    assert "more than 15.0% is" not in _text(results)
+    assert "a rise of more than 15.0% in Mining & Metals, the loosest, all three" in _text(results)
     results["study"]["rows"][1] |= {"low": 0.01, "effect": 0.08}
     assert "Mining & Metals (+8.0%) moved beyond what quiet dates show" in _text(results)
 
@@ -139,19 +154,20 @@ def test_a_contrast_that_other_versions_do_not_share_is_called_one_of_single_fir
     results["study"]["contrast_versions"] = [same, gone, other]
     text = _text(results)
     assert 'gone in one of two other versions ("without X")' in text
-    assert "single firms than about the pact" in text
+    assert "more about which firms are counted than about the news" in text
     results["study"]["contrast"] |= {"low": -0.02}
     assert "no difference that stands out" in _text(results)
 
 
 def test_checks_that_stand_out_are_counted_against_chance(results: dict[str, Any]) -> None:
-    assert "0 of 12 checks stand out, where chance alone would make about 1" in _text(results)
-    assert "no sector moved at an event" in _text(results)
+    words = "0 of 12 checks stand out, each looked at alone, where chance would make about 1"
+    assert words in _text(results)
+    assert "after the note was published no sector moved, looked at alone" in _text(results)
     late = next(row for row in results["timing"] if row["check"] == "after")
     late |= {"low": 0.02, "effect": 0.06, "p": 0.03, "p_family": 0.08}
     text = _text(results)
-    assert "1 of 12 checks stand out" in text
-    assert "after the note itself was published Power & Utilities moved at an event" in text
+    assert "1 of 12 checks stands out" in text
+    assert "after the note was published Power & Utilities moved, looked at alone" in text
     assert "adjusted p 0.080" in text
     results["timing"][0]["p"] = None
     assert "1 of 11 checks" in _text(results)
@@ -166,7 +182,7 @@ def test_gains_follow_the_dollars_only_when_they_do(results: dict[str, Any]) -> 
 
 def test_what_would_change_the_verdict_depends_on_the_break_even(results: dict[str, Any]) -> None:
     assert "60% of the announced dollars as profit" in _text(results)
-    assert "sums worth 10% of their market value" in _text(results)
+    assert "news worth 10% of their market value to the firms that it names" in _text(results)
     results["study"]["rows"][0]["breakeven_share"] = 1.2
     assert "even every announced dollar as profit" in _text(results)
 
@@ -186,9 +202,9 @@ def test_the_quant_s_paragraph_has_the_law_the_smallest_p_and_what_leaks_change(
         "497 shifts",
         "about 146 independent",
         "2.34 standard errors",
-        "Mining & Metals, 0.061 alone, 0.200 step-down",
+        "Smallest adjusted p: Mining & Metals, 0.061 alone, 0.200 step-down",
         'Mining & Metals becomes "moved against"',
-        "Of 2 versions of the statistics 1 have p below 0.1 alone (Mining & Metals)",
+        "Of 2 versions of the statistics 1 has p below 0.1 alone (Mining & Metals)",
     ):
         assert words in quant
 
@@ -201,7 +217,7 @@ def test_other_yardsticks_are_counted_where_they_differ_from_the_rule(
     results["robustness"] = [
         {"sector": "power_utilities", "model": model, **flat} for model in ("rule", "a", "b")
     ]
-    same = "against two other yardsticks, looked at alone, each sector says the same"
+    same = "against two other yardsticks, looked at alone, Power & Utilities says the same"
     assert same in _text(results)
     results["robustness"][2] |= {"low": 0.005}
     words = "Power & Utilities stands out in 1 of 2 (by the rule's it does not)"
@@ -224,9 +240,14 @@ def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[s
     assert "the thesis implies 1.0 cents to 5.0 cents" in text
     assert "one firm carries" not in text
     row["top_share"] = 0.8
-    assert "one firm carries 80% of that" in _text(results)
+    one = "The slope on dollars rests on one firm, which carries 80% of it, and so says little"
+    assert one in _text(results)
     row |= {"slope": None, "low": None, "high": None, "guarded_p_cdf": 0.002}
-    assert "went with an unusual reaction (p 0.002); one firm carries 80%" in _text(results)
+    assert f"{one} about dollars: across 250" in _text(results)
+    assert "went with an unusual reaction (p 0.002)." in _text(results)
+    row |= {"guarded_p_cdf": 0.0004, "rests_on": "GEV"}
+    assert "rests on one firm (GEV), which" in _text(results)
+    assert "(p <0.001)" in _text(results)
     row |= {"guarded_p_cdf": 0.4}
     assert "went with no unusual reaction (p 0.400)" in _text(results)
 
@@ -263,3 +284,137 @@ def test_the_reading_comes_from_files_and_other_studies_records_are_not_used(
 def test_a_reading_shows_itself_as_text_and_not_as_markup(results: dict[str, Any]) -> None:
     results["study"]["rows"][0]["name"] = "<script>x</script>"
     assert "<script>" not in compose(results)._repr_html_()
+
+
+# --- true for numbers of every kind ------------------------------------------------------------
+
+
+def test_what_was_expected_to_fall_is_told_as_a_fall(results: dict[str, Any]) -> None:
+    rows = results["study"]["rows"]
+    rows[1] |= {"sign": -1, "effect": 0.086, "low": 0.02, "high": 0.15, "headline": "priced in"}
+    rows[1] |= {"reason": ""}
+    text = _text(results)
+    assert "taken together, Mining & Metals (fell 8.6%) moved beyond" in text
+    assert "a fall of more than 15.0% in Mining & Metals, the loosest" in text
+    rows[1] |= {"sign": 1, "effect": -0.086, "low": -0.15, "high": -0.02}
+    rows[1]["implied"]["share"] = {"low": -0.01, "base": -0.02, "high": -0.04}
+    text = _text(results)
+    assert "Mining & Metals (fell 8.6%) moved beyond" in text
+    assert "a fall of more than 15.0% in Mining & Metals, the loosest" in text
+    rows[1] |= {"sign": 0, "effect": 0.086, "low": 0.02, "high": 0.15}
+    rows[1]["implied"]["share"] = {}
+    text = _text(results)
+    assert "Mining & Metals (8.6% in the expected direction) moved beyond" in text
+    assert "a move of more than 15.0% in the expected direction in Mining" in text
+    timing = next(row for row in results["timing"] if row["check"] == "leak")
+    timing |= {"sign": -1, "low": 0.01, "effect": 0.02, "p": 0.0001, "p_family": 0.0002}
+    assert "(fell 2.0%, adjusted p <0.001)" in _text(results)
+
+
+def test_a_row_that_moved_against_leaves_out_any_move_the_expected_way(
+    results: dict[str, Any],
+) -> None:
+    results["study"]["rows"][0] |= {"low": -0.09, "high": -0.01, "effect": -0.05}
+    assert "at 90%, any rise is ruled out in Power & Utilities, the tightest" in _text(results)
+    results["study"]["rows"][0] |= {"sign": -1}
+    assert "at 90%, any fall is ruled out in Power & Utilities" in _text(results)
+
+
+def test_nobody_together_and_somebody_alone_are_both_said(results: dict[str, Any]) -> None:
+    pharma = results["study"]["rows"][2]
+    pharma |= {"effect": 0.04, "marginal_low": 0.01, "marginal_high": 0.08, "p": 0.03}
+    text = _text(results)
+    assert "taken together, no sector moved beyond what quiet dates show, though looked at" in text
+    assert "though looked at alone Pharma & Biotech (+4.0%, p 0.030) did;" in text
+    pharma |= {"low": 0.001}
+    assert "taken together, Pharma & Biotech (+4.0%) moved beyond what quiet dates show;" in _text(
+        results
+    )
+
+
+def test_one_sector_is_not_called_several(results: dict[str, Any]) -> None:
+    study = results["study"]
+    study["rows"], study["campaign"] = study["rows"][:1], study["campaign"][:1]
+    text = _text(results)
+    assert "What is known: no sector moved beyond what quiet dates show; at 90%, a rise" in text
+    for words in ("together", "at once", "tightest", "sectors moved"):
+        assert words not in text
+    assert "Power & Utilities moved by −7% against the market" in text
+
+
+def test_a_sector_without_firms_has_its_reason_and_no_number(results: dict[str, Any]) -> None:
+    numbers = ("effect", "low", "high", "mde", "p", "p_stepdown", "p_holm", "p_bh")
+    empty = dict.fromkeys((*numbers, "marginal_low", "marginal_high", "breakeven_share"))
+    empty |= {"headline": "no verdict", "reason": "none of its 9 firms has a price"}
+    empty |= {"implied": {"share": {}, "firms": 0, "announced": 0.0, "market_value": None}}
+    results["study"]["rows"][2] |= empty
+    text = _text(results)
+    assert "Pharma & Biotech cannot be judged at all: none of its 9 firms has a price" in text
+    assert "both at once" in text
+    for row in results["study"]["rows"]:
+        row |= empty
+    results["study"] |= {"contrast": None, "campaign": [], "critical": None, "leak_inclusive": []}
+    results["timing"] = []
+    found = compose(results)
+    assert found.sentences == (
+        "Has the market priced it in? All three sectors (Power & Utilities, Mining & Metals and "
+        "Pharma & Biotech) cannot be judged at all: none of its 9 firms has a price.",
+    )
+    assert found.quant == "No sector has numbers."
+    assert "nan" not in _text(results).lower() and "None" not in _text(results)
+
+
+def test_why_there_is_no_implied_value_is_the_true_reason(results: dict[str, Any]) -> None:
+    pharma = results["study"]["rows"][2]
+    pharma["implied"] |= {"announced": 8.0, "market_value": None}
+    assert "Pharma & Biotech cannot be judged, because the market value of no" in _text(results)
+    pharma["implied"] |= {"market_value": 5.0}
+    assert "because the thesis comes to nothing there" in _text(results)
+    for row in results["study"]["rows"]:
+        row |= {"headline": "no implied value", "reason": ""}
+        row["implied"] |= {"announced": 0.0, "share": {}}
+    text = _text(results)
+    assert "because no thesis in dollars is given" in text
+    assert "Taken at its word" not in text
+
+
+def test_a_contrast_that_one_firm_makes_is_headed_by_the_firm(results: dict[str, Any]) -> None:
+    results["study"]["contrast"] |= {"rests_on": "GEV"}
+    assert (
+        "The sharper comparison rests on one firm, GEV, without which it would say something else: "
+        "three named against unnamed firms of Power & Utilities show +9.0% (+2.0% to +16.0%)."
+    ) in compose(results).sentences
+    results["study"]["contrast"] |= {"rests_on": ""}
+    turned = _row("power_utilities: turned", low=-0.2, high=-0.1)
+    results["study"]["contrast_versions"] = [turned]
+    assert "but it is gone or turned round in one of one other versions" in _text(results)
+    results["study"]["contrast"]["implied"]["firms"] = 12
+    results["study"]["contrast_versions"] = []
+    assert "very few firms" not in _text(results)
+
+
+def test_yardsticks_that_point_the_other_way_do_not_say_the_same(results: dict[str, Any]) -> None:
+    results["robustness"] = [
+        {"sector": "power_utilities", "model": "rule", "effect": 0.05, "low": 0.01, "high": 0.09},
+        {"sector": "power_utilities", "model": "a", "effect": -0.05, "low": -0.09, "high": -0.01},
+    ]
+    words = "Power & Utilities stands out in 0 of 1 (by the rule's it does), and the other way in 1"
+    assert words in _text(results)
+    results["robustness"][1] |= {"low": 0.02, "high": 0.07}
+    assert "looked at alone, Power & Utilities says the same" in _text(results)
+
+
+def test_the_reading_speaks_of_the_study_and_of_no_other(results: dict[str, Any]) -> None:
+    assert "written after" not in _text(results)
+    results["words"] |= {"provenance": "The rule was written before the events."}
+    assert compose(results).quant.endswith("The rule was written before the events.")
+    results["words"] = {}
+    assert "Power utilities and Mining metals cannot be judged" in _text(results)
+
+
+def test_levels_and_p_values_keep_the_digits_they_need(results: dict[str, Any]) -> None:
+    results["study"] |= {"alpha": 0.025, "power": 0.875}
+    results["study"]["rows"][0] |= {"p": 0.0996, "p_stepdown": 0.00002}
+    text = _text(results)
+    assert "at 97.5%, a rise" in text and "87.5% probability" in text
+    assert "Power & Utilities, 0.100 alone, <0.001 step-down" in text

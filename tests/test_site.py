@@ -29,6 +29,11 @@ PLACES = ("/opt/venv/lib/python3.12/site-packages/papermill/execute.py", r"C:\Us
 v4: Any = nbformat.v4
 new_notebook, new_output = v4.new_notebook, v4.new_output
 new_code_cell, new_markdown_cell = v4.new_code_cell, v4.new_markdown_cell
+WORDS = """
+question: Is the partnership in the price?
+provenance: The rule is younger than the events.
+sectors: {power_utilities: Power & Utilities, mining_metals: Mining & Metals}
+"""
 ROW = {
     **{"kind": "sector", "events": ["E05"], "effect": -0.0175, "error": 0.05, "low": -0.142},
     **{"high": 0.092, "marginal_low": -0.107, "marginal_high": 0.057, "statistic": -0.35},
@@ -150,6 +155,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         head = "event,role,session,sector,sign,caar,blackout\n"
         files: dict[str, str | None] = {
             "results/verdicts.json": json.dumps(STUDY),
+            "results/words.yaml": WORDS,
             "results/reactions.csv": head
             + "E05,primary,2025-07-23,power_utilities,1,0.0225,partly checked\n"
             + "E08,primary,2025-09-05,power_utilities,-1,-0.0653,partly checked\n"
@@ -490,7 +496,7 @@ def _contrast(one: str, other: str) -> float:
 def test_the_answer_is_on_the_first_page_with_its_numbers(pages: dict[str, Page]) -> None:
     page = pages["index.html"]
     text = words(page)
-    assert "Has the market priced in the U.S.–\u2060Japan partnership?" in text
+    assert "Is the partnership in the price?" in text
     assert "Cannot say: too small to see 2 of 2 sectors: Power & Utilities, Mining & Metals" in text
     table = next(page.all("table"))["text"]
     for part in ("−1.8%", "−14.2% to +9.2%", "+0.06%", "0.952", "15.9%", "204", "over 100%"):
@@ -509,13 +515,14 @@ def test_reactions_print_sign_and_number_and_mark_what_does_not_count(
     pages: dict[str, Page],
 ) -> None:
     table = next(e for e in pages["index.html"].all("table") if e.get("class") == "heat")["text"]
-    assert "+2.2%" in table and "−6.5%counts reversed" in table and "(+4.3%)" in table
+    assert "+2.2%" in table and "−6.5%a fall is expected" in table and "+4.3% ○" in table
     assert "+1.1%" not in table and "+7.8%" not in table  # not a sector, not primary
 
 
 def test_a_study_of_ones_own_is_not_called_the_partnership(make: Callable[..., Path]) -> None:
     study = {**STUDY, "rows": [{**ROW, "name": "solar"}], "contrast": None}
-    run = make({"results/verdicts.json": json.dumps(study), "results/reactions.csv": None})
+    gone = {"results/reactions.csv": None, "results/words.yaml": None}
+    run = make({"results/verdicts.json": json.dumps(study), **gone})
     text = words(Page(build_site(run).read_text(encoding="utf-8")))
     assert "Has the market priced this in?" in text and "partnership" not in text
 
@@ -532,7 +539,7 @@ def test_every_page_says_where_it_comes_from(pages: dict[str, Page]) -> None:
         foot = words(page, "footer")
         for part in ("ab" * 32, "cd" * 32, "ef" * 20, "12" * 32, "not committed", "python 3.12.4"):
             assert part in foot, name
-        assert "written after the events" in foot, name
+        assert "The rule is younger than the events." in foot, name
 
 
 def test_simulated_returns_are_named_in_the_first_line(
@@ -639,7 +646,7 @@ def test_small_panels_share_one_scale_and_hollow_dots_do_not_count() -> None:
     up, down = 50 - solar.moves[0].effect, solar.moves[1].effect - 50
     assert up == pytest.approx(2 * down, abs=0.2)
     assert solar.scale == rail.scale == "+6.0% to −6.0%"
-    assert solar.words == "Solar: E1 +4.0%, E2 −2.0%"
+    assert solar.words == "Solar: E1 +4.0%, E2 −2.0% ○"
     assert small_multiples([], 0.10) == ()
 
 

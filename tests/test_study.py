@@ -115,7 +115,7 @@ def test_bundled_and_firm_level_studies_agree(bundled: Study, firms: Study) -> N
         assert ours.effect == pytest.approx(theirs.effect, abs=5e-4)
         assert ours.low == pytest.approx(theirs.low, abs=2e-3)
         assert ours.high == pytest.approx(theirs.high, abs=2e-3)
-        assert ours.headline == theirs.headline
+        assert (ours.headline, ours.rests_on) == (theirs.headline, theirs.rests_on)
 
 
 def test_the_study_has_six_sectors_and_the_contrast_in_the_rule_s_family(bundled: Study) -> None:
@@ -244,11 +244,15 @@ def test_leaks_change_the_remark_and_never_the_verdict(bundled: Study) -> None:
     from usjp_research.study.answer import _leak_remark
 
     row = replace(bundled.verdicts[0], headline="cannot say", remark="")
-    leak = replace(row, headline="priced in")
-    assert _leak_remark(row, [leak]).remark == "unless priced in leaks"
-    assert _leak_remark(row, [leak]).headline == "cannot say"
-    assert _leak_remark(row, [replace(row, headline="moved against")]).remark == ""
+    for verdict in ("priced in", "moved against", "not priced in", "reacted, size unclear"):
+        leak = replace(row, headline=verdict)
+        assert _leak_remark(row, [leak]).remark == f"with leak windows: {verdict}"
+        assert _leak_remark(row, [leak]).headline == "cannot say"
+        assert _leak_remark(leak, [row]).remark == "with leak windows: cannot say"
     assert _leak_remark(row, [row]).remark == ""
+    either = replace(row, headline="depends on the implied value")
+    cases = replace(either, by_case={**either.by_case, "high": "not priced in"})
+    assert "high not priced in" in _leak_remark(either, [cases]).remark
 
 
 def test_dollars_are_the_upper_end_times_market_value_and_none_for_the_contrast(

@@ -1,4 +1,4 @@
-"""Has the market priced in the U.S.-Japan partnership? Event studies that survive a common date.
+"""Has the market priced it in? Event studies that survive a common date.
 
 The public names stand in the order of the pipeline: parameters, returns, events, portfolios,
 expected returns, tests, placebo calendars, verdicts, the study, tables. Nothing is loaded until

@@ -10,6 +10,7 @@ from usjp_research.spec.records import Event as Event
 from usjp_research.spec.records import Firm as Firm
 from usjp_research.spec.records import Rule as Rule
 from usjp_research.spec.records import Thesis as Thesis
+from usjp_research.spec.records import note as note
 from usjp_research.words import InputError as InputError
 from usjp_research.spec.read import read_spec as read_spec
 from usjp_research.market.load import load_market as load_market
@@ -28,7 +29,7 @@ from usjp_research.study.events import first_session as first_session
 from usjp_research.study.events import event_panel as event_panel
 from usjp_research.study.events import EventPanel as EventPanel
 from usjp_research.study.portfolios import form_portfolios as form_portfolios
-from usjp_research.study.portfolios import disclosed_firms as disclosed_firms
+from usjp_research.study.bundle import disclosed_firms as disclosed_firms
 from usjp_research.study.portfolios import Portfolios as Portfolios
 from usjp_research.engine.rolling import rolling_forecast as rolling_forecast
 from usjp_research.engine.rolling import rolling_regression as rolling_regression
@@ -88,6 +89,7 @@ from usjp_research.study.answer import sector_law as sector_law
 from usjp_research.study.answer import run_study as run_study
 from usjp_research.study.answer import Study as Study
 from usjp_research.study.answer import what_if as what_if
+from usjp_research.study.missing import missing_lines as missing_lines
 from usjp_research.report.results import record as record
 from usjp_research.report.results import collect_laws as collect_laws
 from usjp_research.report.results import law_frame as law_frame

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root, in_project
-from usjp_research.words import InputError, nearest, shown
+from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
 
@@ -76,7 +76,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Has the market priced in the U.S.-Japan partnership? Event studies on six sectors.",
+    help="Has the market priced it in? Event studies of sectors that share each event date.",
 )
 stderr = Screen(stderr=True, highlight=False)
 
@@ -174,6 +174,7 @@ def study(
         from usjp_research.report.results import save_study
         from usjp_research.runs.store import prepare_folder
         from usjp_research.study.answer import run_study
+        from usjp_research.study.missing import missing_lines
 
         if returns:
             market = _as_returns(market)
@@ -204,11 +205,15 @@ def study(
                 f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
                 f"independent), {loaded.name}, {first} to {last}."
             )
-            _say("The rule was written after the events, when some reactions were already known.")
+            for row in rows:
+                if caveat := spec.words.caveat(row.name):
+                    _say(f"{label(row.name)}: {caveat}")
+            _say(spec.words.provenance or "The study does not say when its rule was written.")
             if loaded.name.startswith("simulated"):
                 _say("SIMULATED returns: these rows say nothing about any real market.")
             _say(f"spec {digest(spec)[:12]}, snapshot {market_digest(loaded)[:12]}")
-            _say(f"{len(result.dropped)} things left out, each with its reason: dropped.csv")
+            for line in missing_lines(result):
+                _say(line)
         for key in sector or ():
             if key not in result.family.groups:
                 stderr.print(f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False)
@@ -398,8 +403,8 @@ def bundle(
         from usjp_research.market.donors import load_donors
         from usjp_research.market.load import load_market
         from usjp_research.runs.store import prepare_folder
+        from usjp_research.study.bundle import write_bundle
         from usjp_research.study.events import event_panel
-        from usjp_research.study.portfolios import write_bundle
 
         spec = read_spec(params)
         folder = prepare_folder(in_project(out))
@@ -585,7 +590,7 @@ def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
                 _say(f"  {key}: {value}")
         _say("")
         return
-    table = Table(title=f"Priced in? Simultaneous {1 - alpha:.0%} intervals", expand=False)
+    table = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
     for name in frame.columns:
         table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
     for values in frame.itertuples(index=False):

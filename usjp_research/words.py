@@ -8,7 +8,8 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,9 @@ PLACE = re.compile(
     r"|\b[A-Za-z]:\\(?:[^\\\s\"'<>|]+\\)*"
 )
 
-LABELS = {
-    "power_utilities": "Power & Utilities",
-    "ai_infrastructure": "AI Infrastructure",
-    "mining_metals": "Mining & Metals",
-    "defense_aerospace": "Defense & Aerospace",
-    "manufacturing_logistics": "Manufacturing & Logistics",
-    "pharma_biotech": "Pharma & Biotech",
-    "japan_basket": "Japan basket",
-}
+SECTOR_NAMES: dict[str, str] = {}  # what the study that was read last calls its sectors
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for its sector
 
 
 def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
@@ -55,40 +50,117 @@ def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
     return f"<p>{head}<b>{html.escape(kind)}</b>{named}{f': {told}' if told else ''}.</p>"
 
 
+def use_names(names: Mapping[str, str]) -> None:
+    """Let `label` use these names of sectors from here on, and no others."""
+    SECTOR_NAMES.clear()
+    SECTOR_NAMES.update(names)
+
+
+@contextmanager
+def naming(names: Mapping[str, str]) -> Iterator[None]:
+    """Use the names of another study, such as a finished run's, and then the old ones again."""
+    before = dict(SECTOR_NAMES)
+    use_names(names)
+    try:
+        yield
+    finally:
+        use_names(before)
+
+
 def label(name: str) -> str:
-    """Return the words for a sector key or a row's name.
+    """Return the words for a sector key or a row's name; a key without a name is its own words.
 
     Examples
     --------
-    >>> label("power_utilities: named minus unnamed")
-    'Power & Utilities: named minus unnamed'
+    >>> label("solar_power: named minus unnamed")
+    'Solar power: named minus unnamed'
     """
     key, colon, rest = name.partition(":")
-    return LABELS.get(key, key.replace("_", " ").capitalize()) + colon + rest
+    words = key.replace("_", " ")
+    return (SECTOR_NAMES.get(key) or words[:1].upper() + words[1:]) + colon + rest
 
 
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
     """Return a decimal as percent with a true minus sign, or a dash when there is none."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return DASH
     rounded = round(100 * value, digits) or 0.0  # no minus before a zero
     text = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}%"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("-", MINUS)
 
 
-def number(value: float, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     """Return a plain number with a true minus sign, or a dash when there is none."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{round(value, digits) or 0.0:.{digits}f}".replace("-", MINUS)
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value with three digits, a smaller one as ``<0.001``.
+
+    Examples
+    --------
+    >>> p_value(0.0996), p_value(0.0004)
+    ('0.100', '<0.001')
+    """
+    small = value is not None and math.isfinite(value) and value < 0.001
+    return "<0.001" if small else number(value, 3)
+
+
+def between(low: float | None, high: float | None, digits: int = 1) -> str:
+    """Return an interval in percent, or one dash when it has no ends."""
+    if None in (low, high) or math.isnan(low) or math.isnan(high):  # type: ignore[arg-type]
+        return DASH
+    return f"{percent(low, digits)} to {percent(high, digits)}"
+
+
+def level(alpha: float) -> str:
+    """Return the level of an interval with the digits it has.
+
+    Examples
+    --------
+    >>> level(0.1), level(0.025)
+    ('90%', '97.5%')
+    """
+    return f"{100 * (1 - alpha):.6g}%"
+
+
+def moved(effect: float | None, expected: int, digits: int = 1) -> str:
+    """Return a signed sum as what the market did, when it is not a plain rise or fall.
+
+    Parameters
+    ----------
+    effect : float
+        Sum of abnormal returns, each with the sign that the thesis expects.
+    expected : int
+        That sign where all of them have the same, else 0.
+    digits : int
+        Decimals of the percentage.
+
+    Examples
+    --------
+    >>> moved(0.086, 1), moved(0.086, -1), moved(-0.086, 0)
+    ('+8.6%', 'fell 8.6%', '8.6% against the expected direction')
+    """
+    if effect is None or not math.isfinite(effect):
+        return DASH
+    size = percent(abs(effect), digits, sign=False)
+    if expected > 0:
+        return percent(effect, digits)
+    if not float(size.rstrip("%")):
+        return size
+    if expected < 0:
+        return f"{'fell' if effect > 0 else 'rose'} {size}"
+    return f"{size} {'in' if effect > 0 else 'against'} the expected direction"
 
 
 def money(value: float | None) -> str:
     """Return USD bn, with as many digits as its size can bear."""
     if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+        return DASH
+    text = f"{value:,.0f}" if abs(value) >= 10 else f"{round(value, 1) or 0.0:.1f}"
+    return text.replace("-", MINUS)
 
 
 def scrub(value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation, Rule
-from usjp_research.words import InputError, card, label, number
+from usjp_research.words import InputError, card, label, number, p_value
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -49,6 +49,8 @@ class Placebo:
         Shifts that calendars and events admit, before days without returns take some away.
     independent : float
         Rough number of independent shifts, the least of any group: see `independent_shifts`.
+    reason : str
+        Why there is no law: no shift then, and every number is NaN.
     """
 
     groups: tuple[str, ...]
@@ -61,10 +63,13 @@ class Placebo:
     null_statistic: Floats
     admissible: int = 0
     independent: float = float("nan")
+    reason: str = ""
 
     @property
     def center(self) -> Floats:
         """Mean of the statistic over the shifts, shape (n_groups,)."""
+        if self.reason:
+            return np.full(len(self.groups), np.nan)
         return np.asarray(self.null_statistic.mean(axis=0))
 
     @property
@@ -80,6 +85,8 @@ class Placebo:
     @property
     def p(self) -> Floats:
         """Placebo p-value of each group alone, two-sided, shape (n_groups,)."""
+        if self.reason:
+            return np.full(len(self.groups), np.nan)
         beyond = (self.null_distance >= self.distance).sum(axis=0)
         return np.asarray((1 + beyond) / (1 + len(self.shifts)))
 
@@ -87,8 +94,10 @@ class Placebo:
         return len(self.shifts)
 
     def _repr_html_(self) -> str:
+        if self.reason:
+            return card("Placebo law", ", ".join(map(label, self.groups)), self.reason)
         told = (
-            f"{label(group)} S = {number(float(s), 2)}, p = {number(float(p), 3)}"
+            f"{label(group)} S = {number(float(s), 2)}, p {p_value(float(p))}"
             for group, s, p in zip(self.groups, self.statistic, self.p, strict=True)
         )
         count = f"{len(self)} calendars, about {self.independent:.0f} independent"
@@ -318,6 +327,13 @@ def placebo_law(
         admissible=len(shifts),
         independent=min(independent_shifts(legs, shifts[whole]) for legs in groups.values()),
     )
+
+
+def no_law(group: str, reason: str) -> Placebo:
+    """Return the law of a group that cannot be tested: its reason, and no number."""
+    nothing, never = np.full(1, np.nan), np.zeros((0, 1))
+    none = np.zeros(0, dtype=np.int64)
+    return Placebo((group,), none, nothing, nothing, nothing, never, never, never, reason=reason)
 
 
 def join_laws(laws: Sequence[Placebo]) -> Placebo:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from usjp_research.engine.placebo import quantile
 from usjp_research.engine.rolling import Forecast
 from usjp_research.spec.records import Estimation
-from usjp_research.words import card, number
+from usjp_research.words import card, number, p_value
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -271,8 +271,8 @@ class Prologue:
     critical: float
 
     def _repr_html_(self) -> str:
-        law = f"t({self.df}) {number(self.t, 2)}, p {number(self.p_t, 3)}"
-        return card("Against quiet days", "", f"p {number(self.p_cdf, 3)}", law)
+        law = f"t({self.df}) {number(self.t, 2)}, p {p_value(self.p_t)}"
+        return card("Against quiet days", "", f"p {p_value(self.p_cdf)}", law)
 
 
 def prologue(observed: float, law: Floats, alpha: float) -> Prologue:

@@ -53,7 +53,7 @@ class Donors:
 def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors:
     """Load the returns that a synthetic control may be made of.
 
-    The bundled market has its own: averages of firms outside the six sectors by industry. A file
+    The bundled market has its own: averages of firms outside the sectors by industry. A file
     gives single securities: those that ``donors.csv`` puts in a group or, without that file, all
     that are neither in the universe nor a benchmark. Give a file of firms then: a fund that
     holds firms of a sector would be compared with itself. Index members of today are survivors,

@@ -184,7 +184,8 @@ def _load_bundle(folder: Path) -> Market:
         values=record["market_value_usd_bn"],
         counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
         dropped=tuple(Dropped(**item) for item in record["dropped"]),
-        provenance={key: record[key] for key in record if key not in ("dropped",)},
+        provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},
+        built=record.get("built_for", {}),
     )
 
 

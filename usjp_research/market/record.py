@@ -7,17 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
+from usjp_research.spec.records import MIRROR as MIRROR
 from usjp_research.words import card, percent
 
 BENCHMARK = "us_market"
-
-
-MIRROR = "japan_basket"
 
 
 Kind = Literal[
@@ -136,6 +134,8 @@ class Market:
         One line each: what a file that is out of the ordinary was read as.
     findings : tuple of Finding
         Numbers that are hardly what they say, the heaviest first; empty at portfolio level.
+    built : mapping
+        What the parameters were when portfolios were formed; empty at firm level.
     """
 
     name: str
@@ -148,6 +148,7 @@ class Market:
     provenance: Mapping[str, object] = field(default_factory=dict)
     read_as: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    built: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dates(self) -> pd.DatetimeIndex:

@@ -22,7 +22,7 @@ from usjp_research.market.factors import read_factors
 from usjp_research.market.record import EVERY, Finding
 from usjp_research.market.table import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
-from usjp_research.words import InputError
+from usjp_research.words import DASH, InputError, number, p_value, percent
 
 MARKS = {
     "cross-correlation": "C",
@@ -181,9 +181,9 @@ def battery_frame(tests: WindowTests) -> pd.DataFrame:
             {
                 "Role": ROLES[role],
                 "Test": key,
-                "Statistic": "" if test.reason else f"{test.statistic:.2f}",
+                "Statistic": DASH if test.reason else number(test.statistic, 2),
                 "Law": f"not computed: {test.reason}" if test.reason else test.law,
-                "p": "" if test.reason else f"{test.p:.3f}",
+                "p": DASH if test.reason else p_value(test.p),
                 "Survives": ", ".join(test.robust_to) or "nothing",
             }
         )
@@ -207,7 +207,7 @@ def print_battery(done: Battery, console: Console) -> None:
                 say(f"  {role}")
                 for _, test, statistic, law, p, survives in part.astype(str).to_numpy().tolist():
                     marks = "".join(MARKS[word] for word in survives.split(", "))
-                    numbers = f"{statistic:>8} {p:>6}  {marks:<4}" if p else ""
+                    numbers = f"{statistic:>8} {p:>6}  {marks:<4}" if p != DASH else ""
                     say(f"    {test:<17}{numbers} {law}")
     say("\nColumns: test, statistic, p, what it survives, law. C cross-correlation,")
     say("V event-induced variance, N non-normality. docs/tests.md says when to trust each test.")
@@ -226,7 +226,8 @@ def _summary(tests: WindowTests) -> Iterator[str]:
     if not tests.tests:
         yield f"({tests.reasons['n']})"
         return
-    yield f"({numbers['n_pos']:.0f} positive), CAAR {numbers['caar']:+.2%},"
-    yield f"BHAR {numbers['bhar']:+.2%}, share of positive residuals {numbers['p_hat']:.2f},"
-    rbar = "none" if math.isnan(numbers["rbar"]) else f"{numbers['rbar']:.3f}"
-    yield f"r-bar {rbar}, effective firms {numbers['n_eff']:.1f}"
+    yield f"({numbers['n_pos']:.0f} positive), CAAR {percent(numbers['caar'], 2)},"
+    yield f"BHAR {percent(numbers['bhar'], 2)},"
+    yield f"share of positive residuals {number(numbers['p_hat'], 2)},"
+    rbar = "none" if math.isnan(numbers["rbar"]) else number(numbers["rbar"], 3)
+    yield f"r-bar {rbar}, effective firms {number(numbers['n_eff'], 1)}"

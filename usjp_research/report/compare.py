@@ -14,7 +14,9 @@ import pandas as pd
 
 from usjp_research.report.exports import codebook, read_manifest, result_tables
 from usjp_research.report.pages import fill
-from usjp_research.words import LABELS, InputError, label, percent
+from usjp_research.report.tables import told
+from usjp_research.spec.read import read_words
+from usjp_research.words import SECTOR_NAMES, InputError, label, naming, percent
 
 SAME = 1e-9  # relative: what two machines may differ by
 NAMES = ("schema", "version", "market", "level", "spec", "snapshot", "code")  # causes, no results
@@ -142,6 +144,12 @@ def compare_runs(one: Path, other: Path) -> Comparison:
         When a folder holds no finished run.
     """
     runs = read_manifest(one), read_manifest(other)
+    names = {**read_words(other / "results").names(), **read_words(one / "results").names()}
+    with naming(names):
+        return _compare(one, other, runs)
+
+
+def _compare(one: Path, other: Path, runs: tuple[dict[str, Any], dict[str, Any]]) -> Comparison:
     sides = result_tables(one)[0], result_tables(other)[0]
     moved, checked = {}, 0
     for table in dict.fromkeys([*sides[0], *sides[1]]):
@@ -243,7 +251,7 @@ def _moved(
 
 
 def _words(part: str) -> str:
-    return label(part) if part.partition(":")[0] in LABELS else part
+    return label(part) if part.partition(":")[0] in SECTOR_NAMES else part
 
 
 def _rows(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -330,19 +338,26 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     index = run / "site" / "index.html"
     link = Path(os.path.relpath(index.resolve(), out.absolute().parent.resolve())).as_posix()
     rows = [*study.get("rows", []), *([study["contrast"]] if study.get("contrast") else [])]
+    words = read_words(run / "results")
+    with naming(words.names()):
+        shown = [_shown(row) for row in rows]
     return {
         "name": run.resolve().name,
+        "words": words,
         "run": manifest,
         "link": link if index.is_file() else "",
-        "rows": [
-            {
-                "name": label(row["name"]),
-                "headline": row["headline"],
-                "reason": row["reason"],
-                "effect": percent(row["effect"]),
-            }
-            for row in rows
-        ],
+        "rows": shown,
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
         "simulated": str(manifest["market"]).startswith("simulated"),
+    }
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+    share = row["implied"]["share"]
+    seen = told(row["effect"], row["low"], row["high"], share, row.get("sign", 1))
+    return {
+        "name": label(row["name"]),
+        "headline": row["headline"],
+        "reason": row["reason"],
+        "effect": seen.observed(),
     }

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from usjp_research.runs.store import prepare_folder, write_whole
+from usjp_research.spec.read import read_words
 from usjp_research.words import InputError, scrub
 
 CODEBOOK = Path(__file__).parent / "codebook.csv"
@@ -216,7 +217,7 @@ def write_workbook(run: Path, out: Path) -> list[str]:
     buffer = io.BytesIO()
     book = xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_numbers": False})
     ended = datetime.fromisoformat(manifest["ended"]).replace(tzinfo=None)
-    book.set_properties({"title": "U.S.-Japan partnership study", "created": ended})
+    book.set_properties({"title": read_words(run / "results").question, "created": ended})
     sheets = {"provenance": _provenance(manifest, lines), **tables}
     sheets["codebook"] = _book(tables)
     names: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,16 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
-from usjp_research.report.strips import scoreboard_words
-from usjp_research.report.tables import dollars, exposure_words, implied_digits
+from usjp_research.report.strips import says, scoreboard_words
+from usjp_research.report.tables import (
+    counted,
+    dollars,
+    exposure_words,
+    implied_digits,
+    records,
+    told,
+    told_row,
+)
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.records import ROLES, in_project
 from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
@@ -22,7 +31,15 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import Verdict
-from usjp_research.words import label, number, percent
+from usjp_research.words import (
+    NOT_COUNTED,
+    label,
+    level,
+    moved,
+    number,
+    p_value,
+    percent,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +58,7 @@ COLOURS = {
 INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
 GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", "#FFFFFF"
 IMPLIED = "#B3470B"
+UP, DOWN = "#8FBCE6", "#F0B477"  # a rise and a fall, as in the table of the first page
 ON_TINT = "#15191E"  # words on a light tint, which stays light by night
 
 LONGEST = 34  # characters of a label on an axis
@@ -151,10 +169,26 @@ def _tag(name: str) -> str:
     return ":\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines)
 
 
-def _percent_axis(axis: Any, digits: int = 0) -> None:
+def _percent_axis(axis: Any) -> None:
+    """Label an axis in percent, with the digits that its ticks need to be told apart."""
     from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, digits)))
+    def words(value: float, _: object) -> str:
+        return percent(value, tick_digits(axis.get_majorticklocs()))
+
+    axis.set_major_formatter(FuncFormatter(words))
+
+
+def tick_digits(places: Sequence[float]) -> int:
+    """Return how many decimals of a percent show every tick as it is.
+
+    Examples
+    --------
+    >>> tick_digits([-0.05, 0.0, 0.05]), tick_digits([0.0, 0.025]), tick_digits([0.0, 0.00125])
+    (0, 1, 3)
+    """
+    ticks = 100 * np.asarray(places, float)
+    return next((k for k in range(6) if np.allclose(ticks, ticks.round(k), rtol=0, atol=1e-9)), 6)
 
 
 def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
@@ -171,25 +205,24 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     figure = _canvas(9.2, 0.62 * len(rows) + 1.0)
     (axes,) = figure.axes
     axes.axvline(0, color=QUIET, linewidth=1)
-    for place, row in enumerate(rows):
+    for place, (row, seen) in enumerate((row, told_row(row)) for row in rows):
         colour = COLOURS.get(row.name.split(":")[0], INK)
         axes.plot(
-            [row.low, row.high],
+            [seen.low, seen.high],
             [place, place],
             color=colour,
             linewidth=5,
             solid_capstyle="butt",
             alpha=0.35,
         )
-        axes.plot([row.effect], [place], "o", color=colour, markersize=7)
-        share = row.implied.share
+        axes.plot([seen.effect], [place], "o", color=colour, markersize=7)
+        share = seen.share
         if share:
             axes.plot([share["low"], share["high"]], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
             axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
-        edge = max(row.high, share.get("high", row.high) if share else row.high)
-        text = row.headline + (f": {row.reason}" if row.reason else "")
+        edge = max(0.0, *(end for end in (seen.high, *share.values()) if np.isfinite(end)), 0.0)
         axes.annotate(
-            text,
+            textwrap.fill(says(row), 60),
             (edge, place),
             xytext=(8, 0),
             textcoords="offset points",
@@ -224,6 +257,8 @@ def plot_caar(paths: EventPaths) -> Picture:
         One panel per event; the shaded columns are the event window, the band holds the stated
         share of placebo paths.
     """
+    if paths.reason:
+        return _nothing(f"{label(paths.sector)}: {paths.reason}")
     count = len(paths.events)
     columns = count if count < 4 else 2 if count == 4 else 3
     rows = -(-count // columns)
@@ -250,7 +285,7 @@ def plot_caar(paths: EventPaths) -> Picture:
         axes.set_xlabel("sessions from day 0")
     alt = (
         f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
-        f"{paths.level:.0%} band of {paths.shifts} placebo calendars. {'; '.join(words)}."
+        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {'; '.join(words)}."
     )
     return Picture(figure, alt)
 
@@ -292,8 +327,8 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     return Picture(
         figure,
         f"Cumulative abnormal return per sector through the whole campaign from "
-        f"{paths[0].sessions[0]}, with the band that holds {paths[0].level:.0%} of windows as "
-        f"long in quiet years, day by day. {'; '.join(words)}.",
+        f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
+        f"as long in quiet years, day by day. {'; '.join(words)}.",
     )
 
 
@@ -316,7 +351,7 @@ def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
     Returns
     -------
     Picture
-        Bars are the base case on a logarithmic axis, lines the low and high case.
+        Bars are the size of the base case on a logarithmic axis, lines the low and high case.
     """
     shown = [row for row in rows if row.implied.share]
     if not shown:
@@ -332,12 +367,12 @@ def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
         colour = COLOURS.get(row.name.split(":")[0], INK)
         steps = _waterfall(row)
         for place, (_, base, low, high) in enumerate(steps):
-            axes.barh(place, base, left=1e-3, color=colour, alpha=0.35, height=0.62)
-            if low and high and low < high:
-                axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
+            axes.barh(place, abs(base), left=1e-3, color=colour, alpha=0.35, height=0.62)
+            if low and high and low != high:
+                axes.plot([abs(low), abs(high)], [place, place], color=colour, linewidth=1.4)
             axes.annotate(
                 dollars(base),
-                (max(base, high or 0), place),
+                (max(map(abs, (base, low, high))), place),
                 xytext=(5, 0),
                 textcoords="offset points",
                 va="center",
@@ -349,7 +384,8 @@ def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="x", which="both", labelbottom=False, length=0)
-        share = percent(row.implied.share["base"], implied_digits(row.implied.share["base"]))
+        worth = told_row(row).share["base"]
+        share = percent(worth, implied_digits(worth))
         name = label(row.name).replace(" minus unnamed", " firms")
         axes.set_title(f"{name}\n{share} of market value", fontsize=9)
         parts = ", ".join(f"{name} {dollars(base)}" for name, base, *_ in steps)
@@ -386,6 +422,8 @@ def plot_placebo(law: Placebo) -> Picture:
     """
     import seaborn as sns
 
+    if law.reason:
+        return _nothing(f"{label(law.groups[0])}: {law.reason}")
     figure = _canvas(9.2, 2.6)
     (axes,) = figure.axes
     colour = COLOURS.get(law.groups[0], INK)
@@ -399,11 +437,12 @@ def plot_placebo(law: Placebo) -> Picture:
         color=colour,
         fontweight="bold",
     )
-    axes.set_xlabel("S: signed abnormal return over its guarded standard error")
+    axes.set_xlabel("S: abnormal return in the expected direction over its guarded standard error")
     axes.set_ylabel("placebo calendars")
     alt = (
         f"Histogram of S on {len(law)} placebo calendars for {label(law.groups[0])}; the real "
-        f"dates have S = {law.statistic[0]:.2f}, placebo p = {law.p[0]:.3f}."
+        f"dates have S = {number(float(law.statistic[0]), 2)}, "
+        f"placebo p {p_value(float(law.p[0]))}."
     )
     return Picture(figure, alt)
 
@@ -418,7 +457,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     Returns
     -------
     Picture
-        Dot and bar per model, the rule on top; a hollow dot fits the sector poorly, and a row
+        Dot and bar per model, the rule on top; a cross fits the sector poorly, and a row
         without a dot says what it needs.
     """
     rows = found.rows.to_dict("records")
@@ -438,12 +477,14 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
                 fontsize=9,
                 color=QUIET,
             )
-            told = "" if row["fit"] == EXACT else "not computed, "
-            words.append(f"{row['model']}: {told}{row['reason']}")
+            lacking = "" if row["fit"] == EXACT else "not computed, "
+            words.append(f"{row['model']}: {lacking}{row['reason']}")
             continue
         poor = row["fit"] == POOR
+        seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
+        size = moved(row["effect"], int(row["sign"])) + (", fits poorly" if poor else "")
         axes.plot(
-            [row["low"], row["high"]],
+            [seen.low, seen.high],
             [place, place],
             color=colour,
             linewidth=5,
@@ -451,25 +492,22 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
             alpha=0.45 if place == 0 else 0.25,
         )
         axes.plot(
-            [row["effect"]],
+            [seen.effect],
             [place],
-            "o",
+            "x" if poor else "o",
             color=colour,
             markersize=7,
-            markerfacecolor="white" if poor else colour,
+            markeredgewidth=2 if poor else 1,
         )
         axes.annotate(
-            f"{percent(row['effect'])}{', fits poorly' if poor else ''}",
-            (row["high"], place),
+            size,
+            (seen.high, place),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
         )
-        words.append(
-            f"{row['model']} {percent(row['effect'])}, interval {percent(row['low'])} to "
-            f"{percent(row['high'])}{', fits poorly' if poor else ''}"
-        )
+        words.append(f"{row['model']} {size}, interval {seen.interval()}")
     axes.set_yticks(range(len(rows)), [str(row["model"]) for row in rows])
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.4, -0.7)
@@ -478,8 +516,8 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     axes.set_xlim(low, high + 0.25 * (high - low))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(
-        "dot: signed abnormal return over the primary events, hollow where the fit is poor\n"
-        f"bar: {1 - found.alpha:.0%} interval of the row alone"
+        "dot: abnormal return over the primary events, a cross where the fit is poor\n"
+        f"bar: {level(found.alpha)} interval of the row alone"
     )
     _percent_axis(axes.xaxis)
     alt = f"{label(found.sector)} against each counterfactual. {'; '.join(words)}."
@@ -498,24 +536,38 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
     Returns
     -------
     Picture
-        Each cell prints its number; nothing is said by colour alone.
+        Each cell prints its number; nothing is said by colour alone. A hollow circle marks what
+        does not count for its sector; such a cell has no colour.
     """
     import seaborn as sns
+    from matplotlib.colors import LinearSegmentedColormap
 
     table = reactions[reactions["role"].isin(roles)]
-    wide = table.pivot(index="sector", columns="event", values="caar")
-    wide = wide.loc[list(dict.fromkeys(table["sector"])), list(dict.fromkeys(table["event"]))]
-    figure = _canvas(9.2, 0.42 * len(wide) + 0.9)
+    if table.empty or table["caar"].isna().all():
+        return _nothing("No event of these has an abnormal return.")
+    inside = np.array([counted(row) for row in records(table)])
+    table = table.assign(
+        shown=table["caar"].where(inside, 0.0),
+        text=[
+            percent(value) + ("" if own else f" {NOT_COUNTED}")
+            for value, own in zip(table["caar"], inside, strict=True)
+        ],
+    )
+    order = [list(dict.fromkeys(table[name])) for name in ("sector", "event")]
+    wide, text = (
+        table.pivot(index="sector", columns="event", values=name).loc[order[0], order[1]]
+        for name in ("shown", "text")
+    )
+    figure = _canvas(9.2, 0.42 * len(wide) + 1.1)
     (axes,) = figure.axes
-    size = float(np.nanmax(np.abs(wide.to_numpy())))
-    text = wide.map(percent)
+    size = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
     sns.heatmap(
         wide,
-        annot=text,
+        annot=text.fillna(""),
         fmt="",
-        cmap="PuOr_r",
-        vmin=-2.2 * size,
-        vmax=2.2 * size,
+        cmap=LinearSegmentedColormap.from_list("reactions", [DOWN, PAPER, UP], N=257),
+        vmin=-size,
+        vmax=size,
         cbar=False,
         linewidths=1.5,
         linecolor="white",
@@ -523,14 +575,20 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         annot_kws={"color": ON_TINT, "fontsize": 9},
     )
     axes.set_yticks(axes.get_yticks(), [_tag(str(name)) for name in wide.index], rotation=0)
-    axes.set(xlabel="", ylabel="")
+    whole = bool(inside.all())
+    axes.set(xlabel="" if whole else f"{NOT_COUNTED} does not count for the row", ylabel="")
     axes.tick_params(length=0)
     words = [
         f"{label(str(name))}: "
-        + ", ".join(f"{event} {text.loc[name, event]}" for event in wide.columns)
+        + ", ".join(
+            f"{event} {text.loc[name, event]}"
+            for event in wide.columns
+            if isinstance(text.loc[name, event], str)
+        )
         for name in wide.index
     ]
-    return Picture(figure, "Abnormal return per sector and event. " + ". ".join(words) + ".")
+    key = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
+    return Picture(figure, f"Abnormal return per sector and event. {'. '.join(words)}.{key}")
 
 
 def plot_calendar(panel: EventPanel) -> Picture:
@@ -566,8 +624,8 @@ def plot_calendar(panel: EventPanel) -> Picture:
                 ha="center",
                 fontsize=7.5,
             )
-        told = ", ".join(f"{id} {day.date()}" for id, day in days)
-        words.append(f"{role}: {told}")
+        dated = ", ".join(f"{id} {day.date()}" for id, day in days)
+        words.append(f"{role}: {dated}")
     axes.set_yticks(range(len(roles)), roles)
     axes.set_ylim(len(roles) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -609,21 +667,26 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
         rows = table[table["sector"] == sector].set_index("event").reindex(events)
         axes.axhline(0, color=QUIET, linewidth=0.8)
         for place, row in enumerate(rows.itertuples()):
+            if np.isnan(row.caar):
+                continue
             half = reach * row.se_guarded
             axes.plot([place] * 2, [row.caar - half, row.caar + half], color=colour, alpha=0.35)
-            face = colour if row.sign else "white"
+            face = colour if counted(row._asdict()) else "white"
             axes.plot([place], [row.caar], "o", color=colour, markerfacecolor=face, markersize=5)
         axes.set_xticks(range(len(events)), events)
         axes.set_xlim(-0.5, len(events) - 0.5)
         axes.grid(visible=False, axis="x")
         axes.set_title(label(str(sector)), fontsize=9)
         _percent_axis(axes.yaxis)
-        found = ", ".join(f"{row.Index} {percent(row.caar)}" for row in rows.itertuples())
+        found = ", ".join(
+            f"{row.Index} {percent(row.caar)}{'' if counted(row._asdict()) else f' {NOT_COUNTED}'}"
+            for row in rows.dropna(subset=["sign"]).itertuples()
+        )
         words.append(f"{label(str(sector))}: {found}")
     return Picture(
         figure,
-        f"Abnormal return of each sector at each primary event with a {1 - alpha:.0%} bar; hollow "
-        f"dots do not count for the sector. {'. '.join(words)}.",
+        f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
+        f"dots ({NOT_COUNTED}) do not count for the sector. {'. '.join(words)}.",
     )
 
 
@@ -704,12 +767,14 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     hidden = public and not row.safe
     axes.set_xlabel("cents of market value per dollar announced")
     said = [f"{exposure_words(row)}, {row.method.upper()}"]
+    if row.rests_on:
+        said.append(row.headline)
     if row.raw:
         sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
         axes.set_ylabel("quiet days")
-        words = f"withheld, p {row.raw.p_cdf:.3f}"
+        words = f"withheld, p {p_value(row.raw.p_cdf)}"
         if not hidden:
-            words = f"{number(100 * row.slope, 1)}, p {row.raw.p_cdf:.3f}"
+            words = f"{number(100 * row.slope, 1)}, p {p_value(row.raw.p_cdf)}"
             axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
             side = "right" if row.slope > row.law.max() else "left"
             shift = (-6 if side == "right" else 6, -12)
@@ -736,7 +801,8 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
         axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
         axes.axvline(base, color=IMPLIED, linewidth=1.5, linestyle=":")
         if not row.raw:
-            axes.set_xlim(-0.3 * high, 1.5 * high)
+            far = max(abs(low), abs(base), abs(high))
+            axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
         _at_top(axes, base, "the thesis", IMPLIED, (0, 3), "center")
         values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
         said.append(f"the thesis implies {values}")

@@ -29,9 +29,25 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.report.exports import read_manifest
 from usjp_research.report.strips import scoreboard, small_multiples
-from usjp_research.report.tables import verdict_table
+from usjp_research.report.tables import (
+    counted,
+    told_row,
+    verdict_details,
+    verdict_table,
+)
+from usjp_research.spec.read import read_words
+from usjp_research.spec.records import Words
 from usjp_research.study.verdict import Implied, Verdict
-from usjp_research.words import LABELS, InputError, label, percent, scrub
+from usjp_research.words import (
+    NOT_COUNTED,
+    SECTOR_NAMES,
+    InputError,
+    label,
+    level,
+    naming,
+    percent,
+    scrub,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
@@ -76,10 +92,20 @@ def build_site(run: Path) -> Path:
 
 def render(run: Path) -> dict[str, str]:
     """Return the pages of a run by file name, in reading order; see `build_site`."""
+    words = read_words(run / "results")
+    with naming(words.names()):
+        return _render(run, words)
+
+
+def _render(run: Path, words: Words) -> dict[str, str]:
     manifest = read_manifest(run)
     public = bool(manifest.get("public"))
     jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
-    shared = {"run": manifest, "simulated": manifest["market"].startswith("simulated")}
+    shared = {
+        "words": words,
+        "run": manifest,
+        "simulated": manifest["market"].startswith("simulated"),
+    }
     front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
     exporter = _exporter()
     pages = {"index.html": fill("index.html", front)}
@@ -197,15 +223,16 @@ def _front(run: Path) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: of another version ({error}); run the study again") from None
     every = [*rows, *([contrast] if contrast else [])]
-    table = verdict_table(every).replace("nan", "–").to_dict("records")
-    heat = _heat(run, {row.name: percent(row.effect) for row in rows})
+    table = verdict_table(every).to_dict("records")
+    heat = _heat(run, {row.name: told_row(row).observed() for row in rows})
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row.headline, row.reason), []).append(label(row.name))
     return {
         "study": study,
-        "ours": {row.name for row in rows} | set(heat["sectors"]) <= set(LABELS),
+        "level": level(study["alpha"]) if study else "",
         "table": list(zip(every, table, strict=True)),
+        "details": verdict_details,
         "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
         "contrast": contrast,
         "heat": heat,
@@ -245,13 +272,14 @@ def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:
             continue
         day = date.fromisoformat(row["session"])
         events[row["event"]] = f"{day.day} {day:%b %Y}", titles.get(row["event"], "")
-        value, sign = float(row["caar"] or "nan"), int(row["sign"])
-        step = sum(abs(value) >= edge for edge in STEPS) if sign else 0
+        value, own = float(row["caar"] or "nan"), counted(row)
+        step = sum(abs(value) >= edge for edge in STEPS) if own else 0
         tint = f"{'up' if value > 0 else 'down'}{step}" if step else ""
-        cell = {"text": percent(value), "tint": tint, "sign": sign}
+        cell = {"text": percent(value), "tint": tint, "counts": own, "sign": int(row["sign"])}
         sectors.setdefault(row["sector"], {})[row["event"]] = cell
     steps = [percent(edge, 0, sign=False) for edge in STEPS]
-    return {"events": events, "sectors": sectors, "sums": sums, "steps": steps, "label": label}
+    shown = {"events": events, "sectors": sectors, "sums": sums, "steps": steps, "label": label}
+    return shown | {"mark": NOT_COUNTED}
 
 
 def _left_out(run: Path) -> dict[str, dict[str, list[str]]]:
@@ -259,7 +287,7 @@ def _left_out(run: Path) -> dict[str, dict[str, list[str]]]:
     kinds: dict[str, dict[str, list[str]]] = {}
     for row in _read_csv(run / "results" / "dropped.csv"):
         kind, *where = f"{row['what']}/{row['name']}".split("/")
-        named = [LABELS.get(part, part) for part in where]
+        named = [SECTOR_NAMES.get(part, part) for part in where]
         name = (" · " if named != where else "/").join(named)
         kinds.setdefault(kind, {}).setdefault(row["reason"], []).append(name)
     return kinds

@@ -9,11 +9,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from usjp_research.report.tables import share_words
+from usjp_research.report.tables import Told, implied_digits, share_words, told
 from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import in_project
+from usjp_research.spec.read import read_words
+from usjp_research.spec.records import Words, in_project
 from usjp_research.study.checks import CHECKS
-from usjp_research.words import InputError, label, number, percent
+from usjp_research.study.exposure import MOST_ON_ONE
+from usjp_research.words import (
+    InputError,
+    label,
+    level,
+    moved,
+    naming,
+    number,
+    p_value,
+    percent,
+)
 
 Results = Mapping[str, Any]
 COUNTS = [
@@ -39,7 +50,6 @@ SAID = {
         "to show in prices"
     ),
     ("cannot say", "interval too wide"): "{} cannot be judged, because prices moved too freely",
-    ("no implied value", ""): "{} cannot be judged, because the thesis puts no dollars there",
     ("not priced in", ""): "{} did not move by what the thesis is worth: it is not priced in",
     ("partly priced in", ""): "{} moved the thesis's way, by less than it is worth",
     ("priced in", ""): "{} moved by what the thesis is worth: it is priced in",
@@ -48,6 +58,7 @@ SAID = {
     ("reacted, size unclear", ""): "{} moved the thesis's way, by an amount that stays open",
 }
 DEPENDS = "for {} the verdict depends on which value of the thesis one takes"
+FEW = 5  # named firms up to which a contrast is about very few
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +94,9 @@ def read_results(out: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``study`` is the content of ``verdicts.json``; ``timing``, ``variants``, ``exposure`` and
-        ``robustness`` are rows of their files, empty where no notebook has saved them.
+        ``study`` is the content of ``verdicts.json`` and ``words`` that of ``words.yaml``;
+        ``timing``, ``variants``, ``exposure`` and ``robustness`` are rows of their files, empty
+        where no notebook has saved them.
 
     Raises
     ------
@@ -98,6 +110,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
     study = json.loads(path.read_text(encoding="utf-8"))
     return {
         "study": study,
+        "words": read_words(folder).model_dump(),
         "timing": _rows(folder / "timing.csv"),
         "variants": _rows(folder / "variants.csv"),
         "exposure": [
@@ -179,7 +192,8 @@ def compose(results: Results) -> Reading:
         _campaign,
         _change,
     )
-    return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
+    with naming(Words(**results.get("words", {})).names()):
+        return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -210,8 +224,31 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _excludes_zero(row: Results) -> bool:
-    return bool(row["low"] > 0 or row["high"] < 0)
+def _side(low: float | None, high: float | None) -> int:
+    """Return the side of zero on which an interval lies, or 0 when it holds it or is none."""
+    if low is None or high is None:
+        return 0
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _stands(row: Results) -> int:
+    return _side(row["low"], row["high"])
+
+
+def _told(row: Results) -> Told:
+    share = row["implied"]["share"] if "implied" in row else {}
+    return told(row["effect"], row["low"], row["high"], share, int(row.get("sign", 1)))
+
+
+def _move(row: Results) -> str:
+    """Say how a row moved in the market, the number for a rise or fall that was expected up."""
+    seen = _told(row)
+    return moved(-seen.effect, -1) if seen.expected < 0 else moved(seen.effect, seen.expected)
+
+
+def _judged(results: Results) -> list[Results]:
+    """Return the sectors' rows that have numbers."""
+    return [row for row in results["study"]["rows"] if row["low"] is not None]
 
 
 # --- sentences -------------------------------------------------------------------------------
@@ -219,59 +256,92 @@ def _excludes_zero(row: Results) -> bool:
 
 def _answer(results: Results) -> str:
     rows = results["study"]["rows"]
-    groups: dict[tuple[str, str], list[Results]] = {}
+    groups: dict[str, list[Results]] = {}
     for row in rows:
-        depends = row["headline"].startswith("depends")
-        key = (row["headline"], "" if depends else row["reason"])
-        groups.setdefault(key, []).append(row)
-    said = [SAID.get(key, DEPENDS).format(_who(part, len(rows))) for key, part in groups.items()]
+        groups.setdefault(_verdict(row, rows), []).append(row)
+    said = [text.replace("{}", _who(part, len(rows))) for text, part in groups.items()]
     return f"Has the market priced it in? {_upper('; '.join(said))}."
 
 
+def _verdict(row: Results, rows: Sequence[Results]) -> str:
+    """Return what a row's verdict says, with {} for its name."""
+    if row["headline"] == "no verdict":
+        return f"{{}} cannot be judged at all: {row['reason'] or 'no reason was kept'}"
+    if row["headline"].startswith("depends"):
+        return DEPENDS
+    if row["headline"] == "no implied value":
+        return f"{{}} cannot be judged, because {_no_value(row, rows)}"
+    why = f"{{}}: {row['headline']}" + (f", {row['reason']}" if row["reason"] else "")
+    return SAID.get((row["headline"], row["reason"]), why)
+
+
+def _no_value(row: Results, rows: Sequence[Results]) -> str:
+    if row["implied"].get("announced"):
+        if row["implied"].get("market_value"):
+            return "the thesis comes to nothing there"
+        return "the market value of no firm is known there"
+    some = any(other["implied"].get("announced") for other in rows)
+    return "the thesis puts no dollars there" if some else "no thesis in dollars is given"
+
+
 def _size(results: Results) -> str:
-    valued = [row for row in results["study"]["rows"] if row["implied"]["share"]]
+    valued = [row for row in _judged(results) if row["implied"]["share"]]
     if not valued:
         return ""
-    most = max(valued, key=lambda row: abs(row["implied"]["share"]["high"]))
-    least = min(valued, key=lambda row: row["mde"])
-    largest, smallest = abs(most["implied"]["share"]["high"]), least["mde"]
-    digits = 1 if largest >= 0.01 else 2
-    worth = percent(largest, digits, sign=False)
-    seen = percent(smallest, 1, sign=False)
-    visible = [r for r in valued if abs(r["implied"]["share"]["high"]) >= r["mde"]]
-    if visible:
+    sizes = {row["name"]: max(map(abs, row["implied"]["share"].values())) for row in valued}
+    most = max(valued, key=lambda row: sizes[row["name"]])
+    largest = sizes[most["name"]]
+    worth = percent(largest, implied_digits(largest) if largest < 0.01 else 1, sign=False)
+    power = level(1 - results["study"]["power"])
+    seen = [row for row in valued if sizes[row["name"]] >= row["mde"]]
+    largest_value = f"{worth} of market value ({label(most['name'])})"
+    if seen:
         return (
-            f"In {_names(visible)} the thesis, in its high case, is worth as much as a move that "
-            f"these data would find; its largest value is {worth} of {label(most['name'])}."
+            f"In {_names(seen)} the thesis, in its largest case, is worth at least the smallest "
+            f"move that these data would find with {power} probability; its largest value is "
+            f"{largest_value}."
         )
+    ends = [percent(size(row["mde"] for row in valued), sign=False) for size in (min, max)]
+    span = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by sector"
     return (
-        f"Taken at its word, with every announced dollar spent, the thesis is worth at most "
-        f"{worth} of a sector's market value ({label(most['name'])}), while no sector's move "
-        f"below {seen} ({label(least['name'])}) could be told from chance: true or not, it is too "
-        "small for sector prices to show."
+        f"Taken at its word the thesis is worth at most {largest_value}, and in no sector as much "
+        f"as the smallest move that these data would find with {power} probability ({span}): true "
+        "or not, it is too small for sector prices to show reliably."
     )
 
 
 def _known(results: Results) -> str:
-    rows = results["study"]["rows"]
-    moved = [row for row in rows if _excludes_zero(row)]
-    tight = min(rows, key=lambda row: row["high"])
-    loose = max(rows, key=lambda row: row["high"])
-    bound = (
-        f"a rise of more than {percent(tight['high'], sign=False)} is ruled out in "
-        f"{label(tight['name'])}, the tightest, and of more than "
-        f"{percent(loose['high'], sign=False)} in {label(loose['name'])}, the loosest"
+    rows = _judged(results)
+    if not rows:
+        return ""
+    out = [row for row in rows if _stands(row)]
+    alone = [
+        row
+        for row in rows
+        if row not in out and _side(row.get("marginal_low"), row.get("marginal_high"))
+    ]
+    together = "taken together, " if len(rows) > 1 else ""
+    who = _list([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
+    text = f"What is known: {together}{who} moved beyond what quiet dates show"
+    if alone:
+        each = [f"{label(r['name'])} ({_move(r)}, p {p_value(r['p'])})" for r in alone]
+        text += f", though looked at alone {_list(each)} did"
+    return f"{text}; {_bounds(results, rows)}{_yardsticks(results)}."
+
+
+def _bounds(results: Results, rows: Sequence[Results]) -> str:
+    """Say which moves the intervals leave out, in the direction that the thesis expects."""
+    tight = min(rows, key=lambda row: _told(row).reach)
+    loose = max(rows, key=lambda row: _told(row).reach)
+    sure = level(results["study"]["alpha"])
+    first = f"at {sure}, {_told(tight).ruled_out()} is ruled out in {label(tight['name'])}"
+    if tight is loose:
+        return first
+    every = "both" if len(rows) == 2 else f"all {_count(len(rows))}"
+    return (
+        f"{first}, the tightest, and {_told(loose).ruled_out()} in {label(loose['name'])}, the "
+        f"loosest, {every} at once"
     )
-    words = (
-        _list([f"{label(row['name'])} ({percent(row['effect'])})" for row in moved])
-        if moved
-        else ""
-    )
-    text = (
-        f"What is known: {words or 'no sector'} moved beyond what quiet dates show; {bound}, all "
-        f"{_count(len(rows))} at once"
-    )
-    return f"{text}{_yardsticks(results)}."
 
 
 def _yardsticks(results: Results) -> str:
@@ -288,13 +358,24 @@ def _yardsticks(results: Results) -> str:
     said = []
     for sector, own in rule.items():
         rows = [row for row in other if row["sector"] == sector]
-        out = sum(map(_excludes_zero, rows))
-        if any(_excludes_zero(row) != _excludes_zero(own) for row in rows):
-            said.append(
-                f"{label(sector)} stands out in {out} of {len(rows)} "
-                f"(by the rule's it does{'' if _excludes_zero(own) else ' not'})"
-            )
-    return text + (_list(said) if said else "each sector says the same")
+        if any(_stands(row) != _stands(own) for row in rows):
+            said.append(f"{label(sector)} {_differs(own, rows)}")
+    if said:
+        return text + _list(said)
+    every = len(rule) > 1 and len(rule) == len(_judged(results))
+    who = "each sector" if every else _list([*map(label, rule)])
+    return f"{text}{who} {'says' if every or len(rule) == 1 else 'say'} the same"
+
+
+def _differs(own: Results, rows: Sequence[Results]) -> str:
+    """Count the yardsticks by which a sector stands out, on the side of the rule's first."""
+    side = _stands(own) or 1
+    same = sum(_stands(row) == side for row in rows)
+    back = sum(_stands(row) == -side for row in rows)
+    if not _stands(own):
+        return f"stands out in {same + back} of {len(rows)} (by the rule's it does not)"
+    text = f"stands out in {same} of {len(rows)} (by the rule's it does)"
+    return text + (f", and the other way in {back}" if back else "")
 
 
 def _exposure(results: Results) -> str:
@@ -303,26 +384,30 @@ def _exposure(results: Results) -> str:
         return ""
     row = rows[0]
     implied = row["implied"]
-    one = row["top_share"] is not None and row["top_share"] > 0.5
     if row["slope"] is None:
-        usual = row["guarded_p_cdf"] > results["study"]["alpha"]
+        usual = row["guarded_p_cdf"] is None or row["guarded_p_cdf"] > results["study"]["alpha"]
         text = (
-            f"Across {row['firms']} firm-events larger dollars for a firm's size went with "
+            f"across {row['firms']} firm-events larger dollars for a firm's size went with "
             f"{'no unusual' if usual else 'an unusual'} reaction "
-            f"(p {number(row['guarded_p_cdf'], 3)})"
+            f"(p {p_value(row['guarded_p_cdf'])})"
         )
     else:
         text = (
-            f"Across {row['firms']} firm-events each dollar announced for a firm went with "
+            f"across {row['firms']} firm-events each dollar announced for a firm went with "
             f"{_cents(row['slope'])} of its market value ({_cents(row['low'])} to "
             f"{_cents(row['high'])})"
         )
         if implied:
             text += f", where the thesis implies {_cents(implied['low'])} to "
             text += _cents(implied["high"])
-    if one:
-        text += f"; one firm carries {percent(row['top_share'], 0, sign=False)} of that"
-    return text + "."
+    if row["top_share"] is None or row["top_share"] <= MOST_ON_ONE:
+        return _upper(text) + "."
+    name = f" ({row['rests_on']})" if row.get("rests_on") else ""
+    share = percent(row["top_share"], 0, sign=False)
+    return (
+        f"The slope on dollars rests on one firm{name}, which carries {share} of it, and so says "
+        f"little about dollars: {text}."
+    )
 
 
 def _cents(value: float) -> str:
@@ -331,31 +416,38 @@ def _cents(value: float) -> str:
 
 def _contrast(results: Results) -> str:
     row = results["study"]["contrast"]
-    if not row:
+    if not row or row["low"] is None:
         return ""
-    span = f"{percent(row['effect'])} ({percent(row['low'])} to {percent(row['high'])})"
+    seen = _told(row)
     firms = row["implied"]["firms"]
     sector = label(row["name"].partition(":")[0])
     same = [
         item
         for item in results["study"].get("contrast_versions", ())
-        if list(item["events"]) == list(row["events"])
+        if list(item["events"]) == list(row["events"]) and item["low"] is not None
     ]
-    other = [item for item in same if _excludes_zero(item) != _excludes_zero(row)]
-    shown = (
-        f"The sharper comparison, {_count(firms)} named against unnamed firms of {sector}, shows "
-        f"{span}"
-    )
-    found = "a difference" if _excludes_zero(row) else "no difference that stands out"
+    other = [item for item in same if _stands(item) != _stands(row)]
+    found = "a difference" if _stands(row) else "no difference that stands out"
+    sides = f"{_count(firms)} named against unnamed firms of {sector}"
+    size = f"{_move(row)} ({seen.interval()})"
+    if row.get("rests_on"):
+        return (
+            f"The sharper comparison rests on one firm, {row['rests_on']}, without which it would "
+            f"say something else: {sides} show {size}."
+        )
+    shown = f"The sharper comparison, {sides}, shows {size}: {found}"
     if not same:
-        return f"{shown}: {found}, on very few firms."
+        return f"{shown}{', on very few firms' if firms <= FEW else ''}."
     if not other:
-        return f"{shown}: {found}, and so say all other versions ({_count(len(same))})."
+        return f"{shown}, and so say all other versions ({_count(len(same))})."
     titles = _list([f'"{item["name"].partition(": ")[2]}"' for item in other])
-    verb = "is gone" if _excludes_zero(row) else "appears"
+    verb = "appears"
+    if _stands(row):
+        back = any(_stands(item) for item in other)
+        verb = "is gone or turned round" if back else "is gone"
     return (
-        f"{shown}: {found}, but it {verb} in {_count(len(other))} of {_count(len(same))} other "
-        f"versions ({titles}), so it says more about single firms than about the pact."
+        f"{shown}, but it {verb} in {_count(len(other))} of {_count(len(same))} other versions "
+        f"({titles}), so it says more about which firms are counted than about the news."
     )
 
 
@@ -368,24 +460,31 @@ def _pattern(results: Results) -> str:
     if not judged:
         return ""
     alpha = results["study"]["alpha"]
-    marked = [row for row in judged if _excludes_zero(row)]
+    marked = [row for row in judged if _stands(row)]
     titles = {check.key: check.title[:1].lower() + check.title[1:] for check in CHECKS}
     after = [row for row in judged if row["check"] == "after"]
-    late = [row for row in after if _excludes_zero(row)]
+    late = [row for row in after if _stands(row)]
+    chance = alpha * len(judged)
+    usual = f"about {chance:.0f}" if chance >= 1 else "fewer than one"
+    stand = "stands" if len(marked) == 1 else "stand"
     text = (
-        f"Before and after, {len(marked)} of {len(judged)} checks stand out, where chance alone "
-        f"would make about {alpha * len(judged):.0f} do so"
+        f"Before and after, {len(marked)} of {len(judged)} checks {stand} out, each looked at "
+        f"alone, where chance would make {usual} do so"
     )
     if marked:
-        first = min(marked, key=lambda row: (row["p_family"], row["p"]))
+        first = min(marked, key=lambda row: (_or_one(row["p_family"]), row["p"]))
         text += (
             f'; the strongest is {label(str(first["sector"]))} in "{titles[str(first["check"])]}" '
-            f"({percent(first['effect'])}, adjusted p {number(first['p_family'], 3)})"
+            f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:
         who = _list([label(str(row["sector"])) for row in late]) if late else "no sector"
-        text += f"; after the note itself was published {who} moved at an event"
+        text += f"; at the events after the note was published {who} moved, looked at alone"
     return text + "."
+
+
+def _or_one(p: float | None) -> float:
+    return 1.0 if p is None else p
 
 
 def _sectors(results: Results) -> set[str]:
@@ -393,28 +492,38 @@ def _sectors(results: Results) -> set[str]:
 
 
 def _campaign(results: Results) -> str:
-    rows = results["study"]["campaign"]
+    rows = [row for row in results["study"]["campaign"] if row["effect"] is not None]
     if not rows:
         return ""
-    implied = {r["name"]: r["implied"]["share"].get("base", 0.0) for r in results["study"]["rows"]}
-    most = max(rows, key=lambda row: implied.get(row["name"], 0.0))
-    none = [row for row in rows if not implied.get(row["name"])]
     best = max(rows, key=lambda row: row["effect"])
-    least = percent(min(row["effect"] for row in rows), 0)
-    text = (
-        f"Over the whole stretch of events sectors moved by {least} to "
-        f"{percent(best['effect'], 0)} against the market, for every reason there was"
+    worst = min(rows, key=lambda row: row["effect"])
+    span = percent(worst["effect"], 0)
+    if len(rows) > 1:
+        span = f"{span} ({label(worst['name'])}) to {percent(best['effect'], 0)}"
+    who = f"sectors moved by {span} ({label(best['name'])})"
+    if len(rows) == 1:
+        who = f"{label(best['name'])} moved by {span}"
+    text = f"Over the whole stretch of events {who} against the market, for every reason there was"
+    return f"{text}{_follows(results, rows)}."
+
+
+def _follows(results: Results, rows: Sequence[Results]) -> str:
+    """Compare the sector with the largest implied gain to the best one without any value."""
+    told_rows = {row["name"]: _told(row) for row in results["study"]["rows"]}
+    worth = {name: seen.share.get("base", 0.0) for name, seen in told_rows.items()}
+    gains = [row for row in rows if worth.get(row["name"], 0.0) > 0]
+    none = [row for row in rows if not worth.get(row["name"])]
+    if not gains or not none:
+        return ""
+    most = max(gains, key=lambda row: worth[row["name"]])
+    missing = max(none, key=lambda row: row["effect"])
+    follows = most["effect"] > missing["effect"]
+    return (
+        f"; {label(most['name'])}, with the largest value of the thesis, moved by "
+        f"{percent(most['effect'], 0)} and {label(missing['name'])}, with none, by "
+        f"{percent(missing['effect'], 0)}, "
+        + ("as dollars would have it" if follows else "so the gains do not follow the dollars")
     )
-    if none and implied.get(most["name"]):
-        missing = max(none, key=lambda row: row["effect"])
-        follows = most["effect"] > missing["effect"]
-        text += (
-            f"; {label(most['name'])}, with the largest value of the thesis, moved by "
-            f"{percent(most['effect'], 0)} and {label(missing['name'])}, with none, by "
-            f"{percent(missing['effect'], 0)}, "
-            + ("as dollars would have it" if follows else "so the gains do not follow the dollars")
-        )
-    return text + "."
 
 
 def _change(results: Results) -> str:
@@ -422,55 +531,77 @@ def _change(results: Results) -> str:
     contrast = results["study"]["contrast"]
     if not rows:
         return ""
+    power = level(1 - results["study"]["power"])
     nearest = min(rows, key=lambda row: row["breakeven_share"])
     if nearest["breakeven_share"] > 1:
         text = (
             "What would change this: no assumption about margins, since even every announced "
-            "dollar as profit of listed firms would not show in any sector's price"
+            "dollar as profit of listed firms would be worth less in each sector than a move "
+            f"that is found with {power} probability"
         )
     else:
         text = (
             f"What would change this: {share_words(nearest['breakeven_share'])} of the announced "
-            f"dollars as profit of listed firms in {label(nearest['name'])}, where it takes least"
+            f"dollars as profit of listed firms in {label(nearest['name'])}, where it takes least; "
+            f"that much would be found with {power} probability"
         )
-    if contrast:
+    if contrast and contrast["mde"] is not None:
         size = percent(contrast["mde"], 0, sign=False)
-        text += f"; news that names firms for sums worth {size} of their market value would show"
+        text += (
+            f"; in the contrast, news worth {size} of their market value to the firms that it "
+            "names would be found as often"
+        )
     return text + "."
 
 
 def _quant(results: Results) -> str:
     study = results["study"]
-    rows, alpha = study["rows"], study["alpha"]
-    least = min(rows, key=lambda row: row["p_stepdown"])
-    text = (
+    rows, alpha = _judged(results), study["alpha"]
+    parts = [_law(study, rows), _versions(results, alpha), _leaks(study, rows)]
+    contrast = study["contrast"]
+    if contrast and contrast["p"] is not None:
+        parts.append(
+            f"The contrast has p {p_value(contrast['p'])} and an interval on shifts of its own."
+        )
+    if study["campaign"]:
+        parts.append(f"The campaign has no p: {study['campaign'][0]['reason']} draws.")
+    parts.append(results.get("words", {}).get("provenance", ""))
+    return " ".join(filter(None, parts))
+
+
+def _law(study: Results, rows: Sequence[Results]) -> str:
+    if not rows:
+        return "No sector has numbers."
+    least = min(rows, key=lambda row: (_or_one(row["p_stepdown"]), _or_one(row["p"])))
+    return (
         f"Null: the events are like any other dates; S, the signed sum of abnormal returns over "
         f"its guarded standard error, has the law of {study['shifts']} shifts of the whole "
         f"calendar, worth about {study['independent_shifts']} independent ones. Half-width "
-        f"{study['critical']:.2f} standard errors for a simultaneous {1 - alpha:.0%} interval. "
-        f"Smallest p: "
-        f"{label(least['name'])}, {number(least['p'], 3)} alone, {number(least['p_stepdown'], 3)} "
-        f"step-down, {number(least['p_holm'], 3)} Holm, {number(least['p_bh'], 3)} "
-        "Benjamini-Hochberg."
+        f"{number(study['critical'], 2)} standard errors for a simultaneous "
+        f"{level(study['alpha'])} interval. Smallest adjusted p: {label(least['name'])}, "
+        f"{p_value(least['p'])} alone, "
+        f"{p_value(least['p_stepdown'])} step-down, {p_value(least['p_holm'])} Holm, "
+        f"{p_value(least['p_bh'])} Benjamini-Hochberg."
     )
-    variants = [v for v in results["variants"] if v["sector"] in _sectors(results)]
-    if variants:
-        low = [v for v in variants if v["p"] < alpha]
-        who = f" ({_list(sorted({label(str(v['sector'])) for v in low}))})" if low else ""
-        text += f" Of {len(variants)} versions of the statistics {len(low)} have p below {alpha:g}"
-        text += f" alone{who}."
+
+
+def _versions(results: Results, alpha: float) -> str:
+    rows = [v for v in results["variants"] if v["sector"] in _sectors(results)]
+    rows = [row for row in rows if row["p"] is not None]
+    if not rows:
+        return ""
+    low = [row for row in rows if row["p"] < alpha]
+    who = f" ({_list(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
+    verb = "has" if len(low) == 1 else "have"
+    return (
+        f"Of {len(rows)} versions of the statistics {len(low)} {verb} p below {alpha:g} alone{who}."
+    )
+
+
+def _leaks(study: Results, rows: Sequence[Results]) -> str:
     leaks = {row["name"]: row["headline"] for row in study["leak_inclusive"]}
+    if not leaks:
+        return ""
     changed = [row for row in rows if leaks.get(row["name"], row["headline"]) != row["headline"]]
-    if leaks:
-        words = [f'{label(r["name"])} becomes "{leaks[r["name"]]}"' for r in changed]
-        text += (
-            f" With leak windows {_list(words)}." if words else " Leak windows change no verdict."
-        )
-    contrast = study["contrast"]
-    if contrast:
-        text += (
-            f" The contrast has p {number(contrast['p'], 3)} and an interval on shifts of its own."
-        )
-    if study["campaign"]:
-        text += f" The campaign has no p: {study['campaign'][0]['reason']} draws."
-    return text + " The rule was written after the events."
+    words = [f'{label(row["name"])} becomes "{leaks[row["name"]]}"' for row in changed]
+    return f"With leak windows {_list(words)}." if words else "Leak windows change no verdict."

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import yaml
 
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Market, market_digest
 from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import Claim, Spec, digest, in_project
+from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
 from usjp_research.study.answer import Study
 
 
@@ -101,7 +102,9 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
             return []
         if "law" in content["frames"]:
             frame = pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))
-            laws.append(law_from_frame(frame))
+            law = law_from_frame(frame)
+            if len(law):  # a sector that cannot be judged has none
+                laws.append(law)
     return laws
 
 
@@ -142,6 +145,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "variants.csv": _csv(study.variants),
         "timing.csv": _csv(study.timing),
         "calendar.csv": _csv(study.panel.frame()),
+        "words.yaml": _yaml(study.spec.words),
         "claims.csv": _csv(pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])),
         "dropped.csv": _csv(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
@@ -150,6 +154,11 @@ def _files(study: Study) -> dict[str, bytes]:
 
 def _json(content: object) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _yaml(words: Words) -> bytes:
+    text: str = yaml.safe_dump(words.model_dump(), allow_unicode=True, sort_keys=False)
+    return text.encode()
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -178,7 +187,7 @@ def _plain(study: Study) -> dict[str, object]:
         "power": study.spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
-        "critical": study.verdicts[0].critical,
+        "critical": next(row.critical for row in study.verdicts if row.events),
         "rows": [_clean(asdict(row)) for row in study.verdicts],
         "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
         "contrast_versions": [

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from usjp_research.report.tables import implied_words, verdict_words
+from usjp_research.report.tables import (
+    cases_words,
+    counted,
+    told_row,
+    verdict_words,
+)
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import label, percent
+from usjp_research.words import NOT_COUNTED, label, percent
 
 MARGIN = 0.03  # of the scale, on either side
 MOST_TICKS = 6
@@ -16,14 +21,17 @@ MOST_TICKS = 6
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One row: places are in percent of the width; ``implied`` is low, base, high or empty."""
+    """One row: places are in percent of the width, None for a row without numbers.
+
+    ``implied`` is the least case, the base case and the largest, or empty.
+    """
 
     name: str
     key: str
     says: str
-    low: float
-    high: float
-    effect: float
+    low: float | None
+    high: float | None
+    effect: float | None
     implied: tuple[float, ...]
 
 
@@ -39,20 +47,31 @@ class Board:
 
 def scoreboard_words(rows: Sequence[Verdict]) -> str:
     """Say what a scoreboard shows, from the numbers it shows."""
-    told = (
-        f"{label(row.name)}: {verdict_words(row)}; observed {percent(row.effect)}, interval "
-        f"{percent(row.low)} to {percent(row.high)}, implied {implied_words(row)}"
+    said = (
+        f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
+        f"{seen.interval()}, implied {cases_words(seen.share)}"
         for row in rows
+        for seen in [told_row(row)]
     )
-    return f"Scoreboard. {'. '.join(told)}."
+    return f"Scoreboard. {'. '.join(said)}."
+
+
+def says(row: Verdict) -> str:
+    """Return what stands beside a row's bar: its verdict, and what was expected if not a rise."""
+    words = row.headline
+    if row.reason:
+        words += f"{';' if row.rests_on else ':'} {row.reason}"
+    expected = {-1: "; expected: down", 0: "; told in the expected direction"}
+    return words + expected.get(told_row(row).expected, "") if math.isfinite(row.effect) else words
 
 
 def scoreboard(rows: Sequence[Verdict]) -> Board | None:
     """Lay rows out on the scale that all of them share; None when no row has numbers."""
+    seen = [told_row(row) for row in rows]
     ends = [
         value
-        for row in rows
-        for value in (row.low, row.high, row.effect, *row.implied.share.values())
+        for row in seen
+        for value in (row.low, row.high, row.effect, *row.share.values())
         if math.isfinite(value)
     ]
     if not ends:
@@ -64,6 +83,9 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
     def place(value: float) -> float:
         return round(100 * (value - least) / (most - least), 2)
 
+    def spot(value: float) -> float | None:
+        return place(value) if math.isfinite(value) else None
+
     step = _step((most - least) / MOST_TICKS)
     ticks = [k * step for k in range(math.ceil(least / step), math.floor(most / step) + 1)]
     digits = max(0, -math.floor(math.log10(100 * step) + 1e-9))
@@ -71,16 +93,13 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
         Strip(
             name=label(row.name),
             key=row.name.partition(":")[0],
-            says=f"{row.headline}: {row.reason}" if row.reason else row.headline,
-            low=place(row.low),
-            high=place(row.high),
-            effect=place(row.effect),
-            implied=tuple(place(row.implied.share[case]) for case in CASES)
-            if row.implied.share
-            else (),
+            says=says(row),
+            low=spot(told.low),
+            high=spot(told.high),
+            effect=spot(told.effect),
+            implied=_cases(told.share, place),
         )
-        for row in rows
-        if all(map(math.isfinite, (row.low, row.high, row.effect)))
+        for row, told in zip(rows, seen, strict=True)
     )
     return Board(
         strips=strips,
@@ -88,6 +107,13 @@ def scoreboard(rows: Sequence[Verdict]) -> Board | None:
         zero=place(0.0),
         words=scoreboard_words(rows),
     )
+
+
+def _cases(share: Mapping[str, float], place: Callable[[float], float]) -> tuple[float, ...]:
+    if not share:
+        return ()
+    ends = [share[case] for case in CASES]
+    return place(min(ends)), place(share["base"]), place(max(ends))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +163,7 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
     scale = f"{percent(top)} to {percent(-top)}"
 
     panels = []
-    for sector in dict.fromkeys(row["sector"] for row in shown):
+    for sector in dict.fromkeys(row["sector"] for row in rows if row["role"] == "primary"):
         own = [row for row in shown if row["sector"] == sector]
         moves = tuple(
             Move(
@@ -145,12 +171,17 @@ def small_multiples(rows: Sequence[Mapping[str, str]], alpha: float) -> tuple[Mu
                 low=height(float(row["caar"]) - reach * float(row["se_guarded"])),
                 high=height(float(row["caar"]) + reach * float(row["se_guarded"])),
                 effect=height(float(row["caar"])),
-                counts=row["sign"] != "0" and row["blackout"] != "not a sector",
+                counts=counted(row),
             )
             for row in own
         )
-        told = ", ".join(f"{row['event']} {percent(float(row['caar']))}" for row in own)
-        panels.append(Multiple(label(sector), sector, moves, scale, f"{label(sector)}: {told}"))
+        said = ", ".join(
+            f"{row['event']} {percent(float(row['caar']))}"
+            + ("" if counted(row) else f" {NOT_COUNTED}")
+            for row in own
+        )
+        said = said or "no reaction could be computed"
+        panels.append(Multiple(label(sector), sector, moves, scale, f"{label(sector)}: {said}"))
     return tuple(panels)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -18,8 +20,20 @@ from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.reactions import OUTSIDE
 from usjp_research.study.verdict import CASES, DEPENDS, Verdict
-from usjp_research.words import label, money, number, percent
+from usjp_research.words import (
+    DASH,
+    MINUS,
+    NOT_COUNTED,
+    between,
+    label,
+    money,
+    moved,
+    number,
+    p_value,
+    percent,
+)
 
 
 class Table(pd.DataFrame):
@@ -34,6 +48,86 @@ class Table(pd.DataFrame):
             return str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A row as the market saw it: a fall is below zero whatever the thesis expected.
+
+    Attributes
+    ----------
+    effect, low, high : float
+        What was observed and its interval; where events expect different signs, in the expected
+        direction.
+    share : mapping of case to float
+        What the thesis implies, in the same direction.
+    expected : int
+        +1 where the thesis expects a rise, -1 a fall, 0 where its events differ.
+    """
+
+    effect: float
+    low: float
+    high: float
+    share: Mapping[str, float]
+    expected: int
+
+    @property
+    def reach(self) -> float:
+        """How far the interval goes in the expected direction; below zero it does not."""
+        return -self.low if self.expected < 0 else self.high
+
+    def observed(self) -> str:
+        """Say what moved, and what was expected unless that is a rise."""
+        if self.expected >= 0:
+            return moved(self.effect, self.expected)
+        return f"{moved(-self.effect, -1)}; expected: down"
+
+    def interval(self) -> str:
+        """Return the interval in percent, the lower end first."""
+        return between(self.low, self.high)
+
+    def ruled_out(self) -> str:
+        """Name the smallest move in the expected direction that the interval leaves out."""
+        move = {1: "rise", -1: "fall", 0: "move"}[self.expected]
+        tail = "" if self.expected else " in the expected direction"
+        if self.reach <= 0:
+            return f"any {move}{tail}"
+        return f"a {move} of more than {percent(self.reach, sign=False)}{tail}"
+
+
+def told(
+    effect: float | None,
+    low: float | None,
+    high: float | None,
+    share: Mapping[str, float],
+    sign: int,
+) -> Told:
+    """Turn a signed row into what the market did.
+
+    Parameters
+    ----------
+    effect, low, high : float or None
+        The signed sum and its interval; None where there is none.
+    share : mapping of case to float
+        Implied value in units of the signed sum; empty where there is none.
+    sign : int
+        Expected sign of the row's events, 0 when they differ.
+    """
+    flip = -1 if sign < 0 else 1
+    none = float("nan")
+    ends = sorted(flip * (none if end is None else end) for end in (low, high))
+    return Told(
+        effect=none if effect is None else flip * effect,
+        low=ends[0],
+        high=ends[1],
+        share={case: flip * value for case, value in share.items()},
+        expected=-sign if share.get("base", 0.0) < 0 else sign,
+    )
+
+
+def told_row(row: Verdict) -> Told:
+    """Return a row of the scoreboard as the market saw it."""
+    return told(row.effect, row.low, row.high, row.implied.share, row.sign)
+
+
 def verdict_table(rows: Sequence[Verdict]) -> Table:
     """Lay out verdict rows for reading.
 
@@ -45,24 +139,33 @@ def verdict_table(rows: Sequence[Verdict]) -> Table:
     -------
     Table of str
         One row each: verdict, observed reaction with its interval, implied value, adjusted p,
-        MDE and break-evens.
+        MDE and break-evens. What was expected to fall is told as a fall.
     """
     return Table(
         [
             {
                 "Sector": label(row.name),
                 "Verdict": verdict_words(row),
-                "Observed": percent(row.effect),
-                "Interval": f"{percent(row.low)} to {percent(row.high)}",
-                "Implied low / base / high": implied_words(row),
-                "Adjusted p": number(row.p_stepdown, 3),
+                "Observed": seen.observed(),
+                "Interval": seen.interval(),
+                "Implied low / base / high": cases_words(seen.share),
+                "Adjusted p": p_value(row.p_stepdown),
                 "MDE": percent(row.mde, sign=False),
-                "Upper end, USD bn": money(row.excluded_usd_bn if row.high > 0 else None),
+                "Upper end, USD bn": _far_end(row, seen),
                 "Break-even margin x share": share_words(row.breakeven_share),
             }
             for row in rows
+            for seen in [told_row(row)]
         ]
     )
+
+
+def _far_end(row: Verdict, seen: Told) -> str:
+    """Return the end of the interval on the thesis's side in USD bn, where it lies there."""
+    if row.excluded_usd_bn is None or not row.implied.market_value or not seen.reach > 0:
+        return DASH
+    size = money(seen.reach * row.implied.market_value)
+    return f"{MINUS}{size} (lower end)" if seen.expected < 0 else size
 
 
 def share_words(value: float | None) -> str:
@@ -70,16 +173,29 @@ def share_words(value: float | None) -> str:
     return "over 100%" if value is not None and value > 1 else percent(value, 0, sign=False)
 
 
-def verdict_words(row: Verdict) -> str:
-    """Return the headline with its reason, its three cases, or what leaks would change."""
-    text = f"{row.headline}: {row.reason}" if row.reason else row.headline
-    if row.headline == DEPENDS:
+def verdict_details(row: Verdict) -> list[str]:
+    """Return what stands behind the head: reason, the three cases, what else must be known."""
+    parts = [row.reason] if row.reason else []
+    if DEPENDS in (row.headline, row.verdict):
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        parts = (f"{' and '.join(cases)}: {verdict}" for verdict, cases in by_verdict.items())
-        text += f" ({'; '.join(parts)})"
-    return f"{text} ({row.remark})" if row.remark else text
+        cases = (f"{_and(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        each = "; ".join(cases)
+        parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
+    return [*parts, *([row.remark] if row.remark else [])]
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def verdict_words(row: Verdict) -> str:
+    """Return the headline with its reason, its three cases, or what leaks would change."""
+    head, details = row.headline, verdict_details(row)
+    if row.reason and not row.rests_on:
+        head = f"{head}: {details.pop(0)}"
+    return " ".join([head, *(f"({detail})" for detail in details)])
 
 
 def implied_digits(share: float) -> int:
@@ -96,6 +212,8 @@ def dollars(value: float) -> str:
     >>> dollars(1234.5), dollars(0.0123)
     ('1,234', '0.012')
     """
+    if not math.isfinite(value):
+        return DASH
     if not value:
         return "0"
     digits = max(0, 1 - math.floor(math.log10(abs(value))))
@@ -103,8 +221,8 @@ def dollars(value: float) -> str:
 
 
 def implied_words(row: Verdict) -> str:
-    """Return the implied value's three cases in percent, with digits for small ones."""
-    return cases_words(row.implied.share)
+    """Return the implied value's three cases in percent, in market direction."""
+    return cases_words(told_row(row).share)
 
 
 def cases_words(share: Mapping[str, float]) -> str:
@@ -113,9 +231,11 @@ def cases_words(share: Mapping[str, float]) -> str:
         return "none"
     digits = implied_digits(share["base"])
     least = 10.0 ** -(digits + 2)
+    small = f"under {percent(least, digits, sign=False)}"
+    fall = f"above {percent(-least, digits)}"
     return " / ".join(
-        f"under {percent(least, digits, sign=False)}"
-        if 0 < share[case] < least
+        (small if share[case] > 0 else fall)
+        if 0 < abs(share[case]) < least
         else percent(share[case], digits)
         for case in CASES
     )
@@ -254,17 +374,28 @@ def members_table(spec: Spec, made: Portfolios, sector: str | None = None) -> Ta
     )
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows by the names of their columns."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def counted(row: Mapping[str, Any]) -> bool:
+    """Say whether a reaction counts for its sector: the thesis expects a sign of the event."""
+    return int(row["sign"]) != 0 and row["blackout"] != OUTSIDE
+
+
 def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Table:
     """Lay out abnormal returns of events of some roles; ``by`` is the column that tells rows apart.
 
     Parameters
     ----------
     reactions : DataFrame
-        As `event_reactions` gives it, already cut to what is to be shown.
+        As `event_reactions` gives it, already cut to what is to be shown. A hollow circle marks
+        an event that does not count for the sector.
     roles : sequence of str
     by : {"event", "sector"}
     """
-    signs = {1: "+", -1: "\N{MINUS SIGN}", 0: "0"}
+    signs = {1: "up", -1: "down", 0: NOT_COUNTED}
     shown = reactions[reactions["role"].isin(roles)]
     return Table(
         [
@@ -272,13 +403,13 @@ def reaction_table(reactions: pd.DataFrame, roles: Sequence[str], by: str) -> Ta
                 "Event": row["event"],
                 **({"Sector": label(str(row["sector"]))} if by == "sector" else {}),
                 "Session": row["session"],
-                "Expected": signs[int(row["sign"])],
+                "Expected": DASH if row["blackout"] == OUTSIDE else signs[int(row["sign"])],
                 "Abnormal return": percent(row["caar"], 2),
                 "Standard error": percent(row["se"], 2, sign=False),
                 "Guarded": percent(row["se_guarded"], 2, sign=False),
                 "t": number(row["portfolio_t"], 2),
-                "p": number(row["portfolio_p"], 3),
-                "Firms": "" if pd.isna(row["firms"]) else f"{row['firms']:.0f}",
+                "p": p_value(row["portfolio_p"]),
+                "Firms": number(row["firms"], 0),
                 "With blackout firms": percent(row["caar_without_blackout"], 2),
             }
             for row in shown.to_dict("records")
@@ -305,35 +436,53 @@ def dependence_table(tests: WindowTests) -> Table:
     return Table(
         [
             {
-                "Securities": f"{numbers['n']:.0f}",
+                "Securities": number(numbers["n"], 0),
                 "Mean residual correlation": number(numbers["rbar"], 2),
                 "Worth, if independent": number(numbers["n_eff"], 1),
                 "Mean abnormal return": percent(numbers["caar"], 2),
                 "Buy and hold": percent(numbers["bhar"], 2),
-                "Positive": f"{numbers['n_pos']:.0f}",
+                "Positive": number(numbers["n_pos"], 0),
                 "Notes": "; ".join(tests.notes) or "none",
             }
         ]
     )
 
 
-def law_table(law: Placebo) -> Table:
-    """Lay out a placebo law: the real statistic and the law it is referred to."""
+def law_table(law: Placebo, reactions: pd.DataFrame | None = None) -> Table:
+    """Lay out a placebo law: the real statistic and the law it is referred to.
+
+    Parameters
+    ----------
+    law : Placebo
+    reactions : DataFrame, optional
+        As `event_reactions` gives it: which sign is expected of the primary events. Without it
+        the signed sum is shown as it is.
+    """
+    if law.reason:
+        return Table([{"Sector": label(group), "No law": law.reason} for group in law.groups])
+    signs: dict[str, set[int]] = {}
+    if reactions is not None:
+        primary = reactions[(reactions["role"] == "primary") & (reactions["sign"] != 0)]
+        signs = {str(name): set(part["sign"]) for name, part in primary.groupby("sector")}
     return Table(
         [
             {
                 "Sector": label(group),
-                "C": percent(float(law.effect[g]), 2),
+                "C": moved(float(law.effect[g]), _one(signs.get(group, {1})), 2),
                 "Standard error": percent(float(law.error[g]), 2, sign=False),
                 "S": number(float(law.statistic[g]), 2),
                 "Mean of S on quiet dates": number(float(law.center[g]), 2),
-                "Placebo p, alone": f"{law.p[g]:.3f}",
+                "Placebo p, alone": p_value(float(law.p[g])),
                 "Placebo calendars": str(len(law)),
-                "Independent, roughly": f"{law.independent:.0f}",
+                "Independent, roughly": number(law.independent, 0),
             }
             for g, group in enumerate(law.groups)
         ]
     )
+
+
+def _one(signs: set[int]) -> int:
+    return int(min(signs)) if len(signs) == 1 else 0
 
 
 def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
@@ -344,17 +493,25 @@ def variant_table(variants: pd.DataFrame, sector: str | None = None) -> Table:
             {
                 "Version": row["version"],
                 **({} if sector else {"Sector": label(str(row["sector"]))}),
-                "C": percent(row["effect"]),
-                "Interval, this row alone": (
-                    f"{percent(row['marginal_low'])} to {percent(row['marginal_high'])}"
-                    if pd.notna(row["marginal_low"])
-                    else "\N{EN DASH}"
+                "C": moved(row["effect"], row["sign"]),
+                "Interval, this row alone": _interval(
+                    row["marginal_low"], row["marginal_high"], row["sign"]
                 ),
-                "p, alone": f"{row['p']:.3f}",
+                "p, alone": p_value(row["p"]),
             }
             for row in shown.to_dict("records")
         ]
     )
+
+
+def _behind(row: Verdict) -> str:
+    """Return the verdict, behind the one firm that it rests on."""
+    return f"{row.headline} ({row.reason})" if row.rests_on else row.headline
+
+
+def _interval(low: float, high: float, sign: int) -> str:
+    """Return the interval of a signed sum in market direction."""
+    return told(None, low, high, {}, sign).interval()
 
 
 def contrast_table(
@@ -378,11 +535,11 @@ def contrast_table(
                 "Version": "the rule" if row.kind == "contrast" else row.name.partition(": ")[2],
                 "Events": " ".join(row.events),
                 "Named side": named.partition(": ")[2],
-                "Verdict": row.headline if open_ else "withheld",
-                "C": percent(row.effect) if open_ else "withheld",
-                "Interval": f"{percent(row.low)} to {percent(row.high)}" if open_ else "withheld",
+                "Verdict": _behind(row) if open_ else "withheld",
+                "C": moved(row.effect, row.sign) if open_ else "withheld",
+                "Interval": _interval(row.low, row.high, row.sign) if open_ else "withheld",
                 "Leaves out zero": "yes" if row.low > 0 or row.high < 0 else "no",
-                "p": number(row.p, 3),
+                "p": p_value(row.p),
                 "MDE": percent(row.mde, sign=False) if open_ else "withheld",
                 "Break-even": share_words(row.breakeven_share),
             }
@@ -407,10 +564,8 @@ def timing_table(timing: pd.DataFrame) -> Table:
         judged = seen[seen["p"].notna()]
         up, down = judged[judged["low"] > 0], judged[judged["high"] < 0]
         marked = [
-            f"{label(s)} {percent(e)}" for s, e in zip(up["sector"], up["effect"], strict=True)
-        ]
-        marked += [
-            f"{label(s)} {percent(e)}" for s, e in zip(down["sector"], down["effect"], strict=True)
+            f"{label(row['sector'])} {moved(row['effect'], row['sign'])}"
+            for row in [*up.to_dict("records"), *down.to_dict("records")]
         ]
         quiet = len(judged) - len(marked)
         words = [*marked, f"{quiet} of {len(seen)} within the usual"]
@@ -424,8 +579,8 @@ def timing_table(timing: pd.DataFrame) -> Table:
                 "If not priced": check.unpriced,
                 "If wrong": check.wrong,
                 "Seen": "; ".join(words),
-                "Smallest adjusted p": number(float(least), 3),
-                "Independent windows": f"{seen['independent'].min():.0f}",
+                "Smallest adjusted p": p_value(float(least)),
+                "Independent windows": number(seen["independent"].min(), 0),
             }
         )
     return Table(rows)
@@ -437,10 +592,10 @@ def timing_numbers(timing: pd.DataFrame) -> Table:
     names = list(dict.fromkeys(timing["sector"]))
     rows = []
     for key, part in timing.groupby("check", sort=False):
-        cells = {"Check": titles[str(key)]} | {label(name): "\N{EN DASH}" for name in names}
+        cells = {"Check": titles[str(key)]} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
             star = "*" if row["low"] > 0 or row["high"] < 0 else ""
-            cells[label(str(row["sector"]))] = percent(row["effect"]) + star
+            cells[label(str(row["sector"]))] = moved(row["effect"], row["sign"]) + star
         rows.append(cells)
     return Table(rows)
 
@@ -451,16 +606,14 @@ def counterfactual_table(found: Counterfactuals) -> Table:
         [
             {
                 "Counterfactual": row["model"],
-                "C": percent(row["effect"]),
-                "Interval, this row alone": f"{percent(row['low'])} to {percent(row['high'])}"
-                if not row["reason"]
-                else "\N{EN DASH}",
-                "p, alone": number(row["p"], 3),
+                "C": moved(row["effect"], row["sign"]),
+                "Interval, this row alone": _interval(row["low"], row["high"], row["sign"]),
+                "p, alone": p_value(row["p"]),
                 "Placebo calendars": number(row["shifts"], 0),
                 "Daily error before": percent(row["rmse"], 2, sign=False),
                 "R\N{SUPERSCRIPT TWO}": number(row["r2"], 2),
                 "Spread on quiet dates": percent(row["spread"], sign=False),
-                "Duality gap": f"{row['gap']:.0e}" if pd.notna(row["gap"]) else "\N{EN DASH}",
+                "Duality gap": f"{row['gap']:.0e}" if pd.notna(row["gap"]) else DASH,
                 "Fit": row["reason"] or row["fit"],
             }
             for row in found.rows.to_dict("records")
@@ -627,17 +780,17 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
                 "On one firm": percent(row.top_share, 0, sign=False),
                 "As evidence": evidence_words(row),
                 "Method": row.method.upper(),
-                "Exposed": str(row.exposed) if row.firms else "–",
+                "Exposed": str(row.exposed) if row.firms else DASH,
                 "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
-                "Interval": "–"
+                "Interval": DASH
                 if not row.guarded
                 else f"{_cents(row.low)} to {_cents(row.high)}"
                 if row.safe or not public
                 else "withheld",
                 "Implied": " / ".join(_cents(v) for v in row.implied.values()) or "none",
-                "p": f"{row.raw.p_cdf:.3f}" if row.raw else "–",
-                "Guarded": f"{row.guarded.p_cdf:.3f}" if row.guarded else "–",
-                "Quiet days": str(len(row.law)) if row.raw else "–",
+                "p": p_value(row.raw.p_cdf if row.raw else None),
+                "Guarded": p_value(row.guarded.p_cdf if row.guarded else None),
+                "Quiet days": str(len(row.law)) if row.raw else DASH,
                 "MDE": _cents(row.mde),
                 "Break-even": share_words(row.breakeven),
             }
@@ -659,10 +812,14 @@ def exposure_words(row: Exposure) -> str:
 
 
 def evidence_words(row: Exposure) -> str:
-    """Return what the rule of the verdict would say, or why nothing, with what limits it."""
+    """Return what the rule of the verdict would say, or why nothing; what limits it first."""
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
+    if row.rests_on:
+        return f"{row.headline} (by the rule: {row.verdict}){also}"
+    if not row.safe:
+        return f"rests on one firm (by the rule: {row.verdict}){also}"
     return row.headline + also
 
 

@@ -32,10 +32,11 @@ from usjp_research.spec.records import (
     Rule,
     Spec,
     Thesis,
+    Words,
     find_root,
     in_project,
 )
-from usjp_research.words import InputError, nearest, shortened, shown
+from usjp_research.words import InputError, nearest, shortened, shown, use_names
 
 PRECISIONS = ("minute", "about", "day")
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
@@ -53,8 +54,9 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     """Read a study from a folder of parameters.
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
-    holds, without ``own_news.csv`` nothing is blacked out, and without ``thesis.yaml`` no sector
-    has an implied value.
+    holds, without ``own_news.csv`` nothing is blacked out, without ``thesis.yaml`` no sector
+    has an implied value, and without ``words.yaml`` sectors are called by their keys. `label`
+    speaks of sectors as the study that was read last.
 
     Parameters
     ----------
@@ -101,10 +103,13 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         claims=_read_claims(folder / "claims.csv"),
         donors=_read_donors(folder / "donors.csv", firms),
         accepted=_read_accepted(folder / "accepted.csv"),
+        words=read_words(folder),
     )
     _check_spec(spec, folder)
+    _check_words(spec, folder / "words.yaml")
     if known is not None:
         _check_named(spec, folder, known)
+    use_names(spec.words.names())
     return spec
 
 
@@ -594,6 +599,36 @@ def _is_model(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def read_words(folder: Path) -> Words:
+    """Read what a study says of itself from its parameters or its results; neutral without."""
+    return _read_yaml(folder / "words.yaml", Words) or Words()
+
+
+def _check_words(spec: Spec, path: Path) -> None:
+    for part, known in (
+        ("sectors", spec.sectors),
+        ("caveats", (*spec.sectors, "contrast")),
+    ):
+        for key in getattr(spec.words, part):
+            if key not in known:
+                raise InputError(f"{path}: key '{part}': unknown '{key}': {nearest(key, known)}")
+
+
+def _check_direction(spec: Spec, path: Path) -> None:
+    """Refuse a loss where a fall is expected already: its sign would count twice."""
+    thesis = spec.thesis
+    if thesis is None or min(thesis.margin.low, thesis.margin.base, thesis.margin.high) >= 0:
+        return
+    for sector in dict.fromkeys(line.sector for line in thesis.lines):
+        for event in spec.with_role("primary"):
+            if event.signs.get(sector, 0) < 0:
+                raise InputError(
+                    f"{path}: key 'margin': seen a value below zero, and event '{event.id}' "
+                    f"already expects '{sector}' to fall; expected a margin above zero, the size "
+                    "of the fall, or '+' in events.csv"
+                )
+
+
 def _check_spec(spec: Spec, folder: Path) -> None:
     tickers = {firm.ticker: firm for firm in spec.firms}
     unknown = [kind for kind in spec.rule.blackout.kinds if kind not in NEWS_KINDS]
@@ -619,6 +654,7 @@ def _check_spec(spec: Spec, folder: Path) -> None:
     if spec.thesis is None:
         return
     path = folder / "thesis.yaml"
+    _check_direction(spec, path)
     for line in spec.thesis.lines:
         where = f"{path}: line {line.id}"
         if line.sector not in spec.sectors:

@@ -19,6 +19,7 @@ from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publication", "placebo")
+MIRROR = "japan_basket"  # key of the basket that stands beside the sectors
 NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
 YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
 LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
@@ -169,8 +170,8 @@ class Blackout(_Strict):
 class Contrast(_Strict):
     """Named minus unnamed beneficiaries of one sector at one event."""
 
-    sector: str = "power_utilities"
-    event: str = "E17"
+    sector: str
+    event: str
 
 
 class ContrastVersion(_Strict):
@@ -193,7 +194,7 @@ class Rule(_Strict):
     market: str = "bundled"
     since: Day | None = None
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
-    mirror: tuple[str, ...] = ("EWJ", "DXJ", "FLJP", "BBJP", "HEWJ", "JPXN")
+    mirror: tuple[str, ...] = ()
     window: tuple[Offset, Offset] = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"
@@ -203,11 +204,11 @@ class Rule(_Strict):
     blackout: Blackout = Blackout()
     least_firms: Whole = Field(10, ge=1, le=10_000)
     least_shifts: Whole = Field(200, ge=20, le=100_000)
-    contrast: Contrast | None = Contrast()
+    contrast: Contrast | None = None
     contrast_versions: tuple[ContrastVersion, ...] = ()
-    cleanest: str = "E05"
-    note: str = "E34"
-    campaign: tuple[str, str] | None = ("E05", "E42")
+    cleanest: str = ""
+    note: str = ""
+    campaign: tuple[str, str] | None = None
     seed: Whole = Field(20260213, ge=0, lt=2**63)
 
     @model_validator(mode="after")
@@ -322,6 +323,74 @@ class Thesis(_Strict):
         )
 
 
+class Notes(_Strict):
+    """What is true of this study only, by the place in a notebook where it is shown."""
+
+    rule: str = ""
+    dose: str = ""
+    donors: str = ""
+    contrast: str = ""
+    versions: str = ""
+    thesis: str = ""
+    mirror: str = ""
+    checks: str = ""
+    campaign: str = ""
+    reverse: str = ""
+    claims: str = ""
+    limits: str = ""
+
+
+class Words(_Strict):
+    """What only this study says; nothing is computed from it and it is in no digest.
+
+    Attributes
+    ----------
+    question, lead : str
+        Title of the first page, and the sentence under it.
+    provenance : str
+        When the rule was written, and what was known then; stands on every page.
+    sectors : dict of str
+        Names of sector keys; a key without one is shown as words.
+    mirror : str
+        Name of the basket that `Rule.mirror` makes.
+    caveats : dict of str
+        By row (a sector key, or ``contrast``), what a reader must know beside its verdict.
+    notes : Notes
+    """
+
+    question: str = "Has the market priced this in?"
+    lead: str = (
+        "When the news came out, did the prices of each sector move by what the thesis is worth, "
+        "did they not, or can the data not tell?"
+    )
+    provenance: str = ""
+    sectors: dict[str, str] = {}
+    mirror: str = "Mirror basket"
+    caveats: dict[str, str] = {}
+    notes: Notes = Notes()
+
+    def names(self) -> dict[str, str]:
+        """Return what each key of the results is called, the mirror's included."""
+        return {MIRROR: self.mirror, **self.sectors}
+
+    def caveat(self, row: str) -> str:
+        """Return what a reader must know beside a row of the scoreboard, or nothing."""
+        return self.caveats.get("contrast" if ":" in row else row, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A paragraph of the study's own words, for a notebook."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Everything a study needs to know before it sees a price.
@@ -337,6 +406,8 @@ class Spec:
         Securities outside the sectors, by industry; empty when any other security may be one.
     accepted : tuple of Accepted
         Days that look wrong in the returns and are right.
+    words : Words
+        What is said of it and not computed; the one part that is not in its digest.
     """
 
     rule: Rule
@@ -350,6 +421,7 @@ class Spec:
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    words: Words = field(default_factory=Words)
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
@@ -376,6 +448,30 @@ class Spec:
             f"{len(self.firms)} firms in {len(self.sectors)} sectors",
             f"alpha {self.rule.alpha:g}",
         )
+
+
+def note(spec: Spec, place: str) -> Note | None:
+    """Return what this study has to say at one place of a notebook; nothing shows as nothing.
+
+    Parameters
+    ----------
+    spec : Spec
+    place : str
+        One of the keys that `notes` may have in ``words.yaml``.
+
+    Raises
+    ------
+    InputError
+        When there is no such place.
+
+    Examples
+    --------
+    >>> note(read_spec(), "limits")                                 # doctest: +SKIP
+    """
+    if place not in Notes.model_fields:
+        raise InputError(f"unknown note '{place}': {nearest(place, Notes.model_fields)}")
+    text = getattr(spec.words.notes, place)
+    return Note(text) if text else None
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -416,8 +512,8 @@ def digest(spec: Spec) -> str:
     >>> len(digest(read_spec()))                                    # doctest: +SKIP
     64
     """
-    plain = _plain(spec)
-    if isinstance(plain, dict) and not spec.accepted:
+    plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
+    if not spec.accepted:
         del plain["accepted"]  # studies that accept nothing keep the name they had
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

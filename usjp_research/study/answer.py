@@ -9,18 +9,32 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, join_laws, placebo_law
+from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law, placebo_law
 from usjp_research.market.load import load_market
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import Rule, Spec
 from usjp_research.study.checks import before_and_after
-from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
+from usjp_research.study.contrast import (
+    NamedVersion,
+    contrast_row,
+    contrast_versions,
+    rest_on_one,
+)
 from usjp_research.study.events import EventPanel, event_panel
-from usjp_research.study.legs import event_legs
+from usjp_research.study.legs import event_legs, shared_days, why_silent
+from usjp_research.study.missing import by_weight
+from usjp_research.study.news import stray_news
 from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.study.reactions import campaign_legs, event_reactions
-from usjp_research.study.rows import family_rows, judge
-from usjp_research.study.verdict import Verdict, implied_value, with_assumptions
+from usjp_research.study.rows import family_rows, judge, unjudged_row
+from usjp_research.study.verdict import (
+    CASES,
+    DEPENDS,
+    NO_VERDICT,
+    Verdict,
+    implied_value,
+    with_assumptions,
+)
 from usjp_research.study.versions import other_versions
 from usjp_research.words import InputError
 
@@ -34,7 +48,8 @@ class Study:
     Attributes
     ----------
     verdicts : tuple of Verdict
-        One per sector of the family, in the order of the universe.
+        One per sector, in the order of the universe; a sector that cannot be judged keeps its
+        row, with the reason in place of numbers.
     contrast : Verdict or None
         Named minus unnamed beneficiaries.
     contrast_versions : tuple of NamedVersion
@@ -50,7 +65,7 @@ class Study:
     variants : DataFrame
         Other versions of each sector's statistic, beside the one that decides.
     dropped : tuple of Dropped
-        Everything that was left out.
+        Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
 
     spec: Spec
@@ -92,6 +107,8 @@ def family_legs(spec: Spec, panel: EventPanel, made: Portfolios) -> dict[str, tu
     legs = {sector: event_legs(spec, panel, made, sector) for sector in spec.sectors}
     legs = {sector: found for sector, found in legs.items() if found}
     if not legs:
+        for item in shared_days(spec, panel, made):
+            raise InputError(f"events.csv: no primary event is left, {item.name}: {item.reason}")
         unformed = [slot for slot in made.slots.values() if not slot.series]
         if unformed:
             slot = unformed[0]
@@ -119,19 +136,18 @@ def sector_law(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> 
     Returns
     -------
     Placebo
-        With one group; `join_laws` makes the family of several.
+        With one group; `join_laws` makes the family of several. A sector that has nothing to
+        test gets a law without numbers, which says why.
 
     Raises
     ------
     InputError
-        When the sector is unknown or none of its primary events can be tested.
+        When the sector is unknown or no sector can be tested.
     """
     spec.members(sector)
     legs = family_legs(spec, panel, made)
     if sector not in legs:
-        raise InputError(
-            f"sector '{sector}': no primary event has an expected sign and a portfolio for it"
-        )
+        return no_law(sector, why_silent(spec, panel, made, sector))
     every = [leg for found in legs.values() for leg in found]
     return _placebo({sector: legs[sector]}, made, panel, spec.rule, calendar=every)
 
@@ -176,17 +192,24 @@ def run_study(
     say("forming sector portfolios without firms that had news of their own")
     made = form_portfolios(spec, market, panel)
     legs = family_legs(spec, panel, made)
-    silent = [sector for sector in spec.sectors if sector not in legs]
+    silent = {
+        sector: why_silent(spec, panel, made, sector)
+        for sector in spec.sectors
+        if sector not in legs
+    }
     say("running the same study on every admissible placebo calendar")
     family = join_laws(laws) if laws else _placebo(legs, made, panel, spec.rule)
     if set(family.groups) != set(legs) or len(family) < spec.rule.least_shifts:
         raise InputError(
             "the saved placebo laws are not those of this family; run all sectors again"
         )
-    verdicts = family_rows(spec, made, legs, family, "sector")
+    judged = family_rows(spec, made, legs, family, "sector")
+    verdicts = _every_sector(spec, made, judged, silent)
     say("named against unnamed, leak windows, the whole campaign")
-    missing: list[Dropped] = []
+    missing = [*shared_days(spec, panel, made), *stray_news(spec, market, panel, made)]
     contrast, contrast_null = contrast_row(spec, panel, made, missing)
+    if contrast:
+        contrast = rest_on_one(spec, market, panel, made, contrast, missing)
     named_versions = contrast_versions(spec, market, panel, made, missing)
     leaks = _leak_rows(spec, panel, made, legs, missing)
     verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
@@ -195,11 +218,15 @@ def run_study(
     variants = other_versions(spec, panel, made, legs, family, missing)
     reactions = event_reactions(spec, panel, made)
     timing = before_and_after(spec, panel, made, missing)
-    for event, rows in reactions.groupby("event", sort=False):
-        if rows["caar"].isna().any():
-            lacking = ", ".join(rows.loc[rows["caar"].isna(), "sector"])
-            reason = f"no abnormal return, too few unmasked estimation days or a gap: {lacking}"
-            missing.append(Dropped("event", str(event), reason))
+    for event, rows in reactions[reactions["caar"].isna()].groupby("event", sort=False):
+        lacking = [
+            sector
+            for sector in rows["sector"]
+            if (slot := made.slots.get((str(event), sector))) is None or slot.series
+        ]
+        if lacking:
+            reason = "no abnormal return, too few unmasked estimation days or a gap: "
+            missing.append(Dropped("event", str(event), reason + ", ".join(lacking)))
     return Study(
         spec=spec,
         market=market,
@@ -210,19 +237,23 @@ def run_study(
         verdicts=verdicts,
         contrast=contrast,
         contrast_versions=named_versions,
-        leaks=leaks,
-        campaign=campaign,
+        leaks=_every_sector(spec, made, leaks, silent),
+        campaign=_every_sector(spec, made, campaign, silent),
         reactions=reactions,
         timing=timing,
         variants=variants,
-        dropped=(
-            *missing,
-            *(
-                Dropped("implied value", row.name, text)
-                for row in (*verdicts, *([contrast] if contrast else []))
-                for text in row.implied.left_out
+        dropped=by_weight(
+            spec,
+            made,
+            (
+                *missing,
+                *(
+                    Dropped("implied value", row.name, text)
+                    for row in (*verdicts, *([contrast] if contrast else []))
+                    for text in row.implied.left_out
+                ),
+                *_dropped(spec, market, panel, made, silent),
             ),
-            *_dropped(spec, market, panel, made, silent),
         ),
     )
 
@@ -288,6 +319,22 @@ def _placebo(
 # --- rows ------------------------------------------------------------------------------------
 
 
+def _every_sector(
+    spec: Spec, made: Portfolios, rows: Sequence[Verdict], silent: Mapping[str, str]
+) -> tuple[Verdict, ...]:
+    """Put the sectors that cannot be judged back in their places."""
+    if not rows:
+        return ()
+    own = {row.name: row for row in rows}
+    return tuple(
+        own[sector]
+        if sector in own
+        else unjudged_row(spec, made, sector, rows[0].kind, silent[sector])
+        for sector in spec.sectors
+        if sector in own or sector in silent
+    )
+
+
 def _leak_rows(
     spec: Spec,
     panel: EventPanel,
@@ -297,23 +344,38 @@ def _leak_rows(
 ) -> tuple[Verdict, ...]:
     if not panel.index("leak"):
         return ()
+    known = {(item.name, item.reason) for item in missing}
+    missing += [
+        Dropped("leak-inclusive rows", item.name, item.reason)
+        for item in shared_days(spec, panel, made, LEAKS)
+        if (item.name, item.reason) not in known
+    ]
     legs = {sector: event_legs(spec, panel, made, sector, LEAKS) for sector in primary}
+    left = {sector: found for sector, found in legs.items() if found}
     try:
-        null = _placebo(legs, made, panel, spec.rule)
+        null = _placebo(left, made, panel, spec.rule)
     except InputError as error:
         missing.append(Dropped("leak-inclusive rows", "all sectors", str(error)))
         return ()
-    return family_rows(spec, made, legs, null, "leak-inclusive")
+    reason = "its leaks and its primary events have opposite signs on shared days"
+    none_left = {sector: reason for sector in primary if sector not in left}
+    return _every_sector(
+        spec, made, family_rows(spec, made, left, null, "leak-inclusive"), none_left
+    )
 
 
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
-    """Say so beside the headline when leak windows would make it a priced-in one."""
+    """Say beside the headline what the verdict is with leak windows, where it is another one."""
     other = next((leak for leak in leaks if leak.name == row.name), None)
-    if other is None or other.headline == row.headline:
+    if other is None or (other.headline, other.by_case) == (row.headline, row.by_case):
         return row
-    if other.headline not in ("partly priced in", "priced in", "more than priced in"):
-        return row
-    return replace(row, remark="unless priced in leaks")
+    words = other.headline
+    if other.headline == DEPENDS:
+        cases = (f"{case} {other.by_case[case]}" for case in CASES)
+        words = f"{DEPENDS} ({', '.join(cases)})"
+    elif other.headline == NO_VERDICT:
+        words = f"{NO_VERDICT}, {other.reason}"
+    return replace(row, remark=f"with leak windows: {words}")
 
 
 def _campaign_rows(
@@ -335,7 +397,7 @@ def _campaign_rows(
     return tuple(
         replace(
             row,
-            headline="no verdict",
+            headline=NO_VERDICT,
             reason=f"placebo windows this long are worth about {null.independent:.0f} independent",
             p=math.nan,
             p_stepdown=math.nan,
@@ -348,13 +410,10 @@ def _campaign_rows(
 
 
 def _dropped(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, silent: Sequence[str]
+    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, silent: Mapping[str, str]
 ) -> tuple[Dropped, ...]:
     items = [*market.dropped, *panel.dropped, *made.dropped]
-    items += [
-        Dropped("sector", sector, "no primary event has an expected sign or a portfolio for it")
-        for sector in silent
-    ]
+    items += [Dropped("sector", sector, reason) for sector, reason in silent.items()]
     tickers = {firm.ticker for firm in spec.firms}
     items += [
         Dropped("own news", ticker, "not in universe.csv; its news is not used")

@@ -14,12 +14,12 @@ from usjp_research.engine.placebo import (
     minimum_detectable,
     placebo_law,
     quantile,
-    runs,
     stepdown_p,
 )
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Rule, Spec
 from usjp_research.study.events import EventPanel
+from usjp_research.study.legs import common_sign, name_sectors, share_days
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.words import InputError
 
@@ -56,19 +56,27 @@ CHECKS = (
         "Run-up before the events",
         (-10, -2),
         ("primary",),
-        "up, if it leaked",
+        "as expected, if it leaked",
         "flat",
         "flat",
     ),
-    Check("event", "The event windows: the rule", None, ("primary",), "up", "flat", "flat or down"),
+    Check(
+        "event",
+        "The event windows: the rule",
+        None,
+        ("primary",),
+        "as expected",
+        "flat",
+        "flat, or against",
+    ),
     Check(
         "before",
         "Events before the note",
         None,
         ("primary",),
-        "up",
+        "as expected",
         "flat",
-        "flat or down",
+        "flat, or against",
         "before",
     ),
     Check(
@@ -76,9 +84,9 @@ CHECKS = (
         "Events after the note: out of its sample",
         None,
         ("primary",),
-        "up, or flat if done before",
+        "as expected, or flat if done before",
         "flat",
-        "flat or down",
+        "flat, or against",
         "after",
     ),
     Check(
@@ -86,38 +94,46 @@ CHECKS = (
         "Drift, the month after",
         (2, 20),
         ("primary",),
-        "flat; up if slow",
+        "flat; as expected if slow",
         "flat, for now",
-        "flat or down",
+        "flat, or against",
     ),
     Check(
         "drift60",
         "Drift, the quarter after",
         (2, 60),
         ("primary",),
-        "flat; up if slow",
+        "flat; as expected if slow",
         "flat, for now",
-        "flat or down",
+        "flat, or against",
     ),
-    Check("leak", "Leaks in the press", None, ("leak",), "up", "flat", "flat"),
-    Check("note", "The note is published", None, ("note",), "flat", "up, if it is read", "flat"),
+    Check("leak", "Leaks in the press", None, ("leak",), "as expected", "flat", "flat"),
+    Check(
+        "note",
+        "The note is published",
+        None,
+        ("note",),
+        "flat",
+        "as expected, if it is read",
+        "flat",
+    ),
     Check(
         "note60",
         "The quarter after the note",
         (2, 60),
         ("note",),
         "flat",
-        "up, if it persuades",
-        "flat or down",
+        "as expected, if it persuades",
+        "flat, or against",
     ),
     Check(
         "reverse",
-        "Bad news for the bargain, sign reversed",
+        "Bad news for the thesis",
         None,
         ("reverse",),
-        "up",
+        "as expected",
         "flat",
-        "flat or down",
+        "flat, or against",
     ),
     Check("placebo", "Dates with nothing new", None, ("placebo",), "flat", "flat", "flat"),
 )
@@ -127,6 +143,7 @@ COLUMNS = [
     "sector",
     "events",
     "sessions",
+    "sign",
     "effect",
     "low",
     "high",
@@ -143,8 +160,9 @@ def before_and_after(
 ) -> pd.DataFrame:
     """Compute every check on its own placebo shifts.
 
-    Each trading day counts once, for the latest event that reaches it; days inside a primary
-    event's window belong to the event and to no other check. Estimation ends where the event's
+    Each trading day counts once, for the latest event that reaches it, and not at all where
+    windows of both signs meet; days inside a primary event's window belong to the event and to no
+    other check. Estimation ends where the event's
     own estimation ends, so that a window after the event is out of sample.
 
     Parameters
@@ -158,7 +176,8 @@ def before_and_after(
     Returns
     -------
     DataFrame
-        One row per check and sector (and the Japan basket): ``effect`` and marginal interval
+        One row per check and sector (and the mirror basket): ``sign`` that is expected of all
+        its windows, 0 where they differ, ``effect`` in that direction and marginal interval
         ``low``, ``high`` as decimals, placebo ``p``, ``p_family`` adjusted over the sectors of
         the check (step-down), ``mde``, how many ``sessions`` it sums, its ``shifts`` and what
         they are worth as ``independent`` draws. With fewer of those than 1 / alpha there is an
@@ -167,11 +186,12 @@ def before_and_after(
     rows: list[dict[str, object]] = []
     for check in CHECKS:
         places = _places(spec, panel, check)
-        groups = {
-            name: legs
-            for name in (*spec.sectors, MIRROR)
-            if (legs := _legs(spec, panel, made, check, places, name))
+        found = {
+            name: _legs(spec, panel, made, check, places, name) for name in (*spec.sectors, MIRROR)
         }
+        groups = {name: legs for name, (legs, _) in found.items() if legs}
+        lost = {name: reasons for name, (_, reasons) in found.items() if name != MIRROR}
+        missing += name_sectors(spec, lost, "before and after", f"{check.title}: ")
         if not groups:
             reason = "no event with an expected sign and a day 0 of its own lies inside the data"
             missing.append(Dropped("before and after", check.title, reason))
@@ -192,6 +212,7 @@ def before_and_after(
                 "sector": name,
                 "events": " ".join(dict.fromkeys(leg.event for leg in legs)),
                 "sessions": sum(leg.window[1] - leg.window[0] + 1 for leg in legs),
+                "sign": common_sign(legs),
                 "effect": float(null.effect[g]),
                 "shifts": len(null),
                 "independent": (worth := independent_shifts(legs, null.shifts)),
@@ -239,13 +260,11 @@ def _legs(
     check: Check,
     places: Sequence[int],
     name: str,
-) -> list[Leg]:
-    """List one sector's windows of a check; later events take their days first."""
+) -> tuple[list[Leg], dict[str, str]]:
+    """List one sector's windows of a check, later events first to their days, and what is lost."""
     low, high = check.window or spec.rule.window
     inside = check.window is None and check.roles == ("primary",)
-    taken = set() if inside else _event_days(spec, panel)
-    n_days = len(made.benchmark)
-    legs: list[Leg] = []
+    windows = []
     for place in sorted(places, key=lambda k: -panel.day0[k]):
         event, day0 = panel.events[place], int(panel.day0[place])
         if name == MIRROR:
@@ -254,17 +273,20 @@ def _legs(
         else:
             slot = made.slots[event.id, name]
             series, sign = slot.series, event.signs.get(name, 0)
-        # What is left of a window whose day 0 belongs to a primary event lies before its news.
-        if not series or not sign or (check.window is None and day0 in taken):
-            continue
-        free = [k for k in range(low, high + 1) if day0 + k not in taken and day0 + k < n_days]
-        legs += [Leg(event.id, series, day0, piece, sign) for piece in runs(free)]
-        taken.update(day0 + k for k in free)
-    return legs[::-1]
+        end = min(high, len(made.benchmark) - 1 - day0)
+        if series and sign and low <= end:
+            windows.append(Leg(event.id, series, day0, (low, end), sign))
+    # What is left of a window whose day 0 belongs to a primary event lies before its news.
+    legs, reasons = share_days(
+        windows, {} if inside else _event_days(spec, panel), own_day0=check.window is None
+    )
+    return list(legs[::-1]), reasons
 
 
-def _event_days(spec: Spec, panel: EventPanel) -> set[int]:
+def _event_days(spec: Spec, panel: EventPanel) -> dict[int, str]:
     low, high = spec.rule.window
     return {
-        int(panel.day0[place]) + k for place in panel.index("primary") for k in range(low, high + 1)
+        int(panel.day0[place]) + k: panel.events[place].id
+        for place in panel.index("primary")
+        for k in range(low, high + 1)
     }

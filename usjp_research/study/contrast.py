@@ -11,11 +11,18 @@ import numpy.typing as npt
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import ContrastVersion, Spec
+from usjp_research.study.built import contrast_key
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import SMALLEST, Portfolios, values_before
+from usjp_research.study.portfolios import (
+    SMALLEST,
+    Portfolios,
+    contrast_groups,
+    short_of_returns,
+    values_before,
+)
 from usjp_research.study.rows import single_row
-from usjp_research.study.verdict import Verdict, implied_value
-from usjp_research.words import InputError, card, label, number, percent
+from usjp_research.study.verdict import Verdict, carried, headed, implied_value
+from usjp_research.words import InputError, card, label, p_value, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class NamedVersion:
             "Version of the contrast",
             label(self.row.name),
             f"named {', '.join(self.named)}",
-            f"{percent(self.row.effect)} ({span}), p {number(self.row.p, 3)}",
+            f"{percent(self.row.effect)} ({span}), p {p_value(self.row.p)}",
             "" if self.safe else "not to be published",
         )
 
@@ -75,6 +82,8 @@ def contrast_row(
     series, named = f"contrast/{key}", f"named/{key}"
     if series not in made.returns.columns:
         reason = "fewer than three named or unnamed firms are outside the blackout"
+        if contrast_groups(spec, panel, made.slots):
+            reason = f"the bundled market has no named and unnamed side on {panel.new_york[place]}"
         missing.append(Dropped("contrast", contrast.event, reason))
         return None, None
     name = f"{contrast.sector}: named minus unnamed"
@@ -98,6 +107,61 @@ def contrast_row(
     # A bound on a difference of two portfolios is no bound on dollars of either.
     row = replace(row, excluded_usd_bn=None, effect_usd_bn=None)
     return replace(row, remark=f"{few}; {others}" if others else few), null
+
+
+def rest_on_one(
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    made: Portfolios,
+    row: Verdict,
+    missing: list[Dropped],
+) -> Verdict:
+    """Headline a contrast that one firm carries with that firm; the rule's verdict stands behind.
+
+    A market of averages brings the finding of the single firms that it was built from, and says
+    so where the rule, the events or the named firms are others by now.
+    """
+    if market.level == "firm":
+        ticker = carrying_firm(spec, market, panel, made, row, missing)
+    else:
+        key, ticker = market.built.get("contrast rests on", ("", ""))
+        if key != contrast_key(spec):
+            unknown = "whether one firm carries it needs returns of single firms"
+            missing.append(Dropped("contrast", row.events[0], unknown))
+            return replace(row, remark=f"{row.remark}; {unknown}")
+    return headed(row, ticker) if ticker else row
+
+
+def carrying_firm(
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    made: Portfolios,
+    row: Verdict,
+    missing: list[Dropped],
+) -> str:
+    """Find the named firm without which the contrast is another one: see `carried`.
+
+    Returns
+    -------
+    str
+        The ticker; that of the firm which takes most of the effect with it where several do,
+        and empty where none does.
+    """
+    assert spec.rule.contrast is not None
+    key = f"named/{panel.new_york[panel.position(row.events[0]) or 0]}/{spec.rule.contrast.sector}"
+    found: dict[str, float] = {}
+    for ticker in made.members[key]:
+        version = ContrastVersion(title=f"without {ticker}", without=(ticker,))
+        try:
+            rest = _version(spec, market, panel, made, version, []).row
+        except InputError as error:
+            missing.append(Dropped("contrast", f"without {ticker}", str(error)))
+            continue
+        if carried((row.effect, row.low, row.high), (rest.effect, rest.low, rest.high)):
+            found[ticker] = rest.effect / row.effect
+    return min(found, key=lambda ticker: found[ticker]) if found else ""
 
 
 def _counted(tickers: Sequence[str]) -> str:
@@ -147,14 +211,19 @@ def contrast_versions(
     found = []
     for version in spec.rule.contrast_versions:
         try:
-            found.append(_version(spec, market, panel, made, version))
+            found.append(_version(spec, market, panel, made, version, missing))
         except InputError as error:
             missing.append(Dropped("contrast version", version.title, str(error)))
     return tuple(found)
 
 
 def _version(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, version: ContrastVersion
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    made: Portfolios,
+    version: ContrastVersion,
+    missing: list[Dropped],
 ) -> NamedVersion:
     contrast = spec.rule.contrast
     assert contrast is not None
@@ -163,7 +232,8 @@ def _version(
     absent = [id for id, place in zip(ids, places, strict=True) if place is None]
     if absent:
         raise InputError(f"event {absent[0]} cannot be tested")
-    named, unnamed = _sides(spec, made, contrast.sector, ids[0], version)
+    named, unnamed, gone = _sides(spec, market, panel, made, contrast.sector, ids[0], version)
+    missing.extend(Dropped("contrast version", version.title, text) for text in gone)
     if not named:
         raise InputError("no listed firm of the sector was named, or none is left")
     if len(unnamed) < SMALLEST:
@@ -186,16 +256,33 @@ def _version(
 
 
 def _sides(
-    spec: Spec, made: Portfolios, sector: str, event: str, version: ContrastVersion
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    slot = made.slots[event, sector]
-    pool = set(slot.members) | (set() if version.blackout else set(slot.blackout))
-    pool -= {*slot.short, *version.without}
-    firms = [firm for firm in spec.members(sector) if firm.ticker in pool]
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    made: Portfolios,
+    sector: str,
+    event: str,
+    version: ContrastVersion,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the firms on both sides, and why others that were asked for are on neither."""
+    slot, place = made.slots[event, sector], panel.position(event)
+    assert place is not None
+    known = market.returns.notna()
+    firms = [firm for firm in spec.members(sector) if firm.ticker not in version.without]
+    absent = [firm.ticker for firm in firms if firm.ticker not in known.columns]
+    there = [firm.ticker for firm in firms if firm.ticker in known.columns]
+    news = set(slot.blackout) if version.blackout else set()
+    short = short_of_returns(spec, known, panel, place, [t for t in there if t not in news])
+    pool = set(there) - news - set(short)
     asked = version.named or tuple(f.ticker for f in firms if f.named_event == event)
-    named = tuple(f.ticker for f in firms if f.ticker in asked)
-    unnamed = tuple(f.ticker for f in firms if not f.named_event and f.ticker not in asked)
-    return named, unnamed
+    named = tuple(f.ticker for f in firms if f.ticker in asked and f.ticker in pool)
+    unnamed = tuple(
+        f.ticker for f in firms if f.ticker in pool and not f.named_event and f.ticker not in asked
+    )
+    out = [ticker for ticker in version.named if ticker in news]
+    reasons = {"not in the prices": absent, "too few returns": short, "own news": out}
+    gone = tuple(f"left out, {why}: {', '.join(who)}" for why, who in reasons.items() if who)
+    return named, unnamed, gone
 
 
 def _spread(

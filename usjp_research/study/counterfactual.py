@@ -20,15 +20,16 @@ from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
-from usjp_research.study.legs import event_legs
+from usjp_research.study.legs import common_sign, event_legs, why_silent
 from usjp_research.study.portfolios import Portfolios
-from usjp_research.words import InputError, card, label
+from usjp_research.words import InputError, card, label, level
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Expected = Callable[..., tuple[Forecast, Match | None]]
 
 NUMBERS = ("effect", "low", "high", "p", "shifts", "rmse", "r2", "spread", "gap")
+MODEL_WORDS = {"market": "market model", "market_adjusted": "the market itself"}
 ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
 EXACT = "exact fit: not believed"
@@ -43,7 +44,8 @@ class Counterfactuals:
     Attributes
     ----------
     rows : DataFrame
-        One row per model, the rule's first: ``effect`` with its interval ``low``, ``high`` and
+        One row per model, the rule's first: the ``sign`` that is expected of every event (0 when
+        they differ), ``effect`` in that direction with its interval ``low``, ``high`` and
         placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error before the
         events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the standard
         deviation of the effect on quiet dates; ``gap``, the largest relative duality gap;
@@ -67,7 +69,7 @@ class Counterfactuals:
             "Counterfactuals",
             label(self.sector),
             f"{done} of {len(self.rows)} models computed",
-            f"intervals of {1 - self.alpha:.0%}, each alone",
+            f"intervals of {level(self.alpha)}, each alone",
         )
 
 
@@ -115,7 +117,8 @@ def counterfactuals(
 
     Inference is by placebo dates of the whole sector. Random firms would not do: firms of a
     sector share their shock, and a reassigned firm is not a reassigned sector. A row uses the
-    placebo calendars on which its own returns are complete, and says how many.
+    placebo calendars on which its own returns are complete, and says how many. A sector that
+    has nothing to test gets one row, with the reason.
 
     Parameters
     ----------
@@ -135,7 +138,7 @@ def counterfactuals(
     Raises
     ------
     InputError
-        When the sector is unknown, or has no primary event with an expected sign.
+        When the sector is unknown.
 
     References
     ----------
@@ -151,9 +154,8 @@ def counterfactuals(
     every = {key: event_legs(spec, panel, made, key) for key in spec.sectors}
     legs = every[sector]
     if not legs:
-        raise InputError(
-            f"sector '{sector}': no primary event has an expected sign and a portfolio for it"
-        )
+        return _nothing(spec, sector, why_silent(spec, panel, made, sector))
+    sign = common_sign(legs)
     calendar = [leg for found in every.values() for leg in found]
     shifts = admissible_shifts(calendar, panel.masked, spec.rule)
     around = _around(made, panel, spec, legs)
@@ -164,7 +166,7 @@ def counterfactuals(
     dropped = [*(factors.dropped if factors else ()), *(donors.dropped if donors else ())]
     dropped += strangers
     for version in _versions(spec, made, sector, factors, donors):
-        row: dict[str, object] = {"model": version.model, "sector": sector}
+        row: dict[str, object] = {"model": version.model, "sector": sector, "sign": sign}
         row |= dict.fromkeys(NUMBERS, np.nan) | {"reason": version.reason}
         if version.expected is not None:
             seen: list[_Seen] = []
@@ -200,19 +202,29 @@ def counterfactuals(
     return Counterfactuals(sector, frame, weights, spec.rule.alpha, tuple(dropped))
 
 
+def _nothing(spec: Spec, sector: str, reason: str) -> Counterfactuals:
+    model = f"the rule: {MODEL_WORDS[spec.rule.model]}"
+    row = {"model": model, "sector": sector, "sign": 0} | dict.fromkeys(NUMBERS, np.nan)
+    rows = pd.DataFrame([row | {"reason": reason, "fit": ""}])
+    weights = pd.DataFrame(columns=["model", "event", "donor", "weight"])
+    dropped = (Dropped("counterfactual", f"{sector}: {model}", reason),)
+    return Counterfactuals(sector, rows, weights, spec.rule.alpha, dropped)
+
+
 # --- models ----------------------------------------------------------------------------------
 
 
 def _versions(
     spec: Spec, made: Portfolios, sector: str, factors: Factors | None, donors: Donors | None
 ) -> list[_Version]:
-    words = {"market": "market model", "market_adjusted": "the market itself"}
+    words = MODEL_WORDS
     other = "market" if spec.rule.model == "market_adjusted" else "market_adjusted"
     found = [
         _Version(f"the rule: {words[spec.rule.model]}", _on(made.benchmark, spec.rule.model)),
         _Version(words[other], _on(made.benchmark, other)),
     ]
     rest = [f"sector/{key}" for key in spec.sectors if key != sector]
+    rest = [series for series in rest if made.returns[series].notna().any()]
     name = "market model on the other sectors"
     if len(rest) < FEWEST:
         found.append(_Version(name, reason=f"fewer than {FEWEST} other sectors"))

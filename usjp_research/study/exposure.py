@@ -26,7 +26,14 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.doses import Section, cross_section, firm_doses, naming_events
 from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import Portfolios
-from usjp_research.study.verdict import CASES, decide, headline, kept_per_dollar
+from usjp_research.study.verdict import (
+    CASES,
+    carried,
+    decide,
+    headline,
+    kept_per_dollar,
+    rests_words,
+)
 from usjp_research.words import card, number
 
 Floats = npt.NDArray[np.float64]
@@ -100,6 +107,8 @@ class Exposure:
     left_out : tuple of Dropped
     reason : str
         Why there is no slope; the numbers are NaN then.
+    rests_on : str
+        Ticker of the exposed firm without which the slope is another one; see `carried`.
     """
 
     events: tuple[str, ...]
@@ -131,9 +140,15 @@ class Exposure:
     same_session: tuple[str, ...] = ()
     left_out: tuple[Dropped, ...] = ()
     reason: str = ""
+    rests_on: str = ""
 
     @property
     def headline(self) -> str:
+        """The firm that carries the slope where one does, else the verdict, or nothing."""
+        return rests_words(self.rests_on) if self.rests_on else self.verdict
+
+    @property
+    def verdict(self) -> str:
         """What the rule of the verdict would say of this slope, or nothing."""
         return headline(self.by_case) if self.by_case else ""
 
@@ -166,7 +181,7 @@ class Exposure:
         """
         plain = ("events", "method", "blackout", "before", "sector", "firms", "exposed")
         sizes = ("slope", "error", "low", "high", "mde", "raw_mde", "top_share", "breakeven")
-        words = ("admissible", "few", "headline", "remark", "reason")
+        words = ("admissible", "few", "headline", "verdict", "rests_on", "remark", "reason")
         tests = (("raw", self.raw), ("guarded", self.guarded))
         numbers: dict[str, object] = {
             **{name: getattr(self, name) for name in (*plain, *words)},
@@ -409,7 +424,7 @@ def _measured(
         law_error=error[quiet],
         implied=implied if any(implied.values()) else {},
     )
-    return _judged(spec, row)
+    return replace(_judged(spec, row), rests_on=_half_on(parts, factors, row.slope))
 
 
 def _part(
@@ -432,17 +447,60 @@ def _part(
     fit = _fit(spec, returns, benchmark, panel.masked, moving)
     dates = section.day0 + moves
     present = np.isfinite(fit.car[dates]) & np.isfinite(fit.car[section.day0])
-    if factors is None:
-        weights, curvature = ols_weights(present, section.dose, section.group)
-    else:
-        models = _latest(factors, dates)
-        present &= np.array([np.isin(section.at, model.firms) for model in models])
-        weights, curvature = gls_weights(present, section.dose, section.group, models, section.at)
+    weights, curvature = _weigh(section, present, dates, factors)
     usable = np.tile(~panel.masked & np.isfinite(benchmark), (len(dates), 1))
     for k in moving:
         inside = np.flatnonzero((dates + k >= 0) & (dates + k < len(benchmark)))
         usable[inside, dates[inside] + k] = False
     return _Part(section, fit, dates, returns, present, usable, weights, curvature)
+
+
+def _weigh(
+    section: Section, present: Bools, dates: Ints, factors: Mapping[int, Factors] | None
+) -> tuple[Floats, Floats]:
+    """Weigh the firms present; generalised weights take those out that have no covariance."""
+    if factors is None:
+        return ols_weights(present, section.dose, section.group)
+    models = _latest(factors, dates)
+    present &= np.array([np.isin(section.at, model.firms) for model in models])
+    return gls_weights(present, section.dose, section.group, models, section.at)
+
+
+def _half_on(parts: Sequence[_Part], factors: Mapping[int, Factors] | None, slope: float) -> str:
+    """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
+    exposed = {
+        ticker
+        for part in parts
+        for ticker, dose, here in zip(
+            part.section.tickers, part.section.dose, part.present[0], strict=True
+        )
+        if dose > 0 and here
+    }
+    rest: dict[str, float] = {}
+    for ticker in sorted(exposed):
+        total = curvature = 0.0
+        for part in parts:
+            present = part.present[:1] & (np.array(part.section.tickers) != ticker)
+            weights, size = _weigh(part.section, present, part.dates[:1], factors)
+            car = np.nan_to_num(part.fit.car[part.section.day0])
+            total, curvature = total + float(weights[0] @ car), curvature + float(size[0])
+        rest[ticker] = total / curvature if curvature > 0 else 0.0
+    return _heaviest({ticker: (value, math.nan, math.nan) for ticker, value in rest.items()}, slope)
+
+
+def _heaviest(
+    rest: Mapping[str, tuple[float, float, float]],
+    slope: float,
+    low: float = math.nan,
+    high: float = math.nan,
+) -> str:
+    """Return which of the firms that carry a slope leaves least of it; empty when none does."""
+    found = {
+        ticker: value[0] / slope
+        for ticker, value in rest.items()
+        if carried((slope, low, high), value)
+    }
+    return min(found, key=lambda ticker: found[ticker]) if found else ""
 
 
 def _fit(
@@ -550,12 +608,48 @@ def exposure_rows(
     """
     shared = _shared(spec, market, panel)
     pooled = [
-        exposure_law(spec, market, panel, made, method=method, before=before, factors=shared)
+        _alone(spec, market, panel, made, row, shared)
         for method in METHODS
         for before in (True, False)
+        for row in (
+            exposure_law(spec, market, panel, made, method=method, before=before, factors=shared),
+        )
     ]
-    sectors = [exposure_law(spec, market, panel, made, sector=key) for key in spec.sectors]
+    sectors = [
+        _alone(spec, market, panel, made, exposure_law(spec, market, panel, made, sector=key), None)
+        for key in spec.sectors
+    ]
     return (*pooled, *(_public(row, pooled[0]) for row in sectors))
+
+
+def _alone(
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    made: Portfolios,
+    row: Exposure,
+    factors: Mapping[int, Factors] | None,
+) -> Exposure:
+    """Ask of an interval that leaves out zero whether it does so without each exposed firm."""
+    if row.reason or row.rests_on or row.low <= 0 <= row.high:
+        return row
+    tickers = [f.ticker for f in spec.firms if f.named_event in row.events and f.dose_usd_bn]
+    rest = {}
+    for ticker in tickers:
+        less = exposure_law(
+            spec,
+            market,
+            panel,
+            made,
+            method=row.method,
+            before=row.before,
+            sector=row.sector,
+            without=(ticker,),
+            factors=factors,
+        )
+        if not less.reason:
+            rest[ticker] = (less.slope, less.low, less.high)
+    return replace(row, rests_on=_heaviest(rest, row.slope, row.low, row.high))
 
 
 def _public(row: Exposure, pooled: Exposure) -> Exposure:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.donors import DONOR, Donors
-from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market, market_digest
-from usjp_research.spec.records import Spec
+from usjp_research.market.donors import DONOR
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
+from usjp_research.spec.records import Contrast, Spec
+from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
 from usjp_research.study.events import EventPanel, session_span
 from usjp_research.study.trust import refuse_findings
 from usjp_research.words import InputError, card
 
 SMALLEST = 3
+PADDED = "left out so that no firm's return can be read back"
 COVERED_SESSIONS = 3
 
 
@@ -59,7 +59,7 @@ class Portfolios:
     ----------
     returns : DataFrame of shape (n_days, n_series)
         Daily simple returns as decimals of sectors, baskets, slots, the contrast with its two
-        sides, and the Japan basket where the market has one.
+        sides, and the mirror basket where the market has one.
     slots : mapping of (event id, sector) to Slot
     values : mapping of str to float
         Market value in USD bn before the news, per series that needs one.
@@ -117,7 +117,7 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     """
     if market.level == "portfolio":
         return _from_bundle(spec, market, panel)
-    return _from_firms(spec, market, panel)
+    return from_firms(spec, market, panel)
 
 
 def _blackout(
@@ -151,11 +151,12 @@ def _blackout(
     return out, unchecked, "checked" if len(checked) == len(firms) else "partly checked"
 
 
-def _covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
+def sessions_covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
+    """Return the days on which a firm's own news was looked for, by ticker."""
     spans: dict[date, frozenset[date]] = {}
+    places = {day.date(): place for place, day in enumerate(days)}
     for center in {day for checked in spec.coverage.values() for day in checked}:
-        place = int(days.searchsorted(pd.Timestamp(center)))
-        if place < len(days) and days[place].date() == center:
+        if (place := places.get(center)) is not None:
             span = session_span(days, place, COVERED_SESSIONS, COVERED_SESSIONS)
             first, last = span[0], span[-1]
             every = (first + timedelta(days=i) for i in range((last - first).days + 1))
@@ -169,12 +170,13 @@ def _covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
 # --- from firms ------------------------------------------------------------------------------
 
 
-def _from_firms(
+def from_firms(
     spec: Spec,
     market: Market,
     panel: EventPanel,
     pads: Mapping[tuple[date, str], tuple[str, ...]] | None = None,
 ) -> Portfolios:
+    """Form portfolios from single firms; ``pads`` leave the slots of a session and sector too."""
     there = set(market.returns.columns)
     groups: dict[str, tuple[str, ...]] = {}
     for sector in spec.sectors:
@@ -184,7 +186,7 @@ def _from_firms(
             inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
             groups[f"basket/{sector}/{basket}"] = inside
     slots: dict[tuple[str, str], Slot] = {}
-    covered = _covered(spec, market.dates)
+    covered = sessions_covered(spec, market.dates)
     known = market.returns.notna() & market.returns[[BENCHMARK]].notna().to_numpy()
     for place, event in enumerate(panel.events):
         for sector in spec.sectors:
@@ -196,8 +198,8 @@ def _from_firms(
             slots[event.id, sector] = slot
     formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
     refuse_findings(spec, market, panel, formed)
-    groups |= _contrast_groups(spec, panel, slots)
-    averages = _means(market.returns, groups)
+    groups |= contrast_groups(spec, panel, slots)
+    averages = averages_of(market.returns, groups)
     for name in [name for name in groups if name.startswith("named")]:
         # Both sides or none: a sector less its unnamed side would give the named one away.
         sides = [name, f"un{name}"]
@@ -214,7 +216,7 @@ def _from_firms(
     )
 
 
-def _means(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Average the members that have a return, three at least, for all groups in one product."""
     firms = [str(name) for name in returns.columns if name not in (BENCHMARK, MIRROR)]
     values = returns[firms].to_numpy("float64")
@@ -229,7 +231,7 @@ def _means(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.Dat
 
 
 def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
-    """Add the Japan basket and, where both sides are there, named minus unnamed."""
+    """Add the mirror basket and, where both sides are there, named minus unnamed."""
     more = {
         f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
         for name in averages.columns
@@ -253,20 +255,17 @@ def _slot(
     session = panel.new_york[place]
     whole = tuple(firm.ticker for firm in spec.members(sector) if firm.ticker in known.columns)
     inside = [ticker for ticker in whole if ticker not in (*out, *pad)]
-    short = _short(spec, known, panel, place, inside)
+    short = short_of_returns(spec, known, panel, place, inside)
     members = tuple(ticker for ticker in inside if ticker not in short)
     series = f"sector/{sector}" if members == whole else f"slot/{session}/{sector}"
-    reason = ""
-    if len(members) < spec.rule.least_firms:
-        series = ""
-        reason = f"{len(members)} firms left, the rule asks for {spec.rule.least_firms}"
+    reason = _too_few(spec, sector, len(members), len(whole))
     return Slot(
         event=panel.events[place].id,
         sector=sector,
         session=session,
-        series=series,
+        series="" if reason else series,
         members=members,
-        blackout=out,
+        blackout=tuple(ticker for ticker in out if ticker in whole),
         unchecked=tuple(ticker for ticker in unchecked if ticker in members),
         short=short,
         status=status,
@@ -274,7 +273,19 @@ def _slot(
     )
 
 
-def _short(
+def _too_few(spec: Spec, sector: str, left: int, priced: int) -> str:
+    """Say why a slot with so few members is not formed; empty when there are enough."""
+    least = max(spec.rule.least_firms, SMALLEST)
+    if left >= least:
+        return ""
+    every = len(spec.members(sector))
+    if not priced:
+        return f"none of its {every} firms has prices"
+    why = "the rule asks for" if least > SMALLEST else "an average needs"
+    return f"{left} firms left of {priced} with prices, {every} in universe.csv; {why} {least}"
+
+
+def short_of_returns(
     spec: Spec, known: pd.DataFrame, panel: EventPanel, place: int, tickers: Sequence[str]
 ) -> tuple[str, ...]:
     """Return who has too few returns before the event, or a hole in its window."""
@@ -289,23 +300,27 @@ def _short(
     return tuple(t for t, good in zip(tickers, enough & whole, strict=True) if not good)
 
 
-def _contrast_groups(
+def contrast_groups(
     spec: Spec,
     panel: EventPanel,
     slots: Mapping[tuple[str, str], Slot],
 ) -> dict[str, tuple[str, ...]]:
+    """Return both sides of the contrast; empty when one has fewer than three firms."""
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return {}
-    slot = slots[contrast.event, contrast.sector]
+    sides = _sides(spec, contrast, slots[contrast.event, contrast.sector])
+    return sides if min(map(len, sides.values())) >= SMALLEST else {}
+
+
+def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, ...]]:
     firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
-    sides = {
+    return {
         f"{side}/{slot.session}/{contrast.sector}": tuple(
             ticker for ticker in slot.members if firms[ticker].named_event == wanted
         )
         for side, wanted in (("named", contrast.event), ("unnamed", ""))
     }
-    return sides if min(map(len, sides.values())) >= SMALLEST else {}
 
 
 def values_before(spec: Spec, market: Market) -> dict[str, float]:
@@ -362,8 +377,8 @@ def _market_values(
 
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
-    noted = {(item.what, item.name) for item in market.dropped}
-    covered = _covered(spec, market.dates)
+    check_built(spec, market)
+    covered, known = sessions_covered(spec, market.dates), firms_known(market)
     slots: dict[tuple[str, str], Slot] = {}
     for sector in spec.sectors:
         whole = f"sector/{sector}"
@@ -375,7 +390,8 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
             )
         for place, event in enumerate(panel.events):
             news = _blackout(spec, panel, market.dates, covered, place, sector)
-            slots[event.id, sector] = _bundle_slot(market, panel, place, sector, news, noted)
+            slots[event.id, sector] = _bundle_slot(spec, market, known, panel, place, sector, news)
+    _check_sides(spec, market, panel, slots)
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
@@ -383,42 +399,56 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
         members={name: group for name, group in market.members.items() if name not in donors},
         slots=slots,
-        values=market.values,
-        counts=market.counts,
+        values=market.values if spec.thesis else {},
+        counts=market.counts if spec.thesis else {},
     )
 
 
+def _check_sides(
+    spec: Spec, market: Market, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
+) -> None:
+    """Refuse other named and unnamed firms than those behind the market's contrast."""
+    contrast = spec.rule.contrast
+    if contrast is None or panel.position(contrast.event) is None:
+        return
+    for name, asked in _sides(spec, contrast, slots[contrast.event, contrast.sector]).items():
+        built = market.members.get(name, asked)
+        for ticker in sorted(set(asked) ^ set(built)):
+            side, here = name.partition("/")[0], "is not" if ticker in built else "is"
+            raise InputError(
+                f"universe.csv: {ticker}, column 'named_event': {here} on the {side} side of the "
+                f"contrast, the bundled market was built for the reverse; {REMEDY}"
+            )
+
+
 def _bundle_slot(
+    spec: Spec,
     market: Market,
+    known: pd.DataFrame,
     panel: EventPanel,
     place: int,
     sector: str,
     news: tuple[tuple[str, ...], tuple[str, ...], str],
-    noted: set[tuple[str, str]],
 ) -> Slot:
     out, unchecked, status = news
     session, whole = panel.new_york[place], market.members[f"sector/{sector}"]
     series = f"slot/{session}/{sector}"
-    expected = tuple(ticker for ticker in whole if ticker not in out)
-    reason = ""
-    if series in market.members:
-        members = market.members[series]
-        unexplained = [
-            ticker for ticker in set(expected) ^ set(members) if (series, ticker) not in noted
-        ]
-        if unexplained:
-            raise InputError(
-                f"own_news.csv: at {session} firm '{sorted(unexplained)[0]}' of sector '{sector}' "
-                "is in another place than when the bundled market was formed; use "
-                "--market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
-            )
+    inside = [ticker for ticker in whole if ticker not in out]
+    short = short_of_returns(spec, known, panel, place, inside)
+    wanted = tuple(ticker for ticker in inside if ticker not in short)
+    members = market.members.get(series, tuple(inside))
+    if reason := _too_few(spec, sector, len(members), len(whole)):
+        series = ""
+    elif series in market.members:
+        _check_members(spec, market, series, sector, wanted)
     else:
         series, members = f"sector/{sector}", whole
+        gone = ["in blackout"] * bool(out) + ["short of returns"] * bool(short)
+        if gone:
+            names = " or ".join(gone)
+            reason = f"the bundle has no portfolio without the firms {names} at this session"
         if out:
-            status = "not available"
-            reason = "the bundle has no portfolio without the firms in blackout at this session"
-            unchecked, out = (), ()
-    short = tuple(t for t in expected if t not in members)
+            status, unchecked, out = "not available", (), ()
     return Slot(
         event=panel.events[place].id,
         sector=sector,
@@ -427,252 +457,21 @@ def _bundle_slot(
         members=members,
         blackout=out,
         unchecked=tuple(t for t in unchecked if t in members),
-        short=short,
+        short=tuple(t for t in inside if t not in members),
         status=status,
         reason=reason,
     )
 
 
-# --- building the bundle ---------------------------------------------------------------------
-
-
-def disclosed_firms(
-    members: Mapping[str, Sequence[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
-) -> tuple[tuple[str, ...], float]:
-    """Find the firms whose return could be read back from published averages.
-
-    On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
-    when its indicator lies in the row space of that map, that is when its leverage is one.
-
-    Parameters
-    ----------
-    members : mapping of str to sequence of str
-        Tickers of every published average.
-    present : DataFrame of bool, shape (n_days, n_firms)
-        Whether a firm has a return on a day.
-    shown : DataFrame of bool, shape (n_days, n_averages), optional
-        Whether an average is published on a day; by default where three firms are present.
-
-    Returns
-    -------
-    disclosed : tuple of str
-        Empty when the averages are safe.
-    leverage : float
-        The largest leverage of any firm on any day.
-
-    Examples
-    --------
-    >>> days = pd.DataFrame([[True] * 4], columns=["A", "B", "C", "D"])
-    >>> disclosed_firms({"four": ("A", "B", "C", "D"), "three": ("A", "B", "C")}, days)[0]
-    ('D',)
-    """
-    firms = list(present.columns)
-    table = np.array([[ticker in set(group) for ticker in firms] for group in members.values()])
-    known = present.to_numpy(bool)
-    if shown is None:
-        visible = known.astype(int) @ table.T.astype(int) >= SMALLEST
-    else:
-        visible = shown[list(members)].to_numpy(bool)
-    found: set[str] = set()
-    largest = 0.0
-    for pattern in np.unique(np.hstack([known, visible]), axis=0):
-        there, rows = pattern[: len(firms)], table[pattern[len(firms) :]]
-        if not len(rows):
-            continue
-        _, sizes, basis = np.linalg.svd((rows & there).astype(float), full_matrices=False)
-        basis = basis[sizes > 1e-9 * sizes[0]]
-        leverage = (basis**2).sum(axis=0)
-        largest = max(largest, float(leverage.max()))
-        found.update(firm for firm, h in zip(firms, leverage, strict=True) if h > 1 - 1e-9)
-    return tuple(sorted(found)), largest
-
-
-def write_bundle(
-    spec: Spec, market: Market, panel: EventPanel, out: Path, donors: Donors | None = None
-) -> dict[str, object]:
-    """Write the averages that the repository ships, once no firm can be read back from them.
-
-    Where a slot would disclose a firm, the next firm of the same basket in alphabetical order
-    leaves the slot too, and is listed; returns play no part in the choice.
-
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-        At firm level.
-    panel : EventPanel
-    out : Path
-        Folder for ``returns.parquet``, ``membership.csv`` and ``provenance.json``.
-    donors : Donors, optional
-        Single firms outside the sectors; averages of the groups of ``donors.csv`` come last.
-
-    Returns
-    -------
-    dict
-        The provenance record.
-
-    Raises
-    ------
-    InputError
-        When the market has no single firms, or safe averages cannot be found.
-    """
-    if market.level != "firm":
-        raise InputError("a bundle is built from single firms; give --prices FILE")
-    made, pads, leverage = _safe(spec, market, panel)
-    dropped = [asdict(item) for item in (*market.dropped, *made.dropped)]
-    for slot in made.slots.values():
-        pad = pads.get((slot.session, slot.sector), ())
-        for ticker, reason in (
-            *((t, "too few returns in its windows") for t in slot.short),
-            *((t, "left out so that no firm's return can be read back") for t in pad),
-        ):
-            row = {"what": slot.series, "name": ticker, "reason": reason}
-            if slot.series and row not in dropped:
-                dropped.append(row)
-    frame = made.returns.copy()
-    frame.insert(0, BENCHMARK, made.benchmark)
-    frame.insert(1, MIRROR, market.returns.get(MIRROR, np.nan))
-    outside, groups, donor_leverage = _donor_averages(spec, donors)
-    frame = pd.concat([frame, outside.reindex(frame.index)], axis=1).astype("float32")
-    members = {**made.members, **groups}
-    values = {name: round(made.values[name], 1) for name in made.values if name in made.members}
-    record: dict[str, object] = {
-        "source": "averages of three or more securities, from vendor prices that are not shipped",
-        "kind": "daily simple returns, equal weights, adjusted for splits and dividends",
-        "first": str(frame.index[0].date()),
-        "last": str(frame.index[-1].date()),
-        "sessions": len(frame),
-        "series": frame.shape[1],
-        "prices_sha256": market.provenance.get("sha256"),
-        "benchmark": market.provenance.get("benchmark"),
-        "market_value_usd_bn": values,
-        "valued_firms": {
-            name: list(pair) for name, pair in made.counts.items() if name in made.members
-        },
-        "largest_leverage": round(max(leverage, donor_leverage), 4),
-        "dropped": dropped,
-    }
-    if donors is not None:
-        dropped += [asdict(item) for item in donors.dropped]
-        record["donor_prices_sha256"] = donors.sha256
-        record["donors"] = (
-            "members of the index today (survivors), by industry; groups in params/donors.csv "
-            "are from general knowledge"
+def _check_members(
+    spec: Spec, market: Market, series: str, sector: str, wanted: Sequence[str]
+) -> None:
+    """Refuse a slot of the market whose members are not those that the parameters ask for."""
+    padded = {item.name for item in market.dropped if (item.what, item.reason) == (series, PADDED)}
+    moved = (set(wanted) ^ set(market.members[series])) - padded
+    if moved:
+        raise InputError(
+            f"{moved_by(spec, market)}: at {series.split('/')[1]} firm '{sorted(moved)[0]}' of "
+            f"sector '{sector}' is in another place than when the bundled market was formed; "
+            f"{REMEDY}"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(
-        out / "returns.parquet",
-        compression="zstd",
-        use_dictionary=False,
-        use_byte_stream_split=True,
-    )
-    pd.DataFrame(
-        {"series": list(members), "members": [" ".join(t) for t in members.values()]}
-    ).to_csv(out / "membership.csv", index=False, lineterminator="\n")
-    as_read = frame.astype("float64")
-    record["digest"] = market_digest(Market("bundled", as_read, "portfolio", values=values))
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    (out / "provenance.json").write_text(text, encoding="utf-8")
-    return record
-
-
-def _donor_averages(
-    spec: Spec, donors: Donors | None
-) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]], float]:
-    """Average donors by group, three at least, and make sure that none can be read back."""
-    if donors is None:
-        return pd.DataFrame(), {}, 0.0
-    groups: dict[str, tuple[str, ...]] = {}
-    for donor in spec.donors:
-        if donor.group and donor.ticker in donors.returns.columns:
-            name = f"{DONOR}{donor.group}"
-            groups[name] = (*groups.get(name, ()), donor.ticker)
-    small = [name for name, tickers in groups.items() if len(tickers) < SMALLEST]
-    if small or not groups:
-        which = f"group '{small[0].removeprefix(DONOR)}' has fewer" if small else "no group has"
-        raise InputError(f"donors.csv: {which} than {SMALLEST} donors with prices; merge groups")
-    averages = _means(donors.returns, groups)
-    present = donors.returns[[ticker for group in groups.values() for ticker in group]].notna()
-    found, leverage = disclosed_firms(groups, present, averages.notna())
-    if found:
-        raise InputError(f"donors.csv: firm '{found[0]}' could be read back")
-    return averages, groups, leverage
-
-
-def _safe(
-    spec: Spec, market: Market, panel: EventPanel
-) -> tuple[Portfolios, dict[tuple[date, str], tuple[str, ...]], float]:
-    pads: dict[tuple[date, str], tuple[str, ...]] = {}
-    made = _from_firms(spec, market, panel)
-    for sector in spec.sectors:
-        firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in market.returns]
-        present = market.returns[firms].notna()
-        groups = dict(_published(made, sector))
-        shown = made.returns[list(groups)].notna()
-        while found := disclosed_firms(groups, present, shown)[0]:
-            names, companion = _companion(spec, sector, groups, present, shown, found)
-            groups = _without(groups, names, companion)
-            for name in names:
-                day = date.fromisoformat(name.split("/")[1])
-                pads[day, sector] = (*pads.get((day, sector), ()), companion)
-    made = _from_firms(spec, market, panel, pads)
-    made = replace(made, returns=made.returns[list(made.members)])
-    largest = 0.0
-    for sector in spec.sectors:
-        firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in market.returns]
-        groups = dict(_published(made, sector))
-        present, shown = market.returns[firms].notna(), made.returns[list(groups)].notna()
-        found, leverage = disclosed_firms(groups, present, shown)
-        if found:
-            raise InputError(f"sector '{sector}': firm '{found[0]}' could be read back")
-        largest = max(largest, leverage)
-    return made, pads, largest
-
-
-def _published(made: Portfolios, sector: str) -> list[tuple[str, tuple[str, ...]]]:
-    """List a sector's series: whatever is averaged is shipped."""
-    return [
-        (name, tickers)
-        for name, tickers in made.members.items()
-        if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
-    ]
-
-
-def _without(
-    groups: Mapping[str, tuple[str, ...]], names: Sequence[str], ticker: str
-) -> dict[str, tuple[str, ...]]:
-    less = {name: tuple(t for t in groups[name] if t != ticker) for name in names}
-    return {**groups, **less}
-
-
-def _companion(
-    spec: Spec,
-    sector: str,
-    groups: Mapping[str, tuple[str, ...]],
-    present: pd.DataFrame,
-    shown: pd.DataFrame,
-    found: Sequence[str],
-) -> tuple[list[str], str]:
-    """Choose the slots and the further firm to leave them that leave the fewest disclosed.
-
-    Slots with the same members go together. The contrast's own slot is left as it is.
-    """
-    baskets = {firm.ticker: firm.basket for firm in spec.members(sector)}
-    fixed = {f"slot/{name.partition('/')[2]}" for name in groups if name.startswith("named/")}
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for name, tickers in groups.items():
-        if name.startswith("slot/") and name not in fixed:
-            alike.setdefault(tickers, []).append(name)
-    trials = [
-        (names, companion)
-        for tickers, names in alike.items()
-        for firm in found
-        for companion in sorted(t for t in tickers if baskets[t] == baskets[firm] and t != firm)[:1]
-    ]
-    left = [
-        len(disclosed_firms(_without(groups, names, companion), present, shown)[0])
-        for names, companion in trials
-    ]
-    if not trials or min(left) >= len(found):
-        raise InputError(f"sector '{sector}': firm '{found[0]}' can be read back from its averages")
-    return trials[left.index(min(left))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +13,17 @@ import pandas as pd
 
 from usjp_research.engine.battery.inference import portfolio_t
 from usjp_research.engine.battery.run import run_battery
-from usjp_research.engine.battery.window import WindowTests
+from usjp_research.engine.battery.window import WindowTests, no_tests
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Event, Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import SMALLEST, Portfolios
-from usjp_research.words import InputError, card, label, percent
+from usjp_research.study.portfolios import SMALLEST, Portfolios, Slot
+from usjp_research.words import card, label, level, percent
+
+OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror
 
 
 def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
@@ -35,8 +38,9 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
     Returns
     -------
     DataFrame
-        One row per event and sector (and the Japan basket): ``caar`` as a decimal, its forecast
-        error ``se`` and the guarded one, the portfolio t test, and how many firms were in.
+        One row per event and sector (and the mirror basket): ``caar`` as a decimal, its forecast
+        error ``se`` and the guarded one, the portfolio t test, and how many firms were in. The
+        numbers are NaN where a sector has no portfolio.
     """
     names = sorted({slot.series for slot in made.slots.values() if slot.series})
     whole = [f"sector/{sector}" for sector in spec.sectors]
@@ -57,9 +61,10 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
         day0 = int(panel.day0[place])
         for sector in (*spec.sectors, *mirror):
             slot = made.slots.get((event.id, sector))
-            series = slot.series if slot else MIRROR
-            if not series:
+            if slot and not slot.series:
+                rows.append(_no_reaction(event, panel.new_york[place], slot))
                 continue
+            series = slot.series if slot else MIRROR
             at = columns.index(series)
             test = portfolio_t(
                 float(fit.car[day0, at]),
@@ -86,11 +91,29 @@ def event_reactions(spec: Spec, panel: EventPanel, made: Portfolios) -> pd.DataF
                     "firms": len(slot.members) if slot else None,
                     "in_blackout": len(slot.blackout) if slot else None,
                     "not_checked": len(slot.unchecked) if slot else None,
-                    "blackout": slot.status if slot else "not a sector",
+                    "blackout": slot.status if slot else OUTSIDE,
                     "caar_without_blackout": math.nan if alone else float(fit.car[day0, plain]),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _no_reaction(event: Event, session: date, slot: Slot) -> dict[str, object]:
+    """Keep the row of a sector that has no portfolio at an event; its numbers are missing."""
+    numbers = ("caar", "se", "se_guarded", "portfolio_t", "portfolio_p", "caar_without_blackout")
+    return {
+        "event": event.id,
+        "role": event.role,
+        "session": session.isoformat(),
+        "sector": slot.sector,
+        "sign": event.signs.get(slot.sector, 0),
+        **dict.fromkeys(numbers, math.nan),
+        "portfolio_law": "",
+        "firms": len(slot.members),
+        "in_blackout": len(slot.blackout),
+        "not_checked": len(slot.unchecked),
+        "blackout": slot.status,
+    }
 
 
 def firm_reactions(
@@ -109,6 +132,8 @@ def firm_reactions(
     if market.level != "firm" or place is None:
         return pd.DataFrame(columns=columns)
     tickers = list(made.slots[event, sector].members)
+    if not tickers:
+        return pd.DataFrame(columns=columns)
     fit = rolling_forecast(
         market.returns[tickers].to_numpy("float64"),
         made.benchmark,
@@ -144,16 +169,22 @@ def sector_battery(
     Returns
     -------
     WindowTests
-        Of all members together, over the rule's window.
+        Of all members together, over the rule's window. Where the event cannot be tested, or
+        the sector has no portfolio there, no test and a note that says why.
 
     Raises
     ------
     InputError
-        When the event cannot be tested, or the sector has no portfolio there.
+        When the event or the sector is unknown.
     """
-    place = panel.position(event)
-    if place is None or (event, sector) not in made.slots:
-        raise InputError(f"event '{event}': cannot be tested for sector '{sector}'")
+    place = panel.position(spec.event(event).id)
+    spec.members(sector)
+    if place is None:
+        reasons = {item.name: item.reason for item in panel.dropped}
+        return no_tests(f"{event} cannot be tested: {reasons[event]}", spec.rule.window)
+    if not made.slots[event, sector].series:
+        why = made.slots[event, sector].reason
+        return no_tests(f"no portfolio at {event}: {why}", spec.rule.window)
     if market.level == "firm":
         source, names = market.returns, list(made.slots[event, sector].members)
     else:
@@ -230,6 +261,8 @@ class EventPaths:
         Sums of abnormal returns from the first offset on, as decimals.
     low, high : ndarray of shape (n_events, n_offsets)
         Band that holds the share ``level`` of the placebo paths, day by day.
+    reason : str
+        Why there is no path.
     """
 
     sector: str
@@ -242,15 +275,18 @@ class EventPaths:
     high: npt.NDArray[np.float64]
     level: float
     shifts: int
+    reason: str = ""
 
     def _repr_html_(self) -> str:
+        if self.reason:
+            return card("Event paths", label(self.sector), self.reason)
         ends = zip(self.events, self.paths[:, -1], strict=True)
         return card(
             "Event paths",
             label(self.sector),
             f"sessions {self.offsets[0]} to {self.offsets[-1]} from day 0",
             "at the end " + ", ".join(f"{event} {percent(float(end))}" for event, end in ends),
-            f"{self.level:.0%} band of {self.shifts} placebo calendars",
+            f"{level(1 - self.level)} band of {self.shifts} placebo calendars",
         )
 
 
@@ -279,6 +315,8 @@ def event_paths(
         The estimation window is the study's own; days after the window are out of sample.
     """
     (sector,) = law.groups
+    if law.reason:
+        return _no_paths(spec, sector, span, law.reason)
     legs = event_legs(spec, panel, made, sector)
     return _follow(spec, panel, made, sector, legs, law.shifts, span)
 
@@ -307,15 +345,35 @@ def campaign_paths(spec: Spec, panel: EventPanel, made: Portfolios) -> tuple[Eve
     Returns
     -------
     tuple of EventPaths
-        One per sector, with one path each; empty without a campaign.
+        One per sector that has returns, with one path each; empty without a campaign.
     """
     found = []
     for sector, legs in campaign_legs(spec, panel).items():
+        if made.returns[f"sector/{sector}"].isna().all():
+            continue
         shifts = admissible_shifts(legs, panel.masked, spec.rule)
         if len(shifts):
             span = legs[0].window
             found.append(_follow(spec, panel, made, sector, legs, shifts, span))
     return tuple(found)
+
+
+def _no_paths(spec: Spec, sector: str, span: tuple[int, int], reason: str) -> EventPaths:
+    offsets = np.arange(span[0], span[1] + 1)
+    none = np.zeros((0, len(offsets)))
+    return EventPaths(
+        sector=sector,
+        events=(),
+        sessions=(),
+        window=spec.rule.window,
+        offsets=offsets,
+        paths=none,
+        low=none,
+        high=none,
+        level=1 - spec.rule.alpha,
+        shifts=0,
+        reason=reason,
+    )
 
 
 def _follow(

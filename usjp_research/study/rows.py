@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from usjp_research.engine.battery.inference import adjusted_p
 from usjp_research.engine.placebo import Leg, Placebo, minimum_detectable, quantile, stepdown_p
 from usjp_research.spec.records import Spec
+from usjp_research.study.legs import common_sign
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.verdict import (
     CASES,
+    NO_VERDICT,
     Implied,
     Verdict,
     breakeven_share,
     decide,
+    headed,
     headline,
     implied_value,
 )
+
+NUMBERS = tuple(item.name for item in fields(Verdict) if item.type == "float")
 
 
 def family_rows(
@@ -54,7 +60,8 @@ def family_rows(
         implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
         events = tuple(dict.fromkeys(leg.event for leg in legs[sector]))
         adjusted = (float(stepdown[g]), float(holm[g]), float(bh[g]))
-        rows.append(verdict_row(spec, null, g, sector, kind, events, critical, adjusted, implied))
+        row = verdict_row(spec, null, g, sector, kind, events, critical, adjusted, implied)
+        rows.append(replace(row, sign=common_sign(legs[sector])))
     return tuple(rows)
 
 
@@ -118,14 +125,40 @@ def verdict_row(
     return judge(spec, row, implied)
 
 
+def unjudged_row(spec: Spec, made: Portfolios, sector: str, kind: str, reason: str) -> Verdict:
+    """Keep the row of a sector that cannot be judged: no number, and the reason as its verdict."""
+    name = f"sector/{sector}"
+    implied = implied_value(spec, made.members[name], made.values.get(name), sector=sector)
+    nothing: dict[str, float] = dict.fromkeys(NUMBERS, math.nan)
+    return Verdict(
+        name=sector,
+        kind=kind,
+        events=(),
+        **nothing,  # type: ignore[arg-type]
+        implied=implied,
+        by_case=dict.fromkeys(CASES, NO_VERDICT),
+        headline=NO_VERDICT,
+        reason=reason,
+        remark="",
+        excluded_usd_bn=None,
+        breakeven_share=None,
+        priced_share=None,
+        priced_low=None,
+        priced_high=None,
+        effect_usd_bn=None,
+    )
+
+
 def judge(spec: Spec, row: Verdict, implied: Implied) -> Verdict:
     """Hold a row's interval against an implied value; the interval stays as it is."""
+    if math.isnan(row.effect):
+        return replace(row, implied=implied)
     by_case: dict[str, str] = {
         case: decide(row.low, row.high, implied.share.get(case)) for case in CASES
     }
     base = implied.share.get("base")
     priced = base is not None and base > 0
-    return replace(
+    judged = replace(
         row,
         implied=implied,
         by_case=by_case,
@@ -136,6 +169,7 @@ def judge(spec: Spec, row: Verdict, implied: Implied) -> Verdict:
         priced_low=row.low / base if priced and base else None,
         priced_high=row.high / base if priced and base else None,
     )
+    return headed(judged, row.rests_on) if row.rests_on else judged
 
 
 def _reason(verdict: str, implied: float | None, mde: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
-from usjp_research.words import InputError, card, label, money, nearest, number, percent
+from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
 
 Case = Literal["low", "base", "high"]
 CASES: tuple[Case, ...] = ("low", "base", "high")
@@ -23,6 +23,7 @@ VERDICTS = (
     "reacted, size unclear",
 )
 DEPENDS = "depends on the implied value"
+NO_VERDICT = "no verdict"  # of a row that has no numbers, or whose numbers decide nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ class Verdict:
     by_case : mapping of case to str
         The verdict under the low, base and high implied value.
     headline : str
+        The verdict; before it, where one firm carries the row, that it does.
     reason : str
-        Why it cannot be said, when it cannot.
+        Why it cannot be said, when it cannot; of a row without numbers, why it has none; of a
+        row that one firm carries, what the rule says of it.
     remark : str
         What the leak windows would change, or which other events share the contrast's session.
     excluded_usd_bn : float or None
@@ -99,6 +102,11 @@ class Verdict:
         Margin times listed share at which the implied value would equal the MDE.
     priced_share, priced_low, priced_high : float or None
         Observed over implied value with its interval, where the base case is above zero.
+    sign : int
+        Sign that the thesis expects of every event of the row, which ``effect`` carries; 0 when
+        its events differ.
+    rests_on : str
+        Ticker of the firm without which the row is another one; see `carried`.
     """
 
     name: str
@@ -129,6 +137,13 @@ class Verdict:
     priced_low: float | None
     priced_high: float | None
     effect_usd_bn: float | None
+    sign: int = 1
+    rests_on: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """What the rule says of this row, whoever carries it."""
+        return headline(self.by_case)
 
     def _repr_html_(self) -> str:
         return card(
@@ -137,7 +152,7 @@ class Verdict:
             f"{self.headline}: {self.reason}" if self.reason else self.headline,
             f"observed {percent(self.effect)}, {percent(self.low)} to {percent(self.high)}",
             f"implied {percent(self.implied.share['base'], 3)}" if self.implied.share else "",
-            f"adjusted p = {number(self.p_stepdown, 3)}",
+            f"adjusted p {p_value(self.p_stepdown)}",
             f"MDE {percent(self.mde, sign=False)}",
         )
 
@@ -178,6 +193,44 @@ def decide(low: float, high: float, implied: float | None) -> str:
     if high < implied:
         return "partly priced in"
     return "priced in" if high <= 2 * implied else "reacted, size unclear"
+
+
+def rests_words(ticker: str) -> str:
+    """Return the headline of a row that one firm carries."""
+    return f"rests on one firm: {ticker}"
+
+
+def headed(row: Verdict, ticker: str) -> Verdict:
+    """Put the firm that carries a row before its verdict, which stands behind as the reason."""
+    reason = f"by the rule {row.headline}" + (f", {row.reason}" if row.reason else "")
+    return replace(row, rests_on=ticker, headline=rests_words(ticker), reason=reason)
+
+
+def carried(row: tuple[float, float, float], without: tuple[float, float, float]) -> bool:
+    """Tell whether a number rests on the firm that was left out.
+
+    Parameters
+    ----------
+    row, without : (float, float, float)
+        Effect and ends of the interval, with the firm and without it.
+
+    Returns
+    -------
+    bool
+        Leaving the firm out moves the interval from leaving out zero to containing it, or takes
+        away half of the effect or more.
+
+    Examples
+    --------
+    >>> carried((0.09, 0.02, 0.16), (0.03, -0.05, 0.13))
+    True
+    >>> carried((0.09, 0.02, 0.16), (0.08, 0.01, 0.15))
+    False
+    """
+    (effect, low, high), (rest, rest_low, rest_high) = row, without
+    clear = low > 0 or high < 0
+    gone = clear and rest_low <= 0 <= rest_high
+    return gone or (effect != 0 and rest * effect <= 0.5 * effect**2)
 
 
 def headline(by_case: Mapping[str, str]) -> str:

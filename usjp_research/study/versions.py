@@ -14,6 +14,7 @@ from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
+from usjp_research.study.legs import common_sign, event_windows, share_days
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.words import InputError
 
@@ -27,8 +28,11 @@ def other_versions(
     missing: list[Dropped],
 ) -> pd.DataFrame:
     """Compute other versions of the statistic on the same shifts; they decide nothing."""
+    alone = spec.rule.cleanest
     clean = {
-        s: [leg for leg in found if leg.event == spec.rule.cleanest] for s, found in legs.items()
+        s: [leg for leg in event_windows(spec, panel, made, s) if leg.event == alone]
+        for s, found in legs.items()
+        if any(leg.event == alone for leg in found)
     }
     versions: list[tuple[str, Mapping[str, Sequence[Leg]], dict[str, Any]]] = [
         ("the rule", legs, {}),
@@ -38,15 +42,14 @@ def other_versions(
         ("forecast error only", legs, {"variance": lambda fit: fit.variance}),
         ("trailing variance only", legs, {"variance": lambda fit: fit.trailing}),
     ]
-    if any(clean.values()):
-        kept = {s: found for s, found in clean.items() if found}
-        versions.insert(3, (f"{spec.rule.cleanest} alone", kept, {}))
+    if clean:
+        versions.insert(3, (f"{alone} alone", clean, {}))
     if MIRROR in made.returns.columns:
         mirror = [
             Leg(panel.events[k].id, MIRROR, int(panel.day0[k]), spec.rule.window, 1)
             for k in panel.index("primary")
         ]
-        versions.append(("mirror: Japan basket", {MIRROR: mirror}, {}))
+        versions.append(("mirror", {MIRROR: share_days(mirror)[0]}, {}))
     rows = []
     for name, groups, more in versions:
         try:
@@ -69,6 +72,7 @@ def other_versions(
                 {
                     "version": name,
                     "sector": sector,
+                    "sign": common_sign(groups[sector]),
                     "effect": float(null.effect[g]),
                     "marginal_low": middle - half,
                     "marginal_high": middle + half,
@@ -88,11 +92,15 @@ def _unsigned(
     spec: Spec, panel: EventPanel, made: Portfolios, sectors: Sequence[str]
 ) -> dict[str, list[Leg]]:
     return {
-        sector: [
-            Leg(panel.events[k].id, slot.series, int(panel.day0[k]), spec.rule.window, 1)
-            for k in panel.index("primary")
-            if (slot := made.slots[panel.events[k].id, sector]).series
-        ]
+        sector: list(
+            share_days(
+                [
+                    Leg(panel.events[k].id, slot.series, int(panel.day0[k]), spec.rule.window, 1)
+                    for k in panel.index("primary")
+                    if (slot := made.slots[panel.events[k].id, sector]).series
+                ]
+            )[0]
+        )
         for sector in sectors
     }
 
@@ -134,6 +142,7 @@ def _dispersion(
             {
                 "version": "dispersion of baskets, blackout firms included",
                 "sector": sector,
+                "sign": common_sign(legs[sector]),
                 "effect": float(family.effect[g]),
                 "marginal_low": None,
                 "marginal_high": None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.words import card, number
+from usjp_research.words import card, number, p_value
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class TestResult:
     def _repr_html_(self) -> str:
         if self.reason:
             return card("Test", self.name, f"not computed ({self.reason})", f"H0: {self.null}")
-        told = f"{number(self.statistic, 2)}, {self.law}, p = {number(self.p, 3)}"
+        told = f"{number(self.statistic, 2)}, {self.law}, p {p_value(self.p)}"
         survives = ", ".join(self.robust_to) or "none of the usual faults"
         return card("Test", self.name, told, f"H0: {self.null}", f"robust to {survives}")
 

@@ -94,6 +94,14 @@ class WindowTests:
         return out
 
 
+def no_tests(reason: str, window: tuple[int, int]) -> WindowTests:
+    """Return the tests of a group that has no firm: none, and why."""
+    numbers = dict.fromkeys(("caar", "bhar", "rbar", "n_eff", "p_hat"), math.nan)
+    return WindowTests(
+        "ALL", window, {"n": 0, "n_pos": 0, **numbers}, {}, (), (), (), (reason,), {"n": reason}
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Sets:
     """The distinct sets of firm-events: windows without holes share one."""

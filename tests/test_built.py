@@ -1,0 +1,332 @@
+"""On a market of averages every edit changes something, or is refused by file and key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import usjp_research as ur
+from usjp_research.market.record import Market
+from usjp_research.spec.records import (
+    Blackout,
+    Contrast,
+    ContrastVersion,
+    Donor,
+    Estimation,
+    Event,
+    Firm,
+    News,
+    Rule,
+    Spec,
+    Thesis,
+    ThesisLine,
+)
+from usjp_research.study.answer import run_study
+from usjp_research.study.portfolios import form_portfolios
+
+APPLIED, REFUSED, WORDS = "applied", "refused", "words"
+# What becomes of an edit of each field on the bundled market. A field that is not here fails.
+FATE: Mapping[type, Mapping[str, str]] = {
+    Rule: {
+        "market": WORDS,  # which market: another one is loaded
+        "since": REFUSED,
+        "benchmark": REFUSED,
+        "mirror": REFUSED,
+        "window": REFUSED,  # applied where no firm is in another portfolio by it
+        "estimation": REFUSED,  # the same
+        "model": APPLIED,
+        "guard_sessions": APPLIED,
+        "alpha": APPLIED,
+        "power": APPLIED,
+        "blackout": REFUSED,  # the same as window
+        "least_firms": APPLIED,
+        "least_shifts": APPLIED,
+        "contrast": REFUSED,
+        "contrast_versions": APPLIED,  # listed: they need single firms
+        "cleanest": APPLIED,
+        "note": APPLIED,
+        "campaign": APPLIED,
+        "seed": WORDS,  # of the simulated market only
+    },
+    Estimation: {"sessions": REFUSED, "ends_before": APPLIED, "minimum": REFUSED},
+    Blackout: {"margin": REFUSED, "kinds": REFUSED},
+    Contrast: {"sector": REFUSED, "event": REFUSED},
+    ContrastVersion: dict.fromkeys(("title", "events", "named", "without", "blackout"), APPLIED),
+    Event: {
+        "id": APPLIED,
+        "instant": APPLIED,
+        "precision": WORDS,  # the instant that follows from it counts
+        "role": APPLIED,
+        "signs": APPLIED,
+        **dict.fromkeys(("title", "category", "reason", "confounders"), WORDS),
+        **dict.fromkeys(("source", "source_url"), WORDS),
+    },
+    Firm: {
+        "ticker": REFUSED,
+        "name": WORDS,
+        "sector": REFUSED,
+        "basket": REFUSED,
+        "named_event": REFUSED,
+        "dose_usd_bn": WORDS,  # of the table of doses and the implied slope
+        "market_value_usd_bn": REFUSED,
+    },
+    News: {"ticker": REFUSED, "session": REFUSED, "kind": REFUSED, "source": WORDS},
+    Donor: {"ticker": REFUSED, "group": REFUSED, "note": WORDS},
+    Thesis: {
+        "valued_on": REFUSED,
+        "values_as_of": REFUSED,
+        **dict.fromkeys(("margin", "tax", "discount_rate", "years_to_cash", "realised"), APPLIED),
+        "assumptions": WORDS,
+        "lines": APPLIED,
+        "left_out": APPLIED,
+    },
+    ThesisLine: {
+        **dict.fromkeys(("id", "sector", "amount_usd_bn", "years", "realised"), APPLIED),
+        **dict.fromkeys(("firms", "other_listed"), APPLIED),
+        **dict.fromkeys(("alternative", "title", "basis", "source", "source_url", "note"), WORDS),
+    },
+    Spec: {
+        **dict.fromkeys(("rule", "events", "thesis"), APPLIED),
+        **dict.fromkeys(("firms", "sectors", "own_news", "coverage", "donors"), REFUSED),
+        **dict.fromkeys(("confounders", "claims"), WORDS),
+    },
+}
+
+
+@pytest.mark.parametrize("record", FATE, ids=lambda record: record.__name__)
+def test_the_fate_of_every_field_is_known(record: type) -> None:
+    assert is_dataclass(record) or issubclass(record, BaseModel)
+    names = (
+        {item.name for item in fields(record)} if is_dataclass(record) else set(record.model_fields)  # type: ignore[attr-defined]
+    )
+    assert names == set(FATE[record])
+
+
+@pytest.fixture(scope="module")
+def bundle(spec: Spec) -> Market:
+    return ur.load_market(spec, "bundled")
+
+
+def _rule(spec: Spec, **changes: Any) -> Spec:
+    return replace(spec, rule=spec.rule.model_copy(update=changes))
+
+
+def _thesis(spec: Spec, **changes: Any) -> Spec:
+    assert spec.thesis is not None
+    return replace(spec, thesis=spec.thesis.model_copy(update=changes))
+
+
+def _firm(spec: Spec, ticker: str, /, **changes: Any) -> Spec:
+    firms = tuple(replace(f, **changes) if f.ticker == ticker else f for f in spec.firms)
+    return replace(spec, firms=firms)
+
+
+def _event(spec: Spec, id: str, **changes: Any) -> Spec:
+    return replace(
+        spec, events=tuple(replace(e, **changes) if e.id == id else e for e in spec.events)
+    )
+
+
+def _blackout(spec: Spec, **changes: Any) -> Spec:
+    return _rule(spec, blackout=spec.rule.blackout.model_copy(update=changes))
+
+
+def _estimation(spec: Spec, **changes: Any) -> Spec:
+    return _rule(spec, estimation=spec.rule.estimation.model_copy(update=changes))
+
+
+def _news(spec: Spec, **changes: Any) -> Spec:
+    """Edit one news line on which a blackout rests."""
+    k = next(k for k, n in enumerate(spec.own_news) if n.ticker == "LMT" and n.kind == "results")
+    news = replace(spec.own_news[k], **changes)
+    return replace(spec, own_news=(*spec.own_news[:k], news, *spec.own_news[k + 1 :]))
+
+
+Edit = Callable[[Spec], Spec]
+REFUSALS: Mapping[str, tuple[Edit, str]] = {
+    "since": (lambda s: _rule(s, since=date(2023, 1, 3)), r"study.yaml: key 'since': seen .2023"),
+    "benchmark": (lambda s: _rule(s, benchmark=("SPY",)), r"key 'benchmark': seen \[.SPY.\]"),
+    "mirror": (lambda s: _rule(s, mirror=("EWJ",)), r"study.yaml: key 'mirror'"),
+    "window": (lambda s: _rule(s, window=(-5, 5)), r"study.yaml: key 'window': seen \[-5, 5\]"),
+    "sessions": (lambda s: _estimation(s, sessions=600, minimum=550), r"key 'estimation', minimum"),
+    "margin": (lambda s: _blackout(s, margin=9), r"study.yaml: .*margin"),
+    "kinds": (lambda s: _blackout(s, kinds=("merger",)), r"study.yaml: .*kinds"),
+    "contrast sector": (
+        lambda s: _rule(s, contrast=Contrast(sector="mining_metals", event="E17")),
+        r"key 'contrast', sector: seen .mining_metals., .* built for .power_utilities.",
+    ),
+    "contrast event": (
+        lambda s: _rule(s, contrast=Contrast(sector="power_utilities", event="E18")),
+        r"key 'contrast', event: seen .E18., the bundled market was built for .E17.",
+    ),
+    "named event": (lambda s: _firm(s, "GEV", named_event=""), r"universe.csv: GEV.*named_event"),
+    "newly named": (
+        lambda s: _firm(s, "DUK", named_event="E17"),
+        r"universe.csv: DUK, column 'named_event': is on the named side",
+    ),
+    "basket": (lambda s: _firm(s, "SO", basket="independent_power"), r"SO, column 'basket'"),
+    "market value": (
+        lambda s: _firm(s, "SO", market_value_usd_bn=1.0),
+        r"universe.csv: SO, column 'market_value_usd_bn': seen 1.0, .* was built for \d",
+    ),
+    "market value gone": (
+        lambda s: _firm(s, "SO", market_value_usd_bn=None),
+        r"SO, column 'market_value_usd_bn': seen nothing",
+    ),
+    "ticker": (lambda s: _firm(s, "SO", ticker="SOX"), r"universe.csv: "),
+    "sector": (lambda s: _firm(s, "SO", sector="mining_metals"), r"universe.csv: "),
+    "membership": (lambda s: replace(s, firms=s.firms[1:]), r"universe.csv: "),
+    "valued_on": (
+        lambda s: _thesis(s, valued_on=date(2025, 7, 1)),
+        r"thesis.yaml: key 'valued_on'",
+    ),
+    "values_as_of": (
+        lambda s: _thesis(s, values_as_of=date(2026, 7, 30)),
+        r"thesis.yaml: key 'values_as_of': seen .2026-07-30., .* built for .2026-07-31.",
+    ),
+    "news moved": (lambda s: _news(s, session=date(2025, 6, 2)), r"own_news.csv: at .* firm 'LMT'"),
+    "news far away": (lambda s: _news(s, session=date(2999, 1, 4)), r"own_news.csv: at .* 'LMT'"),
+    "news kind": (lambda s: _news(s, kind="contract"), r"own_news.csv: at .* firm 'LMT'"),
+    "news ticker": (lambda s: _news(s, ticker="ZZZ"), r"own_news.csv: at .* firm 'LMT'"),
+    "coverage": (
+        lambda s: replace(s, coverage={"LMT": frozenset({date(2020, 1, 2)})}),
+        r"own_news",
+    ),
+    "donor group": (
+        lambda s: replace(s, donors=(replace(s.donors[0], group="other"), *s.donors[1:])),
+        r"donors.csv: .*column 'group'",
+    ),
+    "donor gone": (lambda s: replace(s, donors=s.donors[1:]), r"donors.csv: .*column 'group'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_an_edit_that_the_averages_cannot_follow_is_refused_by_file_and_key(
+    spec: Spec, bundle: Market, name: str
+) -> None:
+    edit, said = REFUSALS[name]
+    other = edit(spec)
+    assert ur.digest(other) != ur.digest(spec)
+    with pytest.raises(ur.InputError, match=said) as refused:
+        form_portfolios(other, bundle, ur.event_panel(other, bundle))
+    text = str(refused.value)
+    assert len(text) <= 300 and "--market file:PATH" in text
+    assert re.search("built for|built from|bundled market was formed", text)
+
+
+def _answer(spec: Spec, bundle: Market) -> list[object]:
+    study = run_study(spec, bundle)
+    rows = (*study.rows, *study.leaks, *study.campaign)
+    numbers: list[object] = [
+        (
+            r.name,
+            r.effect,
+            r.low,
+            r.high,
+            r.mde,
+            r.p,
+            r.headline,
+            r.remark,
+            *r.implied.share.values(),
+        )
+        for r in rows
+    ]
+    return [*numbers, study.timing.to_csv(), study.variants.to_csv(), study.dropped]
+
+
+APPLIED_EDITS: Mapping[str, Edit] = {
+    "ends_before": lambda s: _estimation(s, ends_before=25),
+    "model": lambda s: _rule(s, model="market_adjusted"),
+    "guard_sessions": lambda s: _rule(s, guard_sessions=30),
+    "alpha": lambda s: _rule(s, alpha=0.05),
+    "power": lambda s: _rule(s, power=0.9),
+    "least_firms": lambda s: _rule(s, least_firms=32),
+    "no contrast": lambda s: _rule(s, contrast=None, contrast_versions=()),
+    "contrast_versions": lambda s: _rule(s, contrast_versions=s.rule.contrast_versions[:1]),
+    "cleanest": lambda s: _rule(s, cleanest="E08"),
+    "note": lambda s: _rule(s, note="E23"),
+    "campaign": lambda s: _rule(s, campaign=("E05", "E35")),
+    "instant": lambda s: _event(s, "E35", instant=s.event("E35").instant + timedelta(days=6)),
+    "role": lambda s: _event(s, "E42", role="secondary"),
+    "signs": lambda s: _event(s, "E35", signs={**s.event("E35").signs, "mining_metals": -1}),
+    "contrast's event moved": lambda s: _event(
+        s, "E17", instant=s.event("E17").instant + timedelta(days=5)
+    ),
+    "margin": lambda s: _thesis(s, margin={"low": 0.2, "base": 0.3, "high": 0.4}),
+    "no thesis": lambda s: replace(s, thesis=None),
+}
+
+
+@pytest.fixture(scope="module")
+def shipped(spec: Spec, bundle: Market) -> list[object]:
+    return _answer(spec, bundle)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "no thesis" else pytest.mark.soak)
+        for name in APPLIED_EDITS
+    ],
+)
+def test_an_edit_that_the_averages_can_follow_is_applied(
+    spec: Spec, bundle: Market, shipped: list[object], name: str
+) -> None:
+    assert _answer(APPLIED_EDITS[name](spec), bundle) != shipped
+
+
+def test_a_contrast_that_the_market_has_no_sides_for_says_so(spec: Spec, bundle: Market) -> None:
+    study = run_study(APPLIED_EDITS["contrast's event moved"](spec), bundle)
+    assert all(row.headline != "no verdict" for row in study.verdicts)
+    assert study.contrast is None
+    (reason,) = [item.reason for item in study.dropped if item.what == "contrast"]
+    assert "the bundled market has no named and unnamed side on 2025-11-0" in reason
+    assert any(line.startswith("No contrast") for line in ur.missing_lines(study))
+
+
+def test_slots_under_the_least_number_of_firms_are_not_formed_on_averages_either(
+    spec: Spec, bundle: Market
+) -> None:
+    other = _rule(spec, least_firms=32)
+    made = form_portfolios(other, bundle, ur.event_panel(other, bundle))
+    slot = made.slots["E05", "defense_aerospace"]
+    assert not slot.series and "the rule asks for 32" in slot.reason
+
+
+def test_a_market_that_does_not_say_what_it_was_built_for_is_refused(
+    spec: Spec, bundle: Market
+) -> None:
+    old = replace(bundle, built={})
+    with pytest.raises(ur.InputError, match="does not say what it was built for"):
+        form_portfolios(spec, old, ur.event_panel(spec, old))
+
+
+def test_what_the_bundle_was_built_for_is_these_parameters(spec: Spec, bundle: Market) -> None:
+    from usjp_research.study.built import contrast_key
+
+    form_portfolios(spec, bundle, ur.event_panel(spec, bundle))
+    assert bundle.built["contrast rests on"] == [contrast_key(spec), "CCJ"]
+    assert "built_for" not in bundle.provenance
+
+
+PRICES = ur.in_project(Path("../shared/data/prices_core.parquet"))
+
+
+@pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
+@pytest.mark.soak
+def test_the_bundle_s_provenance_is_what_the_command_writes(spec: Spec, tmp_path: Path) -> None:
+    import json
+
+    from usjp_research.study.bundle import write_bundle
+
+    market = ur.load_market(spec, f"file:{PRICES}")
+    record = write_bundle(spec, market, ur.event_panel(spec, market), tmp_path)
+    kept = json.loads((tmp_path / "provenance.json").read_text())["built_for"]
+    assert kept == dict(ur.load_market(spec, "bundled").built) == record["built_for"]

@@ -1,0 +1,420 @@
+"""What is said is true of the study at hand: direction, names, digits, one mark for one thing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from click.testing import Result
+from typer.testing import CliRunner
+
+import usjp_research as ur
+from tests.conftest import EVENTS, SECTORS, UNIVERSE
+from usjp_research.__main__ import app
+from usjp_research.report import pages
+from usjp_research.report.figures import DOWN, UP, Picture, tick_digits
+from usjp_research.report.strips import scoreboard
+from usjp_research.report.tables import told_row, verdict_words
+from usjp_research.spec.records import MIRROR
+from usjp_research.study.verdict import CASES, Implied, Verdict, headed
+from usjp_research.words import (
+    NOT_COUNTED,
+    InputError,
+    between,
+    label,
+    level,
+    moved,
+    naming,
+    number,
+    p_value,
+    percent,
+)
+
+MINUS = "\N{MINUS SIGN}"
+OF_JAPAN = re.compile(
+    r"Japan|Jefferies|Tomahawk|six sectors|tariff|\bE05\b|\bE17\b|Power & Utilities|uranium"
+    r"|nuclear|\bpact\b|bargain|Cameco|broker|White House|Pharma|Defense|written after",
+    re.IGNORECASE,
+)
+# Solar is expected to fall and falls; the events of rail have different signs, one does not count.
+SIGNS = EVENTS.replace("first,+,+", "first,-,+").replace("second,+,+", "second,-,-")
+SIGNS = SIGNS.replace("third,+,+", "third,-,0")
+THESIS = """
+valued_on: 2024-03-01
+values_as_of: 2024-03-01
+margin: {low: 0.04, base: 0.08, high: 0.12}
+tax: 0.21
+discount_rate: 0.08
+years_to_cash: 5
+realised: {approved: 1.0}
+lines:
+  - {id: A1, sector: solar, title: a, amount_usd_bn: 900, basis: b, realised: approved,
+     firms: {S04: 0.5}, source: s}
+"""
+
+
+@pytest.fixture(scope="session")
+def fallen(once: Callable[..., Path], prices: Path) -> Path:
+    """Pages of a study of two sectors: one is expected to fall, one has events of both signs."""
+
+    def build(out: Path) -> None:
+        folder = out.parent / f"{out.name}-params"
+        folder.mkdir()
+        texts = {"universe.csv": UNIVERSE, "events.csv": SIGNS, "thesis.yaml": THESIS}
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        returns = pd.read_csv(prices, index_col="date").pct_change(fill_method=None)
+        for day in ("2024-03-05", "2024-04-09", "2024-05-14"):
+            returns.loc[day, SECTORS["solar"]] -= 0.16
+        path = folder / "fallen.csv"
+        (100 * (1 + returns.fillna(0.0)).cumprod()).to_csv(path)
+        words = ["study", "--params", folder, "--market", f"file:{path}", "--out", out]
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert done.exit_code == 0, done.stderr
+        (out / "printed.txt").write_text(done.stdout, encoding="utf-8")
+
+    return once("fallen", build)
+
+
+@pytest.fixture
+def visible(fallen: Path) -> dict[str, str]:
+    """What a reader of each page sees or hears, code cells aside."""
+    shown = {}
+    for path in sorted((fallen / "site").glob("*.html")):
+        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for node in soup.select("style, script, details.code, details.parameters"):
+            node.decompose()
+        heard = [
+            node.get("alt") or node.get("aria-label") or ""
+            for node in soup.select("[alt], [aria-label]")
+        ]
+        shown[path.name] = " ".join((soup.get_text(" ") + " " + " ".join(map(str, heard))).split())
+    return shown
+
+
+def _verdict(**more: object) -> Verdict:
+    share = {"low": 0.01, "base": 0.03, "high": 0.05}
+    flat: dict[str, float] = dict.fromkeys(CASES, 1.0)
+    implied = Implied(share, flat, flat, flat, flat, flat, 9.0, 200.0, 12, 12, ("A1",), ())
+    numbers = dict.fromkeys(("error", "statistic", "center", "critical", "mde"), 0.05)
+    ps = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh"), 0.2)
+    nothing = dict.fromkeys(("priced_share", "priced_low", "priced_high", "effect_usd_bn"))
+    row = {
+        **{"name": "solar", "kind": "sector", "events": ("N1",), "effect": 0.086, "low": 0.02},
+        **{"high": 0.15, "marginal_low": 0.03, "marginal_high": 0.14, "implied": implied},
+        **{"by_case": dict.fromkeys(CASES, "priced in"), "headline": "priced in", "reason": ""},
+        **{"remark": "", "excluded_usd_bn": 30.0, "breakeven_share": 0.4, "sign": 1},
+        **numbers,
+        **ps,
+        **nothing,
+    }
+    return Verdict(**(row | more))  # type: ignore[arg-type]
+
+
+# --- direction ---------------------------------------------------------------------------------
+
+
+def test_a_row_that_was_expected_to_fall_is_told_in_market_direction_everywhere() -> None:
+    row = _verdict(sign=-1)
+    (cells,) = ur.verdict_table([row]).to_dict("records")
+    assert cells["Observed"] == "fell 8.6%; expected: down"
+    assert cells["Interval"] == f"{MINUS}15.0% to {MINUS}2.0%"
+    assert cells["Implied low / base / high"] == f"{MINUS}1.0% / {MINUS}3.0% / {MINUS}5.0%"
+    assert cells["Upper end, USD bn"] == f"{MINUS}30 (lower end)"
+    assert told_row(row).ruled_out() == "a fall of more than 15.0%"
+    picture = ur.plot_scoreboard([row])
+    assert "observed fell 8.6%; expected: down, interval" in picture.alt
+    (axes,) = picture.axes
+    bar = next(line for line in axes.lines if line.get_linewidth() == 5)
+    assert np.array_equal(bar.get_xdata(), [-0.15, -0.02])
+    board = scoreboard([row])
+    assert board and "expected: down" in board.strips[0].says
+    assert board.strips[0].effect is not None and board.strips[0].effect < board.zero
+    assert all(place < board.zero for place in board.strips[0].implied)
+    assert row.effect == 0.086  # the files keep the signed statistic
+
+
+def test_a_rise_against_an_expected_fall_is_a_rise() -> None:
+    row = _verdict(sign=-1, effect=-0.086, low=-0.15, high=-0.02)
+    assert told_row(row).observed() == "rose 8.6%; expected: down"
+    assert told_row(row).interval() == "+2.0% to +15.0%"
+    assert told_row(row).ruled_out() == "any fall"
+    (cells,) = ur.verdict_table([row]).to_dict("records")
+    assert cells["Upper end, USD bn"] == "–"
+
+
+def test_a_thesis_of_losses_expects_a_fall_of_what_counts_as_it_is() -> None:
+    implied = replace(_verdict().implied, share={"low": -0.01, "base": -0.03, "high": -0.05})
+    row = _verdict(implied=implied, effect=-0.086, low=-0.15, high=-0.02)
+    (cells,) = ur.verdict_table([row]).to_dict("records")
+    assert cells["Observed"] == "fell 8.6%; expected: down"
+    assert cells["Interval"] == f"{MINUS}15.0% to {MINUS}2.0%"
+    assert cells["Implied low / base / high"].startswith(f"{MINUS}1.0% / ")
+    assert cells["Upper end, USD bn"] == f"{MINUS}30 (lower end)"
+
+
+def test_events_of_both_signs_are_told_in_the_expected_direction() -> None:
+    row = _verdict(sign=0)
+    (cells,) = ur.verdict_table([row]).to_dict("records")
+    assert cells["Observed"] == "8.6% in the expected direction"
+    assert told_row(row).ruled_out() == "a move of more than 15.0% in the expected direction"
+    assert moved(-0.02, 0) == "2.0% against the expected direction"
+    assert moved(0.0001, -1) == moved(-0.0001, 0) == "0.0%"
+
+
+def test_the_row_of_a_study_knows_which_sign_it_carries(fallen: Path) -> None:
+    rows = {
+        r["name"]: r for r in json.loads((fallen / "results/verdicts.json").read_text())["rows"]
+    }
+    assert rows["solar"]["sign"] == -1 and rows["solar"]["effect"] > 0.1
+    assert rows["rail"]["sign"] == 0
+    timing = pd.read_csv(fallen / "results" / "timing.csv")
+    assert set(timing.loc[timing["sector"] == "solar", "sign"]) == {-1}
+
+
+def test_the_terminal_the_first_page_and_the_notebooks_tell_the_fall(
+    fallen: Path, visible: dict[str, str]
+) -> None:
+    printed = (fallen / "printed.txt").read_text(encoding="utf-8")
+    seen = re.search(r"fell (\d+\.\d)%; expected: down", printed)
+    assert seen
+    for name in ("index.html", "4_verdict.html"):
+        assert f"fell {seen[1]}%; expected: down" in visible[name], name
+        assert f"Solar (fell {seen[1]}%) moved beyond what quiet dates show" in visible[name], name
+        assert "a fall of more than" in visible[name], name
+        assert re.search(r"in the expected direction", visible[name]), name
+        assert f"+{seen[1]}%" not in visible[name], name
+    for name in ("5_robustness-solar.html", "2_event_study-solar.html"):
+        assert f"fell {seen[1]}" in visible[name], name
+
+
+def test_a_loss_beside_an_expected_fall_is_refused_because_it_would_count_twice(
+    own: Callable[..., Path],
+) -> None:
+    thesis = THESIS.replace(
+        "low: 0.04, base: 0.08, high: 0.12", "low: -0.1, base: -0.08, high: -0.04"
+    )
+    with pytest.raises(InputError, match=r"thesis\.yaml: key 'margin'.*'N1'.*'solar' to fall"):
+        ur.read_spec(own(events=SIGNS, thesis=thesis))
+    assert ur.read_spec(own(thesis=thesis)).thesis  # a loss alone is a direction of its own
+
+
+# --- another study's pages -----------------------------------------------------------------------
+
+
+def test_pages_of_another_study_speak_of_no_other(visible: dict[str, str]) -> None:
+    assert len(visible) >= 8
+    for name, text in visible.items():
+        found = OF_JAPAN.search(text)
+        assert not found, f"{name}: {text[max(0, found.start() - 80) : found.end() + 40]}"
+
+
+def test_pages_show_no_half_made_number(visible: dict[str, str]) -> None:
+    for name, text in visible.items():
+        for wrong in (
+            r"\bnan\b",
+            r"\bNone\b(?! of)",
+            rf"{MINUS}0\.0%",
+            r"\b0\.000\b",
+            r"\d<0\.001",
+        ):
+            found = re.search(wrong, text)
+            assert not found, f"{name}: {text[max(0, found.start() - 60) : found.end() + 20]}"
+
+
+def test_the_command_speaks_of_no_study() -> None:
+    for words in (["--help"], ["study", "--help"], ["bundle", "--help"], ["site", "--help"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0
+        assert not OF_JAPAN.search(done.stdout), words
+
+
+def test_words_of_a_study_are_on_its_pages_and_in_no_digest(
+    own: Callable[..., Path], prices: Path, usjp: Callable[..., Result], tmp_path: Path
+) -> None:
+    before = ur.digest(ur.read_spec(own()))
+    (own() / "words.yaml").write_text(
+        "question: Is the sun priced in?\nprovenance: The rule is older than the events.\n"
+        "sectors: {solar: Sun & Sons}\ncaveats: {solar: It shone.}\nnotes: {limits: No moon.}\n",
+        encoding="utf-8",
+    )
+    spec = ur.read_spec(own())
+    assert ur.digest(spec) == before
+    assert label("solar") == "Sun & Sons" and label("rail") == "Rail"
+    assert str(ur.note(spec, "limits")) == "No moon." and ur.note(spec, "rule") is None
+    words = ["study", "--params", own(), "--market", f"file:{prices}", "--no-pages"]
+    done = usjp(*words, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.stderr
+    for text in ("Sun & Sons", "It shone.", "The rule is older than the events."):
+        assert text in done.stdout
+    ur.read_spec()
+    assert label("solar") == "Solar"
+    front = pages._front(tmp_path / "run")
+    assert front["table"][0][1]["Sector"] == "Solar"  # the names of a run come with its pages
+    assert ur.compose(ur.read_results(tmp_path / "run")).sentences[0].count("Sun & Sons") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("sectors: {solr: Sun}\n", r"words\.yaml: key 'sectors': unknown 'solr'.*'solar'"),
+        ("caveats: {contrst: x}\n", r"words\.yaml: key 'caveats': unknown 'contrst'.*'contrast'"),
+        ("notes: {limit: x}\n", r"words\.yaml: unknown key 'notes\.limit'.*'limits'"),
+        ("titel: x\n", r"words\.yaml: unknown key 'titel'"),
+    ],
+)
+def test_misspelt_words_are_refused_with_the_nearest_name(
+    own: Callable[..., Path], text: str, wrong: str
+) -> None:
+    (own() / "words.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=wrong):
+        ur.read_spec(own())
+
+
+def test_an_unknown_place_of_a_note_is_refused(spec: ur.Spec) -> None:
+    with pytest.raises(InputError, match="unknown note 'limit': did you mean 'limits'"):
+        ur.note(spec, "limit")
+
+
+def test_a_key_without_a_name_is_its_words_and_names_end_with_their_block() -> None:
+    with naming({MIRROR: "Far basket"}):
+        assert label("solar_power: named minus unnamed") == "Solar power: named minus unnamed"
+        assert label(MIRROR) == "Far basket"
+        with naming({"solar_power": "Sun"}):
+            assert label("solar_power") == "Sun"
+        assert label("solar_power") == "Solar power"
+
+
+def test_a_study_without_the_rule_s_names_has_none_of_another_s(own: Callable[..., Path]) -> None:
+    rule = ur.read_spec(own(events=EVENTS.replace("N1", "E05").replace("N2", "E34"))).rule
+    assert (rule.cleanest, rule.note, rule.campaign, rule.contrast, rule.mirror) == (
+        *("", "", None, None),
+        (),
+    )
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def test_every_number_has_one_form() -> None:
+    assert [p_value(p) for p in (0.0004, 0.001, 0.0996, 1.0)] == [
+        "<0.001",
+        "0.001",
+        "0.100",
+        "1.000",
+    ]
+    assert {percent(None), number(None, 1), p_value(float("nan")), between(None, 0.1)} == {"–"}
+    assert number(-0.0004, 2) == "0.00" and percent(-0.0004) == "0.0%"
+    assert between(-0.02, 0.03) == f"{MINUS}2.0% to +3.0%"
+    assert (level(0.1), level(0.05), level(0.025)) == ("90%", "95%", "97.5%")
+
+
+def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:
+    p = 0.00004
+    row = _verdict(p=p, p_stepdown=p)
+    contrast = replace(row, name="solar: named minus unnamed", kind="contrast")
+    variants = pd.DataFrame([{"version": "the rule", "sector": "solar", "sign": 1, "effect": 0.01}])
+    variants = variants.assign(marginal_low=0.0, marginal_high=0.02, p=p)
+    event: dict[str, object] = {"event": "N1", "role": "primary", "sector": "solar"}
+    event |= {"session": "2024-03-05"}
+    event |= {"sign": 1, "caar": 0.01, "se": 0.01, "se_guarded": 0.02, "portfolio_t": 9.0}
+    event |= {"portfolio_p": p, "firms": 12, "caar_without_blackout": np.nan, "blackout": "x"}
+    for table in (
+        ur.verdict_table([row]),
+        ur.contrast_table([contrast], []),
+        ur.variant_table(variants),
+        ur.reaction_table(pd.DataFrame([event]), ["primary"], by="event"),
+    ):
+        text = table.to_string()
+        assert "<0.001" in text and "0.000" not in text
+    assert "<0.001" in row._repr_html_() or "&lt;0.001" in row._repr_html_()
+
+
+def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
+    none = dict.fromkeys(("effect", "low", "high", "mde", "p", "p_stepdown"), float("nan"))
+    implied = replace(_verdict().implied, share={}, market_value=None)
+    why = {"headline": "no verdict", "reason": "no firm has a price", "excluded_usd_bn": None}
+    row = _verdict(**none, **why, breakeven_share=None, implied=implied)
+    (cells,) = ur.verdict_table([row]).to_dict("records")
+    assert cells["Verdict"] == "no verdict: no firm has a price"
+    numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
+    assert {cells[name] for name in numbers} == {"–"}
+    board = scoreboard([_verdict(name="rail"), row])
+    assert board and board.strips[1].says == "no verdict: no firm has a price"
+    assert board.strips[1].effect is None
+    alt = ur.plot_scoreboard([_verdict(name="rail"), row]).alt
+    assert "no firm has a price" in alt and "nan" not in alt
+
+
+def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
+    row = replace(headed(_verdict(), "GEV"), remark="3 named firms")
+    words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
+    assert verdict_words(row) == words
+    board = scoreboard([row])
+    assert board and board.strips[0].says == "rests on one firm: GEV; by the rule priced in"
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def test_labels_of_an_axis_have_the_digits_of_its_step() -> None:
+    assert [tick_digits(t) for t in ([-0.05, 0, 0.05], [-0.025, 0, 0.025], [0, 0.00125])] == [
+        0,
+        1,
+        3,
+    ]
+    day = pd.date_range("2024-03-04", periods=3)
+    picture = ur.plot_sectors(pd.DataFrame({"rail": [0.0, 0.026, -0.026]}, index=day), {})
+    (axes,) = picture.axes
+    axes.set_yticks([-0.025, 0.0, 0.025])
+    picture.svg()
+    words = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert words == [f"{MINUS}2.5%", "0.0%", "+2.5%"]
+
+
+def _reactions() -> pd.DataFrame:
+    rows = [
+        ("N1", "solar", 1, 0.05, "x"),
+        ("N2", "solar", -1, -0.05, "x"),
+        ("N1", "rail", 0, 0.05, "x"),
+        ("N2", "rail", 1, 0.001, "x"),
+        ("N1", MIRROR, 0, -0.03, "not a sector"),
+        ("N2", MIRROR, 0, 0.02, "not a sector"),
+    ]
+    frame = pd.DataFrame(rows, columns=["event", "sector", "sign", "caar", "blackout"])
+    return frame.assign(role="primary", se_guarded=0.01, session="2024-03-05")
+
+
+def test_up_and_down_have_one_colour_each_on_all_pages() -> None:
+    css = (pages.TEMPLATES / "style.css").read_text(encoding="utf-8").lower()
+    assert f"--up3: {UP.lower()}" in css and f"--down3: {DOWN.lower()}" in css
+    (axes,) = ur.plot_reactions(_reactions()).axes
+    mesh = axes.collections[0]
+    mesh.update_scalarmappable()
+    colours = np.asarray(mesh.get_facecolor())
+    red, blue = colours[:, 0].reshape(3, 2), colours[:, 2].reshape(3, 2)
+    assert blue[0, 0] > red[0, 0]  # rose, whatever was expected
+    assert red[0, 1] > blue[0, 1]  # fell
+    assert red[1, 0] == blue[1, 0] == 1.0  # does not count: no colour
+
+
+def test_what_does_not_count_has_one_mark_on_every_page_and_never_brackets(
+    visible: dict[str, str],
+) -> None:
+    picture: Picture = ur.plot_reactions(_reactions())
+    assert f"Rail: N1 +5.0% {NOT_COUNTED}, N2 +0.1%" in picture.alt
+    assert f"{NOT_COUNTED} marks what does not count" in picture.alt
+    assert f"{NOT_COUNTED} does not count" in picture.axes[0].get_xlabel()
+    small = ur.plot_events(_reactions(), 0.1)
+    assert f"N1 +5.0% {NOT_COUNTED}" in small.alt and f"({NOT_COUNTED}) do not count" in small.alt
+    front = visible["index.html"]
+    assert re.search(rf"[\d.]+% {NOT_COUNTED}", front)
+    assert f"{NOT_COUNTED}: the event does not count for the sector" in front
+    assert not re.search(r"\([+−]?\d+\.\d%\)", front.partition("Abnormal return around")[2][:800])

@@ -1,0 +1,160 @@
+"""What a market of averages was built for, so that no other study is answered with it unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from usjp_research.market.record import Market
+from usjp_research.spec.records import Spec
+from usjp_research.words import InputError
+
+REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
+LONGEST = 24  # characters of a value in a message
+
+
+def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
+    """Record everything that the averages hold fixed, as plain values.
+
+    Parameters
+    ----------
+    spec : Spec
+    returns : DataFrame of shape (n_days, n_firms)
+        Of single firms; who has a return on which days decides who is in a portfolio.
+
+    Returns
+    -------
+    dict
+    """
+    return {**_fixed(spec), **_membership(spec), "returns_from_to": _spans(spec, returns)}
+
+
+def _fixed(spec: Spec) -> dict[str, Any]:
+    """List what is in the averages themselves: another value would change nothing unseen."""
+    rule, thesis = spec.rule, spec.thesis
+    return {
+        "study.yaml: since": str(rule.since) if rule.since else None,
+        "study.yaml: benchmark": list(rule.benchmark),
+        "study.yaml: mirror": list(rule.mirror),
+        "study.yaml: contrast": rule.contrast.model_dump() if rule.contrast else None,
+        "thesis.yaml: valued_on": str(thesis.valued_on) if thesis else None,
+        "thesis.yaml: values_as_of": str(thesis.values_as_of) if thesis else None,
+        "universe.csv: basket": {firm.ticker: firm.basket for firm in spec.firms},
+        "universe.csv: market_value_usd_bn": {f.ticker: f.market_value_usd_bn for f in spec.firms},
+        "donors.csv: group": {donor.ticker: donor.group for donor in spec.donors if donor.group},
+    }
+
+
+def _membership(spec: Spec) -> dict[str, Any]:
+    """List what decides who is in a portfolio: another value holds where nobody moves by it."""
+    rule = spec.rule
+    news = sorted((item.ticker, str(item.session), item.kind) for item in spec.own_news)
+    looked = sorted((ticker, *sorted(map(str, days))) for ticker, days in spec.coverage.items())
+    return {
+        "study.yaml: window": list(rule.window),
+        "study.yaml: estimation": rule.estimation.model_dump(),
+        "study.yaml: blackout": rule.blackout.model_dump(mode="json"),
+        "own_news.csv": _sha([news, looked]),
+    }
+
+
+def _sha(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def contrast_key(spec: Spec) -> str:
+    """Name everything but its firms that decides whether one firm carries the contrast."""
+    rule = spec.rule
+    events = sorted((e.id, e.instant.isoformat(), e.role) for e in spec.events)
+    keys = ("window", "estimation", "model", "guard_sessions", "alpha", "contrast", "blackout")
+    plain = rule.model_dump(mode="json")
+    return _sha([[plain[key] for key in keys], events, _membership(spec)["own_news.csv"]])
+
+
+def check_built(spec: Spec, market: Market) -> None:
+    """Refuse a study that a market of averages was not built for.
+
+    Without contrast, thesis or list of donors nothing of theirs is used, so nothing can differ.
+
+    Raises
+    ------
+    InputError
+        Which names file and key, what was seen and what the market was built for.
+    """
+    if not market.built:
+        raise InputError(
+            f"market '{market.name}': its provenance does not say what it was built for; {REMEDY}"
+        )
+    unused = {
+        "study.yaml: contrast": spec.rule.contrast is None,
+        "thesis.yaml: valued_on": spec.thesis is None,
+        "thesis.yaml: values_as_of": spec.thesis is None,
+        "universe.csv: market_value_usd_bn": spec.thesis is None,
+        "donors.csv: group": not spec.donors,
+    }
+    for key, seen in _fixed(spec).items():
+        if not unused.get(key) and seen != market.built[key]:
+            raise InputError(f"{_difference(key, seen, market.built[key])}; {REMEDY}")
+
+
+def _difference(key: str, seen: Any, built: Any) -> str:
+    file, _, name = key.partition(": ")
+    where = f"key '{name}'"
+    if isinstance(seen, Mapping) and isinstance(built, Mapping):
+        part = next(k for k in sorted({**seen, **built}) if seen.get(k) != built.get(k))
+        where = f"{part}, column '{name}'" if file.endswith(".csv") else f"{where}, {part}"
+        seen, built = seen.get(part), built.get(part)
+    told = [json.dumps(value) if value not in (None, "") else "nothing" for value in (seen, built)]
+    told = [text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in told]
+    return f"{file}: {where}: seen {told[0]}, the bundled market was built for {told[1]}"
+
+
+def moved_by(spec: Spec, market: Market) -> str:
+    """Name the file and the key that put a firm into another portfolio."""
+    for key, seen in _membership(spec).items():
+        if seen != market.built[key]:
+            return _difference(key, seen, market.built[key]) if ": " in key else key
+    return "events.csv"
+
+
+def _spans(spec: Spec, returns: pd.DataFrame) -> dict[str, list[list[str]]]:
+    """List the days from and to which firms have returns, of those that lack some."""
+    days = [str(day.date()) for day in returns.index]
+    found = {}
+    for firm in spec.firms:
+        if firm.ticker in returns.columns and returns[firm.ticker].isna().any():
+            edges = np.diff(returns[firm.ticker].notna().astype(int), prepend=0, append=0)
+            pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True)
+            found[firm.ticker] = [[days[first], days[last]] for first, last in pairs]
+    return found
+
+
+def firms_known(market: Market) -> pd.DataFrame:
+    """Return on which days the firms behind a market of averages have returns.
+
+    Returns
+    -------
+    DataFrame of bool, shape (n_days, n_firms)
+    """
+    firms = dict.fromkeys(
+        ticker
+        for name, tickers in market.members.items()
+        if name.startswith("sector/")
+        for ticker in tickers
+    )
+    known = pd.DataFrame(True, index=market.dates, columns=list(firms))
+    for ticker, spans in _of(market.built, "returns_from_to"):
+        if ticker in known:
+            known[ticker] = False
+            for first, last in spans:
+                known.loc[first:last, ticker] = True
+    return known
+
+
+def _of(built: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    yield from built.get(key, {}).items()
