@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.simulated_firms import write_prices
 from usjp_research.__main__ import app
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
@@ -174,3 +175,12 @@ def hostile(once: Callable[..., Path], prices: Path) -> Path:
         _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
 
     return once("hostile", build)
+
+
+# --- the project's own universe, on simulated firms ---------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def firm_prices(once: Callable[..., Path], spec: Spec) -> Path:
+    """A folder with ``prices.parquet`` and ``donors.parquet``: every firm of the universe."""
+    return once("firms", lambda folder: write_prices(spec, folder))
