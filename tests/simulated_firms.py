@@ -6,19 +6,24 @@ late listings) and the study's own tickers, so that what needs single firms is t
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import scipy.stats
 
 from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.market.load import load_market
+from usjp_research.market.donors import load_donors
 from usjp_research.market.simulate import simulated_market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Spec, find_root
 from usjp_research.study.doses import firm_doses
 from usjp_research.study.events import event_panel
-from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.portfolios import Portfolios, write_bundle
 
+REAL = find_root(Path(__file__)).parent / "shared" / "data"  # may be absent: an extra
 FIRST = "2022-01-03"
 LATE = {  # when some firms were listed
     **{"SMR": "2022-03-01", "NB": "2023-03-21", "TLN": "2023-06-02", "ARM": "2023-09-14"},
@@ -31,6 +36,25 @@ SECTOR_MOVES = {  # at every primary event; the sectors without one are quiet
     "pharma_biotech": 0.01,
 }
 PER_DOSE = 0.003  # a named firm's return at its event, for a dose of 100%
+
+
+@dataclass(frozen=True, slots=True)
+class FirmFiles:
+    """Prices of single firms, of outsiders, and the averages that were made of both."""
+
+    prices: Path
+    donors: Path
+    bundle: Path
+
+    @property
+    def real(self) -> bool:
+        return self.prices.parent == REAL
+
+    def averages(self, spec: Spec) -> Market:
+        """Load the bundle that was made of these prices."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("usjp_research.market.load.find_root", lambda: self.bundle)
+            return load_market(spec, "bundled")
 
 
 def write_prices(spec: Spec, folder: Path) -> None:
@@ -55,6 +79,15 @@ def write_prices(spec: Spec, folder: Path) -> None:
     for k, donor in enumerate(spec.donors):
         table[:, k] += shocks.get(donor.group, 0.0)
     _save(pd.DataFrame(table, index=returns.index, columns=names), folder / "donors.parquet")
+
+
+def write_averages(spec: Spec, firms: Path, folder: Path) -> None:
+    """Write the bundle of the firms and donors of one folder where a project keeps its own."""
+    market = load_market(spec, f"file:{firms / 'prices.parquet'}")
+    donors = load_donors(spec, market, str(firms / "donors.parquet"))
+    out = folder / "data" / "bundled"
+    out.mkdir(parents=True)
+    write_bundle(spec, market, event_panel(spec, market), out, donors)
 
 
 def _with_doses(spec: Spec, market: Market, draw: np.random.Generator) -> pd.DataFrame:
@@ -91,3 +124,12 @@ def on_returns(made: Portfolios, market: Market) -> Portfolios:
     means = market.returns[firms].to_numpy() @ weights
     returns = pd.DataFrame(means, index=market.dates, columns=used)
     return replace(made, returns=returns, benchmark=market.returns[BENCHMARK].to_numpy())
+
+
+def binomial_bounds(draws: int, share: float, error: float) -> tuple[int, int]:
+    """Return the least and most hits of so many draws that are not called wrong.
+
+    ``error`` is how often a right share falls outside, both sides together.
+    """
+    law = scipy.stats.binom(draws, share)
+    return int(law.ppf(error / 2)), int(law.ppf(1 - error / 2))
