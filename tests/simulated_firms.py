@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from usjp_research.market.record import BENCHMARK, Market
-from usjp_research.market.load import load_market
 from usjp_research.market.donors import load_donors
+from usjp_research.market.load import load_market
+from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.study.doses import firm_doses
@@ -29,7 +29,7 @@ LATE = {  # when some firms were listed
     **{"SMR": "2022-03-01", "NB": "2023-03-21", "TLN": "2023-06-02", "ARM": "2023-09-14"},
     **{"LAC": "2023-10-02", "GEV": "2024-03-27", "NNE": "2024-05-08"},
 }
-ENDED = {"BNTX": "2026-05-29"}  # the last day of a firm that is no longer listed
+ENDED = {"IONS": "2026-05-29"}  # the last day of a firm that is no longer listed
 SECTOR_MOVES = {  # at every primary event; the sectors without one are quiet
     "power_utilities": 0.02,
     "mining_metals": -0.03,

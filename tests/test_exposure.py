@@ -492,8 +492,8 @@ def test_the_public_record_holds_no_single_firm(single: Setting, tmp_path: Path)
     words = set(text.replace('"', " ").replace(",", " ").replace(":", " ").split())
     assert not words & {firm.ticker for firm in spec.firms if len(firm.ticker) > 1}
     firms = dose_response(spec, market, panel, made)
-    single = {f"{abs(100 * x):.1f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
-    slopes = {f"{abs(100 * row.slope):.1f}" for row in rows if not math.isnan(row.slope)}
+    single = {f"{abs(x):.5f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
+    slopes = {f"{abs(row.slope):.5f}" for row in rows if not math.isnan(row.slope)}
     assert not single & slopes
     # A slope that one firm carries is not shown, nor what would give it back with the MDE.
     assert rows[0].top_share > 0.5

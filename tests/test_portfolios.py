@@ -23,6 +23,7 @@ from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import disclosed_firms, form_portfolios, write_bundle
 from usjp_research.words import InputError
 
+
 @pytest.fixture(scope="module")
 def simulated(spec: Spec) -> Market:
     return simulated_market(spec, seed=1)
@@ -162,7 +163,10 @@ def made(spec: Spec, firm_files: FirmFiles) -> Made:
 def test_the_bundle_discloses_no_firm_on_any_day_given_who_was_listed(made: Made) -> None:
     largest = []
     # Donors and sectors share no firm (tested above), so each can be checked by itself.
-    for donors, returns in ((False, made.firms.returns), (True, made.outside.loc[made.firms.dates])):
+    for donors, returns in (
+        (False, made.firms.returns),
+        (True, made.outside.loc[made.firms.dates]),
+    ):
         members = {name: t for name, t in made.bundle.members.items() if _donor(name) == donors}
         firms = sorted({ticker for group in members.values() for ticker in group})
         shown = made.bundle.returns[list(members)].notna()

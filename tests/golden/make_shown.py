@@ -1,6 +1,6 @@
 """Write every table and every figure's drawn numbers, as the notebooks show them.
 
-    python -m tests.golden.make_shown
+    python -m tests.golden.make_shown [RUN ...]
 
 runs the notebooks' own cells, in one process, on the bundled market and on the simulated firms
 of ``tests/simulated_firms.py``, and writes what they show under ``tests/golden/shown``: a table
@@ -14,9 +14,10 @@ import ast
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,16 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if abs(value) > 1e-12 else 0.0
 
 
-def main() -> None:
-    """Write the golden files anew."""
-    shutil.rmtree(SHOWN, ignore_errors=True)
+def main(runs: Sequence[str]) -> None:
+    """Write the golden files anew, of some runs or of all."""
+    for stale in SHOWN.glob("*"):
+        if not runs or stale.name in runs:
+            shutil.rmtree(stale)
     with tempfile.TemporaryDirectory() as folder:
         write_prices(ur.read_spec(), Path(folder))
-        for run in RUNS:
+        for run in runs or RUNS:
             write_run(run, SHOWN / run, Path(folder) / "prices.parquet")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
