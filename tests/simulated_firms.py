@@ -111,8 +111,9 @@ def _with_doses(spec: Spec, market: Market, draw: np.random.Generator) -> pd.Dat
 
 def _save(returns: pd.DataFrame, path: Path) -> None:
     prices = 50 * (1 + returns.fillna(0)).cumprod().where(returns.notna())
-    prices.index.name, prices.columns.name = "date", "ticker"
-    prices.stack().rename("adj_close").reset_index().to_parquet(path)
+    table = prices.rename_axis("date").reset_index()
+    long = table.melt("date", var_name="ticker", value_name="adj_close").dropna()
+    long.to_parquet(path, index=False)
 
 
 def on_returns(made: Portfolios, market: Market) -> Portfolios:

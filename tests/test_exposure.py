@@ -492,9 +492,9 @@ def test_the_public_record_holds_no_single_firm(single: Setting, tmp_path: Path)
     words = set(text.replace('"', " ").replace(",", " ").replace(":", " ").split())
     assert not words & {firm.ticker for firm in spec.firms if len(firm.ticker) > 1}
     firms = dose_response(spec, market, panel, made)
-    single = {f"{abs(x):.5f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
+    cars = {f"{abs(x):.5f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
     slopes = {f"{abs(row.slope):.5f}" for row in rows if not math.isnan(row.slope)}
-    assert not single & slopes
+    assert not cars & slopes
     # A slope that one firm carries is not shown, nor what would give it back with the MDE.
     assert rows[0].top_share > 0.5
     hidden = {"slope", "error", "low", "high", "raw_t", "raw_p_t", "guarded_t", "guarded_p_t"}

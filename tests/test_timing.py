@@ -192,7 +192,7 @@ def test_checks_reject_as_often_as_they_say_on_quiet_dates(spec: Spec, seeds: in
     # Error 1%: of a hundred right tests one would fail. Never, and twice too often, fails.
     hits, draws = _level(spec, seeds)
     low, _ = binomial_bounds(draws, spec.rule.alpha, 0.01)
-    # A law known from 40 to 150 independent windows rejects up to a point more (11.5% in 200 seeds).
+    # A law known from 40 to 150 independent windows rejects up to a point more (200 seeds: 11.5%).
     _, high = binomial_bounds(draws, spec.rule.alpha + 0.01, 0.01)
     assert low > 0
     assert scipy.stats.binom.sf(high, draws, 2 * spec.rule.alpha) > 0.98

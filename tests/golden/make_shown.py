@@ -24,7 +24,6 @@ from typing import Any
 import nbformat
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 import usjp_research as ur
@@ -150,7 +149,7 @@ def drawn(picture: ur.Picture) -> Iterator[dict[str, Any]]:
             yield {"axes": k, **item}
 
 
-def _axes(axes: Axes) -> Iterator[dict[str, Any]]:
+def _axes(axes: Any) -> Iterator[dict[str, Any]]:
     for side, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
         inside = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
@@ -164,22 +163,26 @@ def _axes(axes: Axes) -> Iterator[dict[str, Any]]:
         style = f"{line.get_linestyle()} {line.get_marker()}"
         yield {"line": style, "colour": to_hex(line.get_color()), "face": face, **_xy(x, y)}
     for patch in axes.patches:
-        x, y = patch.get_transform().transform_path(patch.get_path()).vertices.T
-        x, y = axes.transData.inverted().transform(np.column_stack([x, y])).T
+        outline = patch.get_transform().transform_path(patch.get_path()).vertices
+        x, y = axes.transData.inverted().transform(np.asarray(outline)).T
         yield {"shape": to_hex(patch.get_facecolor()), "x": _ends(x), "y": _ends(y)}
     for shapes in axes.collections:
         values = shapes.get_array()
         if values is not None:
             yield {"cells": _floats(np.ma.getdata(values).ravel())}
+        if np.any(points := np.ma.getdata(shapes.get_offsets())):
+            yield {"points": to_hex(shapes.get_facecolor()[0]), **_xy(*points.T)}
         for path in shapes.get_paths() if values is None else ():
             x, y = np.asarray(path.vertices).T
             yield {"area": to_hex(shapes.get_facecolor()[0]), **_xy(x, y)}
+    if axes.get_legend():
+        yield {"legend": [text.get_text() for text in axes.get_legend().get_texts()]}
     for text in axes.texts:
         at = [_number(float(part)) for part in _place(axes, text)]
         yield {"text": text.get_text(), "at": at, "colour": to_hex(text.get_color())}
 
 
-def _place(axes: Axes, text: Any) -> tuple[float, float]:
+def _place(axes: Any, text: Any) -> tuple[float, float]:
     x, y = getattr(text, "xy", text.get_position())
     return float(axes.convert_xunits(x)), float(axes.convert_yunits(y))
 
