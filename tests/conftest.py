@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Spec, find_root
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08
@@ -174,3 +175,26 @@ def hostile(once: Callable[..., Path], prices: Path) -> Path:
         _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
 
     return once("hostile", build)
+
+
+# --- the project's own universe, on simulated firms ---------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def firm_prices(once: Callable[..., Path], spec: Spec) -> Path:
+    """A folder with ``prices.parquet`` and ``donors.parquet``: every firm of the universe."""
+    return once("firms", lambda folder: write_prices(spec, folder))
+
+
+@pytest.fixture(scope="session", params=["simulated", pytest.param("real", marks=pytest.mark.slow)])
+def firm_files(
+    request: pytest.FixtureRequest, firm_prices: Path, once: Callable[..., Path], spec: Spec
+) -> FirmFiles:
+    """Single firms of the universe: simulated ones always, the real ones where they are."""
+    if request.param == "real":
+        if not (REAL / "prices_core.parquet").exists():
+            pytest.skip("an extra: the real prices may not be shipped and are not here")
+        prices, donors = (REAL / f"prices_{name}.parquet" for name in ("core", "sp500"))
+        return FirmFiles(prices, donors, find_root(Path(__file__)))
+    made = once("firm_averages", lambda folder: write_averages(spec, firm_prices, folder))
+    return FirmFiles(firm_prices / "prices.parquet", firm_prices / "donors.parquet", made)

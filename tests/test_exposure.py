@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+from tests.simulated_firms import FirmFiles
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.engine.slopes import (
     Factors,
@@ -36,7 +37,6 @@ from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.exposure import Exposure, exposure_law, exposure_rows, exposure_versions
 from usjp_research.study.portfolios import Portfolios, form_portfolios, values_before
 
-PRICES = find_root(Path(__file__)).parent / "shared" / "data" / "prices_core.parquet"
 Setting = tuple[Spec, Market, EventPanel, Portfolios]
 
 
@@ -114,11 +114,10 @@ def bundled() -> Setting:
 
 
 @pytest.fixture(scope="module")
-def real() -> Setting:
-    if not PRICES.is_file():
-        pytest.skip("firm prices are not there")
+def single(firm_files: FirmFiles) -> Setting:
+    """The project's universe at firm level."""
     spec = read_spec()
-    return setting(spec, load_market(spec, f"file:{PRICES}"))
+    return setting(spec, load_market(spec, f"file:{firm_files.prices}"))
 
 
 def planted(market: Market, add: Mapping[Hashable, float], day: str) -> Market:
@@ -209,8 +208,8 @@ def test_on_quiet_events_the_slope_rejects_as_often_as_it_says() -> None:
         assert abs(count / runs - level) <= room, (name, count / runs)
 
 
-def test_on_real_quiet_days_the_guarded_slope_holds_its_size(real: Setting) -> None:
-    row = exposure_law(*real, before=False)
+def test_on_quiet_days_of_the_universe_the_guarded_slope_holds_its_size(single: Setting) -> None:
+    row = exposure_law(*single, before=False)
     scaled = row.law / row.law_error
     half = len(scaled) // 2
     found = [prologue(value, scaled[:half], 0.1).p_cdf <= 0.1 for value in scaled[half:]]
@@ -450,7 +449,7 @@ def test_inputs_are_not_changed(quiet: Setting) -> None:
     np.testing.assert_array_equal(panel.masked, masked)
 
 
-# --- averages and real firms -----------------------------------------------------------------
+# --- averages and single firms ---------------------------------------------------------------
 
 
 def test_the_bundled_market_says_what_it_cannot_show_and_shows_the_rest(bundled: Setting) -> None:
@@ -468,8 +467,8 @@ def test_the_bundled_market_says_what_it_cannot_show_and_shows_the_rest(bundled:
     pd.testing.assert_frame_equal(doses, firm_doses(bundled[0]))
 
 
-def test_on_real_firms_every_number_is_finite_and_says_what_carries_it(real: Setting) -> None:
-    rows = exposure_rows(*real)
+def test_on_single_firms_every_number_is_finite_and_says_what_carries_it(single: Setting) -> None:
+    rows = exposure_rows(*single)
     for row in rows[:4]:
         assert len(row.law) >= 250
         for name, value in row.numbers().items():
@@ -480,11 +479,11 @@ def test_on_real_firms_every_number_is_finite_and_says_what_carries_it(real: Set
     assert rows[0].raw.df == len(rows[0].law) - 1
     shown = plot_exposure(rows[0], public=False)
     assert f"{100 * rows[0].slope:.1f}" in shown.alt
-    assert len(exposure_versions(*real)) == 3 * 4 * 2
+    assert len(exposure_versions(*single)) == 3 * 4 * 2
 
 
-def test_the_public_record_holds_no_single_firm(real: Setting, tmp_path: Path) -> None:
-    spec, market, panel, made = real
+def test_the_public_record_holds_no_single_firm(single: Setting, tmp_path: Path) -> None:
+    spec, market, panel, made = single
     rows = exposure_rows(spec, market, panel, made)
     path = record(tmp_path, "3_exposure", spec, market, {"rows": [row.numbers() for row in rows]})
     assert sorted(item.name for item in path.parent.iterdir()) == [path.name]
@@ -497,9 +496,9 @@ def test_the_public_record_holds_no_single_firm(real: Setting, tmp_path: Path) -
     tickers = {firm.ticker for firm in spec.firms if len(firm.ticker) > 1}
     assert words & tickers == {rows[0].rests_on}
     firms = dose_response(spec, market, panel, made)
-    single = {f"{abs(100 * x):.1f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
-    slopes = {f"{abs(100 * row.slope):.1f}" for row in rows if not math.isnan(row.slope)}
-    assert not single & slopes
+    cars = {f"{abs(x):.5f}" for x in firms.loc[firms["dose"] > 0, "car_less_sector"]}
+    slopes = {f"{abs(row.slope):.5f}" for row in rows if not math.isnan(row.slope)}
+    assert not cars & slopes
     # A slope that one firm carries is not shown, nor what would give it back with the MDE.
     assert rows[0].top_share > 0.5
     hidden = {"slope", "error", "low", "high", "raw_t", "raw_p_t", "guarded_t", "guarded_p_t"}
@@ -516,8 +515,8 @@ def test_the_public_record_holds_no_single_firm(real: Setting, tmp_path: Path) -
     assert rows[0].exposed >= 3
 
 
-def test_doses_use_the_value_of_the_day_before_the_news(real: Setting) -> None:
-    spec, market, _, _ = real
+def test_doses_use_the_value_of_the_day_before_the_news(single: Setting) -> None:
+    spec, market, _, _ = single
     values = values_before(spec, market)
     firm = next(f for f in spec.firms if f.ticker == "GEV")
     days = market.dates

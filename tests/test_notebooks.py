@@ -15,7 +15,7 @@ from usjp_research.market.load import load_market
 from usjp_research.report.results import collect_laws
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root
-from usjp_research.study.answer import run_study
+from usjp_research.study.answer import Study, run_study
 
 ROOT = find_root(Path(__file__))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -45,12 +45,14 @@ def test_the_parameters_are_typed_and_say_what_they_are(path: Path) -> None:
         assert len(found["help"].split()) >= 4, name
 
 
-@pytest.mark.parametrize("start", ["the root", "notebooks"])
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-def test_plain_papermill_runs_it_from_both_working_directories(
-    path: Path, start: str, tmp_path: Path
+# Where a path is looked up is one function for all five: one notebook is run from elsewhere too.
+STARTS = [*((path, ROOT) for path in NOTEBOOKS), (NOTEBOOKS[0], ROOT / "notebooks")]
+
+
+@pytest.mark.parametrize(("path", "cwd"), STARTS, ids=lambda path: path.stem)
+def test_plain_papermill_runs_it_wherever_a_user_starts(
+    path: Path, cwd: Path, tmp_path: Path
 ) -> None:
-    cwd = ROOT if start == "the root" else ROOT / "notebooks"
     out = tmp_path / "run"
     of_a_sector = path.stem in ("2_event_study", "5_robustness")
     more = {"sector": "mining_metals"} if of_a_sector else {}
@@ -96,36 +98,37 @@ def test_plain_papermill_runs_it_from_both_working_directories(
         assert len(record["rows"]) == 6
 
 
-def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def at_once() -> Study:
+    spec = read_spec()
+    return run_study(spec, load_market(spec, "bundled"))
+
+
+def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
+    at_once: Study, tmp_path: Path
+) -> None:
     from usjp_research.report.results import law_frame, record
     from usjp_research.study.answer import sector_law
-    from usjp_research.study.events import event_panel
-    from usjp_research.study.portfolios import form_portfolios
 
-    spec = read_spec()
-    market = load_market(spec, "bundled")
-    panel = event_panel(spec, market)
-    made = form_portfolios(spec, market, panel)
+    spec, market = at_once.spec, at_once.market
     for sector in spec.sectors:
         assert collect_laws(tmp_path, spec, market) == []
-        law = sector_law(spec, panel, made, sector)
+        law = sector_law(spec, at_once.panel, at_once.made, sector)
         record(tmp_path, f"2_event_study-{sector}", spec, market, {}, law=law_frame(law))
     laws = collect_laws(tmp_path, spec, market)
     assert len(laws) == 6
-    joined, at_once = run_study(spec, market, laws=laws), run_study(spec, market)
-    assert joined.verdicts == at_once.verdicts
+    assert run_study(spec, market, laws=laws).verdicts == at_once.verdicts
     other = load_market(spec, "simulated")
     assert collect_laws(tmp_path, spec, other) == []
 
 
-def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
+def test_the_readme_shows_the_numbers_of_the_bundled_study(at_once: Study) -> None:
     from usjp_research.__main__ import README_MARKS
     from usjp_research.report.exports import read_provenance
     from usjp_research.report.figures import plot_scoreboard
     from usjp_research.report.tables import readme_block
 
-    spec = read_spec()
-    study = run_study(spec, load_market(spec, "bundled"))
+    study = at_once
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = text.partition(README_MARKS[0])[2].partition(README_MARKS[1])[0].strip()
     alt = plot_scoreboard(study.rows).alt

@@ -16,6 +16,9 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
+from usjp_research.market.load import load_market
+from usjp_research.spec.read import read_spec
+from usjp_research.study.answer import Study, run_study, what_if
 
 FILES = (
     "verdicts.json",
@@ -114,35 +117,43 @@ def test_every_results_file_is_there_and_can_be_read(
         assert real.loc[name, "effect"] == pytest.approx(row["effect"])
 
 
-@pytest.mark.parametrize(
-    ("sector", "implied", "verdict"),
-    [
-        ("solar", 0.24, "priced in"),
-        ("solar", 0.60, "partly priced in"),
-        ("solar", 0.10, "more than priced in"),
-        ("solar", -0.24, "moved against"),
-        ("rail", 0.24, "not priced in"),
-        ("rail", 0.002, "cannot say"),
-    ],
-)
 def test_one_line_of_dollars_turns_no_implied_value_into_a_verdict(
-    sector: str, implied: float, verdict: str, own: Own, prices: Path, usjp: Run, tmp_path: Path
+    own: Own, prices: Path, usjp: Run, tmp_path: Path
 ) -> None:
     before = _rows(usjp(*_words(own(), prices, tmp_path / "before", "--json")))
-    margin = 0.10 if implied > 0 else -0.10
-    text = THESIS.format(
-        sector=sector,
-        ticker=f"{sector[0].upper()}00",
-        amount=AMOUNT * abs(implied),
-        margin=margin,
-    )
+    text = THESIS.format(sector="solar", ticker="S00", amount=AMOUNT * 0.24, margin=0.10)
     after = _rows(usjp(*_words(own(thesis=text), prices, tmp_path / "after", "--json")))
-    row = after[sector]
-    assert row["implied"]["share"]["base"] == pytest.approx(implied)
-    assert row["headline"] == verdict
-    assert (row["low"], row["high"]) == (before[sector]["low"], before[sector]["high"])
-    (other,) = set(after) - {sector}
-    assert after[other]["headline"] == "no implied value"
+    row = after["solar"]
+    assert row["implied"]["share"]["base"] == pytest.approx(0.24)
+    assert row["headline"] == "priced in"
+    assert (row["low"], row["high"]) == (before["solar"]["low"], before["solar"]["high"])
+    assert after["rail"]["headline"] == "no implied value"
+
+
+@pytest.fixture
+def judged(own: Own, prices: Path) -> Study:
+    """A study whose thesis implies 24% for both sectors; solar gained it, rail did not move."""
+    text = THESIS.format(sector="solar", ticker="S00", amount=AMOUNT * 0.24, margin=0.10)
+    line = text[text.index("  - {id") :].replace("A1", "A2").replace("solar", "rail")
+    spec = read_spec(own(thesis=text + line.replace("S00", "R00")))
+    return run_study(spec, load_market(spec, f"file:{prices}"))
+
+
+VERDICTS = {
+    0.24: ("priced in", "not priced in"),
+    0.60: ("partly priced in", "not priced in"),
+    0.10: ("more than priced in", "not priced in"),
+    -0.24: ("moved against", "not priced in"),
+    0.002: ("more than priced in", "cannot say"),
+}
+
+
+def test_the_same_intervals_give_every_verdict_as_the_implied_value_moves(judged: Study) -> None:
+    for implied, headlines in VERDICTS.items():
+        rows = what_if(judged, {"margin": 0.10 * implied / 0.24})
+        assert tuple(row.headline for row in rows) == headlines, implied
+        assert [(row.low, row.high) for row in rows] == [(r.low, r.high) for r in judged.rows]
+        assert [row.implied.share["base"] for row in rows] == pytest.approx([implied] * 2)
 
 
 def test_another_events_file_replaces_the_events(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.simulated_firms import FirmFiles
 from usjp_research.market.donors import Donors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market, market_digest
@@ -21,10 +23,6 @@ from usjp_research.study.bundle import disclosed_firms, write_bundle
 from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.words import InputError
-
-PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"
-OUTSIDE = PRICES.with_name("prices_sp500.parquet")
-needs_prices = pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
 
 
 @pytest.fixture(scope="module")
@@ -140,17 +138,39 @@ def test_the_bundle_s_donors_are_twenty_or_more_averages_of_nobody_else_s_firms(
     assert bundle.returns[list(donors)].notna().all(axis=None)
 
 
-@needs_prices
-def test_the_bundle_discloses_no_firm_on_any_day_given_who_was_listed(spec: Spec) -> None:
-    market = load_market(spec, f"file:{PRICES}")
-    outside, _ = read_returns(OUTSIDE)
-    bundle = load_market(spec, "bundled")
+@dataclass(frozen=True)
+class Made:
+    """Single firms, donors, and the averages that the command made of both."""
+
+    firms: Market
+    outside: pd.DataFrame
+    bundle: Market
+    record: dict[str, Any]
+
+    def single(self, name: str) -> pd.DataFrame:
+        """Return the members of one average."""
+        source = self.outside.loc[self.firms.dates] if _donor(name) else self.firms.returns
+        return source[list(self.bundle.members[name])]
+
+
+@pytest.fixture(scope="module")
+def made(spec: Spec, firm_files: FirmFiles) -> Made:
+    outside, _ = read_returns(firm_files.donors)
+    market = load_market(spec, f"file:{firm_files.prices}")
+    record = json.loads((firm_files.bundle / "data/bundled/provenance.json").read_text("utf-8"))
+    return Made(market, outside, firm_files.averages(spec), record)
+
+
+def test_the_bundle_discloses_no_firm_on_any_day_given_who_was_listed(made: Made) -> None:
     largest = []
     # Donors and sectors share no firm (tested above), so each can be checked by itself.
-    for donors, returns in ((False, market.returns), (True, outside.loc[market.dates])):
-        members = {name: t for name, t in bundle.members.items() if _donor(name) == donors}
+    for donors, returns in (
+        (False, made.firms.returns),
+        (True, made.outside.loc[made.firms.dates]),
+    ):
+        members = {name: t for name, t in made.bundle.members.items() if _donor(name) == donors}
         firms = sorted({ticker for group in members.values() for ticker in group})
-        shown = bundle.returns[list(members)].notna()
+        shown = made.bundle.returns[list(members)].notna()
         found, leverage = disclosed_firms(members, returns[firms].notna(), shown)
         assert found == ()
         largest.append(leverage)
@@ -158,24 +178,20 @@ def test_the_bundle_discloses_no_firm_on_any_day_given_who_was_listed(spec: Spec
             {name: returns[list(t)].notna().sum(axis=1) for name, t in members.items()}
         )
         assert (counts[shown].fillna(3).to_numpy() >= 3).all()
-    record = json.loads((find_root() / "data/bundled/provenance.json").read_text())
-    assert max(largest) == pytest.approx(record["largest_leverage"], abs=1e-3)
+    assert max(largest) == pytest.approx(made.record["largest_leverage"], abs=1e-3)
 
 
-@needs_prices
-def test_the_bundle_is_what_the_command_makes_of_the_prices(spec: Spec) -> None:
-    market = load_market(spec, f"file:{PRICES}")
-    outside, _ = read_returns(OUTSIDE)
-    bundle = load_market(spec, "bundled")
-    assert bundle.provenance["prices_sha256"] == market.provenance["sha256"]
-    seen = hashlib.sha256(OUTSIDE.read_bytes()).hexdigest()
+def test_the_bundle_is_what_the_command_makes_of_the_prices(
+    spec: Spec, made: Made, firm_files: FirmFiles
+) -> None:
+    bundle = made.bundle
+    assert bundle.provenance["prices_sha256"] == made.firms.provenance["sha256"]
+    seen = hashlib.sha256(firm_files.donors.read_bytes()).hexdigest()
     assert bundle.provenance["donor_prices_sha256"] == seen
     groups = {f"donor/{donor.group}" for donor in spec.donors if donor.group}
     assert {name for name in bundle.members if _donor(name)} == groups
-    for name, tickers in bundle.members.items():
-        got = bundle.returns[name]
-        source = outside.loc[market.dates] if _donor(name) else market.returns
-        want = source[list(tickers)].mean(axis=1)
+    for name in bundle.members:
+        got, want = bundle.returns[name], made.single(name).mean(axis=1)
         np.testing.assert_allclose(got, want.where(got.notna()), rtol=1e-6, atol=1e-9)
 
 
@@ -191,14 +207,14 @@ def test_another_blackout_list_than_the_bundle_was_formed_with_is_refused(spec: 
         form_portfolios(less, bundle, event_panel(less, bundle))
 
 
-@needs_prices
-def test_donors_do_not_change_the_series_that_were_there(spec: Spec, tmp_path: Path) -> None:
-    market = load_market(spec, f"file:{PRICES}")
-    write_bundle(spec, market, event_panel(spec, market), tmp_path)
+def test_donors_do_not_change_the_series_that_were_there(
+    spec: Spec, made: Made, firm_files: FirmFiles, tmp_path: Path
+) -> None:
+    write_bundle(spec, made.firms, event_panel(spec, made.firms), tmp_path)
     alone = pd.read_parquet(tmp_path / "returns.parquet")
-    bundled = pd.read_parquet(find_root() / "data/bundled/returns.parquet")
-    pd.testing.assert_frame_equal(bundled[list(alone.columns)], alone, check_exact=True)
-    assert list(bundled.columns[: alone.shape[1]]) == list(alone.columns)
+    both = pd.read_parquet(firm_files.bundle / "data/bundled/returns.parquet")
+    pd.testing.assert_frame_equal(both[list(alone.columns)], alone, check_exact=True)
+    assert list(both.columns[: alone.shape[1]]) == list(alone.columns)
 
 
 def test_a_group_of_two_donors_is_not_averaged(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from justhtml import JustHTML
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 import usjp_research as ur
 
 EVIL = "<img src=x onerror=alert(1)>"
+DAYS = np.array([600])
 RECORDS = [
     value
     for name in ur.__all__
@@ -24,16 +25,9 @@ RECORDS = [
     and (is_dataclass(value) or issubclass(value, BaseModel))
 ]
 
-# Made by tests of their own.
-ELSEWHERE = {
-    *("Battery", "AbnormalReturns", "Design", "Timing", "SyntheticFit", "Reading"),
-    *("Match", "Prologue", "WindowTests"),
-    *("Counterfactuals", "Exposure", "Donors", "Factors", "NamedVersion"),
-}
 
-
-@pytest.fixture
-def shown(own: Callable[..., Path], prices: Path) -> list[object]:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object]:
     """One record of each kind, from a study whose every free text is hostile."""
     universe = "ticker,name,sector,market_value_usd_bn\n" + "".join(
         f"{ticker},{EVIL},{sector},10\n"
@@ -43,7 +37,10 @@ def shown(own: Callable[..., Path], prices: Path) -> list[object]:
     events = "id,announced,zone,role,title,solar,rail\n" + "".join(
         f"N{k},2024-0{k + 2}-07 10:00,America/New_York,primary,{EVIL},+,+\n" for k in (1, 2, 3)
     )
-    spec = ur.read_spec(own(universe=universe, events=events))
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "universe.csv").write_text(universe, encoding="utf-8")
+    (folder / "events.csv").write_text(events, encoding="utf-8")
+    spec = ur.read_spec(folder)
     market = ur.load_market(spec, f"file:{prices}")
     study = ur.run_study(spec, market)
     law = ur.sector_law(spec, study.panel, study.made, "rail")
@@ -59,11 +56,37 @@ def shown(own: Callable[..., Path], prices: Path) -> list[object]:
     rest = (study.panel, study.made, law, paths, row, row.implied)
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
-    return [*records, finding, thesis, ur.rolling_forecast(*days), *rest, study, picture]
+    more = [*_battery(market), *_comparisons(study), ur.NamedVersion(row, (EVIL,), safe=False)]
+    return [*records, finding, thesis, ur.rolling_forecast(*days), *rest, *more, study, picture]
+
+
+def _battery(market: ur.Market) -> list[object]:
+    """The records of a run of the battery, its firms' group named in a hostile way."""
+    firms = [name for name in market.returns.columns if name.startswith("S")]
+    groups = pd.DataFrame({"firm": firms, "sector": EVIL})
+    done = ur.run_battery(market.returns, groups, event="2024-03-07", benchmark="us_market")
+    return [done, done.fit, done.fit.design, done.fit.timing, done.groups[EVIL]["[0;0]"]]
+
+
+def _comparisons(study: ur.Study) -> list[object]:
+    """What a sector is compared with, and what came of it, from sources of hostile names."""
+    spec, panel, made = study.spec, study.panel, study.made
+    returns, benchmark = study.market.returns, made.benchmark
+    outside = returns.filter(regex="^S0").set_axis([f"D{k}" for k in range(10)], axis=1)
+    donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)
+    target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
+    _, match = ur.matched_forecast(target[2:], pool, benchmark[2:], panel.masked[2:], days=DAYS)
+    return [
+        *(donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
+        ur.counterfactuals(spec, panel, made, "rail"),
+        ur.prologue(3.0, target[2:, 0], 0.1),
+        ur.exposure_rows(spec, study.market, panel, made)[0],
+        ur.Reading((EVIL,), EVIL),
+    ]
 
 
 def test_there_is_one_record_of_each_public_kind(shown: list[object]) -> None:
-    assert {type(record) for record in shown} >= {r for r in RECORDS if r.__name__ not in ELSEWHERE}
+    assert {type(record) for record in shown} >= set(RECORDS)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
@@ -80,11 +103,13 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
         page = JustHTML(text, fragment=True, sanitize=False)
         assert not page.query("img, script"), type(record)
         seen += EVIL in page.to_text()
-        if not isinstance(record, ur.Study):  # the one record that is a table
+        if not isinstance(record, ur.Study | ur.Reading):  # a table, a list of sentences
             assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
             assert len(text) < 900, (type(record), len(text))
             assert len(page.query("b")) == 1, type(record)
-    assert seen == 7  # event, firm, what was left out, two tests, finding, verdict
+    # Event, firm, what was left out, two tests, finding, verdict; the battery's group, donors, factors, a
+    # version of the contrast, the reading.
+    assert seen == 12
 
 
 def test_a_picture_shows_its_drawing_and_its_words(shown: list[object]) -> None:
