@@ -26,11 +26,11 @@ from typing import Any, Literal
 from usjp_research import __version__
 from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_class, scratch_folder
 from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
+from usjp_research.runs.terminal import plain, screen
 from usjp_research.spec.records import find_root, in_project
 from usjp_research.words import InputError, nearest
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 MARK = "papermill-error-cell-tag"
 LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
 
@@ -314,7 +314,7 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
             language="python",
             progress_bar=False,
             start_timeout=180,
-            iopub_timeout=60,
+            iopub_timeout=600,
             kernel_manager_class=kernel_class(scratch, _root(), exits),
             on_notebook_start=lambda notebook: notebooks.append(notebook),
             on_cell_error=lambda cell, cell_index, execute_reply: said.append(execute_reply),
@@ -393,14 +393,14 @@ def _failure(
         trace = "".join(traceback.format_exception(error)) + log
     for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
         trace = trace.replace(f"{place}{os.sep}", "")
-    message = " ".join(COLOUR.sub("", message).split()) or "no message"
+    message = " ".join(plain(message).split()) or "no message"
     if last is not None:
         _show_failure(cells[last], kind, message)
     return Failure(
         cell=None if last is None else _number(cells, last),
         kind=kind,
         message=message,
-        traceback=COLOUR.sub("", trace).strip(),
+        traceback=screen(trace).strip(),
     )
 
 

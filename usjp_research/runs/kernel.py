@@ -31,12 +31,14 @@ def scratch_folder() -> Iterator[Path]:
         with suppress(OSError), (old / "lock").open("rb") as file:
             _lock(file)
             shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name:
-        with (Path(name) / "new").open("wb") as file:
-            _lock(file)
-            with suppress(PermissionError):  # Windows renames no open file, nor removes one
-                (Path(name) / "new").rename(Path(name) / "lock")
-            yield Path(name)
+    with (
+        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name,
+        (Path(name) / "new").open("wb") as file,
+    ):
+        _lock(file)
+        with suppress(PermissionError):  # Windows renames no open file, and removes none
+            (Path(name) / "new").rename(Path(name) / "lock")
+        yield Path(name)
 
 
 def _lock(file: IO[bytes]) -> None:

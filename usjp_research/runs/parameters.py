@@ -75,7 +75,7 @@ def _parameter(default: ast.expr | None, hint: ast.expr | None = None) -> Parame
         except UNREADABLE:  # a name that only the notebook knows
             kind = Any
         if value is None and kind not in (Any, None):
-            kind, words = typing.Optional[kind], f"{words} or None"
+            kind, words = kind | None, f"{words} or None"
     try:
         adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
     except Exception:  # nothing that pydantic can check
@@ -101,7 +101,7 @@ def _type(hint: ast.expr) -> Any:
         case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="typing"), attr=name):
             return KINDS[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return typing.Union[_type(left), _type(right)]
+            return _type(left) | _type(right)
         case ast.Subscript(value=value, slice=inner):
             kind = _type(value)
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
