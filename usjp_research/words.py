@@ -113,6 +113,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one line in a notebook: nothing in the code is at fault."""
+        return [f"InputError: {self}"]
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest to a wrong one.

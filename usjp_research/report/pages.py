@@ -181,7 +181,7 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
             output.traceback = screen("\n".join(map(str, output.traceback or ()))).split("\n")
     if "outputs" in cell:
         cell.outputs = outputs
-    cleaned = _plain(cell)
+    cleaned: nbformat.NotebookNode = _plain(cell)
     return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
 
 
