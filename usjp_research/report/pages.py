@@ -82,7 +82,7 @@ def build_site(run: Path) -> Path:
 
 def render(run: Path) -> dict[str, str]:
     """Return the pages of a run by file name, in reading order; see `build_site`."""
-    manifest = read_manifest(run)
+    manifest = _plain(read_manifest(run))
     public = bool(manifest.get("public"))
     jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
     shared = {"run": manifest, "simulated": manifest["market"].startswith("simulated")}
@@ -133,11 +133,11 @@ def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
     path = (run / (record["output"] or "")).resolve()
     if path.is_file() and path.is_relative_to(run.resolve()):
         content, missing = nbformat.read(path, as_version=4), False  # type: ignore[no-untyped-call]
+    content.cells = [_shown(cell) for cell in content.cells]
     if public:
         for place, cell in enumerate(content.cells):
             if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
                 content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
-    content.cells = [_shown(cell) for cell in content.cells]
     prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
     opening = _Page({}, body=False).prose("\n\n".join(prose))
     title, about = (_words(BeautifulSoup(opening, PARSER).find(name)) for name in ("h1", "p"))
@@ -163,8 +163,9 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
     Prose comes from the project; only what ran can name a place on the machine.
     """
-    if not isinstance(cell.metadata.get("tags", []), list):
-        del cell.metadata["tags"]
+    tags = cell.metadata.get("tags")
+    tags = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    cell.metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
     outputs: list[nbformat.NotebookNode] = []
     for output in cell.get("outputs", []):
         before = outputs[-1] if outputs else {}
@@ -405,7 +406,7 @@ class _Page(IPythonRenderer):
         words = _words(BeautifulSoup(text, PARSER))
         if level == 1 and not self.titled:
             self.titled = True
-            self.targets[_anchor(words)] = "main"
+            self.targets[_anchor(words)] = "title"
             return "" if self.body else f"<h1>{text}</h1>"
         level = min(max(level, 2), self.headings[-1][0] + 1 if self.headings else 2)
         self.headings.append((level, _anchor(words), words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def _parameter(default: ast.expr | None, hint: ast.expr | None = None) -> Parame
             kind = _type(hint)
         except UNREADABLE:  # a name that only the notebook knows
             kind = Any
-        if value is None and kind not in (Any, None):
+        if value is None and not re.search("None|Any|Optional", words) and kind is not Any:
             kind, words = kind | None, f"{words} or None"
     try:
         adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
