@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import nbformat
 import pytest
 
 from usjp_research.runs.batch import Job, check_jobs, failures, run_batch
-from usjp_research.runs.kernel import SCRATCH, scratch_folder
+from usjp_research.runs.kernel import SCRATCH, kernel_class, scratch_folder
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]
@@ -68,12 +69,38 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path
         assert shown[2] == [], name
 
 
+def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path) -> None:
+    async def count() -> int:
+        manager = kernel_class(tmp_path, str(tmp_path), [])()
+        await manager.start_kernel(extra_arguments=[])
+        client = manager.client()
+        try:
+            client.start_channels()
+            await client.wait_for_ready(timeout=120)
+            asked = client.execute(BIG.replace("8000", "4000"))
+            await asyncio.sleep(2)  # far more than 2 x 1,000 messages wait now
+            shown = 0
+            while True:
+                message = await client.get_iopub_msg(timeout=60)
+                shown += message["msg_type"] == "display_data"
+                state = message["content"].get("execution_state")
+                if state == "idle" and message["parent_header"].get("msg_id") == asked:
+                    return shown
+        finally:
+            client.stop_channels()
+            await manager.shutdown_kernel(now=True)
+
+    assert asyncio.run(count()) == 4000
+
+
+@pytest.mark.soak
 def test_what_is_shown_faster_than_it_is_read_is_kept(write: Write, tmp_path: Path) -> None:
     path = write("many", BIG, "import time; time.sleep(1)")
     (outcome,) = run_batch([Job("many", path, {})], tmp_path / "out")
     outputs = _cells(tmp_path / "out", "many")[1]["outputs"]
     assert outcome.status == "done", outcome.error
-    assert [o["data"]["text/plain"] for o in outputs] == [str(k) for k in range(8000)]
+    shown = ["".join(output["data"]["text/plain"]) for output in outputs]
+    assert shown == [str(k) for k in range(8000)]
 
 
 @pytest.mark.parametrize("tags", [None, "local", [1]])
