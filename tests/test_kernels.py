@@ -82,7 +82,7 @@ def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path) -> None:
             shown = 0
             while True:
                 message = await client.get_iopub_msg(timeout=60)
-                shown += message["msg_type"] == "display_data"
+                shown += int(message["msg_type"] == "display_data")
                 state = message["content"].get("execution_state")
                 if state == "idle" and message["parent_header"].get("msg_id") == asked:
                     return shown
