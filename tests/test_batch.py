@@ -19,7 +19,7 @@ import papermill
 import pytest
 
 import usjp_research
-from usjp_research.runs import batch
+from usjp_research.runs import batch, kernel
 from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch, write_manifest
 from usjp_research.words import InputError
 
@@ -150,7 +150,7 @@ def test_a_job_that_fails_says_where_and_stops_no_other(
     assert outcomes[0].error is not None and outcomes[1].error is not None
     trace = outcomes[0].error.traceback
     assert "__getattr__" in trace and "\x1b" not in trace
-    assert str(batch.HOME) not in trace and sys.prefix not in trace
+    assert str(kernel.HOME) not in trace and sys.prefix not in trace
     assert _said(tmp_path / "out", outcomes[0]) == "before\n"
     executed = (folder / "dies.ipynb").read_text(encoding="utf-8")
     assert "DeadKernelError" in executed and "exit status 3" in executed

@@ -1,7 +1,10 @@
 """pyproject.toml, environment.yml and the two lock files name the same environment."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,3 +172,23 @@ def test_lock_names_no_index_and_no_place_on_a_machine(lock: str) -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_has_no_local_build_of_a_package(lock: str) -> None:
     assert [entry.name for entry in entries(lock) if entry.version.local] == []
+
+
+def imported(folder: str) -> set[str]:
+    """The distributions of other people that a folder's modules import from."""
+    homes = packages_distributions()
+    found: set[str] = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [part.name for part in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            found |= {name.partition(".")[0] for name in names}
+    others = found - sys.stdlib_module_names - {"usjp_research", "tests"}
+    assert others <= set(homes), f"not installed: {sorted(others - set(homes))}"
+    return {canonicalize_name(homes[name][0]) for name in others}
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("usjp_research", ()), ("tests", ("dev",))])
+def test_every_import_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
+    assert sorted(imported(folder) - set(direct(*extras))) == []

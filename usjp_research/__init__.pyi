@@ -12,6 +12,7 @@ from usjp_research.spec.records import Rule as Rule
 from usjp_research.spec.records import Thesis as Thesis
 from usjp_research.spec.records import note as note
 from usjp_research.words import InputError as InputError
+from usjp_research.runs.parameters import check_parameters as check_parameters
 from usjp_research.spec.read import read_spec as read_spec
 from usjp_research.market.load import load_market as load_market
 from usjp_research.market.simulate import simulated_market as simulated_market

@@ -225,6 +225,10 @@ class InputError(ValueError):
             words = [shortened(word, LONG_WORD) for word in words]
         super().__init__(shortened(" ".join(words)))
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one line in a notebook: nothing in the code is at fault."""
+        return [f"InputError: {self}"]
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest to a wrong one.

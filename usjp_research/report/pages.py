@@ -17,10 +17,12 @@ from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import nbformat
-from bleach import clean  # type: ignore[import-untyped]
+import nh3
 from bs4 import BeautifulSoup, Tag
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
@@ -35,6 +37,8 @@ from usjp_research.report.tables import (
     verdict_details,
     verdict_table,
 )
+from usjp_research.runs.parameters import literal
+from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
 from usjp_research.study.verdict import Implied, Verdict
@@ -51,6 +55,7 @@ from usjp_research.words import (
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
+ADDED, ERROR = "injected-parameters", "papermill-error-cell-tag"  # cells of papermill's own
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 STEPS = (0.01, 0.03, 0.06)  # where the tint of a reaction becomes stronger
 SHORT = 16  # characters of a cell that stay on one line
@@ -58,8 +63,9 @@ SHORT = 16  # characters of a cell that stay on one line
 # What an HTML output may hold, and what is dropped with everything in it.
 ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre code span b strong i em
     small sub sup br ul ol li dl dt dd"""
-SPANS = {"th": ["colspan", "rowspan"], "td": ["colspan", "rowspan"]}
-UNSEEN = ("script", "style", "template", "noscript", "iframe", "object", "svg", "math", "head")
+SPANS = {name: {"colspan", "rowspan"} for name in ("th", "td")}
+UNSEEN = "script style template noscript iframe object svg math title textarea select"
+HERE = "\x1a"  # where an id is still to come; no text on a page holds it
 
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
@@ -98,7 +104,7 @@ def render(run: Path) -> dict[str, str]:
 
 
 def _render(run: Path, words: Words) -> dict[str, str]:
-    manifest = read_manifest(run)
+    manifest = _plain(read_manifest(run))
     public = bool(manifest.get("public"))
     jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
     shared = {
@@ -119,7 +125,7 @@ def _render(run: Path, words: Words) -> dict[str, str]:
         )
     if front["left_out"]:
         pages["left_out.html"] = fill("left_out.html", front)
-    return pages
+    return {name: CONTROL.sub("", text) for name, text in pages.items()}
 
 
 # --- what the run says -----------------------------------------------------------------------
@@ -153,12 +159,11 @@ def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
     path = (run / (record["output"] or "")).resolve()
     if path.is_file() and path.is_relative_to(run.resolve()):
         content, missing = nbformat.read(path, as_version=4), False  # type: ignore[no-untyped-call]
+    content.cells = [_shown(cell) for cell in content.cells]
     if public:
         for place, cell in enumerate(content.cells):
             if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
                 content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
-    # Prose comes from the project; only what ran can name a place on the machine.
-    content.cells = [c if c.cell_type == "markdown" else scrub(c) for c in content.cells]
     prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
     opening = _Page({}, body=False).prose("\n\n".join(prose))
     title, about = (_words(BeautifulSoup(opening, PARSER).find(name)) for name in ("h1", "p"))
@@ -174,7 +179,76 @@ def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
         "words": f"{title}: {of}" if of else title,
         "about": about,
         "effective": _parameters(content, record["parameters"]),
+        "unrun": (unrun := _unrun(content.cells)),
+        "unrun_words": _ranges(unrun),
     }
+
+
+def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a cell with its texts as a reader sees them: no control character is left.
+
+    Prose comes from the project; only what ran can name a place on the machine.
+    """
+    tags = cell.metadata.get("tags")
+    tags = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    cell.metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
+    outputs: list[nbformat.NotebookNode] = []
+    for output in cell.get("outputs", []):
+        before = outputs[-1] if outputs else {}
+        if output.output_type == before.get("output_type") == "stream" and (
+            output.name == before["name"]
+        ):
+            before["text"] += output.text
+        else:
+            outputs.append(output)
+    for output in outputs:
+        if output.output_type == "stream":
+            output.text = screen(output.text)
+        elif output.output_type == "error":
+            output.traceback = screen("\n".join(map(str, output.traceback or ()))).split("\n")
+    if "outputs" in cell:
+        cell.outputs = outputs
+    cleaned: nbformat.NotebookNode = _plain(cell)
+    return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
+
+
+def _plain(value: Any) -> Any:
+    """Take what only a terminal obeys out of every text of a structure but pictures."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        kept = {k: v if str(k).startswith("image/") else _plain(v) for k, v in value.items()}
+        return type(value)(kept)
+    return [_plain(part) for part in value] if isinstance(value, list) else value
+
+
+def _unrun(cells: list[nbformat.NotebookNode]) -> list[int]:
+    """List the numbers of cells with code that papermill did not come to."""
+    own = [c for c in cells if not {ADDED, ERROR} & set(c.metadata.get("tags", []))]
+    return [
+        number
+        for number, cell in enumerate(own, 1)
+        if cell.cell_type == "code"
+        and cell.source.strip()
+        and cell.metadata.get("papermill", {}).get("start_time", "") is None
+    ]
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Write numbers as words: 3, 5 to 7.
+
+    Examples
+    --------
+    >>> _ranges([3, 5, 6, 7])
+    '3, 5 to 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _words(part: Tag | None) -> str:
@@ -205,9 +279,8 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
         value = getattr(node, "value", None)
         if isinstance(targets[0], ast.Name) and isinstance(value, ast.expr):
             rest = lines[(value.end_lineno or 1) - 1][value.end_col_offset :].decode()
-            try:
-                default = ast.literal_eval(value)
-            except ValueError:  # computed when the notebook runs
+            default = literal(value)
+            if default is ...:  # computed when the notebook runs
                 default = ast.unparse(value)
             found[targets[0].id] = (default, rest.partition("#")[2].strip())
     return found
@@ -308,6 +381,7 @@ class _Page(IPythonRenderer):
         self.body = body  # a body's title stands in the page's header
         self.titled = False
         self.headings: list[tuple[int, str, str]] = []
+        self.targets: dict[str, str] = {}  # what a link to a heading says, and the heading's id
         self.counts = Counter[str]()
 
     def prose(self, source: str) -> Markup:
@@ -317,11 +391,10 @@ class _Page(IPythonRenderer):
 
     def tables(self, source: str) -> Markup:
         """Return an HTML output: tables and inline text, nothing that acts."""
-        soup = BeautifulSoup(source, PARSER)
-        for node in soup(UNSEEN):
-            node.decompose()
-        safe = clean(str(soup), tags=ALLOWED.split(), attributes=SPANS, strip=True)
-        return Markup(self._dress(safe))
+        safe = nh3.clean(
+            source, tags={*ALLOWED.split()}, clean_content_tags={*UNSEEN.split()}, attributes=SPANS
+        )
+        return Markup(self._dress(plain(safe)))
 
     def picture(self, mime: str, output: nbformat.NotebookNode, alt: str) -> dict[str, Any]:
         """Return a figure's address, its words, and its number with the section's name."""
@@ -347,7 +420,7 @@ class _Page(IPythonRenderer):
         soup = BeautifulSoup(text, PARSER)
         for table in soup("table"):
             _align(table)
-            caption = table.caption or soup.new_tag("caption")
+            caption = table.find("caption", recursive=False) or soup.new_tag("caption")
             id, words = self.caption("Table", _words(caption))
             caption["id"] = id
             caption.string = words if table.select("tbody td") else f"{words}: no rows"
@@ -358,22 +431,42 @@ class _Page(IPythonRenderer):
 
     def heading(self, text: str, level: int, **_: Any) -> str:
         """Skip no level, and leave the one title to the page's header."""
+        words = _words(BeautifulSoup(text, PARSER))
         if level == 1 and not self.titled:
             self.titled = True
+            self.targets[_anchor(words)] = "title"
             return "" if self.body else f"<h1>{text}</h1>"
-        words = _words(BeautifulSoup(text, PARSER))
         level = min(max(level, 2), self.headings[-1][0] + 1 if self.headings else 2)
-        id = _anchor(words)
-        self.counts[id] += 1
-        id += f"-{self.counts[id]}" if self.counts[id] > 1 else ""
-        self.headings.append((level, id, words))
-        return f'<h{level} id="{id}">{text}</h{level}>\n'
+        self.headings.append((level, _anchor(words), words))
+        return f'<h{level} id="{HERE}{len(self.headings) - 1}">{text}</h{level}>\n'
+
+    def land(self, body: str) -> Markup:
+        """Give each heading an id of its own, and each link to one the heading that it means."""
+        names = [name for _, name, _ in self.headings]
+        ids: list[str] = []
+        for place, name in enumerate(names):
+            tries = (f"{name}-{k}" for k in range(2, len(names) + 2))
+            taken = name in names[:place]
+            ids.append(next(i for i in tries if i not in {*names, *ids}) if taken else name)
+            self.targets.setdefault(name, ids[-1])
+        known = dict(zip(ids, ids, strict=True)) | self.targets
+        self.headings = [(n, id, w) for (n, _, w), id in zip(self.headings, ids, strict=True)]
+
+        def arrive(link: re.Match[str]) -> str:
+            target = known.get(html.unescape(link[1]))
+            return f'<a href="#{target}">{link[2]}</a>' if target else link[2]
+
+        body = re.sub(f'id="{HERE}(\\d+)"', lambda found: f'id="{ids[int(found[1])]}"', body)
+        return Markup(re.sub(f'<a href="{HERE}([^"]*)">(.*?)</a>', arrive, body, flags=re.DOTALL))
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         """Keep links to sources, to headings and to notebooks that have a page."""
         if url.startswith(("https://", "http://")):
             return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{text}</a>'
-        page = _anchor(url, "#") if url[0:1] == "#" else self.links.get(url.rsplit("/", 1)[-1])
+        if url.startswith("#"):
+            page: str | None = HERE + _anchor(unquote(html.unescape(url)))
+        else:
+            page = self.links.get(url.rpartition("/")[2].partition("#")[0])
         return f'<a href="{html.escape(page)}">{text}</a>' if page else text
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
@@ -413,8 +506,9 @@ def _math(body: str, display: str) -> str:
 
 def _align(table: Tag) -> None:
     """Drop a bare counter, say what each header cell heads, mark the columns of numbers."""
-    lines = [line for line in table("tr") if line.find(["th", "td"])]
-    rows = [line.find_all(["th", "td"]) for line in lines]
+    own = [line for line in table("tr") if line.find_parent("table") is table]
+    lines = [line for line in own if line.find(["th", "td"], recursive=False)]
+    rows = [line.find_all(["th", "td"], recursive=False) for line in lines]
     head = sum(line.find_parent("thead") is not None for line in lines)
     index, plain = [_words(row[0]) for row in rows], all(len(row) > 1 for row in rows)
     if plain and head == 1 and index[:2] == ["", "0"] and all(map(COUNTER.fullmatch, index[1:])):
@@ -442,8 +536,10 @@ def _align(table: Tag) -> None:
                 cell["class"] = "number"
 
 
-def _anchor(text: str, before: str = "") -> str:
-    return f"{before}s-{re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')}"
+def _anchor(text: str) -> str:
+    """Return a name for what a heading or a link to it says, in any script."""
+    words = re.findall(r"[^\W_]+", normalize("NFKC", text).casefold())
+    return f"s-{'-'.join(words)}"
 
 
 def _address(mime: str, content: str) -> str:

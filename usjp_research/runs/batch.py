@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import logging
@@ -10,13 +9,10 @@ import math
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -28,14 +24,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usjp_research import __version__
+from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_class, scratch_folder
+from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
+from usjp_research.runs.terminal import plain, screen
 from usjp_research.spec.records import find_root, in_project
 from usjp_research.words import InputError, nearest
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 MARK = "papermill-error-cell-tag"
-LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
-HOME = Path(__file__).resolve().parents[2]
 LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
 
 # What papermill logs is in the outcomes; a log that the user has set up still gets it.
@@ -134,7 +130,7 @@ def check_jobs(jobs: Iterable[Job]) -> None:
         TopologicalSorter({job.name: job.after for job in jobs}).prepare()
     except CycleError as error:
         raise InputError(f"jobs wait for each other: {' < '.join(error.args[1])}") from None
-    known: dict[Path, dict[str, tuple[Any, str]]] = {}
+    known: dict[Path, dict[str, Parameter]] = {}
     for job in jobs:
         if job.notebook not in known:
             known[job.notebook] = _read_parameters(job.notebook)
@@ -142,36 +138,29 @@ def check_jobs(jobs: Iterable[Job]) -> None:
             _check_parameter(job, name, value, known[job.notebook])
 
 
-def _read_parameters(notebook: Path) -> dict[str, tuple[Any, str]]:
-    """Read the parameters cell: for each name that it sets a type, and the words for it.
-
-    `papermill.inspect_notebook` would miss ``title = "a=b"`` and ``n: int | None = 3`` and
-    knows no type without an annotation.
-    """
+def _read_parameters(notebook: Path) -> dict[str, Parameter]:
+    """Read what a notebook takes; no code of it is run."""
     path = in_project(notebook)
     if not path.is_file():
         others = [other.name for other in path.parent.glob("*.ipynb")]
         raise InputError(f"notebook {notebook}: no such file; {nearest(path.name, others)}")
     try:
         cells = _read_notebook(path).cells
-        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        fault = next(filter(None, map(_misshapen, cells, range(1, len(cells) + 1))), "")
     except Exception as error:  # any, as the file may hold anything
         raise InputError(f"notebook {notebook}: not a notebook ({str(error)[:200]})") from None
+    if fault:
+        raise InputError(f"notebook {notebook}: {fault}")
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if not tagged:
         raise InputError(f"notebook {notebook}: seen no cell tagged 'parameters', expected one")
     try:
-        lines = ast.parse(tagged[0].source).body
-    except SyntaxError as error:
-        where = f"line {error.lineno} of its parameters cell"
-        raise InputError(f"notebook {notebook}: {where} is not Python ({error.msg})") from None
-    found = {}
-    for line in lines:
-        match line:
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
-                found[name] = _kind(default, hint)
-            case ast.Assign(targets=[ast.Name(id=name)], value=default):
-                found[name] = _kind(default)
-    return found
+        return declared(tagged[0].source)
+    except UNREADABLE as error:
+        line = f"line {error.lineno} of " if isinstance(error, SyntaxError) else ""
+        why = error.msg if isinstance(error, SyntaxError) else str(error)[:80]
+        where = f"{line}its parameters cell"
+        raise InputError(f"notebook {notebook}: {where} is not Python ({why})") from None
 
 
 def _read_notebook(path: Path) -> Any:
@@ -180,42 +169,25 @@ def _read_notebook(path: Path) -> Any:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def _kind(default: ast.expr | None, hint: ast.expr | None = None) -> tuple[Any, str]:
-    """Return a type's validator and its name, from the annotation or else from the default."""
-    from pydantic import ConfigDict, TypeAdapter
-
-    try:
-        value = ast.literal_eval(default) if default else ...
-    except ValueError:
-        value = ...  # computed when the notebook runs
-    kind: Any = Any if value is None or value is ... else type(value)
-    words = "plain data" if kind is Any else kind.__name__
-    if hint:
-        quoted = isinstance(hint, ast.Constant) and isinstance(hint.value, str)
-        words = ast.literal_eval(hint) if quoted else ast.unparse(hint)
-        try:
-            kind = eval(words, dict(vars(typing)))
-        except Exception:  # a name that only the notebook knows
-            kind = Any
-        if value is None and kind is not Any:
-            kind, words = kind | None, f"{words} or None"
-    return TypeAdapter(kind, config=ConfigDict(strict=True)), words
+def _misshapen(cell: Any, place: int) -> str:
+    """Say what keeps a cell from being run."""
+    tags = cell.metadata.get("tags", [])
+    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        return f"cell {place}: tags: seen {json.dumps(tags)[:80]}, expected a list of words"
+    if not isinstance(cell.source, str):
+        return f"cell {place}: source: seen {json.dumps(cell.source)[:80]}, expected text"
+    return ""
 
 
-def _check_parameter(
-    job: Job, name: str, value: object, known: Mapping[str, tuple[Any, str]]
-) -> None:
+def _check_parameter(job: Job, name: str, value: object, known: Mapping[str, Parameter]) -> None:
     where = f"notebook {job.notebook.name} (job {job.name})"
     if name not in known:
         raise InputError(f"{where}: unknown parameter '{name}': {nearest(name, known)}")
-    kind, words = known[name]
-    seen = f"{where}: parameter '{name}': seen {repr(value)[:80]} ({type(value).__name__})"
     if not _is_plain(value):
+        seen = f"{where}: parameter '{name}': seen {repr(value)[:80]} ({type(value).__name__})"
         raise InputError(f"{seen}, expected None, bool, finite number, str, or list or dict of it")
-    try:
-        kind.validate_python(value)
-    except ValueError:
-        raise InputError(f"{seen}, expected {words}") from None
+    if fault := known[name].fault(name, value):
+        raise InputError(f"{where}: {fault}")
 
 
 def _is_plain(value: object) -> bool:
@@ -287,8 +259,7 @@ def run_batch(
     pool: AbstractContextManager[Executor] = (
         nullcontext(executor) if executor else ThreadPoolExecutor(workers)
     )
-    with tempfile.TemporaryDirectory(prefix="usjp-") as folder, pool as threads:
-        scratch = Path(folder)
+    with ended_by_signals(), scratch_folder() as scratch, pool as threads:
         try:
             while order.is_active():
                 ready = sorted([*ready, *order.get_ready()], key=place.__getitem__)
@@ -330,6 +301,7 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
     output: str | None = f"notebooks/{job.name}.ipynb"
     error: Failure | None = None
     exits: list[int] = []
+    said: list[Any] = []  # what the kernel replied to cells that failed
     notebooks: list[Any] = []  # as read, then as the run fills it
     scratch.mkdir()
     try:
@@ -342,15 +314,17 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
             language="python",
             progress_bar=False,
             start_timeout=180,
-            iopub_timeout=60,
-            kernel_manager_class=_kernel_class(scratch, exits),
+            iopub_timeout=600,
+            kernel_manager_class=kernel_class(scratch, _root(), exits),
             on_notebook_start=lambda notebook: notebooks.append(notebook),
+            on_cell_error=lambda cell, cell_index, execute_reply: said.append(execute_reply),
         )
+        error = _early_end(notebooks[-1].cells)
     except Exception as caught:
         if (scratch.parent / "stop").exists():
             raise
         log = _tail(scratch / "log")
-        error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits)
+        error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits, said)
     finally:
         loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
         if not loop.is_running():
@@ -379,44 +353,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _kernel_class(scratch: Path, exits: list[int]) -> type:
-    """Return a kernel manager that keeps its files in one folder and notes the exit status."""
-    import zmq
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-
-    # The spec named python3 may start another Python.
-    words = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=[sys.executable, *words], language="python")
-    connection = str(scratch / "k.json")
-
-    class Process(LocalProvisioner):
-        async def poll(self) -> int | None:
-            if self.has_process and (scratch.parent / "stop").exists():
-                await self.kill()
-            status = await super().poll()
-            if self.has_process and status is not None:
-                exits.append(status)
-            return status
-
-    class Kernel(AsyncKernelManager):
-        kernel_spec = spec
-
-        async def start_kernel(self, **words: Any) -> None:  # type: ignore[override]
-            self.connection_file = connection
-            if zmq.has("ipc") and len(os.fsencode(connection)) < LONGEST_SOCKET:
-                self.transport = "ipc"
-            # Now and then ipykernel 7 hangs after its exit handlers, until it is terminated.
-            self.shutdown_wait_time = 2.0
-            self.provisioner = Process(parent=self, kernel_spec=spec, kernel_id=scratch.name)
-            with (scratch / "log").open("ab") as log:
-                more = {"cwd": _root(), "env": _environment(scratch), "stdout": log, "stderr": log}
-                await super().start_kernel(**words, **more)
-
-    return Kernel
-
-
 def _root() -> str:
     try:
         return str(find_root())
@@ -424,69 +360,73 @@ def _root() -> str:
         return str(Path.cwd())
 
 
-def _environment(scratch: Path) -> dict[str, str]:
-    """Return this environment without what makes results differ between users."""
-    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
-    env = (
-        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        | os.environ
-        | {
-            "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "PYTHONHASHSEED": "0",
-        }
-    )
-    if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
-    return env
-
-
 def _tail(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.is_file() else ""
 
 
 def _failure(
-    error: Exception, cells: Iterable[Any] = (), log: str = "", exits: Iterable[int] = ()
+    error: Exception,
+    cells: Iterable[Any] = (),
+    log: str = "",
+    exits: Iterable[int] = (),
+    said: Iterable[Any] = (),
 ) -> Failure:
     """Say what stopped a job; where a kernel died, say it in the cell too."""
-    import nbformat
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     cells = [cell for cell in cells if MARK not in cell.metadata.get("tags", [])]
-    last, kind, message = None, type(error).__name__, str(error)
+    begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
+    last, kind, message = begun[-1] if begun else None, type(error).__name__, str(error)
     trace = log
     if isinstance(error, PapermillExecutionError):
         last, kind, message = error.cell_index, error.ename, error.evalue
         trace = "\n".join(error.traceback)
+        for reply in (reply["content"] for reply in said if not message):  # no output said it
+            kind, message = reply.get("ename") or kind, reply.get("evalue") or ""
+            trace = trace or "\n".join(reply.get("traceback") or ())
+        if kind == "SystemExit":
+            message = f"the notebook ended early by sys.exit({message})"
     elif isinstance(error, DeadKernelError):
-        begun = [
-            k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")
-        ]
-        last = begun[-1] if begun else None
-        message = " ".join(["the kernel's process ended", *map(_exit, exits)][:2])
-        if begun:
-            said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
-            output = nbformat.v4.new_output("error", **said)  # type: ignore[no-untyped-call]
-            cells[begun[-1]].setdefault("outputs", []).append(output)
+        message = " ".join(["the kernel's process ended", *map(cause, exits)][:2])
     else:
         trace = "".join(traceback.format_exception(error)) + log
     for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
         trace = trace.replace(f"{place}{os.sep}", "")
-    ours = ["injected-parameters" not in cell.metadata.get("tags", []) for cell in cells]
+    message = " ".join(plain(message).split()) or "no message"
+    if last is not None:
+        _show_failure(cells[last], kind, message)
     return Failure(
-        cell=None if last is None else sum(ours[: last + 1]),
+        cell=None if last is None else _number(cells, last),
         kind=kind,
-        message=" ".join(COLOUR.sub("", message).split()),
-        traceback=COLOUR.sub("", trace).strip(),
+        message=message,
+        traceback=screen(trace).strip(),
     )
 
 
-def _exit(status: int) -> str:
-    if status >= 0:
-        return f"with exit status {status}"
-    name = signal.Signals(-status).name
-    return f"by {name}{', perhaps out of memory' if name == 'SIGKILL' else ''}"
+def _show_failure(cell: Any, kind: str, message: str) -> None:
+    """Say in the executed notebook what only the job knows: its kernel died, or said nothing."""
+    import nbformat
+
+    if not any(output.output_type == "error" for output in cell.setdefault("outputs", [])):
+        said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
+        cell.outputs.append(nbformat.v4.new_output("error", **said))  # type: ignore[no-untyped-call]
+
+
+def _early_end(cells: list[Any]) -> Failure | None:
+    """Say where ``sys.exit(0)`` ended a notebook, which papermill takes for its end."""
+    for place, cell in enumerate(cells):
+        if cell.metadata.get("papermill", {}).get("exception"):
+            codes = [o.evalue for o in cell.get("outputs", []) if o.output_type == "error"]
+            message = f"the notebook ended early by sys.exit({(codes or [''])[-1]})"
+            return Failure(_number(cells, place), "SystemExit", message, "")
+    return None
+
+
+def _number(cells: list[Any], place: int) -> int:
+    """Return the number of a cell in the notebook as it was before the run."""
+    tags = [cell.metadata.get("tags", []) for cell in cells[: place + 1]]
+    return sum("injected-parameters" not in own for own in tags)
 
 
 # --- the run's manifest ----------------------------------------------------------------------

@@ -1,0 +1,179 @@
+"""A kernel of its own for every job: how it starts, what it must not lose, and why it died."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
+SCRATCH = "usjp-run-"
+HOME = Path(__file__).resolve().parents[2]
+
+
+# --- its folder, and its end -----------------------------------------------------------------
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for sockets and logs, after removing those of runs that were killed.
+
+    A run holds a lock on a file of its folder for as long as its process lives.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError), (old / "lock").open("rb") as file:
+            _lock(file)
+            shutil.rmtree(old, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name,
+        (Path(name) / "new").open("wb") as file,
+    ):
+        _lock(file)
+        with suppress(PermissionError):  # Windows renames no open file, and removes none
+            (Path(name) / "new").rename(Path(name) / "lock")
+        yield Path(name)
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Take a lock that ends with this process, or raise `OSError` when another one has it."""
+    with suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into `SystemExit`, so that what was started is ended first.
+
+    A signal that is ignored, as under ``nohup``, or handled by others stays so; threads other
+    than the main one get no signals.
+    """
+    names = ("SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        for other in taken:  # one is enough
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    with suppress(ValueError):  # not the main thread
+        for number in numbers:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, end)
+                taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def cause(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"with exit status {status}"
+    name = signal.Signals(-status).name
+    return f"by {name}{', perhaps out of memory' if name == 'SIGKILL' else ''}"
+
+
+# --- its start -------------------------------------------------------------------------------
+
+
+def kernel_class(scratch: Path, cwd: str, exits: list[int]) -> type:
+    """Return a kernel manager that keeps its files in one folder and notes the exit status."""
+    import zmq
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    # The spec named python3 may start another Python.
+    words = ["-Xfrozen_modules=off", "-m", __name__, "-f", "{connection_file}"]
+    spec = KernelSpec(argv=[sys.executable, *words], language="python")
+    connection = str(scratch / "k.json")
+
+    class Process(LocalProvisioner):
+        async def poll(self) -> int | None:
+            if self.has_process and (scratch.parent / "stop").exists():
+                await self.kill()
+            status = await super().poll()
+            if self.has_process and status is not None:
+                exits.append(status)
+            return status
+
+    class Kernel(AsyncKernelManager):
+        kernel_spec = spec
+
+        async def start_kernel(self, **words: Any) -> None:  # type: ignore[override]
+            self.connection_file = connection
+            if zmq.has("ipc") and len(os.fsencode(connection)) < LONGEST_SOCKET:
+                self.transport = "ipc"
+            # Now and then ipykernel 7 hangs after its exit handlers, until it is terminated.
+            self.shutdown_wait_time = 2.0
+            self.provisioner = Process(parent=self, kernel_spec=spec, kernel_id=scratch.name)
+            with (scratch / "log").open("ab") as log:
+                more = {"cwd": cwd, "env": _environment(scratch), "stdout": log, "stderr": log}
+                await super().start_kernel(**words, **more)
+
+    return Kernel
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return this environment without what makes results differ between users."""
+    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
+    env = (
+        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        | os.environ
+        | {
+            "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYTHONHASHSEED": "0",
+        }
+    )
+    if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
+    return env
+
+
+def main() -> None:
+    """Be a kernel, as ``ipykernel_launcher`` is, that loses no output and no exception.
+
+    What a notebook shows faster than it is read waits, where ZMQ would drop it; an exception
+    whose own traceback is none gets a plain one, where the kernel would never answer.
+    """
+    if sys.path[0] in ("", str(Path.cwd())):
+        del sys.path[0]  # IPython puts it back when what the kernel needs has been loaded
+    import zmq
+    from ipykernel.ipkernel import IPythonKernel
+    from ipykernel.kernelapp import IPKernelApp
+    from ipykernel.zmqshell import ZMQInteractiveShell
+
+    class Shell(ZMQInteractiveShell):
+        def _showtraceback(self, etype: type, evalue: BaseException, stb: Any) -> None:
+            if not (isinstance(stb, list) and all(isinstance(line, str) for line in stb)):
+                stb = [f"{etype.__name__}: {evalue}"]
+            super()._showtraceback(etype, evalue, stb)  # type: ignore[no-untyped-call]
+
+    class Kernel(IPythonKernel):
+        shell_class = Shell
+
+    class App(IPKernelApp):
+        kernel_class = Kernel
+
+        def init_iopub(self, context: zmq.Context[Any]) -> None:
+            context.setsockopt(zmq.XPUB_NODROP, 1)
+            super().init_iopub(context)  # type: ignore[no-untyped-call]
+
+    App.launch_instance()
+
+
+if __name__ == "__main__":
+    main()

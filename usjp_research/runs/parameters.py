@@ -1,0 +1,194 @@
+"""What a notebook may be given: read from its parameters cell, checked the same way everywhere."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from usjp_research.words import InputError, nearest
+
+GIVEN = "# Parameters"  # the first line of the cell in which papermill sets values
+KINDS: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (bool, int, float, str, list, dict, tuple, set)},
+    **{"List": list, "Dict": dict, "Tuple": tuple, "Set": set, "None": None},
+    **{name: getattr(typing, name) for name in ("Any", "Literal", "Optional", "Union")},
+}
+# What parsing can raise on text that anyone may have written.
+UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What one parameter may be: a validator of pydantic, and the words for it."""
+
+    kind: Any
+    words: str
+    annotated: bool
+
+    def fault(self, name: str, value: object) -> str:
+        """Say what is wrong with a value; nothing where it fits."""
+        try:
+            self.kind.validate_python(value)
+        except ValueError:
+            seen = f"{repr(value)[:80]} ({type(value).__name__})"
+            return f"parameter '{name}': seen {seen}, expected {self.words}"
+        return ""
+
+
+def declared(source: str) -> dict[str, Parameter]:
+    """Read a parameters cell: for each name that it sets, what the name may be.
+
+    Nothing of it is run: annotations and defaults are read as literals and known names.
+    `papermill.inspect_notebook` would miss ``title = "a=b"`` and ``n: int | None = 3`` and
+    knows no type without an annotation.
+
+    Raises
+    ------
+    SyntaxError, ValueError, RecursionError, MemoryError
+        When it is not Python.
+    """
+    found = {}
+    for line in ast.parse(source).body:
+        match line:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
+                found[name] = _parameter(default, hint)
+            case ast.Assign(targets=[ast.Name(id=name)], value=default):
+                found[name] = _parameter(default)
+    return found
+
+
+def _parameter(default: ast.expr | None, hint: ast.expr | None = None) -> Parameter:
+    from pydantic import ConfigDict, TypeAdapter
+
+    value = literal(default)
+    kind: Any = Any if value is None or value is ... else type(value)
+    words = "plain data" if kind is Any else kind.__name__
+    if hint:
+        quoted = isinstance(hint, ast.Constant) and isinstance(hint.value, str)
+        words = ast.literal_eval(hint) if quoted else ast.unparse(hint)
+        try:
+            kind = _type(hint)
+        except UNREADABLE:  # a name that only the notebook knows
+            kind = Any
+        if value is None and not re.search("None|Any|Optional", words) and kind is not Any:
+            kind, words = kind | None, f"{words} or None"
+    try:
+        adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
+    except Exception:  # nothing that pydantic can check
+        adapter = TypeAdapter(Any)
+    return Parameter(adapter, " ".join(words.split())[:80], bool(hint))
+
+
+def literal(value: ast.expr | None) -> Any:
+    """Return what an expression stands for, or ``...`` when only running it would tell."""
+    try:
+        return ast.literal_eval(value) if value else ...
+    except UNREADABLE:
+        return ...
+
+
+def _type(hint: ast.expr) -> Any:
+    """Return the type that an annotation names, or raise; no code of a notebook is run."""
+    match hint:
+        case ast.Constant(value=None):
+            return None
+        case ast.Constant(value=str(text)):
+            return _type(ast.parse(text.strip(), mode="eval").body)
+        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="typing"), attr=name):
+            return KINDS[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type(left) | _type(right)
+        case ast.Subscript(value=value, slice=inner):
+            kind = _type(value)
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            read = ast.literal_eval if kind is typing.Literal else _part
+            found = tuple(read(part) for part in parts)
+            return kind[found[0] if len(found) == 1 else found]
+    raise ValueError("not a known type")
+
+
+def _part(hint: ast.expr) -> Any:
+    return ... if isinstance(hint, ast.Constant) and hint.value is ... else _type(hint)
+
+
+# --- in the notebook itself ------------------------------------------------------------------
+
+
+def check_parameters() -> None:
+    """Refuse parameters that this notebook does not have, or that are of another type.
+
+    Call it in the cell below the parameters, before anything is computed. It holds for values
+    that papermill sets and for a parameters cell that was edited by hand.
+
+    Raises
+    ------
+    InputError
+        One line with the parameter, what was seen and what was expected, or the nearest name.
+    """
+    import sys
+
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        raise InputError("check_parameters: seen no notebook; call it below a parameters cell")
+    check_cells(shell.user_ns["In"], shell.user_ns)
+
+
+def check_cells(cells: Sequence[str], values: Mapping[str, object]) -> None:
+    """Refuse what the cells that ran so far have set; see `check_parameters`."""
+    place, known, earlier = _latest(cells)
+    given = [declared(cell) for cell in cells[place + 1 :] if cell.lstrip().startswith(GIVEN)]
+    slips = _slips(known)
+    for name in [*slips, *(given[-1] if given else ())]:
+        if name in slips or name not in known:
+            others = [other for other in known if other not in slips]
+            raise InputError(f"unknown parameter '{name}': {nearest(name, others)}")
+    for name in earlier:  # its old value would still be there
+        if name not in known:
+            raise InputError(f"parameter '{name}' is no longer set: {nearest(name, known)}")
+    for name, parameter in known.items():
+        fault = parameter.fault(name, values[name]) if name in values else ""
+        if fault:
+            raise InputError(fault)
+
+
+def _latest(cells: Sequence[str]) -> tuple[int, dict[str, Parameter], list[str]]:
+    """Return place and names of the latest parameters cell, and what earlier ones had set.
+
+    It is a cell that only sets names, and annotates some; where no cell does, one that only
+    sets names to literals and is not papermill's.
+    """
+    plain = [(k, known) for k, cell in enumerate(cells) if (known := _settings(cell))]
+    ran = [(k, known) for k, known in plain if any(p.annotated for p in known.values())]
+    ran = ran or [(k, known) for k, known in plain if not cells[k].lstrip().startswith(GIVEN)]
+    if not ran:
+        raise InputError("seen no parameters yet: run the parameters cell, then this one")
+    place, known = ran[-1]
+    return place, known, [name for _, old in ran if set(old) & set(known) for name in old]
+
+
+def _slips(known: Mapping[str, Parameter]) -> list[str]:
+    """List names without annotation that look like an annotated one."""
+    proper = [name for name, parameter in known.items() if parameter.annotated]
+    return [n for n in known if n not in proper and difflib.get_close_matches(n, proper, n=1)]
+
+
+def _settings(cell: str) -> dict[str, Parameter]:
+    """Return what a cell declares; nothing unless it only sets names, and to plain values."""
+    try:
+        return declared(cell) if all(map(_is_setting, ast.parse(cell).body)) else {}
+    except UNREADABLE:  # magics and other things that are no Python
+        return {}
+
+
+def _is_setting(line: ast.stmt) -> bool:
+    match line:
+        case ast.AnnAssign(target=ast.Name()):
+            return True
+        case ast.Assign(targets=[ast.Name()], value=value):
+            return literal(value) is not ...
+    return False

@@ -1,0 +1,83 @@
+"""Printed text as a terminal would show it, and any text without what only a terminal obeys."""
+
+from __future__ import annotations
+
+import re
+
+WIDEST = 500  # columns that a cursor may move to the right of what is written
+CODES = (
+    r"\x1b\[(?P<numbers>[0-?]*)[ -/]*(?P<code>[@-~])"  # colours, moves of the cursor
+    r"|\x1b[\]PX^_][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # links, titles and the like
+    r"|\x1b[ -/]*[0-~]?"
+)
+CODE = re.compile(CODES)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+PIECE = re.compile(rf"{CODES}|(?P<control>[\r\n\b])|(?P<text>[^\x1b\r\n\b]+)")
+
+
+def plain(text: str) -> str:
+    r"""Drop escape sequences, control characters and halves of surrogate pairs; line ends stay.
+
+    Examples
+    --------
+    >>> plain("\x1b[31mred\x1b[0m\r\n\x1b]8;;https://a.org\x07link\x1b]8;;\x07\0")
+    'red\nlink'
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return CONTROL.sub("", CODE.sub("", text))
+
+
+def screen(text: str) -> str:
+    r"""Return the lines that a terminal shows in the end: bars overwrite themselves.
+
+    Examples
+    --------
+    >>> screen("10%\r 50%\r100%\ndone\b\b\b\bDONE")
+    '100%\nDONE'
+    """
+    text = text.replace("\r\n", "\n")
+    if not re.search(r"[\r\b\x1b]", text):
+        return plain(text)
+    rows: list[list[str]] = [[]]
+    row = column = 0
+    for piece in PIECE.finditer(text):
+        if written := piece["text"]:
+            written = CONTROL.sub("", written)
+            line = rows[row]
+            line.extend(" " * (column - len(line)))
+            line[column : column + len(written)] = written
+            column += len(written)
+        elif piece["control"] == "\n":
+            row, column = row + 1, 0
+            rows.extend([[]] if row == len(rows) else [])
+        elif piece["control"]:
+            column = 0 if piece["control"] == "\r" else max(column - 1, 0)
+        elif piece["code"]:
+            row, column = _obey(rows, row, column, piece["code"], piece["numbers"])
+    return "\n".join("".join(line).rstrip(" ") for line in rows)
+
+
+def _obey(rows: list[list[str]], row: int, column: int, code: str, numbers: str) -> tuple[int, int]:
+    """Move the cursor or erase, as far as progress bars do; everything else changes nothing."""
+    first = numbers.partition(";")[0]
+    count = int(first[:4]) if first.isdecimal() else 0
+    right = max(len(rows[row]), WIDEST)
+    match code:
+        case "A":
+            return max(row - max(count, 1), 0), column
+        case "B":
+            return min(row + max(count, 1), len(rows) - 1), column
+        case "C":
+            return row, min(column + max(count, 1), right)
+        case "D":
+            return row, max(column - max(count, 1), 0)
+        case "G":
+            return row, min(max(count, 1) - 1, right)
+        case "K":
+            line = rows[row]
+            start, end = (0 if count else column), (column if count == 1 else len(line))
+            line[start:end] = " " * max(end - start, 0)
+        case "J" if not count:
+            rows[row + 1 :] = []
+            rows[row][column:] = []
+    return row, column
