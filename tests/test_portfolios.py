@@ -17,8 +17,9 @@ from usjp_research.market.record import BENCHMARK, Market, market_digest
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.table import read_returns
 from usjp_research.spec.records import Donor, Spec, find_root
+from usjp_research.study.disclosure import disclosed_firms
 from usjp_research.study.events import event_panel
-from usjp_research.study.portfolios import disclosed_firms, form_portfolios, write_bundle
+from usjp_research.study.portfolios import form_portfolios, write_bundle
 from usjp_research.words import InputError
 
 PRICES = find_root(Path(__file__)).parent / "shared/data/prices_core.parquet"

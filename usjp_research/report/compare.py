@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.report.exports import codebook, read_manifest, result_tables
+from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
+from usjp_research.runs.folder import recover
+from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files
 from usjp_research.words import LABELS, InputError, label, percent
 
 SAME = 1e-9  # relative: what two machines may differ by
@@ -141,6 +142,8 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     InputError
         When a folder holds no finished run.
     """
+    recover(one)
+    recover(other)
     runs = read_manifest(one), read_manifest(other)
     sides = result_tables(one)[0], result_tables(other)[0]
     moved, checked = {}, 0
@@ -187,8 +190,9 @@ def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[
 def _code(run: Path) -> str:
     """Return the digests of the package's modules that the run's records carry."""
     found = set()
-    for path in (run / "results").glob("*.json"):
-        found.add(json.loads(path.read_text(encoding="utf-8")).get("code") or "")
+    for path in result_files(run, read_manifest(run)):
+        if path.suffix == ".json":
+            found.add(str(plain_json(path).get("code") or ""))
     return " ".join(sorted(found - {""}))
 
 
@@ -324,25 +328,30 @@ def gallery_page(folders: Iterable[Path], out: Path) -> tuple[str, int]:
 
 
 def _card(run: Path, out: Path) -> dict[str, Any]:
+    recover(run)
     manifest = read_manifest(run)
     path = run / "results" / "verdicts.json"
-    study = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    study = plain_json(path) if path in result_files(run, manifest) else {}
     index = run / "site" / "index.html"
     link = Path(os.path.relpath(index.resolve(), out.absolute().parent.resolve())).as_posix()
-    rows = [*study.get("rows", []), *([study["contrast"]] if study.get("contrast") else [])]
+    contrast = study.get("contrast")
+    with damage_named(path):
+        rows = [*study.get("rows", []), *([contrast] if contrast else [])]
+    with damage_named(path):
+        shown = [
+            {
+                "name": label(row["name"]),
+                "headline": str(row["headline"]),
+                "reason": str(row["reason"]),
+                "effect": percent(row["effect"]),
+            }
+            for row in rows
+        ]
     return {
         "name": run.resolve().name,
         "run": manifest,
         "link": link if index.is_file() else "",
-        "rows": [
-            {
-                "name": label(row["name"]),
-                "headline": row["headline"],
-                "reason": row["reason"],
-                "effect": percent(row["effect"]),
-            }
-            for row in rows
-        ],
+        "rows": shown,
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
         "simulated": str(manifest["market"]).startswith("simulated"),
     }

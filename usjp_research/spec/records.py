@@ -353,13 +353,19 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def in_project(path: Path) -> Path:
-    """Return a path as it is, or from the project's root where it is relative and not here."""
-    if path.is_absolute() or path.exists():
+    """Return a path as it is, or from the project's root where it is relative.
+
+    The root is the nearest folder upward with ``params/universe.csv``; outside of every project
+    it is the folder one stands in, or the checkout where there is no such file or folder here.
+    """
+    if path.is_absolute():
         return path
     try:
-        return find_root() / path
+        root = find_root()
     except InputError:
         return path
+    outside = not Path.cwd().resolve().is_relative_to(root)
+    return path if outside and path.exists() else root / path
 
 
 def digest(spec: Spec) -> str:

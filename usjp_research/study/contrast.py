@@ -11,8 +11,9 @@ import numpy.typing as npt
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import ContrastVersion, Spec
+from usjp_research.study.disclosure import SMALLEST, publishable
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import SMALLEST, Portfolios, values_before
+from usjp_research.study.portfolios import Portfolios, values_before
 from usjp_research.study.rows import single_row
 from usjp_research.study.verdict import Verdict, implied_value
 from usjp_research.words import InputError, card, label, number, percent
@@ -217,5 +218,4 @@ def _publishable(
 ) -> bool:
     place = panel.position(ids[0])
     rule = made.members.get(f"named/{panel.new_york[place or 0]}/{sector}", ())
-    differs = len(set(named) ^ set(rule)) if rule and len(ids) == 1 else SMALLEST
-    return len(named) >= SMALLEST and (differs == 0 or differs >= SMALLEST)
+    return publishable(named, rule, len(ids))

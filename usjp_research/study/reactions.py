@@ -17,9 +17,10 @@ from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_da
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
 from usjp_research.spec.records import Spec
+from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import SMALLEST, Portfolios
+from usjp_research.study.portfolios import Portfolios
 from usjp_research.words import InputError, card, label, percent
 
 
