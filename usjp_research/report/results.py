@@ -160,7 +160,7 @@ def withhold(run: Path, level: str) -> None:
     folder, gone = run / "results", set()
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
         frame = read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-        if disclosure.withheld({path.stem: list(frame)}, level):
+        if disclosure.withheld({path.stem: list(map(str, frame))}, level):
             path.unlink()
             gone.add(path.stem)
         elif level == "firm":

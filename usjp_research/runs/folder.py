@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from usjp_research.runs.store import plain_json, prepare_folder, read_manifest
-from usjp_research.spec.records import find_root
 from usjp_research.words import InputError
 
 KNOWN = ("results", "figures", "notebooks", "params", "site", "run.json")
@@ -39,9 +38,8 @@ def check_folder(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out}: is a file; {ELSE}")
-    with suppress(InputError):
-        if out.resolve() in (find_root(), find_root(out)):
-            raise InputError(f"{out}: is a project's own folder; {ELSE}")
+    if (out / "params" / "universe.csv").is_file() and not (out / "run.json").exists():
+        raise InputError(f"{out}: is a project's own folder; {ELSE}")
     recover(out)
     names = sorted(path.name for path in out.iterdir() if not _ours(path.name))
     if (out / "run.json").exists():
@@ -132,7 +130,7 @@ def _take(path: Path, out: Path) -> int:
             ) from None
         # The holder before may have taken the file away after this one was opened.
         with suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(handle).st_ino:
+            if path.stat().st_ino == os.fstat(handle).st_ino:
                 os.ftruncate(handle, 0)
                 os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
                 return handle
