@@ -88,7 +88,7 @@ def test_single_firms_are_on_local_pages_and_on_no_public_one(
     assert usjp(*words, "--sector", "rail", "--public", "--replace").exit_code == 0
     notebooks = [path.read_text("utf-8") for path in (tmp_path / "run/notebooks").iterdir()]
     for cell in (c for text in notebooks for c in json.loads(text)["cells"]):
-        assert "local" not in cell["metadata"].get("tags", []) or not cell["outputs"]
+        assert "local" not in cell["metadata"].get("tags", []) or not cell.get("outputs")
     results = {path.name for path in (tmp_path / "run/results").iterdir()}
     assert "verdicts.json" in results
     assert not [name for name in results if "-law" in name or "placebo" in name]

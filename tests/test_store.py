@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,6 +209,30 @@ def test_a_second_runner_is_refused_and_a_dead_one_holds_nothing(
     with locked(out):
         assert not (out / ".new-1").exists()
     assert contents(out) == before
+
+
+@pytest.mark.soak
+def test_runs_killed_at_any_time_leave_one_whole_run(
+    own: Own, prices: Path, usjp: Usjp, tmp_path: Path
+) -> None:
+    out, draw = tmp_path / "out", random.Random(1)
+    words = ["study", "--market", f"file:{prices}", "--no-pages", "--out", str(out), "--params"]
+    assert usjp(*words, own()).exit_code == 0
+    command = [sys.executable, "-m", "usjp_research", *words, str(tmp_path / "mine"), "--replace"]
+    for turn in range(30):
+        own(study=f"alpha: 0.{turn + 10}\n")
+        with subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr
+            for line in process.stderr:
+                if "writing results" in line:
+                    break
+            time.sleep(draw.uniform(0, 0.3))
+            process.kill()
+        assert usjp("site", "diff", out, out).exit_code == 0
+        study = json.loads((out / "results/verdicts.json").read_text("utf-8"))
+        assert study["spec"] == read_manifest(out)["spec"]
 
 
 # --- whose folder it is ----------------------------------------------------------------------
@@ -704,7 +729,7 @@ def spoil(path: Path, draw: random.Random) -> str:
     at = draw.randrange(len(raw))
     found = {
         "cut": raw[:at],
-        "flip": raw[:at] + bytes([raw[at] ^ (1 << draw.randrange(8))]) + raw[at + 1 :],
+        "flip": raw[:at] + bytes([raw[at] ^ (1 << draw.randrange(30))]) + raw[at + 1 :],
         "empty": b"",
         "binary": draw.randbytes(500),
         "line": raw + b'\na,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r\n"',

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from usjp_research.report.tables import share_words
-from usjp_research.runs.store import read_results, write_whole
-from usjp_research.spec.records import in_project
+from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.study.checks import CHECKS
 from usjp_research.words import label, number, percent
 
@@ -73,9 +71,10 @@ class Reading:
 
 def save_reading(out: str | Path) -> Reading:
     """Compose the reading of a run and save it as ``results/reading.json``."""
-    found = compose(read_results(out))
-    content = json.dumps(asdict(found), indent=1, ensure_ascii=False) + "\n"
-    write_whole(in_project(Path(out)) / "results" / "reading.json", content.encode())
+    results = read_results(out)
+    found = compose(results)
+    folder = own_results(out, results["study"]["spec"], results["study"]["snapshot"])
+    write_whole(folder / "reading.json", json_bytes(asdict(found)))
     return found
 
 

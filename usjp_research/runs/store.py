@@ -29,11 +29,10 @@ AGAIN = "run the study again"
 RISKY = r"[=+\-@＝＋－＠\t\r\n]"  # a spreadsheet may take a text that begins so for a formula
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 KEPT = ("results", "figures", "notebooks", "params")  # what the manifest lists; pages are made
+ENCODED = ("image/png", "image/jpeg")  # keys of pictures, which are no text
 # The files that verdicts.json stands for.
-STUDY = [
-    f"{name}.csv" for name in ["reactions", "variants", "timing", "calendar", "claims", "dropped"]
-]
-STUDY += ["placebo.parquet", "reading.json"]
+TABLES = ("reactions", "variants", "timing", "calendar", "claims", "dropped")
+STUDY = [*(f"{name}.csv" for name in TABLES), "placebo.parquet", "reading.json"]
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -117,7 +116,8 @@ def _each(change: Callable[[str], str], value: Any) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return type(value)({key: _each(change, part) for key, part in value.items()})
+        kept = {k: v if k in ENCODED else _each(change, v) for k, v in value.items()}
+        return type(value)(kept)
     return [_each(change, part) for part in value] if isinstance(value, list) else value
 
 
