@@ -352,7 +352,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         for name in frame:
             cells = frame[name].mask(frame[name] == "")
             number = units().get((path.stem, str(name)), "") not in ("", "date")
-            frame[name] = pd.to_numeric(cells) if number else cells
+            blank = len(cells) > 0 and cells.isna().all()
+            frame[name] = pd.to_numeric(cells) if number or blank else cells
         return frame
 
 
