@@ -19,9 +19,10 @@ from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec, find_root
+from usjp_research.study.bundle import write_bundle
 from usjp_research.study.doses import firm_doses
 from usjp_research.study.events import event_panel
-from usjp_research.study.portfolios import Portfolios, write_bundle
+from usjp_research.study.portfolios import Portfolios
 
 REAL = find_root(Path(__file__)).parent / "shared" / "data"  # may be absent: an extra
 FIRST = "2022-01-03"

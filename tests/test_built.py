@@ -104,7 +104,7 @@ FATE: Mapping[type, Mapping[str, str]] = {
 def test_the_fate_of_every_field_is_known(record: type) -> None:
     assert is_dataclass(record) or issubclass(record, BaseModel)
     names = (
-        {item.name for item in fields(record)} if is_dataclass(record) else set(record.model_fields)  # type: ignore[attr-defined]
+        {item.name for item in fields(record)} if is_dataclass(record) else set(record.model_fields)
     )
     assert names == set(FATE[record])
 

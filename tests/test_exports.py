@@ -21,6 +21,7 @@ from usjp_research.report.compare import compare_runs, comparison_page, gallery_
 from usjp_research.report.exports import codebook, result_tables, write_tables, write_workbook
 from usjp_research.report.onefile import find_browser, join_pages
 from usjp_research.report.pages import render
+from usjp_research.runs.store import listed_files
 from usjp_research.words import InputError
 
 Evil = tuple[str, str, str]
@@ -44,6 +45,11 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 def _change(path: Path, **values: object) -> None:
     content = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(content | values), encoding="utf-8")
+
+
+def _sign(run: Path) -> None:
+    """Let a run's manifest name the results as they are now."""
+    _change(run / "run.json", files=listed_files(run))
 
 
 def _attribute(node: Any, name: str) -> str:
@@ -223,6 +229,7 @@ def test_tables_come_as_csv_and_parquet_with_a_codebook(
 def test_tables_of_single_firms_stay_out_of_a_public_run(copy: Path, tmp_path: Path) -> None:
     firms = pd.DataFrame({"ticker": ["S01"], "car": [0.1]})
     firms.to_csv(copy / "results" / "firms.csv", index=False)
+    _sign(copy)
     (line,) = write_workbook(copy, tmp_path / "public.xlsx")
     assert line == "firms: left out, it shows single firms, and the run is public"
     book = openpyxl.load_workbook(tmp_path / "public.xlsx")
@@ -265,6 +272,7 @@ def test_what_moved_is_named_with_what_did_it(
     rows[1] |= {"headline": "priced in", "reason": "", "effect": rows[1]["effect"] + 0.02}
     rows[2] |= {"p": rows[2]["p"] + 1e-7, "mde": rows[2]["mde"] * (1 + 1e-12)}
     _change(path, rows=rows)
+    _sign(copy)
     found = compare_runs(finished, copy)
     assert found.conclusion == conclusion
     assert [cause.name for cause in found.causes if cause.differs] == [name]
@@ -291,6 +299,7 @@ def test_other_code_is_known_by_its_modules_not_by_its_commit(finished: Path, co
     for path in (copy / "results").glob("*.json"):
         if "code" in json.loads(path.read_text("utf-8")):
             _change(path, code="00" * 32)
+    _sign(copy)
     causes = {cause.name: cause for cause in compare_runs(finished, copy).causes}
     assert [name for name in causes if causes[name].differs] == ["code"]
 
@@ -300,6 +309,7 @@ def test_moved_results_that_nothing_explains_are_called_so(finished: Path, copy:
     lines = path.read_text("utf-8").splitlines()
     path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
     (copy / "results" / "variants.csv").unlink()
+    _sign(copy)
     found = compare_runs(finished, copy)
     assert "did not reproduce" in found.conclusion
     (gone,) = found.moved["reactions"]

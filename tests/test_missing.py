@@ -17,8 +17,9 @@ from typer.testing import Result
 
 import usjp_research as ur
 from usjp_research.market.record import Market
-from usjp_research.report.reading import compose, read_results
+from usjp_research.report.reading import compose
 from usjp_research.report.strips import scoreboard
+from usjp_research.runs.store import read_results
 from usjp_research.spec.records import find_root
 from usjp_research.study.answer import Study, run_study
 
@@ -49,7 +50,7 @@ def _market(spec: ur.Spec, *without: str) -> Market:
 
 def _notebook(name: str, **given: Any) -> dict[str, Any]:
     """Run a notebook's code in this process; far faster than a kernel, and as strict."""
-    found = nbformat.read(find_root(Path(__file__)) / "notebooks" / f"{name}.ipynb", as_version=4)
+    found = nbformat.read(find_root(Path(__file__)) / "notebooks" / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     scope: dict[str, Any] = {}
     for cell in (cell for cell in found.cells if cell.cell_type == "code"):
         tree = ast.parse(cell.source)

@@ -131,7 +131,7 @@ def _planted(market: Market, panel: EventPanel, sizes: dict[str, float]) -> Mark
     assert place is not None
     frame = market.returns.copy()
     for ticker, size in sizes.items():
-        frame.loc[pd.Timestamp(panel.new_york[place]), ticker] += size
+        frame[ticker] += size * (frame.index == pd.Timestamp(panel.new_york[place]))
     return replace(market, returns=frame)
 
 
@@ -181,9 +181,9 @@ def test_a_slope_that_one_firm_makes_is_headed_by_it(
     other = _planted(market, panel, {"GEV": 0.5})
     made = form_portfolios(spec, other, panel)
     for method in ("ols", "gls"):
-        row = ur.exposure_law(spec, other, panel, made, method=method)  # type: ignore[arg-type]
+        row = ur.exposure_law(spec, other, panel, made, method=method)
         without = [
-            ur.exposure_law(spec, other, panel, made, without=(t,), method=method).slope  # type: ignore[arg-type]
+            ur.exposure_law(spec, other, panel, made, without=(t,), method=method).slope
             for t in ("GEV", "CCJ")
         ]
         assert row.rests_on == ("GEV" if without[0] <= without[1] else "CCJ")

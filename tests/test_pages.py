@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
 from usjp_research.runs import batch
+from usjp_research.runs.kernel import HOME
 
+CANARY = "Client ACME"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
 def words(own: Callable[..., Path], prices: Path, tmp_path: Path) -> list[object]:
-    folder = own()
+    own()
+    folder = tmp_path / CANARY / "mine"
+    shutil.copytree(tmp_path / "mine", folder)
+    shutil.copyfile(prices, tmp_path / CANARY / "prices.csv")
     universe = folder / "universe.csv"
     universe.write_text(universe.read_text("utf-8") + f"{HOSTILE},solar,\n", encoding="utf-8")
-    out = tmp_path / "run"
-    return ["study", "--params", folder, "--market", f"file:{prices}", "--out", out]
+    market = f"file:{tmp_path / CANARY / 'prices.csv'}"
+    return ["study", "--params", folder, "--market", market, "--out", tmp_path / "run"]
+
+
+def holding(run: Path, word: str) -> list[str]:
+    """List the files of a run that hold a word, in what they pack too."""
+    found = []
+    for path in (path for path in run.rglob("*") if path.is_file()):
+        raw = path.read_bytes()
+        if path.suffix == ".parquet":
+            raw += repr(pd.read_parquet(path).to_dict()).encode()
+            raw += repr(pq.read_schema(path).metadata).encode()
+        if path.suffix == ".xlsx":
+            with zipfile.ZipFile(path) as parts:
+                raw = b"".join(map(parts.read, parts.namelist()))
+        if word.encode() in raw:
+            found.append(path.relative_to(run).as_posix())
+    return found
 
 
 def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
@@ -45,6 +69,11 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
         assert "<script" not in text
     frame = pd.read_parquet(run / "results" / "2_event_study-solar-law.parquet")
     assert len(frame) > 200
+    forms = ("--single-file", run / "one.html", "--xlsx", run / "x.xlsx", "--tables", run / "t")
+    assert usjp("site", run, *forms).exit_code == 0
+    assert holding(run, "prices.csv") and holding(run, "verdicts")
+    for word in (CANARY, "ACME", str(tmp_path), str(HOME), str(Path.home())):
+        assert holding(run, word) == [], word
 
 
 def test_single_firms_are_on_local_pages_and_on_no_public_one(
@@ -54,7 +83,16 @@ def test_single_firms_are_on_local_pages_and_on_no_public_one(
     assert usjp(*words, "--sector", "rail").exit_code == 0
     assert "Single firms" in page.read_text("utf-8")
     assert "R01" in page.read_text("utf-8")
-    assert usjp(*words, "--sector", "rail", "--public").exit_code == 0
+    assert "R01" in (tmp_path / "run/notebooks/2_event_study-rail.ipynb").read_text("utf-8")
+    refused = usjp(*words, "--sector", "rail", "--public")
+    assert refused.exit_code == 2 and "--replace" in refused.stderr
+    assert usjp(*words, "--sector", "rail", "--public", "--replace").exit_code == 0
+    notebooks = [path.read_text("utf-8") for path in (tmp_path / "run/notebooks").iterdir()]
+    for cell in (c for text in notebooks for c in json.loads(text)["cells"]):
+        assert "local" not in cell["metadata"].get("tags", []) or not cell.get("outputs")
+    results = {path.name for path in (tmp_path / "run/results").iterdir()}
+    assert "verdicts.json" in results
+    assert not [name for name in results if "-law" in name or "placebo" in name]
     assert "Single firms" not in page.read_text("utf-8")
     assert "R01" not in page.read_text("utf-8")
 

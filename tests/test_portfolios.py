@@ -19,7 +19,8 @@ from usjp_research.market.record import BENCHMARK, Market, market_digest
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.table import read_returns
 from usjp_research.spec.records import Donor, Spec, find_root
-from usjp_research.study.bundle import disclosed_firms, write_bundle
+from usjp_research.study.bundle import write_bundle
+from usjp_research.study.disclosure import disclosed_firms
 from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.words import InputError

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from usjp_research.report.reading import Reading, compose, read_results, save_reading
+from usjp_research.report.reading import Reading, compose, save_reading
+from usjp_research.runs.store import read_results
 from usjp_research.words import InputError
 
 NAMES = {

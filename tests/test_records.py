@@ -107,8 +107,8 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
             assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
             assert len(text) < 900, (type(record), len(text))
             assert len(page.query("b")) == 1, type(record)
-    # Event, firm, what was left out, two tests, finding, verdict; the battery's group, donors, factors, a
-    # version of the contrast, the reading.
+    # Event, firm, what was left out, two tests, finding, verdict; the battery's group, donors,
+    # factors, a version of the contrast, the reading.
     assert seen == 12
 
 

@@ -62,7 +62,7 @@ def test_events_of_opposite_sign_in_one_session_are_both_out_whatever_the_clock_
     alpha, beta = study.verdicts
     assert (alpha.events, beta.events) == (
         ("X2",),
-        (min("X1", "X1b", key={"X1": first, "X1b": then}.get), "X2"),
+        (min("X1", "X1b", key={"X1": first, "X1b": then}.__getitem__), "X2"),
     )
     alone = run_study(*make(SECOND)).verdicts[0]
     assert alpha.effect == pytest.approx(alone.effect, abs=0.01)  # estimation masks X1's days

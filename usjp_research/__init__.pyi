@@ -30,7 +30,7 @@ from usjp_research.study.events import first_session as first_session
 from usjp_research.study.events import event_panel as event_panel
 from usjp_research.study.events import EventPanel as EventPanel
 from usjp_research.study.portfolios import form_portfolios as form_portfolios
-from usjp_research.study.bundle import disclosed_firms as disclosed_firms
+from usjp_research.study.disclosure import disclosed_firms as disclosed_firms
 from usjp_research.study.portfolios import Portfolios as Portfolios
 from usjp_research.engine.rolling import rolling_forecast as rolling_forecast
 from usjp_research.engine.rolling import rolling_regression as rolling_regression
@@ -120,7 +120,7 @@ from usjp_research.report.tables import timing_numbers as timing_numbers
 from usjp_research.report.tables import exposure_table as exposure_table
 from usjp_research.report.tables import dose_table as dose_table
 from usjp_research.report.reading import save_reading as save_reading
-from usjp_research.report.reading import read_results as read_results
+from usjp_research.runs.store import read_results as read_results
 from usjp_research.report.reading import compose as compose
 from usjp_research.report.reading import Reading as Reading
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import digest, find_root, in_project
+from usjp_research.spec.records import digest, find_root
 from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
@@ -71,6 +71,12 @@ class Screen(Console):
         super().print(*(shown(x) if isinstance(x, str) else x for x in objects), **how)
 
 
+if TYPE_CHECKING:
+    from usjp_research.market.record import Market
+    from usjp_research.runs.batch import Outcome
+    from usjp_research.spec.records import Spec
+    from usjp_research.study.answer import Study
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -113,11 +119,14 @@ def _one_line_errors() -> Iterator[None]:
     except InputError as error:
         print(f"usjp: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        fault = InputError(f"{error.filename}: the name is too long for a file; give another")
-        print(f"usjp: {fault}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # no space, no permission: the disk's fault is no reason for a trace
+        where = error.filename or "the disk"
+        told = InputError(f"{where}: {error.strerror or error}; nothing that was there has changed")
+        if error.errno == errno.ENAMETOOLONG:
+            told = InputError(f"{where}: the name is too long for a file; give another")
+        print(f"usjp: {told}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -163,6 +172,9 @@ def study(
         bool, typer.Option("--public", help="Leave tables of single firms out of the pages.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put this run in the place of another study's.")
+    ] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
@@ -170,90 +182,131 @@ def study(
         from usjp_research.market.donors import load_donors
         from usjp_research.market.factors import read_factors
         from usjp_research.market.load import load_market
-        from usjp_research.market.record import market_digest
         from usjp_research.report.results import save_study
-        from usjp_research.runs.store import prepare_folder
+        from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
         from usjp_research.study.answer import run_study
-        from usjp_research.study.missing import missing_lines
 
-        if returns:
-            market = _as_returns(market)
-        spec = read_spec(params, events=events)
+        folder = out.absolute()
+        check_folder(folder)
+        given = params.absolute() if params else find_root() / "params"
+        events = events.absolute() if events else None
+        spec = read_spec(given, events=events)
         for key in sector or ():
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
-        folder = prepare_folder(in_project(out))
-        stages = Stages(8 if pages else 7)
-        stages("loading returns")
-        loaded = load_market(spec, market)
-        _say_read_as(loaded.read_as)
-        _say_findings(told(loaded.findings))
-        # A fault in factors or donors ends here, not in a notebook.
-        read_factors(str(factors or ""), loaded.dates, factor_units)
-        load_donors(spec, loaded, str(donors or ""))
-        result = run_study(spec, loaded, stages)
-        first, last = loaded.dates[0].date(), loaded.dates[-1].date()
-        stages("writing results")
-        landed = save_study(result, folder)
-        if as_json:
-            text = (landed / "verdicts.json").read_text(encoding="utf-8")
-            print(_only(text, sector))
-        else:
-            rows = [r for r in result.rows if not sector or r.name.split(":")[0] in sector]
-            _print_rows(rows, result.spec.rule.alpha)
-            _say(
-                f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
-                f"independent), {loaded.name}, {first} to {last}."
-            )
-            for row in rows:
-                if caveat := spec.words.caveat(row.name):
-                    _say(f"{label(row.name)}: {caveat}")
-            _say(spec.words.provenance or "The study does not say when its rule was written.")
-            if loaded.name.startswith("simulated"):
-                _say("SIMULATED returns: these rows say nothing about any real market.")
-            _say(f"spec {digest(spec)[:12]}, snapshot {market_digest(loaded)[:12]}")
-            for line in missing_lines(result):
-                _say(line)
-        for key in sector or ():
-            if key not in result.family.groups:
-                stderr.print(f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False)
-        stderr.print(f"Results: {landed}", soft_wrap=True, markup=False)
-        if landed.parent != folder:
-            raise InputError(f"{folder / 'results'}: cannot be written; results are in {landed}")
+        source = _absolute_source(_declared(market or spec.rule.market, returns=returns))
+        extra = {
+            "factors": str(factors.absolute()) if factors else "",
+            "donors": str(donors.absolute()) if donors else "",
+            "factor_units": factor_units,
+        }
+        with locked(folder), staged(folder) as fresh:
+            stages = Stages(8 if pages else 7)
+            stages("loading returns")
+            loaded = load_market(spec, source)
+            _say_read_as(loaded.read_as)
+            _say_findings(told(loaded.findings))
+            # A fault in factors or donors ends here, not in a notebook.
+            read_factors(extra["factors"], loaded.dates, factor_units)
+            load_donors(spec, loaded, extra["donors"])
+            facts = _facts(spec, loaded, public)
+            check_study(folder, facts, replace=replace)
+            result = run_study(spec, loaded, stages)
+            stages("writing results")
+            landed = save_study(result, fresh)
+            if landed.parent != fresh:
+                raise InputError(
+                    f"{folder / 'results'}: cannot be written; results are in {landed}"
+                )
+            if as_json:
+                _print_json(fresh, facts, sector)
+            else:
+                _print_study(result, facts, sector)
+            for key in sector or ():
+                if key not in result.family.groups:
+                    stderr.print(
+                        f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False
+                    )
+            outcomes: tuple[Outcome, ...] = ()
+            if pages:
+                stages("running the notebooks, two at a time, and building the pages")
+                shared = {"params": str(_own_params(given, events, fresh)), "market": source}
+                sectors = [s for s in spec.sectors if not sector or s in sector]
+                outcomes = _run_notebooks(fresh, shared, sectors, extra)
+            inputs = map(Path, (source.partition(":")[2], extra["factors"], extra["donors"]))
+            _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
+            if pages:
+                _add_pages(fresh)
+            swap(folder, fresh)
+        stderr.print(f"Results: {folder / 'results'}", soft_wrap=True, markup=False)
         if pages:
-            stages("running the notebooks, two at a time, and building the pages")
-            facts: dict[str, object] = {
-                "spec": digest(spec),
-                "snapshot": market_digest(loaded),
-                "market": loaded.name,
-                "level": loaded.level,
-                "public": public or loaded.level == "portfolio",
-                "first": str(first),
-                "last": str(last),
-            }
-            folder_of_params = _own_params(params, events, folder)
-            source = _portable_source(market or spec.rule.market)
-            sectors = [s for s in spec.sectors if not sector or s in sector]
-            extra = {
-                "factors": _from_root(in_project(factors)) if factors else "",
-                "donors": _from_root(in_project(donors)) if donors else "",
-                "factor_units": factor_units,
-            }
-            _run_pages(folder, _from_root(folder_of_params), source, sectors, facts, extra)
+            stderr.print(f"Pages: {folder / 'site/index.html'}", soft_wrap=True, markup=False)
+        _say_failures(outcomes)
 
 
-def _run_pages(
-    folder: Path,
-    params: str,
-    market: str,
-    sectors: Sequence[str],
-    facts: Mapping[str, object],
-    extra: Mapping[str, str],
-) -> None:
-    from usjp_research.report.pages import build_site
-    from usjp_research.runs.batch import Job, check_jobs, failures, run_batch, write_manifest
+def _absolute_source(source: str) -> str:
+    """Return a market as it is, its file from the folder that the user stands in."""
+    kind, _, rest = source.partition(":")
+    if kind not in ("file", "returns", "prices") or not rest:
+        return source
+    try:
+        return f"{kind}:{Path(rest).expanduser().absolute()}"
+    except RuntimeError:
+        raise InputError(f"{rest}: no such user; give the path of a CSV or Parquet file") from None
 
-    shared = {"params": params, "market": market, "out": _from_root(folder)}
+
+def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
+    """Return what a run's manifest says of its study."""
+    from usjp_research.market.record import market_digest
+    from usjp_research.study.disclosure import is_public
+
+    return {
+        "spec": digest(spec),
+        "snapshot": market_digest(market),
+        "market": market.name,
+        "level": market.level,
+        "public": is_public(market.level, public),
+        "first": str(market.dates[0].date()),
+        "last": str(market.dates[-1].date()),
+    }
+
+
+def _print_json(fresh: Path, facts: Mapping[str, object], sector: list[str] | None) -> None:
+    from usjp_research.study.disclosure import public_record
+
+    content = json.loads((fresh / "results" / "verdicts.json").read_text(encoding="utf-8"))
+    if facts["public"]:
+        content = public_record(content, str(facts["level"]))
+    print(_only(content, sector))
+
+
+def _print_study(result: Study, facts: Mapping[str, object], sector: list[str] | None) -> None:
+    from usjp_research.study.missing import missing_lines
+
+    rows = [r for r in result.rows if not sector or r.name.split(":")[0] in sector]
+    _print_rows(rows, result.spec.rule.alpha)
+    _say(
+        f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
+        f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
+    )
+    words = result.spec.words
+    for row in rows:
+        if caveat := words.caveat(row.name):
+            _say(f"{label(row.name)}: {caveat}")
+    _say(words.provenance or "The study does not say when its rule was written.")
+    if str(facts["market"]).startswith("simulated"):
+        _say("SIMULATED returns: these rows say nothing about any real market.")
+    _say(f"spec {str(facts['spec'])[:12]}, snapshot {str(facts['snapshot'])[:12]}")
+    for line in missing_lines(result):
+        _say(line)
+
+
+def _run_notebooks(
+    fresh: Path, shared: Mapping[str, str], sectors: Sequence[str], extra: Mapping[str, str]
+) -> tuple[Outcome, ...]:
+    from usjp_research.runs.batch import Job, check_jobs, run_batch
+
+    shared = {**shared, "out": str(fresh)}
     notebooks = find_root() / "notebooks"
 
     def each(name: str, more: Mapping[str, str]) -> list[Job]:
@@ -273,11 +326,47 @@ def _run_pages(
     ]
     check_jobs(jobs)
     outcomes = run_batch(
-        jobs, folder, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
+        jobs, fresh, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
     )
-    write_manifest(folder, facts, outcomes)
-    index = build_site(folder)
-    stderr.print(f"Pages: {index}", soft_wrap=True, markup=False)
+    for outcome in outcomes:
+        if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
+            raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
+    return outcomes
+
+
+def _finish(
+    fresh: Path,
+    facts: Mapping[str, object],
+    outcomes: Sequence[Outcome],
+    files: Sequence[Path],
+    params: Path,
+) -> None:
+    """Bring a run to what may be kept and shown, and write its manifest."""
+    from usjp_research.report.results import withhold
+    from usjp_research.runs.batch import write_manifest
+    from usjp_research.runs.store import check_records, places, tidy_notebooks, tidy_texts
+
+    check_records(fresh, facts)
+    root = find_root()
+    own = params if params.is_dir() else params.parent
+    names = places(files, [fresh, own, Path.cwd(), root, Path(__file__).parents[1], Path.home()])
+    names |= {str(root / "params"): "params"}
+    if facts["public"]:
+        withhold(fresh, str(facts["level"]))
+    tidy_notebooks(fresh, names, public=bool(facts["public"]))
+    tidy_texts(fresh, names)
+    write_manifest(fresh, facts, outcomes, names)
+
+
+def _add_pages(fresh: Path) -> None:
+    from usjp_research.report.pages import render, write_pages
+
+    write_pages(fresh, render(fresh))
+
+
+def _say_failures(outcomes: Sequence[Outcome]) -> None:
+    from usjp_research.runs.batch import failures
+
     failed = failures(outcomes)
     for line in failed:
         print(f"usjp: {InputError(line)}", file=sys.stderr)
@@ -285,20 +374,11 @@ def _run_pages(
         raise typer.Exit(1)
 
 
-def _from_root(path: Path) -> str:
-    """Write a path from the project's root, so that no page names a folder of this machine."""
-    return Path(os.path.relpath(path.resolve(), find_root())).as_posix()
-
-
-def _portable_source(source: str) -> str:
-    kind, _, rest = source.partition(":")
-    if kind not in ("file", "returns", "prices"):
+def _declared(source: str, *, returns: bool) -> str:
+    """Say in a market's name that its file holds returns, where that is declared."""
+    kind, _, path = source.partition(":")
+    if not returns:
         return source
-    return f"{kind}:{_from_root(in_project(Path(rest).expanduser()))}"
-
-
-def _as_returns(market: str | None) -> str:
-    kind, _, path = (market or "").partition(":")
     if kind not in ("file", "returns") or not path:
         raise InputError("--returns: says what a file holds; give it with --market file:PATH")
     return f"returns:{path}"
@@ -314,16 +394,17 @@ def _say_findings(lines: Sequence[str]) -> None:
         stderr.print(f"Check: {line}", soft_wrap=True, markup=False)
 
 
-def _own_params(params: Path | None, events: Path | None, folder: Path) -> Path:
+def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
     """Return the folder that the notebooks read: a copy in the run when an events file is given."""
-    given = in_project(params or Path("params"))
-    given = given.parent if given.is_file() else given
+    given = params.parent if params.is_file() else params
     if events is None:
         return given
     copy = folder / "params"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(given, copy)
-    shutil.copyfile(in_project(events), copy / "events.csv")
+    copy.mkdir()
+    for path in given.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, copy / path.name)
+    shutil.copyfile(events, copy / "events.csv")
     return copy
 
 
@@ -396,7 +477,10 @@ def bundle(
         typer.Option(help="CSV or Parquet of prices of the firms in donors.csv."),
     ] = None,
     params: Params = None,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/bundled"),
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to write; by default the project's data/bundled."),
+    ] = None,
 ) -> None:
     """Build the averages that the repository ships from a file of firm prices."""
     with _one_line_errors():
@@ -406,11 +490,15 @@ def bundle(
         from usjp_research.study.bundle import write_bundle
         from usjp_research.study.events import event_panel
 
-        spec = read_spec(params)
-        folder = prepare_folder(in_project(out))
-        loaded = load_market(spec, f"file:{prices}")
-        outside = load_donors(spec, loaded, str(donors)) if donors else None
-        record = write_bundle(spec, loaded, event_panel(spec, loaded), folder, outside)
+        spec = read_spec(params.absolute() if params else None)
+        folder = prepare_folder(out.absolute() if out else find_root() / "data" / "bundled")
+        loaded = load_market(spec, _absolute_source(f"file:{prices}"))
+        outside = load_donors(spec, loaded, str(donors.absolute())) if donors else None
+        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
+            panel = event_panel(spec, loaded)
+            record = write_bundle(spec, loaded, panel, Path(fresh), outside)
+            for path in Path(fresh).iterdir():
+                path.replace(folder / path.name)
         _say(
             f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
             f"firm {record['largest_leverage']}: {folder}"
@@ -476,7 +564,7 @@ def site_build(
         from usjp_research.report.pages import build_site, render
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        folder = in_project(run)
+        folder = run.absolute()
         printer = onefile.find_browser(browser) if pdf else ""
         stderr.print(f"Pages: {build_site(folder)}", soft_wrap=True, markup=False)
         whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
@@ -522,7 +610,7 @@ def site_diff(
         from usjp_research.report.compare import compare_runs, comparison_page
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        found = compare_runs(in_project(run_a), in_project(run_b))
+        found = compare_runs(run_a.absolute(), run_b.absolute())
         for line in found.lines():
             print(shown(line))
         if html:
@@ -543,8 +631,8 @@ def site_gallery(
         from usjp_research.report.compare import gallery_page
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        path = in_project(out).absolute()
-        page, count = gallery_page([in_project(folder) for folder in folders], path)
+        path = out.absolute()
+        page, count = gallery_page([folder.absolute() for folder in folders], path)
         prepare_folder(path.parent)
         write_whole(path, page.encode())
         stderr.print(f"{count} runs: {path}", soft_wrap=True, markup=False)
@@ -567,8 +655,7 @@ def _say(text: str) -> None:
     Screen(highlight=False).print(text, markup=False)
 
 
-def _only(text: str, sectors: list[str] | None) -> str:
-    content = json.loads(text)
+def _only(content: dict[str, Any], sectors: list[str] | None) -> str:
     if sectors:
         for key in ("rows", "leak_inclusive", "campaign"):
             content[key] = [row for row in content[key] if row["name"] in sectors]

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# Escape sequences of a terminal: colours and the like, and whole commands such as links.
+ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)")
 # An absolute path of any machine; what stands before it rules out tags, links and fractions.
 PLACE = re.compile(
     r"(?:file:/+|(?<![\w/.<~%)\]…])/)(?:[\w.@+~-]+/)+([\w.@+-]*)"

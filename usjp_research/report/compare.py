@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.report.exports import codebook, read_manifest, result_tables
+from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
 from usjp_research.report.tables import told
+from usjp_research.runs.folder import recover
+from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files
 from usjp_research.spec.read import read_words
 from usjp_research.words import SECTOR_NAMES, InputError, label, naming, percent
 
@@ -143,6 +144,8 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     InputError
         When a folder holds no finished run.
     """
+    recover(one)
+    recover(other)
     runs = read_manifest(one), read_manifest(other)
     names = {**read_words(other / "results").names(), **read_words(one / "results").names()}
     with naming(names):
@@ -195,8 +198,9 @@ def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[
 def _code(run: Path) -> str:
     """Return the digests of the package's modules that the run's records carry."""
     found = set()
-    for path in (run / "results").glob("*.json"):
-        found.add(json.loads(path.read_text(encoding="utf-8")).get("code") or "")
+    for path in result_files(run, read_manifest(run)):
+        if path.suffix == ".json":
+            found.add(str(plain_json(path).get("code") or ""))
     return " ".join(sorted(found - {""}))
 
 
@@ -332,14 +336,16 @@ def gallery_page(folders: Iterable[Path], out: Path) -> tuple[str, int]:
 
 
 def _card(run: Path, out: Path) -> dict[str, Any]:
+    recover(run)
     manifest = read_manifest(run)
     path = run / "results" / "verdicts.json"
-    study = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    study = plain_json(path) if path in result_files(run, manifest) else {}
     index = run / "site" / "index.html"
     link = Path(os.path.relpath(index.resolve(), out.absolute().parent.resolve())).as_posix()
-    rows = [*study.get("rows", []), *([study["contrast"]] if study.get("contrast") else [])]
+    contrast = study.get("contrast")
     words = read_words(run / "results")
-    with naming(words.names()):
+    with damage_named(path), naming(words.names()):
+        rows = [*study.get("rows", []), *([contrast] if contrast else [])]
         shown = [_shown(row) for row in rows]
     return {
         "name": run.resolve().name,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -16,16 +15,27 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.runs.store import prepare_folder, write_whole
+from usjp_research.runs.store import (
+    CODEBOOK,
+    RISKY,
+    clean,
+    csv_bytes,
+    damage_named,
+    plain_json,
+    prepare_folder,
+    read_cells,
+    read_csv,
+    read_manifest,
+    read_parquet,
+    result_files,
+    write_all,
+    write_whole,
+)
 from usjp_research.spec.read import read_words
-from usjp_research.words import InputError, scrub
+from usjp_research.study import disclosure
 
-CODEBOOK = Path(__file__).parent / "codebook.csv"
 SETS = {"rows": "sectors", "contrast": "contrast", "leak_inclusive": "leak_inclusive"}
 SETS |= {"contrast_versions": "contrast_version", "campaign": "campaign"}
-# What stays of a version of the contrast from which a firm could be read, in a public run.
-TOLD = ("name", "kind", "events", "p", "named", "safe")
-RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet may take such a text for a formula
 LONGEST = 32_000  # characters of a cell
 FORMATS = {
     "decimal": "0.00%",
@@ -34,7 +44,6 @@ FORMATS = {
     "number": "0.000",
     "date": "yyyy-mm-dd",
 }
-FIRM = "ticker"  # a table with this column shows single firms
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +69,6 @@ def _meaning(table: str, column: str) -> Meaning:
     return codebook().get((table, column), Meaning("", "not described"))
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """Read ``run.json`` of a finished run, or raise `InputError`."""
-    path = run / "run.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        content = None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
-    if not isinstance(content, dict) or content.get("schema") != 1:
-        raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
-    return dict(scrub(content))
-
-
 def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Read every table among the results of a run.
 
@@ -93,24 +88,47 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
         or would narrow them down. Numbers of a public run of single firms are rounded to four
         decimals, a basis point.
     """
-    manifest, folder = read_manifest(run), run / "results"
+    manifest = read_manifest(run)
+    public, level = bool(manifest.get("public")), str(manifest.get("level"))
+    files = result_files(run, manifest)
+    with damage_named(run / "results"):
+        tables = _from_json(files, level if public else "")
+        numbers = {key: tables.pop(key) for key in ("numbers",) if key in tables}
+        tables |= {**_from_frames(files), **numbers}
+        reasons = disclosure.withheld({k: list(map(str, tables[k])) for k in tables}, level)
+        reasons = reasons if public else {}
+        shown = {name: frame for name, frame in tables.items() if name not in reasons}
+        return {k: disclosure.coarse(v, level) if public else v for k, v in shown.items()}, reasons
+
+
+def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
+    """Read verdicts, rows and single numbers; ``public`` is the level of a public run's market."""
     tables: dict[str, pd.DataFrame] = {}
     numbers: list[dict[str, object]] = []
-    parts: dict[str, list[pd.DataFrame]] = {}
-    for path in sorted(folder.glob("*.json")):
-        content = _json(path)
+    for path in files:
+        if path.suffix != ".json":
+            continue
+        content = plain_json(path)
+        content = disclosure.public_record(content, public) if public else content
         if path.stem == "verdicts":
-            tables["verdicts"] = _verdicts(content, public=bool(manifest.get("public")))
+            tables["verdicts"] = _verdicts(content)
         plain = content.get("numbers", content)
         if isinstance(rows := plain.get("rows"), list) and path.stem != "verdicts":
             tables[f"{path.stem}-rows"] = pd.DataFrame([_flat(row) for row in rows])
         numbers += [_number(path.stem, key, value) for key, value in sorted(plain.items())]
-    for path in sorted(folder.glob("*.csv")):
-        tables[path.stem] = _read(path, pd.read_csv, keep_default_na=False, na_values=[""])
-    for path in sorted(folder.glob("*.parquet")):
-        frame = _read(path, pd.read_parquet)
-        if frame.index.name or not isinstance(frame.index, pd.RangeIndex):
-            frame = frame.reset_index()
+    if numbers:
+        tables["numbers"] = pd.DataFrame([row for row in numbers if row])
+    return tables
+
+
+def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read CSV and Parquet files, those that notebooks saved per sector as one table."""
+    tables = {path.stem: read_csv(path) for path in files if path.suffix == ".csv"}
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for path in files:
+        if path.suffix != ".parquet":
+            continue
+        frame = read_parquet(path)
         record, dash, key = path.stem.rpartition("-")
         if not dash:
             tables[path.stem] = frame
@@ -119,47 +137,16 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
         if notebook != record:
             frame.insert(0, "record", record)
         parts.setdefault(f"{notebook}-{key}", []).append(frame)
-    tables |= {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
-    if numbers:
-        tables["numbers"] = pd.DataFrame([row for row in numbers if row])
-    reasons: dict[str, str] = {}
-    if manifest.get("public"):
-        firms = [name for name in tables if FIRM in tables[name]]
-        reasons = dict.fromkeys(firms, "it shows single firms, and the run is public")
-    if manifest.get("public") and manifest.get("level") == "firm":
-        # Day by day these laws, less those of averages published with a firm fewer, are that firm.
-        laws = [name for name in tables if name == "placebo" or name.endswith("-law")]
-        reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
-        tables = {name: frame.round(4) for name, frame in tables.items()}
-    return {name: tables[name] for name in tables if name not in reasons}, reasons
+    return tables | {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = scrub(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
-    return content
-
-
-def _read(path: Path, reader: Any, **how: Any) -> pd.DataFrame:
-    try:
-        frame: pd.DataFrame = reader(path, **how)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); run the study again") from None
-    for name in frame.select_dtypes(["object", "str"]):
-        frame[name] = [scrub(value) for value in frame[name]]
-    return frame
-
-
-def _verdicts(content: Mapping[str, Any], *, public: bool) -> pd.DataFrame:
+def _verdicts(content: Mapping[str, Any]) -> pd.DataFrame:
     rows = []
     for key, name in SETS.items():
         found = content.get(key) or []
-        for row in [found] if isinstance(found, dict) else found:
-            if public and not row.get("safe", True):
-                row = {key: row[key] for key in TOLD}
-            rows.append({"set": name, **_flat(row)})
+        rows += [
+            {"set": name, **_flat(row)} for row in ([found] if isinstance(found, dict) else found)
+        ]
     frame = pd.DataFrame(rows)
     known = [column for table, column in codebook() if table == "verdicts" and column in frame]
     return frame[[*known, *(column for column in frame if column not in known)]]
@@ -261,8 +248,7 @@ def read_provenance(folder: Path) -> dict[str, str]:
     path = folder / "provenance.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["what"]: row["value"] for row in csv.DictReader(file)}
+    return {row["what"]: row["value"] for row in read_cells(path)}
 
 
 def _book(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -306,8 +292,8 @@ def _cell(sheet: Any, row: int, place: int, value: Any, shape: Any, quoted: Any)
     elif isinstance(value, date):
         sheet.write_datetime(row, place, value, shape)
     else:
-        text = str(value)[:LONGEST]
-        sheet.write_string(row, place, text, quoted if text.startswith(RISKY) else None)
+        text = clean(str(value))[:LONGEST]
+        sheet.write_string(row, place, text, quoted if re.match(RISKY, text) else None)
 
 
 # --- plain files -----------------------------------------------------------------------------
@@ -332,19 +318,15 @@ def write_tables(run: Path, folder: Path) -> list[str]:
         What was left out, a line each.
     """
     tables, left_out = result_tables(run)
-    folder = prepare_folder(folder.absolute())
     lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
+    files: dict[str, bytes] = {}
     for name, frame in {
         **tables,
         "provenance": _provenance(read_manifest(run), lines),
         "codebook": _book(tables).rename(columns={"sheet": "table"}),
     }.items():
-        safe = frame.map(lambda value: f"'{value}" if _risky(value) else value)
-        write_whole(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n").encode())
+        files[f"{name}.csv"] = csv_bytes(frame)
         if name in tables:
-            write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
+            files[f"{name}.parquet"] = frame.to_parquet(index=False)
+    write_all(prepare_folder(folder.absolute()), files)
     return lines
-
-
-def _risky(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(RISKY)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ast
 import base64
-import csv
 import html
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,7 +26,6 @@ from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from usjp_research.report.exports import read_manifest
 from usjp_research.report.strips import scoreboard, small_multiples
 from usjp_research.report.tables import (
     counted,
@@ -37,7 +33,15 @@ from usjp_research.report.tables import (
     verdict_details,
     verdict_table,
 )
+from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
+from usjp_research.runs.store import (
+    damage_named,
+    plain_json,
+    read_cells,
+    read_manifest,
+    result_files,
+)
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
@@ -92,8 +96,19 @@ def build_site(run: Path) -> Path:
         When the folder holds no readable manifest, or results of another version.
     """
     run = Path(run)
-    _swap(run / "site", render(run))
+    recover(run)
+    pages = render(run)
+    with locked(run), staged(run) as fresh:
+        write_pages(fresh, pages)
+        swap(run, fresh)
     return run / "site" / "index.html"
+
+
+def write_pages(run: Path, pages: Mapping[str, str]) -> None:
+    """Write pages into the folder ``site`` of a run that is being made."""
+    (run / "site").mkdir()
+    for name, text in pages.items():
+        (run / "site" / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def render(run: Path) -> dict[str, str]:
@@ -105,24 +120,30 @@ def render(run: Path) -> dict[str, str]:
 
 def _render(run: Path, words: Words) -> dict[str, str]:
     manifest = _plain(read_manifest(run))
+    result_files(run, manifest)  # as they were when the run ended
     public = bool(manifest.get("public"))
-    jobs = [_job(run, record, public=public) for record in manifest["jobs"]]
+    jobs = []
+    for record in manifest["jobs"]:
+        with damage_named(run / str(record["output"])):
+            jobs.append(_job(run, record, public=public))
     shared = {
         "words": words,
         "run": manifest,
         "simulated": manifest["market"].startswith("simulated"),
     }
-    front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
+    with damage_named(run / "results"):
+        front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
     exporter = _exporter()
-    pages = {"index.html": fill("index.html", front)}
+    with damage_named(run / "results"):
+        pages = {"index.html": fill("index.html", front)}
     first = {job["notebook"]: job["file"] for job in reversed(jobs)}
     for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
         if job["file"] in {*pages, "left_out.html"}:
             raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
         page = _Page(first | {job["notebook"]: job["file"]})
-        pages[job["file"]], _ = exporter.from_notebook_node(
-            job["content"], {**shared, "job": job, "page": page, "before": before, "after": after}
-        )
+        more = {**shared, "job": job, "page": page, "before": before, "after": after}
+        with damage_named(run / str(job["output"])):
+            pages[job["file"]], _ = exporter.from_notebook_node(job["content"], more)
     if front["left_out"]:
         pages["left_out.html"] = fill("left_out.html", front)
     return {name: CONTROL.sub("", text) for name, text in pages.items()}
@@ -133,21 +154,7 @@ def _render(run: Path, words: Words) -> dict[str, str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; it is empty when there is no such file."""
-    try:
-        content: dict[str, Any] = scrub(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run the study again") from None
-    return content
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, str]] = scrub(list(csv.DictReader(file)))
-    return rows
+    return plain_json(path) if path.is_file() else {}
 
 
 def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
@@ -310,7 +317,7 @@ def _front(run: Path) -> dict[str, Any]:
         "contrast": contrast,
         "heat": heat,
         "board": scoreboard(every),
-        "multiples": small_multiples(_read_csv(run / "results" / "reactions.csv"), study["alpha"])
+        "multiples": small_multiples(read_cells(run / "results" / "reactions.csv"), study["alpha"])
         if study
         else (),
         "reading": (reading := _read_json(run / "results" / "reading.json")),
@@ -322,7 +329,7 @@ def _front(run: Path) -> dict[str, Any]:
 def _claims(run: Path) -> dict[str, list[dict[str, str]]]:
     """Group the note's claims by how they compare with what sources say."""
     groups: dict[str, list[dict[str, str]]] = {}
-    for row in _read_csv(run / "results" / "claims.csv"):
+    for row in read_cells(run / "results" / "claims.csv"):
         groups.setdefault(row["status"], []).append(row)
     return groups
 
@@ -337,10 +344,10 @@ def _verdict(row: dict[str, Any]) -> Verdict:
 
 def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:
     """Lay out the reactions of every sector to every primary event, with tint and sign."""
-    titles = {row["id"]: row["title"] for row in _read_csv(run / "results" / "calendar.csv")}
+    titles = {row["id"]: row["title"] for row in read_cells(run / "results" / "calendar.csv")}
     events: dict[str, tuple[str, str]] = {}
     sectors: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in _read_csv(run / "results" / "reactions.csv"):
+    for row in read_cells(run / "results" / "reactions.csv"):
         if row["role"] != "primary" or row["blackout"] == "not a sector":
             continue
         day = date.fromisoformat(row["session"])
@@ -358,7 +365,7 @@ def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:
 def _left_out(run: Path) -> dict[str, dict[str, list[str]]]:
     """Group what was left out by kind, then by reason."""
     kinds: dict[str, dict[str, list[str]]] = {}
-    for row in _read_csv(run / "results" / "dropped.csv"):
+    for row in read_cells(run / "results" / "dropped.csv"):
         kind, *where = f"{row['what']}/{row['name']}".split("/")
         named = [SECTOR_NAMES.get(part, part) for part in where]
         name = (" · " if named != where else "/").join(named)
@@ -564,20 +571,3 @@ def _exporter() -> TemplateExporter:
 def fill(name: str, resources: Mapping[str, Any]) -> str:
     """Fill one of the package's page templates in; every text in it is escaped."""
     return str(_exporter().environment.get_template(f"{name}.j2").render(resources=resources))
-
-
-def _swap(folder: Path, pages: Mapping[str, str]) -> None:
-    """Put a folder of pages in place of an older one when all of them are written."""
-    fresh, old = (folder.with_name(f".site-{os.getpid()}-{word}") for word in ("new", "old"))
-    try:
-        fresh.mkdir()
-        for name, text in pages.items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from usjp_research.report.tables import Told, implied_digits, share_words, told
-from usjp_research.runs.store import write_whole
-from usjp_research.spec.read import read_words
-from usjp_research.spec.records import Words, in_project
+from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
+from usjp_research.spec.records import Words
 from usjp_research.study.checks import CHECKS
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import (
-    InputError,
-    label,
-    level,
-    moved,
-    naming,
-    number,
-    p_value,
-    percent,
-)
+from usjp_research.words import label, level, moved, naming, number, p_value, percent
 
 Results = Mapping[str, Any]
 COUNTS = [
@@ -83,90 +71,12 @@ class Reading:
         return f"<ol>{items}</ol><p><b>For the quant.</b> {escape(self.quant)}</p>"
 
 
-def read_results(out: str | Path) -> dict[str, Any]:
-    """Read what a run has saved: verdicts, checks before and after, exposure, counterfactuals.
-
-    Parameters
-    ----------
-    out : path
-        Folder of the run.
-
-    Returns
-    -------
-    dict
-        ``study`` is the content of ``verdicts.json`` and ``words`` that of ``words.yaml``;
-        ``timing``, ``variants``, ``exposure`` and ``robustness`` are rows of their files, empty
-        where no notebook has saved them.
-
-    Raises
-    ------
-    InputError
-        When there are no verdicts.
-    """
-    folder = in_project(Path(out)) / "results"
-    path = folder / "verdicts.json"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the study first")
-    study = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        "study": study,
-        "words": read_words(folder).model_dump(),
-        "timing": _rows(folder / "timing.csv"),
-        "variants": _rows(folder / "variants.csv"),
-        "exposure": [
-            row
-            for path in _own(folder, "3_exposure", study)
-            for row in json.loads(path.read_text(encoding="utf-8"))["numbers"]["rows"]
-        ],
-        "robustness": [
-            {"sector": path.stem.partition("-")[2], **row}
-            for path in _own(folder, "5_robustness-*", study)
-            for row in _frame(path.with_name(f"{path.stem}-rows.parquet"))
-        ],
-    }
-
-
-def _own(folder: Path, pattern: str, study: Results) -> list[Path]:
-    """List the records of this very study; those of other parameters or returns are not its own."""
-    found = []
-    for path in sorted(folder.glob(f"{pattern}.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["spec"], content["snapshot"]) == (study["spec"], study["snapshot"]):
-            found.append(path)
-    return found
-
-
-def _frame(path: Path) -> list[dict[str, Any]]:
-    import pandas as pd
-
-    frame = pd.read_parquet(path)
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> float | str | None:
-    if text == "":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def save_reading(out: str | Path) -> Reading:
     """Compose the reading of a run and save it as ``results/reading.json``."""
-    found = compose(read_results(out))
-    content = json.dumps(asdict(found), indent=1, ensure_ascii=False) + "\n"
-    write_whole(in_project(Path(out)) / "results" / "reading.json", content.encode())
+    results = read_results(out)
+    found = compose(results)
+    folder = own_results(out, results["study"]["spec"], results["study"]["snapshot"])
+    write_whole(folder / "reading.json", json_bytes(asdict(found)))
     return found
 
 

@@ -18,8 +18,17 @@ import yaml
 
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Market, market_digest
-from usjp_research.runs.store import write_whole
+from usjp_research.runs.store import (
+    csv_bytes,
+    json_bytes,
+    own_results,
+    plain_json,
+    read_csv,
+    write_all,
+    write_whole,
+)
 from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
+from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
 
 
@@ -49,12 +58,15 @@ def record(
     Returns
     -------
     Path
-        Of the JSON file, which is written last.
+        Of the JSON file, which comes into place last.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a finished run. Results of another study that notebooks have left
+        there are removed: one folder holds one study.
     """
-    folder = in_project(Path(out)) / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, frame in frames.items():
-        write_whole(folder / f"{name}-{key}.parquet", frame.to_parquet())
+    folder = own_results(out, digest(spec), market_digest(market))
     content = {
         "spec": digest(spec),
         "snapshot": market_digest(market),
@@ -63,9 +75,9 @@ def record(
         "numbers": _clean(dict(numbers)),
         "frames": sorted(frames),
     }
-    path = folder / f"{name}.json"
-    write_whole(path, _json(content))
-    return path
+    files = {f"{name}-{key}.parquet": frame.to_parquet() for key, frame in frames.items()}
+    write_all(folder, {**files, f"{name}.json": json_bytes(content)})
+    return folder / f"{name}.json"
 
 
 def _code() -> str:
@@ -96,7 +108,7 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
         path = in_project(Path(out)) / "results" / f"2_event_study-{sector}.json"
         if not path.is_file():
             return []
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path)
         found = (content.get("spec"), content.get("snapshot"), content.get("code"))
         if found != (digest(spec), market_digest(market), _code()):
             return []
@@ -109,7 +121,7 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
 
 
 def save_study(study: Study, out: str | Path) -> Path:
-    """Write a study's results, each file whole or not at all.
+    """Write a study's results, all of them or none.
 
     Parameters
     ----------
@@ -122,47 +134,69 @@ def save_study(study: Study, out: str | Path) -> Path:
     Path
         The folder that was written: ``out/results``, or a new temporary folder when that one
         cannot be written any more, so that nothing computed is lost.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a finished run, as for `record`.
     """
     files = _files(study)
-    folder = in_project(Path(out)) / "results"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_whole(folder / name, content)
+        folder = own_results(out, digest(study.spec), market_digest(study.market))
+        write_all(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
-        for name, content in files.items():
-            write_whole(folder / name, content)
+        write_all(folder, files)
     return folder
+
+
+def withhold(run: Path, level: str) -> None:
+    """Bring the results of a run to what may be published.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a run that is being made.
+    level : str
+        Of its market: ``firm`` or ``portfolio``.
+    """
+    folder, gone = run / "results", set()
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
+        frame = read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if disclosure.withheld({path.stem: list(map(str, frame))}, level):
+            path.unlink()
+            gone.add(path.stem)
+        elif level == "firm":
+            kept = disclosure.coarse(frame, level)
+            write_whole(path, csv_bytes(kept) if path.suffix == ".csv" else kept.to_parquet())
+    for path in sorted(folder.glob("*.json")):
+        content = disclosure.public_record(json.loads(path.read_text(encoding="utf-8")), level)
+        if frames := content.get("frames"):
+            content["frames"] = [key for key in frames if f"{path.stem}-{key}" not in gone]
+        write_whole(path, json_bytes(content))
 
 
 def _files(study: Study) -> dict[str, bytes]:
     dropped = pd.DataFrame([asdict(item) for item in study.dropped])
     claims = [asdict(claim) for claim in study.spec.claims]
     return {
-        "verdicts.json": _json(_plain(study)),
-        "reactions.csv": _csv(study.reactions),
-        "variants.csv": _csv(study.variants),
-        "timing.csv": _csv(study.timing),
-        "calendar.csv": _csv(study.panel.frame()),
+        "verdicts.json": json_bytes(_plain(study)),
+        "reactions.csv": csv_bytes(study.reactions),
+        "variants.csv": csv_bytes(study.variants),
+        "timing.csv": csv_bytes(study.timing),
+        "calendar.csv": csv_bytes(study.panel.frame()),
         "words.yaml": _yaml(study.spec.words),
-        "claims.csv": _csv(pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])),
-        "dropped.csv": _csv(dropped),
+        "claims.csv": csv_bytes(
+            pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])
+        ),
+        "dropped.csv": csv_bytes(dropped),
         "placebo.parquet": _placebo_frames(study).to_parquet(),
     }
-
-
-def _json(content: object) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _yaml(words: Words) -> bytes:
     text: str = yaml.safe_dump(words.model_dump(), allow_unicode=True, sort_keys=False)
     return text.encode()
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _plain(study: Study) -> dict[str, object]:

@@ -28,7 +28,7 @@ from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_clas
 from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
 from usjp_research.runs.terminal import plain, screen
 from usjp_research.spec.records import find_root, in_project
-from usjp_research.words import InputError, nearest
+from usjp_research.words import InputError, nearest, scrub
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
 MARK = "papermill-error-cell-tag"
@@ -437,7 +437,12 @@ def failures(outcomes: Iterable[Outcome]) -> list[str]:
     return [f"notebook {o.notebook} (job {o.name}), {o.error}" for o in outcomes if o.error]
 
 
-def write_manifest(out: Path, facts: Mapping[str, object], outcomes: Iterable[Outcome]) -> Path:
+def write_manifest(
+    out: Path,
+    facts: Mapping[str, object],
+    outcomes: Iterable[Outcome],
+    names: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``run.json``: what ran, on which data, with which code, and how it ended.
 
     Parameters
@@ -448,13 +453,16 @@ def write_manifest(out: Path, facts: Mapping[str, object], outcomes: Iterable[Ou
         What the caller knows: digests of spec and snapshot, market, and ``started`` when the
         run began before its first job.
     outcomes : iterable of Outcome
+    names : mapping, optional
+        What to write in place of paths of this machine, as `usjp_research.runs.store.places`
+        gives it.
 
     Returns
     -------
     Path
         Of the file, which is strict JSON and written whole or not at all.
     """
-    from usjp_research.runs.store import write_whole
+    from usjp_research.runs.store import hidden, json_bytes, listed_files, write_whole
 
     outcomes = list(outcomes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -469,10 +477,10 @@ def write_manifest(out: Path, facts: Mapping[str, object], outcomes: Iterable[Ou
             **{name: version(name) for name in LIBRARIES},
         },
         **_checkout(),
-        "jobs": [asdict(outcome) for outcome in outcomes],
+        "jobs": scrub(hidden([asdict(outcome) for outcome in outcomes], names or {})),
+        "files": listed_files(out),
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(out / "run.json", _bytes(text))
+    write_whole(out / "run.json", json_bytes(content))
     return out / "run.json"
 
 

@@ -491,17 +491,23 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def in_project(path: Path) -> Path:
-    """Return a path as it is, or from the project's root where it is relative and not here."""
+    """Return a path as it is, or from the project's root where it is relative.
+
+    The root is the nearest folder upward with ``params/universe.csv``; outside of every project
+    it is the folder one stands in, or the checkout where there is no such file or folder here.
+    """
     try:
         path = path.expanduser()
     except RuntimeError:
         raise InputError(f"{path}: no such user's folder; give the whole path") from None
-    if path.is_absolute() or path.exists():
+    if path.is_absolute():
         return path
     try:
-        return find_root() / path
+        root = find_root()
     except InputError:
         return path
+    outside = not Path.cwd().resolve().is_relative_to(root)
+    return path if outside and path.exists() else root / path
 
 
 def digest(spec: Spec) -> str:

@@ -16,60 +16,10 @@ from usjp_research.market.record import BENCHMARK, MIRROR, Market, market_digest
 from usjp_research.spec.records import Spec
 from usjp_research.study.built import built_for, contrast_key
 from usjp_research.study.contrast import carrying_firm, contrast_row
+from usjp_research.study.disclosure import SMALLEST, disclosed_firms
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import PADDED, SMALLEST, Portfolios, averages_of, from_firms
+from usjp_research.study.portfolios import PADDED, Portfolios, averages_of, from_firms
 from usjp_research.words import InputError
-
-
-def disclosed_firms(
-    members: Mapping[str, Sequence[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
-) -> tuple[tuple[str, ...], float]:
-    """Find the firms whose return could be read back from published averages.
-
-    On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
-    when its indicator lies in the row space of that map, that is when its leverage is one.
-
-    Parameters
-    ----------
-    members : mapping of str to sequence of str
-        Tickers of every published average.
-    present : DataFrame of bool, shape (n_days, n_firms)
-        Whether a firm has a return on a day.
-    shown : DataFrame of bool, shape (n_days, n_averages), optional
-        Whether an average is published on a day; by default where three firms are present.
-
-    Returns
-    -------
-    disclosed : tuple of str
-        Empty when the averages are safe.
-    leverage : float
-        The largest leverage of any firm on any day.
-
-    Examples
-    --------
-    >>> days = pd.DataFrame([[True] * 4], columns=["A", "B", "C", "D"])
-    >>> disclosed_firms({"four": ("A", "B", "C", "D"), "three": ("A", "B", "C")}, days)[0]
-    ('D',)
-    """
-    firms = list(present.columns)
-    table = np.array([[ticker in set(group) for ticker in firms] for group in members.values()])
-    known = present.to_numpy(bool)
-    if shown is None:
-        visible = known.astype(int) @ table.T.astype(int) >= SMALLEST
-    else:
-        visible = shown[list(members)].to_numpy(bool)
-    found: set[str] = set()
-    largest = 0.0
-    for pattern in np.unique(np.hstack([known, visible]), axis=0):
-        there, rows = pattern[: len(firms)], table[pattern[len(firms) :]]
-        if not len(rows):
-            continue
-        _, sizes, basis = np.linalg.svd((rows & there).astype(float), full_matrices=False)
-        basis = basis[sizes > 1e-9 * sizes[0]]
-        leverage = (basis**2).sum(axis=0)
-        largest = max(largest, float(leverage.max()))
-        found.update(firm for firm, h in zip(firms, leverage, strict=True) if h > 1 - 1e-9)
-    return tuple(sorted(found)), largest
 
 
 def write_bundle(

@@ -12,9 +12,9 @@ from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import ContrastVersion, Spec
 from usjp_research.study.built import contrast_key
+from usjp_research.study.disclosure import SMALLEST, publishable
 from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import (
-    SMALLEST,
     Portfolios,
     contrast_groups,
     short_of_returns,
@@ -304,5 +304,4 @@ def _publishable(
 ) -> bool:
     place = panel.position(ids[0])
     rule = made.members.get(f"named/{panel.new_york[place or 0]}/{sector}", ())
-    differs = len(set(named) ^ set(rule)) if rule and len(ids) == 1 else SMALLEST
-    return len(named) >= SMALLEST and (differs == 0 or differs >= SMALLEST)
+    return publishable(named, rule, len(ids))

@@ -14,11 +14,11 @@ from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.spec.records import Contrast, Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
+from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel, session_span
 from usjp_research.study.trust import refuse_findings
 from usjp_research.words import InputError, card
 
-SMALLEST = 3
 PADDED = "left out so that no firm's return can be read back"
 COVERED_SESSIONS = 3
 

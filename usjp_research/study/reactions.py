@@ -18,9 +18,10 @@ from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_da
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
 from usjp_research.spec.records import Event, Spec
+from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import SMALLEST, Portfolios, Slot
+from usjp_research.study.portfolios import Portfolios, Slot
 from usjp_research.words import card, label, level, percent
 
 OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror

@@ -1,0 +1,197 @@
+"""The folder of one run: whose it may be, who writes in it, and old and new changed as a whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from usjp_research.runs.store import plain_json, prepare_folder, read_manifest
+from usjp_research.words import InputError
+
+KNOWN = ("results", "figures", "notebooks", "params", "site", "run.json")
+LOCK = ".lock"
+FRESH, WHOLE, OLD, GONE = ".new", ".whole", ".old", ".gone"  # a run on its way in, and out
+ELSE = "give an empty or a new folder with --out"
+IDENTITY = ("spec", "snapshot", "level", "public")
+
+
+# --- whose folder it is ----------------------------------------------------------------------
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that is not a run's, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When it is a file, the root of a project, or holds what no run has written.
+    """
+    if out.is_symlink() and not out.exists():
+        raise InputError(f"{out}: a link that leads nowhere; {ELSE}")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file; {ELSE}")
+    if (out / "params" / "universe.csv").is_file() and not (out / "run.json").exists():
+        raise InputError(f"{out}: is a project's own folder; {ELSE}")
+    recover(out)
+    names = sorted(path.name for path in out.iterdir() if not _ours(path.name))
+    if (out / "run.json").exists():
+        _check_inside(out, read_manifest(out))
+    elif names and (not (out / "results/verdicts.json").is_file() or set(names) - {*KNOWN}):
+        seen = ", ".join([*names[:3], *(["..."] if names[3:] else [])])
+        raise InputError(f"{out}: holds what is no run ({seen}); {ELSE}")
+
+
+def _ours(name: str) -> bool:
+    return name in (LOCK, WHOLE, OLD, GONE) or name.startswith(f"{FRESH}-")
+
+
+def _check_inside(out: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse to replace a run among whose files somebody has put others."""
+    named: Mapping[str, str] | None = manifest.get("files")
+    if named is None:
+        return
+    for name in KNOWN[:4]:
+        for path in sorted((out / name).rglob("*")):
+            place = path.relative_to(out).as_posix()
+            hidden = any(part.startswith(".") for part in path.relative_to(out).parts)
+            if path.is_file() and not hidden and place not in named:
+                raise InputError(
+                    f"{path}: no file of this run, and it would be lost; move it elsewhere"
+                )
+
+
+def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> None:
+    """Refuse to put one study in the place of another one, unless that is wanted.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a run with another specification, other returns, or of another
+        audience, and ``replace`` is not set.
+    """
+    if replace or not out.is_dir():
+        return
+    if (out / "run.json").exists():
+        held: Mapping[str, Any] = read_manifest(out)
+    elif (out / "results" / "verdicts.json").is_file():
+        held = plain_json(out / "results" / "verdicts.json")
+    else:
+        return
+    unlike = [key for key in IDENTITY if key in held and held[key] != facts[key]]
+    if unlike:
+        words = {"spec": "specification", "snapshot": "returns"}
+        told = " and ".join(words.get(key, key) for key in unlike)
+        raise InputError(
+            f"{out}: holds a run of another study (market {str(held.get('market'))[:60]}; other "
+            f"{told}); clear it with --replace, or give another folder with --out"
+        )
+
+
+# --- one writer at a time --------------------------------------------------------------------
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold a run's folder; the lock of a process that has died holds nothing.
+
+    Raises
+    ------
+    InputError
+        At once, when another process holds it.
+    """
+    prepare_folder(out)
+    handle = _take(out / LOCK, out)
+    try:
+        _settle(out)
+        yield
+    finally:
+        (out / LOCK).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _take(path: Path, out: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            by = os.read(handle, 200).decode("utf-8", "replace") or "another process"
+            os.close(handle)
+            raise InputError(
+                f"{out}: {by} is writing there; wait for it, or give another folder with --out"
+            ) from None
+        # The holder before may have taken the file away after this one was opened.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(handle).st_ino:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
+                return handle
+        os.close(handle)
+
+
+# --- old and new -----------------------------------------------------------------------------
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give an empty folder for what is to come in; it goes unless `swap` has put it in place."""
+    fresh = out / f"{FRESH}-{os.getpid()}"
+    fresh.mkdir()
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def swap(out: Path, fresh: Path) -> None:
+    """Put a staged run, or its pages alone, in place of what there is.
+
+    From one rename on, the new run counts: whatever stops the process after it, the next command
+    goes on from there. What a run does not know the name of stays.
+    """
+    fresh.rename(out / WHOLE)
+    try:
+        _settle(out)
+    except OSError:
+        if not (out / GONE).exists():  # all of the old run is still there
+            for path in (out / OLD).glob("*"):
+                path.rename(out / path.name)
+            shutil.rmtree(out / WHOLE, ignore_errors=True)
+            shutil.rmtree(out / OLD, ignore_errors=True)
+        raise
+
+
+def _settle(out: Path) -> None:
+    """Finish what an earlier process has begun, and clear what it has left."""
+    whole, old, gone = (out / name for name in (WHOLE, OLD, GONE))
+    if whole.is_dir():
+        if not gone.exists():
+            old.mkdir(exist_ok=True)
+            names = KNOWN if (whole / "run.json").exists() else [p.name for p in whole.iterdir()]
+            _move((out / name for name in names), old)
+            old.rename(gone)
+        _move(whole.iterdir(), out)
+        whole.rmdir()
+    for path in (gone, *out.glob(f"{FRESH}-*")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _move(paths: Iterable[Path], into: Path) -> None:
+    for path in list(paths):
+        if os.path.lexists(path):
+            path.rename(into / path.name)
+
+
+def recover(out: Path) -> None:
+    """Finish a change of runs that was cut off, before the folder is read."""
+    if (out / WHOLE).is_dir():
+        with locked(out):
+            pass

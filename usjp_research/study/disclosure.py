@@ -1,0 +1,153 @@
+"""What may be published: the one place that decides it.
+
+A public run shows averages of at least three firms, and nothing from which a single firm's
+return could be worked out. Averages that ship with the project were made under this rule, so
+that runs on them are public by nature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+SMALLEST = 3
+FIRM = "ticker"  # a table with this column shows single firms
+DIGITS = 4  # of numbers that rest on single firms' returns: a basis point
+# What stays of a version of the contrast from which a firm could be read.
+TOLD = ("name", "kind", "events", "p", "named", "safe")
+
+
+def disclosed_firms(
+    members: Mapping[str, Sequence[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
+) -> tuple[tuple[str, ...], float]:
+    """Find the firms whose return could be read back from published averages.
+
+    On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
+    when its indicator lies in the row space of that map, that is when its leverage is one.
+
+    Parameters
+    ----------
+    members : mapping of str to sequence of str
+        Tickers of every published average.
+    present : DataFrame of bool, shape (n_days, n_firms)
+        Whether a firm has a return on a day.
+    shown : DataFrame of bool, shape (n_days, n_averages), optional
+        Whether an average is published on a day; by default where three firms are present.
+
+    Returns
+    -------
+    disclosed : tuple of str
+        Empty when the averages are safe.
+    leverage : float
+        The largest leverage of any firm on any day.
+
+    Examples
+    --------
+    >>> days = pd.DataFrame([[True] * 4], columns=["A", "B", "C", "D"])
+    >>> disclosed_firms({"four": ("A", "B", "C", "D"), "three": ("A", "B", "C")}, days)[0]
+    ('D',)
+    """
+    firms = list(present.columns)
+    table = np.array([[ticker in set(group) for ticker in firms] for group in members.values()])
+    known = present.to_numpy(bool)
+    if shown is None:
+        visible = known.astype(int) @ table.T.astype(int) >= SMALLEST
+    else:
+        visible = shown[list(members)].to_numpy(bool)
+    found: set[str] = set()
+    largest = 0.0
+    for pattern in np.unique(np.hstack([known, visible]), axis=0):
+        there, rows = pattern[: len(firms)], table[pattern[len(firms) :]]
+        if not len(rows):
+            continue
+        _, sizes, basis = np.linalg.svd((rows & there).astype(float), full_matrices=False)
+        basis = basis[sizes > 1e-9 * sizes[0]]
+        leverage = (basis**2).sum(axis=0)
+        largest = max(largest, float(leverage.max()))
+        found.update(firm for firm, h in zip(firms, leverage, strict=True) if h > 1 - 1e-9)
+    return tuple(sorted(found)), largest
+
+
+def publishable(named: Collection[str], rule: Collection[str], events: int) -> bool:
+    """Say whether effect and interval of a version of the contrast may be published.
+
+    Parameters
+    ----------
+    named : collection of str
+        Firms on the named side.
+    rule : collection of str
+        Those of the contrast that is published anyway, on the same event; may be empty.
+    events : int
+        How many events the version takes; several do not line up with the rule's one.
+    """
+    differs = len(set(named) ^ set(rule)) if rule and events == 1 else SMALLEST
+    return len(named) >= SMALLEST and (differs == 0 or differs >= SMALLEST)
+
+
+def is_public(level: str, wanted: bool = False) -> bool:
+    """Say whether a run is public: because it is to be, or because its market is."""
+    return wanted or level == "portfolio"
+
+
+def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, str]:
+    """Return which tables stay out of a public run, with the reason.
+
+    Parameters
+    ----------
+    columns : mapping of str to collection of str
+        Names of the columns by table.
+    level : str
+        ``firm`` or ``portfolio``, as in `Market`.
+    """
+    reasons = {
+        name: "it shows single firms, and the run is public"
+        for name, inside in columns.items()
+        if FIRM in inside
+    }
+    if level == "firm":
+        # Day by day these laws, less those of averages published with a firm fewer, are that firm.
+        laws = [name for name in columns if name == "placebo" or name.endswith("-law")]
+        reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
+    return reasons
+
+
+def coarse(value: Any, level: str) -> Any:
+    """Round the numbers of a public run that rest on single firms' returns."""
+    if level != "firm":
+        return value
+    if isinstance(value, pd.DataFrame):
+        real = value.select_dtypes("float")
+        return value.assign(**{str(name): _rounded(real[name].to_numpy()) for name in real})
+    if isinstance(value, dict):
+        return {key: coarse(part, level) for key, part in value.items()}
+    if isinstance(value, list):
+        return [coarse(part, level) for part in value]
+    return float(_rounded(np.array(value))) if isinstance(value, float) else value
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Round so that rounding once more, to fewer digits, gives what rounding once would give."""
+    size = np.abs(values) * 10**DIGITS
+    whole = np.rint(size)
+    exact = ~(np.abs(size - whole) > 1e-6)
+    cut = np.floor(size)
+    cut += cut % 5 == 0  # half ways and zeros lean to where the value lies
+    return np.asarray(np.copysign(np.where(exact, whole, cut) / 10**DIGITS, values))
+
+
+def told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a public run says of a version of the contrast."""
+    return dict(row) if row.get("safe", True) else {key: row[key] for key in TOLD if key in row}
+
+
+def public_record(content: Mapping[str, Any], level: str) -> dict[str, Any]:
+    """Return the content of a result's JSON file as a public run holds it."""
+    plain = ("rule", "data", "alpha", "power")  # parameters, not results
+    found = {k: v if k in plain else coarse(v, level) for k, v in content.items()}
+    if versions := content.get("contrast_versions"):
+        found["contrast_versions"] = [coarse(told(row), level) for row in versions]
+    return found
