@@ -65,7 +65,7 @@ def _notebook(name: str, **given: Any) -> dict[str, Any]:
     return scope
 
 
-SILENT = {
+SILENT: dict[str, tuple[Callable[[ur.Spec], Market], str, str]] = {
     "no firm of it has prices": (lambda spec: _market(spec, *RAIL), EVENTS, "none of its 12 firms"),
     "too few have prices": (lambda spec: _market(spec, *RAIL[:5]), EVENTS, "7 firms left of 7"),
     "no event has a sign": (_market, EVENTS.replace(",+,+,+", ",+,0,+"), "no primary event has"),
