@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from usjp_research.runs.batch import Job, check_jobs
-from usjp_research.runs.parameters import check_cells, check_parameters, declared
+from usjp_research.runs.parameters import check_cells, declared
 from usjp_research.spec.records import find_root
 from usjp_research.words import InputError
 
@@ -80,9 +82,14 @@ def test_good_parameters_and_other_cells_pass(cells: list[str]) -> None:
     check_cells(["", *cells, IMPORT], values)
 
 
-def test_outside_a_notebook_it_says_so() -> None:
-    with pytest.raises(InputError, match="seen no notebook"):
-        check_parameters()
+def test_a_notebook_saved_as_a_script_runs_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import usjp_research as ur; ur.check_parameters(); print('ran')"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "ran\n", done.stderr
 
 
 def test_no_code_of_a_notebook_runs_in_the_process_that_reads_it(tmp_path: Path) -> None:

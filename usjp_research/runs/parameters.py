@@ -133,9 +133,8 @@ def check_parameters() -> None:
     import sys
 
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is None:
-        raise InputError("check_parameters: seen no notebook; call it below a parameters cell")
-    check_cells(shell.user_ns["In"], shell.user_ns)
+    if shell is not None:  # a notebook saved as a script has its parameters in its own text
+        check_cells(shell.user_ns["In"], shell.user_ns)
 
 
 def check_cells(cells: Sequence[str], values: Mapping[str, object]) -> None:
