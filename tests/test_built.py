@@ -95,7 +95,8 @@ FATE: Mapping[type, Mapping[str, str]] = {
     Spec: {
         **dict.fromkeys(("rule", "events", "thesis"), APPLIED),
         **dict.fromkeys(("firms", "sectors", "own_news", "coverage", "donors"), REFUSED),
-        **dict.fromkeys(("confounders", "claims"), WORDS),
+        **dict.fromkeys(("confounders", "claims", "words"), WORDS),
+        "accepted": WORDS,  # of single firms' returns, which are not there
     },
 }
 

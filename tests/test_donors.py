@@ -213,15 +213,21 @@ def test_an_exact_fit_without_a_file_is_not_believed_either(
 
 @pytest.mark.parametrize("size", [1.7e38, 1e26, 50.0])
 @pytest.mark.parametrize("what", ["prices", "returns"])
-def test_a_donor_that_moves_as_nothing_does_is_refused(
+def test_a_donor_that_moves_as_nothing_does_is_refused_or_left_out_and_listed(
     size: float, what: str, spec: Spec, market: Market, tmp_path: Path
 ) -> None:
     table = _prices(market, ["AAA", "BBB"])
     if what == "returns":
         table[["AAA", "BBB"]] = table[["AAA", "BBB"]].pct_change().fillna(-0.01)
     table.loc[500, "BBB"] = size * (100 if what == "prices" else 1)
+    path = _file(tmp_path / "p.csv", table)
+    if size < 1e12:
+        found = load_donors(spec, market, path)
+        assert list(found.returns.columns) == ["AAA"]
+        assert "BBB" in [item.name for item in found.dropped]
+        return
     with pytest.raises(InputError, match=r"p\.csv.*BBB.*"):
-        load_donors(spec, market, _file(tmp_path / "p.csv", table))
+        load_donors(spec, market, path)
 
 
 def test_donors_of_which_none_moves_are_refused(spec: Spec, market: Market, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -63,11 +64,12 @@ def lab(tmp_path: Path) -> Iterator[str]:
             env=os.environ | own,
             stdout=said,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         yield f"{_address(server, log)}|{token}"
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGKILL)  # its kernels too
         server.wait(30)
 
 

@@ -206,6 +206,6 @@ def test_a_firm_named_at_an_event_that_nobody_knows_is_refused(own: Own) -> None
     named = named.replace("S00,", "S00,N7,")
     rows = [line if line.count(",") == 3 else line.replace(",", ",,", 1) for line in named.split()]
     with pytest.raises(
-        ur.InputError, match=r"universe.csv: S00, column 'named_event': unknown 'N7'"
+        ur.InputError, match=r"universe.csv: ticker 'S00', column 'named_event': unknown event 'N7'"
     ):
         ur.read_spec(own(universe="\n".join(rows) + "\n", events=EVENTS))

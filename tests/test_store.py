@@ -729,7 +729,7 @@ def spoil(path: Path, draw: random.Random) -> str:
     at = draw.randrange(len(raw))
     found = {
         "cut": raw[:at],
-        "flip": raw[:at] + bytes([raw[at] ^ (1 << draw.randrange(30))]) + raw[at + 1 :],
+        "flip": raw[:at] + bytes([raw[at] ^ (1 << draw.randrange(8))]) + raw[at + 1 :],
         "empty": b"",
         "binary": draw.randbytes(500),
         "line": raw + b'\na,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r\n"',

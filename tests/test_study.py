@@ -348,7 +348,7 @@ def test_leaks_change_the_remark_and_never_the_verdict(
     solar, rail = study.verdicts
     assert [row.headline for row in study.leaks] == ["priced in", "not priced in"]
     assert [row.headline for row in (solar, rail)] == ["not priced in", "not priced in"]
-    assert "leaks" in solar.remark
+    assert solar.remark == "with leak windows: priced in"
     assert rail.remark == ""
 
 

@@ -186,18 +186,18 @@ def study(
         from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
         from usjp_research.study.answer import run_study
 
-        folder = out.absolute()
+        folder = _here(out)
         check_folder(folder)
-        given = params.absolute() if params else find_root() / "params"
-        events = events.absolute() if events else None
+        given = _here(params) if params else find_root() / "params"
+        events = _here(events) if events else None
         spec = read_spec(given, events=events)
         for key in sector or ():
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
         source = _absolute_source(_declared(market or spec.rule.market, returns=returns))
         extra = {
-            "factors": str(factors.absolute()) if factors else "",
-            "donors": str(donors.absolute()) if donors else "",
+            "factors": str(_here(factors)) if factors else "",
+            "donors": str(_here(donors)) if donors else "",
             "factor_units": factor_units,
         }
         with locked(folder), staged(folder) as fresh:
@@ -249,10 +249,15 @@ def _absolute_source(source: str) -> str:
     kind, _, rest = source.partition(":")
     if kind not in ("file", "returns", "prices") or not rest:
         return source
+    return f"{kind}:{_here(Path(rest))}"
+
+
+def _here(path: Path) -> Path:
+    """Return a path of the command line from the folder that the user stands in."""
     try:
-        return f"{kind}:{Path(rest).expanduser().absolute()}"
+        return path.expanduser().absolute()
     except RuntimeError:
-        raise InputError(f"{rest}: no such user; give the path of a CSV or Parquet file") from None
+        raise InputError(f"{path}: no such user's folder; give the whole path") from None
 
 
 def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
@@ -490,10 +495,10 @@ def bundle(
         from usjp_research.study.bundle import write_bundle
         from usjp_research.study.events import event_panel
 
-        spec = read_spec(params.absolute() if params else None)
-        folder = prepare_folder(out.absolute() if out else find_root() / "data" / "bundled")
+        spec = read_spec(_here(params) if params else None)
+        folder = prepare_folder(_here(out) if out else find_root() / "data" / "bundled")
         loaded = load_market(spec, _absolute_source(f"file:{prices}"))
-        outside = load_donors(spec, loaded, str(donors.absolute())) if donors else None
+        outside = load_donors(spec, loaded, str(_here(donors))) if donors else None
         with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
             panel = event_panel(spec, loaded)
             record = write_bundle(spec, loaded, panel, Path(fresh), outside)
@@ -564,13 +569,13 @@ def site_build(
         from usjp_research.report.pages import build_site, render
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        folder = run.absolute()
+        folder = _here(run)
         printer = onefile.find_browser(browser) if pdf else ""
         stderr.print(f"Pages: {build_site(folder)}", soft_wrap=True, markup=False)
         whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
         if single_file:
-            prepare_folder(single_file.absolute().parent)
-            write_whole(single_file.absolute(), whole.encode())
+            prepare_folder(_here(single_file).parent)
+            write_whole(_here(single_file), whole.encode())
             _wrote(single_file, LARGEST)
         if pdf:
             onefile.print_pdf(whole, pdf, printer)
@@ -610,12 +615,12 @@ def site_diff(
         from usjp_research.report.compare import compare_runs, comparison_page
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        found = compare_runs(run_a.absolute(), run_b.absolute())
+        found = compare_runs(_here(run_a), _here(run_b))
         for line in found.lines():
             print(shown(line))
         if html:
-            prepare_folder(html.absolute().parent)
-            write_whole(html.absolute(), comparison_page(found).encode())
+            prepare_folder(_here(html).parent)
+            write_whole(_here(html), comparison_page(found).encode())
             _wrote(html)
         if not found.same:
             raise typer.Exit(1)
@@ -631,8 +636,8 @@ def site_gallery(
         from usjp_research.report.compare import gallery_page
         from usjp_research.runs.store import prepare_folder, write_whole
 
-        path = out.absolute()
-        page, count = gallery_page([folder.absolute() for folder in folders], path)
+        path = _here(out)
+        page, count = gallery_page([_here(folder) for folder in folders], path)
         prepare_folder(path.parent)
         write_whole(path, page.encode())
         stderr.print(f"{count} runs: {path}", soft_wrap=True, markup=False)

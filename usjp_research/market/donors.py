@@ -115,12 +115,10 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
             f"{path}: seen returns from {returns.index[0].date()} to {returns.index[-1].date()}, "
             f"expected days of the market, {market.dates[0].date()} to {market.dates[-1].date()}"
         )
+    wrong = doubtful(check_returns(table, benchmark=market.returns[BENCHMARK]), "donor")
+    table = table.drop(columns=[item.name for item in wrong])
     _believable(table, path)
-    found = _distinct(_complete(table, market, f"file:{path.name}", tuple(notes)))
-    faults = check_returns(found.returns, benchmark=market.returns[BENCHMARK])
-    wrong = doubtful(faults, "donor")
-    kept = found.returns.drop(columns=[item.name for item in wrong])
-    found = replace(found, returns=kept, dropped=(*found.dropped, *wrong))
+    found = _distinct(_complete(table, market, f"file:{path.name}", (*notes, *wrong)))
     if not len(found.returns.columns):
         raise InputError(
             f"{path}: no donor is left of {len(outside)}; the first, '{found.dropped[-1].name}': "
