@@ -67,6 +67,9 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
     for text in pages.values():
         assert "<img src=x" not in text
         assert "<script" not in text
+    assert "Single firms" in pages["2_event_study-rail.html"]
+    assert "R01" in pages["2_event_study-rail.html"]
+    assert "R01" in (run / "notebooks/2_event_study-rail.ipynb").read_text("utf-8")
     frame = pd.read_parquet(run / "results" / "2_event_study-solar-law.parquet")
     assert len(frame) > 200
     forms = ("--single-file", run / "one.html", "--xlsx", run / "x.xlsx", "--tables", run / "t")
@@ -76,17 +79,11 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
         assert holding(run, word) == [], word
 
 
-def test_single_firms_are_on_local_pages_and_on_no_public_one(
+def test_single_firms_are_on_no_public_page(
     words: list[object], usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     page = tmp_path / "run" / "site" / "2_event_study-rail.html"
-    assert usjp(*words, "--sector", "rail").exit_code == 0
-    assert "Single firms" in page.read_text("utf-8")
-    assert "R01" in page.read_text("utf-8")
-    assert "R01" in (tmp_path / "run/notebooks/2_event_study-rail.ipynb").read_text("utf-8")
-    refused = usjp(*words, "--sector", "rail", "--public")
-    assert refused.exit_code == 2 and "--replace" in refused.stderr
-    assert usjp(*words, "--sector", "rail", "--public", "--replace").exit_code == 0
+    assert usjp(*words, "--sector", "rail", "--public").exit_code == 0
     notebooks = [path.read_text("utf-8") for path in (tmp_path / "run/notebooks").iterdir()]
     for cell in (c for text in notebooks for c in json.loads(text)["cells"]):
         assert "local" not in cell["metadata"].get("tags", []) or not cell.get("outputs")

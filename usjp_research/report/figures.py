@@ -245,7 +245,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
             axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
         edge = max(0.0, *(end for end in (seen.high, *share.values()) if np.isfinite(end)), 0.0)
         axes.annotate(
-            textwrap.fill(says(row), 60),
+            textwrap.fill(says(row), 36),
             (edge, place),
             xytext=(8, 0),
             textcoords="offset points",

@@ -430,7 +430,7 @@ class _Page(IPythonRenderer):
             caption = table.find("caption", recursive=False) or soup.new_tag("caption")
             id, words = self.caption("Table", _words(caption))
             caption["id"] = id
-            caption.string = words if table.select("tbody td") else f"{words}: no rows"
+            caption.string = words if table.select("tbody tr") else f"{words}: no rows"
             table.insert(0, caption.extract())
             region = {"class": "scroll", "role": "region", "aria-labelledby": id, "tabindex": "0"}
             table.wrap(soup.new_tag("div", attrs=region))
