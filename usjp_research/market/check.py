@@ -432,7 +432,8 @@ def _copied_rows(
 def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
     """List series that are another one under a second name: a column or a ticker mistaken."""
     values = np.round(returns.to_numpy("float64").T, 9) + 0.0
-    moved = ((np.abs(values) > 0) & np.isfinite(values)).sum(axis=1) >= TWINS
+    steps = np.diff(values, axis=1)  # one that never moves, or always alike, is no twin
+    moved = ((np.abs(steps) > 0) & np.isfinite(steps)).sum(axis=1) >= TWINS
     first: dict[bytes, int] = {}
     for row in np.flatnonzero(moved).tolist():
         at = first.setdefault(values[row].tobytes(), row)
