@@ -286,7 +286,8 @@ def _log(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _whole(returns: pd.DataFrame, **more: pd.DataFrame) -> tuple[str, str]:
-    first = ur.check_returns(returns, benchmark=returns["us_market"], **more)[0]
+    market, funds = returns["us_market"], ["us_market"]
+    first = ur.check_returns(returns, benchmark=market, funds=funds, **more)[0]
     assert first.witness or first.ticker != EVERY
     return first.ticker, first.kind
 
