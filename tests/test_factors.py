@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
-from usjp_research.market.factors import MISSING, Factors, read_factors
+from usjp_research.market.factors import MISSING, Factors, check_factors, read_factors
 from usjp_research.words import InputError
 
 Run = Callable[..., Result]
@@ -166,6 +166,23 @@ def test_without_a_file_the_reason_says_what_to_give() -> None:
         read_factors("nowhere.csv")
     with pytest.raises(InputError, match="unknown factor units 'pc'"):
         read_factors(units="pc")
+
+
+def test_factors_of_another_day_or_against_the_market_are_refused(tmp_path: Path) -> None:
+    table = _drawn()
+    market = pd.Series(table["mkt_rf"].to_numpy() / 100, DAYS)
+    check_factors(read_factors(_csv(tmp_path / "f.csv", table), DAYS), market)
+    check_factors(read_factors("", DAYS), market)
+    wrong = {
+        "a session late": table.assign(mkt_rf=table["mkt_rf"].shift(1)),
+        "a session early": table.assign(mkt_rf=table["mkt_rf"].shift(-1)),
+        "sign is turned": table.assign(mkt_rf=-table["mkt_rf"]),
+    }
+    for words, frame in wrong.items():
+        found = read_factors(_csv(tmp_path / "f.csv", frame), DAYS)
+        with pytest.raises(InputError, match=words) as fault:
+            check_factors(found, market)
+        assert len(str(fault.value)) <= 300
 
 
 @pytest.fixture

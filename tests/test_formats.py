@@ -128,6 +128,14 @@ def test_a_dialect_gives_the_same_returns_and_is_named(case: str, tmp_path: Path
     _same(read_prices(_file(tmp_path, content)), *said)
 
 
+def test_an_unadjusted_close_beside_an_adjusted_one_stays_unused(tmp_path: Path) -> None:
+    long = TRUTH.reset_index(names="date").melt("date", var_name="ticker", value_name="closeadj")
+    long = long.assign(close=3.0, closeunadj=9.0)
+    table = read_prices(_file(tmp_path, long.to_csv(index=False)))
+    assert table.levels is not None
+    assert table.levels["SO"].iloc[0] == TRUTH["SO"].iloc[0]
+
+
 @pytest.mark.parametrize("word", ["#N/A N/A", "#N/A Field Not Applicable", "NULL", "N/A"])
 def test_words_for_nothing_are_missing_numbers(word: str, tmp_path: Path) -> None:
     frame = TRUTH.astype(object)
@@ -170,6 +178,10 @@ AMBIGUOUS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an adjusted column of another name": (
         "date,ticker,close,adj_close_usd\n2025-02-18,SO,1,2\n",
         ("'close' and 'adj_close_usd': which holds adjusted prices?",),
+    ),
+    "a total return beside a close": (
+        "date,ticker,close,Total Return Price\n2025-02-18,SO,1,2\n",
+        ("'close' and 'Total Return Price': which holds adjusted prices?",),
     ),
     "a price and a return": (
         "date,ticker,adj_close,ret\n2025-02-18,SO,1,0.1\n",

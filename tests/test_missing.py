@@ -161,6 +161,17 @@ def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(
     assert f"{len(found.dropped)} things left out in all" in lines[-1]
 
 
+def test_an_event_that_keeps_some_days_is_cut_and_not_left_out(
+    study: Callable[..., ur.Spec],
+) -> None:
+    first = EVENTS.splitlines()[1].split(",")
+    day = pd.Timestamp(first[1][:10]) + pd.offsets.BDay(2)
+    rival = f"R1,{day.date()} 10:00,America/New_York,primary,rival,-,-,-\n"
+    spec = study(EVENTS + rival)
+    lines = ur.missing_lines(run_study(spec, _market(spec)))
+    assert any(line.startswith("Primary event cut, R1: 1 of its 3 days lies") for line in lines)
+
+
 def test_what_is_left_out_stands_in_the_order_of_its_weight(
     study: Callable[..., ur.Spec],
 ) -> None:

@@ -56,7 +56,8 @@ def _returns(levels: pd.DataFrame) -> pd.DataFrame:
 
 def _found(levels: pd.DataFrame, **more: pd.DataFrame) -> tuple[Finding, ...]:
     returns = _returns(levels)
-    return ur.check_returns(returns, levels=levels, benchmark=returns["us_market"], **more)
+    market = returns["us_market"]
+    return ur.check_returns(returns, levels=levels, benchmark=market, funds=["us_market"], **more)
 
 
 def _stops(spec: ur.Spec, levels: pd.DataFrame, found: tuple[Finding, ...] | None = None) -> str:
@@ -285,7 +286,8 @@ def _log(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _whole(returns: pd.DataFrame, **more: pd.DataFrame) -> tuple[str, str]:
-    first = ur.check_returns(returns, benchmark=returns["us_market"], **more)[0]
+    market, funds = returns["us_market"], ["us_market"]
+    first = ur.check_returns(returns, benchmark=market, funds=funds, **more)[0]
     assert first.witness or first.ticker != EVERY
     return first.ticker, first.kind
 
@@ -562,3 +564,47 @@ def test_a_long_list_is_counted_by_kind(clean: pd.DataFrame) -> None:
         levels = _planted(levels, _exactly(0.6), f"S{k:02d}", f"2022-03-{10 + k}")
     lines = told(_found(levels), most=5)
     assert len(lines) == 6 and lines[-1] == "and 7 more: 7 jump"
+
+
+def test_a_market_that_moves_without_its_firms_has_a_witness(clean: pd.DataFrame) -> None:
+    day = pd.Timestamp(IN_WINDOW)
+    split = clean.copy()
+    split.loc[: day - pd.Timedelta(days=1), "us_market"] *= 2
+    (item,) = _found(split)
+    assert (item.ticker, item.kind, item.day) == ("us_market", "split", day.date())
+    assert item.witness.startswith("the middle firm moved")
+    crash = clean.copy()
+    crash.loc[day:] *= 0.5  # firms and all: a large move alone
+    assert not any(i.witness for i in _found(crash) if i.ticker == "us_market")
+    one = clean.copy()
+    one.loc[: day - pd.Timedelta(days=1), "S03"] *= 2
+    assert not any(item.witness for item in _found(one))
+
+
+def test_one_of_the_funds_that_split_stops_a_study(
+    clean: pd.DataFrame, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    funds = clean.rename(columns={"us_market": "F1"}).assign(F2=clean["us_market"] + 0.01)
+    funds.loc[:ELSEWHERE, "F1"] *= 2
+    funds.to_csv(tmp_path / "prices.csv")
+    rule = "since: 2021-01-04\nbenchmark: [F1, F2]\n"
+    mine = ur.read_spec(own(universe=UNIVERSE, study=rule))
+    market = ur.load_market(mine, f"file:{tmp_path / 'prices.csv'}")
+    with pytest.raises(ur.InputError, match=r"F1 .*2:1 split.*the middle firm moved"):
+        form_portfolios(mine, market, ur.event_panel(mine, market))
+
+
+def test_a_series_under_two_names_is_named(clean: pd.DataFrame) -> None:
+    (item,) = _found(clean.assign(S04=3 * clean["S03"]))
+    assert (item.ticker, item.kind, item.witness) == ("S04", "twin", "")
+    assert "looks like S03 under another name" in item.line()
+    days = range(len(clean))
+    for growth in (1.0, 1.01):  # whatever else is said of them, they are no twins
+        alike = pd.Series([growth**k for k in days], clean.index)
+        found = _found(clean.assign(S03=alike, S04=alike))
+        assert not any(item.kind == "twin" for item in found)
+
+
+def test_a_market_in_logarithms_beside_prices_is_named(clean: pd.DataFrame) -> None:
+    (item,) = _found(clean.assign(us_market=np.log(clean["us_market"])))
+    assert (item.ticker, item.kind) == ("us_market", "log")

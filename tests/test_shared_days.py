@@ -137,7 +137,7 @@ def test_an_event_that_lost_day_0_to_the_other_sign_is_out_with_all_its_days() -
     assert "not in the sum" in reasons["A"] and "not in the sum" in reasons["B"]
     legs, reasons = share_days([_leg("A", 100, 1), _leg("B", 102, -1)])
     assert [(leg.event, leg.window) for leg in legs] == [("A", (-1, 0)), ("B", (0, 1))]
-    assert "1 of its 3 days lie in the window of B" in reasons["A"]
+    assert "1 of its 3 days lies in the window of B" in reasons["A"]
 
 
 def test_the_shipped_study_has_no_day_of_both_signs(spec: ur.Spec) -> None:

@@ -180,8 +180,9 @@ def study(
     with _one_line_errors():
         from usjp_research.market.check import told
         from usjp_research.market.donors import load_donors
-        from usjp_research.market.factors import read_factors
+        from usjp_research.market.factors import check_factors, read_factors
         from usjp_research.market.load import load_market
+        from usjp_research.market.record import BENCHMARK
         from usjp_research.report.results import save_study
         from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
         from usjp_research.study.answer import run_study
@@ -207,7 +208,8 @@ def study(
             _say_read_as(loaded.read_as)
             _say_findings(told(loaded.findings))
             # A fault in factors or donors ends here, not in a notebook.
-            read_factors(extra["factors"], loaded.dates, factor_units)
+            french = read_factors(extra["factors"], loaded.dates, factor_units)
+            check_factors(french, loaded.returns[BENCHMARK])
             load_donors(spec, loaded, extra["donors"])
             facts = _facts(spec, loaded, public)
             check_study(folder, facts, replace=replace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,9 @@ ABSURD = math.log(1000.0)  # in either direction
 RUN_LISTED, RUN_STOPS = 5, 8
 TICKS = 0.08  # usual move of a price that has no finer steps
 LATE = 5  # sessions
+TWINS = 60  # days on which two series moved, and moved alike
+ALONE, APART = 0.15, 4.0  # a market's move, and how many times the firms' it is, from which
+FEWEST = 5  # firms have it that it is none
 
 
 def check_returns(
@@ -43,14 +46,15 @@ def check_returns(
     levels: pd.DataFrame | None = None,
     close: pd.DataFrame | None = None,
     benchmark: pd.Series | None = None,
+    funds: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Look for numbers that are hardly returns, or not those of their day.
 
     A move is judged by the days around it: what is far out for a utility is an ordinary day for
     a small miner. A move alone is only listed; it carries a witness where something else says
     that it is no price: the raw close did not move, the old level is back within days, the gap
-    is one of pence for pounds or none that a price can make, or a large split's ratio is met and
-    the days on both sides are as quiet as each other.
+    is one of pence for pounds or none that a price can make, a large split's ratio is met and
+    the days on both sides are as quiet as each other, or the market moved and no firm did.
 
     Parameters
     ----------
@@ -62,18 +66,22 @@ def check_returns(
         Raw closes.
     benchmark : Series of shape (n_days,), optional
         The market's returns.
+    funds : collection of str, optional
+        Series that the benchmark is the mean of; all others are firms.
 
     Returns
     -------
     tuple of Finding
         The heaviest first: whole files, then what has a witness, then by size.
     """
-    whole = whole_series(returns, levels, close, benchmark)
+    whole = whole_series(returns, levels, close, benchmark, funds)
     if any(item.ticker == EVERY for item in whole):
         return tuple(item for item in whole if item.ticker == EVERY)
     odd = {item.ticker for item in whole if item.kind != "shifted"}
     rest = returns[[name for name in returns.columns if name not in odd]]
-    found = [*whole, *_moves(rest, close), *_runs(rest, benchmark), *_ends(rest)]
+    found = [*whole, *_moves(rest, close), *_runs(rest, benchmark), *_ends(rest), *_twins(rest)]
+    firms = returns.drop(columns=[*funds])
+    found = [_beside(item, firms) if item.ticker in funds else item for item in found]
     return tuple(sorted(found, key=_weight))
 
 
@@ -130,7 +138,7 @@ def told(findings: Sequence[Finding], most: int = 8) -> list[str]:
 
 def _weight(item: Finding) -> tuple[float, ...]:
     rank = 0 if item.ticker == EVERY else 1 if item.witness else 2 if item.exact else 3
-    order = ("shifted", "split", "pence", "gap", "tick", "stale", "ends early", "jump")
+    order = ("shifted", "split", "pence", "gap", "tick", "stale", "twin", "ends early", "jump")
     kind = order.index(item.kind) if item.kind in order else -1
     moves = item.kind in ("split", "pence", "gap", "tick", "jump")
     size = abs(math.log(max(1 + item.size, 1e-300))) if moves else abs(item.size)
@@ -201,6 +209,19 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
             if item is not None:
                 yield item
                 done = at if item.until is None or end is None else end
+
+
+def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
+    """Give a large move of the market itself a witness where the firms did not make it."""
+    if item.witness or item.kind not in ("split", "jump") or abs(item.size) < ALONE:
+        return item
+    moves = firms.loc[pd.Timestamp(item.day)].dropna().to_numpy("float64")
+    if len(moves) < FEWEST:
+        return item
+    middle = float(np.median(moves))
+    if abs(middle) * APART > abs(item.size):
+        return item
+    return replace(item, witness=f"the middle firm moved {percent(middle)}")
 
 
 def _judge(
@@ -406,6 +427,26 @@ def _copied_rows(
             remedy="remove the row if there was no session, or give that day's prices",
             witness="no series moved",
         )
+
+
+def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
+    """List series that are another one under a second name: a column or a ticker mistaken."""
+    values = np.round(returns.to_numpy("float64").T, 9) + 0.0
+    steps = np.diff(values, axis=1)  # one that never moves, or always alike, is no twin
+    moved = ((np.abs(steps) > 0) & np.isfinite(steps)).sum(axis=1) >= TWINS
+    first: dict[bytes, int] = {}
+    for row in np.flatnonzero(moved).tolist():
+        at = first.setdefault(values[row].tobytes(), row)
+        if at != row:
+            known = np.isfinite(values[row])
+            yield Finding(
+                ticker=str(returns.columns[row]),
+                day=pd.Timestamp(returns.index[int(known.argmax())]).date(),
+                kind="twin",
+                size=float(known.sum()),
+                looks_like=f"{returns.columns[at]} under another name: no day differs",
+                remedy="give its own prices, or take one of them out",
+            )
 
 
 def _ends(returns: pd.DataFrame) -> Iterator[Finding]:

@@ -30,6 +30,8 @@ CODES = (-9.99, -0.9999)  # -999 and -99.99 divided by 100: in a file of percent
 DOUBT = (0.07, 0.14)  # a daily standard deviation between these is high in decimals, low in percent
 LARGEST_RF = 0.005
 APART = 30.0  # a factor this many times larger or smaller than the market is in another unit
+NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
+ENOUGH = 100  # days that a correlation needs
 LARGEST_FILE = 50_000_000  # bytes of text
 MISSING = "leave missing days empty, not -99.99 or -999"
 FACTOR_NAMES = {
@@ -130,6 +132,40 @@ def read_factors(
         frame, more = _on(frame, days, path)
         notes += more
     return Factors(frame, f"file:{path.name}", unit, dropped=tuple(notes))
+
+
+def check_factors(factors: Factors, market: pd.Series) -> None:
+    """Refuse a market factor that goes with the market of another day, or against it.
+
+    Parameters
+    ----------
+    factors : Factors
+        On the days of the market.
+    market : Series of shape (n_days,)
+        Its returns.
+
+    Raises
+    ------
+    InputError
+    """
+    if factors.reason:
+        return
+    own = factors.returns["mkt_rf"]
+    if (own.notna() & market.notna()).sum() < ENOUGH:
+        return
+    now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
+    best = max(late, early)
+    if now <= AGAINST:
+        looks = "its sign is turned"
+    elif best >= ANOTHER_DAY and now <= NOT_TODAY:
+        side = "late" if late > early else "early"
+        looks = f"{best:.2f} a session apart: its dates are a session {side}"
+    else:
+        return
+    raise InputError(
+        f"{factors.source}: factor 'mkt_rf' has a correlation of {now:.2f} with the market on the "
+        f"same day, {looks}; give French's daily factors on the days they are of"
+    )
 
 
 def _table(path: Path) -> tuple[pd.DataFrame, str]:

@@ -90,7 +90,7 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
         )
     used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
     used = used[:1] if BENCHMARK in used else used
-    findings, idle = _check(spec, read, (*used, *wanted), benchmark)
+    findings, idle = _check(spec, read, used, wanted, benchmark)
     refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
     mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
@@ -136,17 +136,22 @@ def _benchmarked(
 
 
 def _check(
-    spec: Spec, read: Table, names: Sequence[str], benchmark: pd.Series
+    spec: Spec, read: Table, funds: Sequence[str], firms: Sequence[str], benchmark: pd.Series
 ) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
     """Check the series that a study uses from its first day on, and mark what it accepts."""
     first = pd.Timestamp(spec.rule.since or read.returns.index[0])
+    names = list(dict.fromkeys((*funds, *firms)))
 
     def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-        return None if frame is None else frame.loc[first:].reindex(columns=list(names))
+        return None if frame is None else frame.loc[first:].reindex(columns=names)
 
-    returns = read.returns.loc[first:, list(names)]
+    returns = read.returns.loc[first:, names]
     found = check_returns(
-        returns, levels=part(read.levels), close=part(read.close), benchmark=benchmark
+        returns,
+        levels=part(read.levels),
+        close=part(read.close),
+        benchmark=benchmark,
+        funds=funds,
     )
     return accept(found, spec.accepted)
 

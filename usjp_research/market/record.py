@@ -31,6 +31,7 @@ Kind = Literal[
     "tick",
     "stale",
     "ends early",
+    "twin",
     "jump",
 ]
 EVERY = "every series"  # stands where a ticker would, for faults of the whole file
@@ -62,7 +63,7 @@ class Finding:
     kind : str
         One of `Kind`.
     size : float
-        The day's return as a decimal; sessions for runs and early ends; a correlation for
+        The day's return as a decimal; sessions for runs, early ends and twins; a correlation for
         shifted dates; the middle size of a day's move for units.
     looks_like, remedy : str
         In words.
@@ -90,7 +91,7 @@ class Finding:
     @property
     def measure(self) -> str:
         """The size with its unit, in words."""
-        if self.kind in ("stale", "ends early"):
+        if self.kind in ("stale", "ends early", "twin"):
             return f"{self.size:.0f} sessions"
         if self.kind == "shifted":
             shown = f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"

@@ -40,7 +40,8 @@ ADJUSTED = re.compile(
     r"|(?:close|closing|closeprice|closingprice|price|prc|last|px)(?:adj|adjusted)"
     r"|totalreturnindex|totreturnindexgrossdvds"
 )
-NOT_THE_CLOSE = ("open", "high", "low", "vol")  # beside an adjusted close they stay unused
+LIKE_ADJUSTED = re.compile("adj|tot(?:al)?ret|^tr(?:close|price|index|i)?$")
+NOT_THE_CLOSE = ("open", "high", "low", "vol", "unadj")  # beside a close they stay unused
 RAW = ("close", "closeprice", "closingprice", "price", "last", "lastprice", "pxlast", "px", "prc")
 RETURNS = ("return", "returns", "ret", "dailyreturn", "simplereturn")
 CLEAR = ("close", "closeprice", "closingprice", "price", "pxlast", "return", "returns")
@@ -432,7 +433,8 @@ def _value_column(
     raw = [name for name in names if plain(name) in RAW]
     returned = [name for name in names if plain(name) in RETURNS]
     if kind != "returns":
-        doubtful = [name for name in names if "adj" in plain(name) and name not in adjusted]
+        like = [name for name in names if LIKE_ADJUSTED.search(plain(name))]
+        doubtful = [n for n in like if n not in adjusted and (not adjusted or "adj" in plain(n))]
         doubtful = [n for n in doubtful if not any(word in plain(n) for word in NOT_THE_CLOSE)]
         if doubtful and (adjusted or raw):
             used = (adjusted or raw)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 import numpy as np
@@ -23,6 +23,7 @@ def whole_series(
     levels: pd.DataFrame | None,
     close: pd.DataFrame | None,
     benchmark: pd.Series | None,
+    funds: Collection[str] = (),
 ) -> list[Finding]:
     """Find series that are another thing than daily simple returns of their day."""
     table = returns if levels is None else levels
@@ -51,8 +52,10 @@ def whole_series(
                     first.witness or f"{len(alike)} of {returns.shape[1]} series",
                 )
             )
-        elif kind != "log":  # one low price that moves little may well be a price
+        elif kind != "log":
             out += alike
+        else:  # one low price that moves little may well be a firm's
+            out += [item for item in alike if item.ticker in funds]
     return out
 
 

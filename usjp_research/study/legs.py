@@ -58,6 +58,9 @@ def event_windows(
     )
 
 
+CUT = "for neither"  # ends the reason of an event that keeps some of its days
+
+
 def share_days(
     windows: Sequence[Leg], taken: Mapping[int, str] | None = None, *, own_day0: bool = False
 ) -> tuple[tuple[Leg, ...], dict[str, str]]:
@@ -120,7 +123,8 @@ def _disputed(windows: Sequence[Leg], leg: Leg, days: Sequence[int], length: int
     where = f"the window of {', '.join(rivals)}, whose expected sign is the opposite"
     if leg.day0 in days:
         return f"its day 0 lies in {where}: it is not in the sum"
-    return f"{len(days)} of its {length} days lie in {where}: they count for neither"
+    lie, count = ("lies", "it counts") if len(days) == 1 else ("lie", "they count")
+    return f"{len(days)} of its {length} days {lie} in {where}: {count} {CUT}"
 
 
 def shared_days(

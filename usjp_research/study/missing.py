@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import Firm, Spec
+from usjp_research.study.legs import CUT
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.verdict import NO_VERDICT
 from usjp_research.words import label, percent
@@ -66,7 +67,10 @@ def missing_lines(study: Study) -> tuple[str, ...]:
         for item in study.dropped
         if (item.what == "event" and item.name in primary) or _unformed(study, item, silent)
     ]
-    lines += [f"Primary event left out, {text}." for text in told[:SHOWN]]
+    lines += [
+        f"Primary event {'cut' if f' {CUT} (' in text else 'left out'}, {text}."
+        for text in told[:SHOWN]
+    ]
     if len(told) > SHOWN:
         lines.append(f"Primary events left out, {len(told) - SHOWN} more.")
     lines += [
