@@ -23,6 +23,8 @@ from usjp_research.words import InputError
 
 Write = Callable[..., Path]
 CUSTOM = "class Odd(Exception):\n    def _render_traceback_(self):\n        return {}\n"
+MUTE = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError('x')\n"
+NONE = "    def _render_traceback_(self):\n        return None\n"
 BIG = "from IPython.display import display\nfor k in range(8000):\n    display(k)"
 
 
@@ -54,6 +56,8 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path
         "magic": ("%nosuch", "UsageError: Line magic function `%nosuch` not found."),
         "none": (CUSTOM.format("None") + "raise Odd('boo')", "Odd: boo"),
         "three": (CUSTOM.format("3") + "raise Odd('boo')", "Odd: boo"),  # no answer would come
+        "mute": (MUTE + "raise Mute", "Mute: its message cannot be read"),
+        "mute-none": (MUTE + NONE + "raise Mute", "Mute: its message cannot be read"),
         "empty": ("raise ValueError", "ValueError: no message"),
         "codes": (r"raise ValueError('\x1b]8;;x\x07a\x1b[31m\0\n b')", "ValueError: a b"),
     }
@@ -65,7 +69,8 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path
     ]
     for name in ends:
         shown = [c["outputs"] for c in _cells(tmp_path / "out", name) if c["cell_type"] == "code"]
-        assert [o["output_type"] for o in shown[1]].count("error") == 1, name
+        errors = [o["output_type"] for o in shown[1]].count("error")
+        assert errors == 1 or name.startswith("mute"), name  # IPython fails at showing it, first
         assert shown[2] == [], name
 
 

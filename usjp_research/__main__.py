@@ -642,7 +642,7 @@ def site_gallery(
         page, count = gallery_page([_here(folder) for folder in folders], path)
         prepare_folder(path.parent)
         write_whole(path, page.encode())
-        stderr.print(f"{count} runs: {path}", soft_wrap=True, markup=False)
+        stderr.print(f"{count} run{'s' * (count != 1)}: {path}", soft_wrap=True, markup=False)
 
 
 class Stages:

@@ -158,8 +158,13 @@ def main() -> None:
 
     class Shell(ZMQInteractiveShell):
         def _showtraceback(self, etype: type, evalue: BaseException, stb: Any) -> None:
+            try:
+                said = f"{etype.__name__}: {evalue}"
+            except Exception:  # the kernel would fail at this, too, and name that failure
+                said = f"{etype.__name__}: its message cannot be read"
+                evalue = RuntimeError("its message cannot be read")
             if not (isinstance(stb, list) and all(isinstance(line, str) for line in stb)):
-                stb = [f"{etype.__name__}: {evalue}"]
+                stb = [said]
             super()._showtraceback(etype, evalue, stb)  # type: ignore[no-untyped-call]
 
     class Kernel(IPythonKernel):
