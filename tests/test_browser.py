@@ -162,6 +162,7 @@ def test_axe_would_find_a_barrier(opened: Callable[..., Page], tmp_path: Path) -
     assert {"image-alt", "html-has-lang"} <= {line.split()[0] for line in found}
 
 
+@pytest.mark.parametrize("forms", ["finished"], indirect=True)
 def test_the_keyboard_reaches_folds_and_contents_and_shows_where_it_is(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:
@@ -201,6 +202,7 @@ def _brightness(picture: bytes) -> float:
     return sum(level * count for level, count in enumerate(grey)) / sum(grey)
 
 
+@pytest.mark.parametrize("forms", ["finished"], indirect=True)
 def test_dark_screens_get_dark_pages_and_dark_figures(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:
@@ -219,6 +221,7 @@ def test_dark_screens_get_dark_pages_and_dark_figures(
         assert max(seen["dark"]) < 75, path.name
 
 
+@pytest.mark.parametrize("forms", ["finished"], indirect=True)
 def test_paper_is_white_and_sections_start_on_pages_of_their_own(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:

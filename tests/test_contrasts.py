@@ -135,7 +135,7 @@ def test_a_planted_gap_between_named_and_unnamed_is_recovered(
     assert after.row.low > 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_named_contrast_keeps_its_level_on_quiet_dates(spec: Spec) -> None:
     version = _with(spec, ContrastVersion(title="plain"))
     p = []

@@ -283,7 +283,7 @@ def _only_forecast(
     return matched_forecast(returns, donors, market, masked, **plan)[0]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() -> None:
     rule = Rule(
         estimation=Estimation(sessions=60, ends_before=21, minimum=50),

@@ -184,7 +184,7 @@ def test_a_sector_move_leaves_the_slope_alone(quiet: Setting) -> None:
 # --- its size --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_on_quiet_events_the_slope_rejects_as_often_as_it_says() -> None:
     spec = small_spec()
     spec = replace(spec, events=spec.events[:1])

@@ -46,7 +46,15 @@ def test_the_parameters_are_typed_and_say_what_they_are(path: Path) -> None:
 
 
 # Where a path is looked up is one function for all five: one notebook is run from elsewhere too.
-STARTS = [*((path, ROOT) for path in NOTEBOOKS), (NOTEBOOKS[0], ROOT / "notebooks")]
+# Those that the batch runs as they stand, without a further parameter, are left to the soak.
+LATE = ("3_exposure", "5_robustness")
+STARTS = [
+    *(
+        pytest.param(path, ROOT, marks=[pytest.mark.soak] if path.stem in LATE else [])
+        for path in NOTEBOOKS
+    ),
+    (NOTEBOOKS[0], ROOT / "notebooks"),
+]
 
 
 @pytest.mark.parametrize(("path", "cwd"), STARTS, ids=lambda path: path.stem)
