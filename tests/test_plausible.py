@@ -608,3 +608,10 @@ def test_a_series_under_two_names_is_named(clean: pd.DataFrame) -> None:
 def test_a_market_in_logarithms_beside_prices_is_named(clean: pd.DataFrame) -> None:
     (item,) = _found(clean.assign(us_market=np.log(clean["us_market"])))
     assert (item.ticker, item.kind) == ("us_market", "log")
+
+
+def test_a_move_that_nothing_else_confirms_is_not_told_to_be_mended() -> None:
+    alone = Finding("AAA", pd.Timestamp("2024-03-05").date(), "jump", -0.24, "a large move")
+    assert "listed only" in alone.line() and "fix the file" not in alone.line()
+    for sure in (replace(alone, witness="the raw close did not move"), replace(alone, exact=True)):
+        assert "fix the file" in sure.line()

@@ -108,10 +108,18 @@ class Finding:
         """What it looks like, with what else says so."""
         return self.looks_like + (f" ({self.witness})" if self.witness else "")
 
+    @property
+    def advice(self) -> str:
+        """What to do, in words."""
+        if self.accepted:
+            return f"accepted: {self.accepted}"
+        if self.remedy == FIX and not (self.witness or self.exact):
+            return "listed only, as nothing else says so: see what the news was"
+        return self.remedy
+
     def line(self) -> str:
         """Say it in one line: ticker, first day, size, what it looks like, what to do."""
-        do = f"accepted: {self.accepted}" if self.accepted else self.remedy
-        return f"{self.ticker} {self.day}: {self.measure}, looks like {self.words}; {do}"
+        return f"{self.ticker} {self.day}: {self.measure}, looks like {self.words}; {self.advice}"
 
     def _repr_html_(self) -> str:
         return card("Finding", f"{self.ticker} {self.day}", self.measure, self.words, self.accepted)

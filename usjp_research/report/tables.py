@@ -700,7 +700,7 @@ def findings_table(market: Market) -> Table:
             "First day": str(item.day),
             "Size": item.measure,
             "Looks like": item.words,
-            "What to do": f"accepted: {item.accepted}" if item.accepted else item.remedy,
+            "What to do": item.advice,
         }
         for item in market.findings
     ]
