@@ -15,7 +15,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import event_panel, first_session
 from usjp_research.words import InputError
 
-TABLE = Path(__file__).parent / "data/sessions.csv"
+TABLE = Path(__file__).parents[1] / "data/sessions.csv"
 HAND = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
 NY, TOKYO = "America/New_York", "Asia/Tokyo"
 

@@ -18,7 +18,7 @@ from usjp_research.market.factors import factor_columns, in_decimals
 from usjp_research.market.table import open_returns, read_event_dates
 from usjp_research.words import InputError
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 RETURNS, GROUPS = GOLDEN / "sim_returns.csv", GOLDEN / "sim_firms.csv"
 Run = Callable[..., Result]
 USUAL = ("--benchmark", "MKT", "--event", "2024-02-13", "--estimation", "-260,-11")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.slow_battery import slow_battery
+from tests.battery.slow_battery import slow_battery
 from usjp_research.engine.battery import sums as daysums
 from usjp_research.engine.battery.run import Battery, run_battery
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}
 WINDOWS = [(0, 0), (-1, 1), (-5, 5)]
 REFERENCE: dict[str, dict[str, dict[str, float]]] = json.loads(

@@ -15,7 +15,7 @@ from usjp_research.engine.battery.inference import portfolio_t
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 DAY0 = 290
 Floats = npt.NDArray[np.float64]
 

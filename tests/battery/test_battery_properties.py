@@ -19,7 +19,7 @@ from usjp_research.engine.battery.inference import portfolio_t
 from usjp_research.engine.battery.parametric import joint_test, sign_tests
 from usjp_research.engine.battery.run import Battery, run_battery
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 NUMBERS = ("headline", "notes", "reasons")
 WINDOWS = [(0, 0), (-1, 1)]
 DAY0 = 70

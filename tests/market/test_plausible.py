@@ -26,7 +26,7 @@ UNIVERSE = "ticker,sector\n" + "".join(
 )
 UNIVERSE += "X00,tiny\nX01,tiny\n"  # too few for a portfolio: members of nothing
 IN_WINDOW, BEFORE, ELSEWHERE = "2024-03-05", "2023-11-01", "2022-03-08"
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
