@@ -32,6 +32,8 @@ from usjp_research.study.events import EventPanel as EventPanel
 from usjp_research.study.portfolios import form_portfolios as form_portfolios
 from usjp_research.study.disclosure import disclosed_firms as disclosed_firms
 from usjp_research.study.portfolios import Portfolios as Portfolios
+from usjp_research.study.sample import sample as sample
+from usjp_research.study.sample import Sample as Sample
 from usjp_research.engine.rolling import rolling_forecast as rolling_forecast
 from usjp_research.engine.rolling import rolling_regression as rolling_regression
 from usjp_research.engine.rolling import Forecast as Forecast

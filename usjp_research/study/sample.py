@@ -1,0 +1,82 @@
+"""What every part of the study starts from: one frozen record, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from usjp_research.engine.placebo import Leg, Placebo, placebo_law
+from usjp_research.market.load import load_market
+from usjp_research.market.record import Market
+from usjp_research.spec.records import Spec
+from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.portfolios import Portfolios, form_portfolios
+from usjp_research.words import card
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A study on a market: what is asked, the returns, where events lie, who is in a portfolio.
+
+    Attributes
+    ----------
+    spec : Spec
+    market : Market
+    panel : EventPanel
+        The events in the market's calendar.
+    portfolios : Portfolios
+        Averages of firms, and the slots that they serve.
+    """
+
+    spec: Spec
+    market: Market
+    panel: EventPanel
+    portfolios: Portfolios
+
+    @property
+    def firms(self) -> pd.DataFrame | None:
+        """Daily returns of single firms, shape (n_days, n_firms); None where only averages are."""
+        return self.market.returns if self.market.level == "firm" else None
+
+    def law(self, groups: Mapping[str, Sequence[Leg]], **how: Any) -> Placebo:
+        """Compute the placebo law of groups of windows; ``how`` as for `placebo_law`."""
+        made = self.portfolios
+        masked, rule = self.panel.masked, self.spec.rule
+        return placebo_law(groups, made.array, made.benchmark, masked, rule, **how)
+
+    def _repr_html_(self) -> str:
+        sectors = f"{len(self.spec.sectors)} sectors, {len(self.panel.events)} events"
+        return card("Sample", "", sectors, f"returns of {self.market.name}")
+
+
+def sample(spec: Spec, market: Market | str | None = None) -> Sample:
+    """Place the events in a market's calendar and form the portfolios.
+
+    Parameters
+    ----------
+    spec : Spec
+    market : Market or str, optional
+        Returns, or the name of a source as `load_market` takes it; the source that the spec
+        names when left out.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    InputError
+        As `load_market`, `event_panel` and `form_portfolios` do.
+
+    Examples
+    --------
+    >>> data = sample(read_spec())                                  # doctest: +SKIP
+    >>> data.panel.days("primary")                                  # doctest: +SKIP
+    """
+    if not isinstance(market, Market):
+        market = load_market(spec, market)
+    panel = event_panel(spec, market)
+    return Sample(spec, market, panel, form_portfolios(spec, market, panel))
