@@ -15,7 +15,6 @@ import nbformat.v4
 import pytest
 from justhtml import JustHTML
 
-from usjp_research.report import figures
 from usjp_research.report import pages as site
 from usjp_research.report.pages import build_site
 from usjp_research.study.verdict import DEPENDS, VERDICTS
@@ -469,16 +468,6 @@ def test_colours_have_enough_contrast_by_day_and_by_night() -> None:
         pairs += [("banner-ink", "banner"), ("bad", "bad-plate"), ("link", "bad-plate")]
         low = {pair: _contrast(*(colours[name] for name in pair)) for pair in pairs}
         assert not {pair: ratio for pair, ratio in low.items() if ratio < 4.5}
-
-
-def test_a_sector_has_one_colour_on_pages_and_in_figures() -> None:
-    style = (site.TEMPLATES / "style.css").read_text(encoding="utf-8")
-    tones = re.findall(r"\.tone-(\w+) \{ --tone: (#[0-9a-f]{6}); \}", style)
-    half = len(tones) // 2
-    assert dict(tones[:half]) == {key: day.lower() for key, day in figures.COLOURS.items()}
-    assert dict(tones[half:]) == {
-        key: figures.NIGHT[day].lower() for key, day in figures.COLOURS.items()
-    }
 
 
 def _contrast(one: str, other: str) -> float:

@@ -19,9 +19,9 @@ import usjp_research as ur
 from tests.conftest import EVENTS, SECTORS, UNIVERSE
 from usjp_research.__main__ import app
 from usjp_research.report import pages
-from usjp_research.report.figures import DOWN, UP, Picture, tick_digits
 from usjp_research.report.strips import scoreboard
 from usjp_research.report.tables import told_row, verdict_words
+from usjp_research.report.theme import DOWN, UP, Picture, tick_digits
 from usjp_research.spec.records import MIRROR
 from usjp_research.study.verdict import CASES, Implied, Verdict, headed
 from usjp_research.words import (
