@@ -19,7 +19,7 @@ import usjp_research as ur
 from tests.conftest import EVENTS, SECTORS, UNIVERSE
 from usjp_research.__main__ import app
 from usjp_research.report import pages
-from usjp_research.report.strips import scoreboard
+from usjp_research.report.figures import says
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.report.theme import DOWN, UP, Picture, tick_digits
 from usjp_research.spec.records import MIRROR
@@ -134,10 +134,9 @@ def test_a_row_that_was_expected_to_fall_is_told_in_market_direction_everywhere(
     (axes,) = picture.axes
     bar = next(line for line in axes.lines if line.get_linewidth() == 5)
     assert np.array_equal(bar.get_xdata(), [-0.15, -0.02])
-    board = scoreboard([row])
-    assert board and "expected: down" in board.strips[0].says
-    assert board.strips[0].effect is not None and board.strips[0].effect < board.zero
-    assert all(place < board.zero for place in board.strips[0].implied)
+    assert "expected: down" in says(row)
+    points = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.lines[1:]])
+    assert len(points) == 6 and points.max() < 0  # bar, dot, range and diamond: all of a fall
     assert row.effect == 0.086  # the files keep the signed statistic
 
 
@@ -346,19 +345,17 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
     assert cells["Verdict"] == "no verdict: no firm has a price"
     numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
     assert {cells[name] for name in numbers} == {"–"}
-    board = scoreboard([_verdict(name="rail"), row])
-    assert board and board.strips[1].says == "no verdict: no firm has a price"
-    assert board.strips[1].effect is None
-    alt = ur.plot_scoreboard([_verdict(name="rail"), row]).alt
-    assert "no firm has a price" in alt and "nan" not in alt
+    picture = ur.plot_scoreboard([_verdict(name="rail"), row])
+    assert "no verdict: no firm has a price" in [t.get_text() for t in picture.axes[0].texts]
+    assert all(np.isfinite(line.get_ydata()).all() for line in picture.axes[0].lines)
+    assert "no firm has a price" in picture.alt and "nan" not in picture.alt
 
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
     row = replace(headed(_verdict(), "GEV"), remark="3 named firms")
     words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
-    board = scoreboard([row])
-    assert board and board.strips[0].says == "rests on one firm: GEV; by the rule priced in"
+    assert says(row) == "rests on one firm: GEV; by the rule priced in"
 
 
 # --- pictures ------------------------------------------------------------------------------------

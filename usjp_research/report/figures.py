@@ -65,7 +65,7 @@ def nothing(why: str) -> Picture:
     """Return a sentence in place of a figure."""
 
     def draw(narrow: bool) -> Figure:
-        text = wrapped(why, 46) if narrow else why
+        text = wrapped(why, 46 if narrow else 110)
         figure = canvas(narrow, 0.35 + 0.17 * (1 + text.count("\n")))
         (axes,) = figure.axes
         axes.set_axis_off()
@@ -96,8 +96,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         "diamond and line: implied by the thesis, base case and range"
     )
     shown = [_scored(row) for row in rows]
-    alt = f"Scoreboard. {'. '.join(map(_scored_words, rows))}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt)
+    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), scoreboard_words(rows))
 
 
 def _scored(row: Verdict) -> Interval:
@@ -108,12 +107,15 @@ def _scored(row: Verdict) -> Interval:
     )
 
 
-def _scored_words(row: Verdict) -> str:
-    seen = told_row(row)
-    return (
+def scoreboard_words(rows: Sequence[Verdict]) -> str:
+    """Say what a scoreboard shows, from the numbers it shows."""
+    said = (
         f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
         f"{seen.interval()}, implied {cases_words(seen.share)}"
+        for row in rows
+        for seen in [told_row(row)]
     )
+    return f"Scoreboard. {'. '.join(said)}."
 
 
 def says(row: Verdict) -> str:
@@ -569,7 +571,7 @@ def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], narrow: bool) -> F
         for k, (id, day) in enumerate(dated.items()):
             axes.annotate(
                 id,
-                (day, row),  # type: ignore[arg-type]
+                (day, row),
                 xytext=(0, 6 if k % 2 else -13),
                 textcoords="offset points",
                 ha="center",

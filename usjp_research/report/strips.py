@@ -6,12 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from usjp_research.report.tables import (
-    cases_words,
-    counted,
-    told_row,
-    verdict_words,
-)
+from usjp_research.report.figures import says, scoreboard_words
+from usjp_research.report.tables import counted, told_row
 from usjp_research.study.verdict import CASES, Verdict
 from usjp_research.words import NOT_COUNTED, label, percent
 
@@ -43,26 +39,6 @@ class Board:
     ticks: tuple[tuple[float, str], ...]
     zero: float
     words: str
-
-
-def scoreboard_words(rows: Sequence[Verdict]) -> str:
-    """Say what a scoreboard shows, from the numbers it shows."""
-    said = (
-        f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
-        f"{seen.interval()}, implied {cases_words(seen.share)}"
-        for row in rows
-        for seen in [told_row(row)]
-    )
-    return f"Scoreboard. {'. '.join(said)}."
-
-
-def says(row: Verdict) -> str:
-    """Return what stands beside a row's bar: its verdict, and what was expected if not a rise."""
-    words = row.headline
-    if row.reason:
-        words += f"{';' if row.rests_on else ':'} {row.reason}"
-    expected = {-1: "; expected: down", 0: "; told in the expected direction"}
-    return words + expected.get(told_row(row).expected, "") if math.isfinite(row.effect) else words
 
 
 def scoreboard(rows: Sequence[Verdict]) -> Board | None:

@@ -316,9 +316,8 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
             above(axes, place, names[k], tops[k], fontweight="bold")
         else:
             edge = (max(0.0, *row.ends(), 0.0), place)
-            axes.annotate(
-                text, edge, (8, 0), textcoords="offset points", va="center", fontsize=TEXT
-            )
+            how: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
+            axes.annotate(text, edge, (8, 0), fontsize=TEXT, color=INK, **how)
     axes.set_yticks([] if narrow else places, [] if narrow else [row.name for row in rows])
     axes.set_ylim(places[-1] + below, -1 if narrow else -0.7)
     axes.grid(visible=False, axis="y")
@@ -330,15 +329,11 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
 
 
 def _interval(axes: Axes, row: Interval, place: float) -> None:
-    bar: dict[str, Any] = {
-        "color": row.colour,
-        "linewidth": 5,
-        "alpha": 0.35,
-        "solid_capstyle": "butt",
-    }
-    axes.plot([row.low, row.high], [place, place], **bar)
-    thick = 2 if row.mark == "x" else 1
-    axes.plot([row.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
+    if math.isfinite(row.effect):
+        bar: dict[str, Any] = {"color": row.colour, "alpha": 0.35, "solid_capstyle": "butt"}
+        axes.plot([row.low, row.high], [place, place], linewidth=5, **bar)
+        thick = 2 if row.mark == "x" else 1
+        axes.plot([row.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
     if row.implied:
         low, base, high = row.implied
         axes.plot([low, high], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
@@ -348,7 +343,7 @@ def _interval(axes: Axes, row: Interval, place: float) -> None:
 def above(axes: Axes, place: float, text: str, points: float, **how: Any) -> None:
     """Write a text above a row of the narrow form, from the left edge on."""
     at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    axes.annotate(text, (0, place), (0, points), fontsize=TEXT, va="bottom", **at, **how)
+    axes.annotate(text, (0, place), (0, points), fontsize=TEXT, color=INK, va="bottom", **at, **how)
 
 
 def _widen(axes: Axes, share: float) -> None:
