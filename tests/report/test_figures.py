@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import usjp_research as ur
-from usjp_research.report.theme import NIGHT, ON_TINT, PAPER
+from usjp_research.report.theme import INK, NIGHT, ON_TINT, PAPER
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import PALETTE, find_root
-from usjp_research.words import percent
+from usjp_research.words import NOT_COUNTED, percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
 SECTORS = read_words(find_root(Path(__file__)) / "params").sectors
@@ -118,6 +119,35 @@ def test_the_calendar_strip_names_every_event_with_its_session(spec: ur.Spec) ->
 def test_figures_without_anything_to_draw_say_so(spec: ur.Spec) -> None:
     assert ur.plot_campaign(()).alt == "No campaign lies inside the data."
     assert "no thesis, or no market value" in ur.plot_waterfall(()).alt
+
+
+def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(spec: ur.Spec) -> None:
+    market = ur.simulated_market(spec, seed=1)
+    panel = ur.event_panel(spec, market)
+    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+    picture = ur.plot_reactions(reactions)
+    assert picture.narrow
+    for axes in (picture.axes[0], picture.narrow.axes[0]):
+        cells = [text for text in axes.texts if "%" in text.get_text()]
+        off = {text.get_color() for text in cells if NOT_COUNTED in text.get_text()}
+        own = {text.get_color() for text in cells if NOT_COUNTED not in text.get_text()}
+        assert off == {INK} and ON_TINT in own
+
+
+def test_the_narrow_form_draws_the_numbers_of_the_wide_one(spec: ur.Spec) -> None:
+    market = ur.simulated_market(spec, seed=1)
+    panel = ur.event_panel(spec, market)
+    made = ur.form_portfolios(spec, market, panel)
+    law = ur.sector_law(spec, panel, made, spec.sectors[0])
+    for picture in (
+        ur.plot_events(ur.event_reactions(spec, panel, made), 0.1),
+        ur.plot_caar(ur.event_paths(spec, panel, made, law)),
+        ur.plot_calendar(panel),
+    ):
+        assert picture.narrow
+        for wide, narrow in zip(picture.axes, picture.narrow.axes, strict=True):
+            for one, other in zip(wide.lines, narrow.lines, strict=True):
+                assert np.array_equal(one.get_xydata(), other.get_xydata(), equal_nan=True)
 
 
 def test_the_small_panels_of_events_say_what_they_draw(spec: ur.Spec) -> None:

@@ -439,7 +439,7 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
 def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -> Figure:
     """Draw the heat map; in the narrow form each sector's name has a line of its own."""
     import seaborn as sns
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     size = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
     names = [str(name) for name in wide.index]
@@ -462,6 +462,10 @@ def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -
         ax=axes,
         annot_kws={"color": ON_TINT, "fontsize": SMALL if narrow else TEXT},
     )
+    faces = axes.collections[0].get_facecolor()[np.isfinite(wide.to_numpy().ravel())]
+    for cell, face in zip(axes.texts, faces, strict=True):
+        if to_hex(face) == PAPER.lower():  # it turns dark by night, and its words light
+            cell.set_color(INK)
     axes.set(xlabel=key, ylabel="")
     axes.tick_params(length=0)
     axes.grid(visible=False)
