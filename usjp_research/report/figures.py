@@ -41,6 +41,7 @@ from usjp_research.report.theme import (
     canvas,
     interval_rows,
     lowest,
+    note,
     panels,
     percent_axis,
     tag,
@@ -54,7 +55,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import NOT_COUNTED, label, level, moved, number, p_value, percent
+from usjp_research.words import NOT_COUNTED, between, label, level, moved, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,10 +147,8 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         f"bar: {level(found.alpha)} interval of the row alone"
     )
     shown = [_against(row, tone(found.sector)) for row in rows]
-    alt = (
-        f"{label(found.sector)} against each counterfactual. "
-        f"{'; '.join(map(_against_words, rows))}."
-    )
+    said = "; ".join(map(_against_words, rows, shown))
+    alt = f"{label(found.sector)} against each counterfactual. {said}."
     return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)
 
 
@@ -158,22 +157,19 @@ def _against(row: Mapping[str, Any], colour: str) -> Interval:
     if row["reason"]:
         exact = row["fit"] == EXACT
         return Interval(name, EXACT if exact else "not computed: the table says why", colour)
-    seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
-    mark = "x" if row["fit"] == POOR else "o"
-    return Interval(name, _size(row), colour, seen.effect, seen.low, seen.high, mark=mark)
+    poor = row["fit"] == POOR
+    sign = int(row["sign"])
+    seen = told(row["effect"], row["low"], row["high"], {}, sign)
+    says = moved(row["effect"], sign) + (", fits poorly" if poor else "")
+    mark = "x" if poor else "o"
+    return Interval(name, says, colour, seen.effect, seen.low, seen.high, mark=mark)
 
 
-def _size(row: Mapping[str, Any]) -> str:
-    poor = ", fits poorly" if row["fit"] == POOR else ""
-    return moved(row["effect"], int(row["sign"])) + poor
-
-
-def _against_words(row: Mapping[str, Any]) -> str:
+def _against_words(row: Mapping[str, Any], shown: Interval) -> str:
     if row["reason"]:
         lacking = "" if row["fit"] == EXACT else "not computed, "
         return f"{row['model']}: {lacking}{row['reason']}"
-    seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
-    return f"{row['model']} {_size(row)}, interval {seen.interval()}"
+    return f"{row['model']} {shown.says}, interval {between(shown.low, shown.high)}"
 
 
 # --- paths with a band -------------------------------------------------------------------------
@@ -313,18 +309,8 @@ def _law(axes: Axes, values: Any, words: str) -> None:
 def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any) -> None:
     """Draw a value into a law, with its name above the axes, so many points up."""
     axes.axvline(x, color=colour, **line)
-    axes.annotate(
-        text,
-        (x, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, up),
-        textcoords="offset points",
-        ha="center",
-        color=colour,
-        fontweight="bold",
-        fontsize=TEXT,
-        annotation_clip=False,
-    )
+    how: dict[str, Any] = {"ha": "center", "color": colour, "fontweight": "bold"}
+    note(axes, text, (x, 1), (0, up), up="axes fraction", **how)
 
 
 def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
@@ -462,7 +448,7 @@ def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -
         ax=axes,
         annot_kws={"color": ON_TINT, "fontsize": SMALL if narrow else TEXT},
     )
-    faces = axes.collections[0].get_facecolor()[np.isfinite(wide.to_numpy().ravel())]
+    faces = np.asarray(axes.collections[0].get_facecolor())[np.isfinite(wide.to_numpy().ravel())]
     for cell, face in zip(axes.texts, faces, strict=True):
         if to_hex(face) == PAPER.lower():  # it turns dark by night, and its words light
             cell.set_color(INK)
@@ -573,14 +559,7 @@ def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], narrow: bool) -> F
             above(axes, row, wrapped(f"{role}: {', '.join(dated)}", 46), 6)
             continue
         for k, (id, day) in enumerate(dated.items()):
-            axes.annotate(
-                id,
-                (day, row),
-                xytext=(0, 6 if k % 2 else -13),
-                textcoords="offset points",
-                ha="center",
-                fontsize=SMALL,
-            )
+            note(axes, id, (day, row), (0, 6 if k % 2 else -13), ha="center", fontsize=SMALL)
     axes.set_yticks([] if narrow else range(len(days)), [] if narrow else list(days))
     axes.set_ylim(len(days) - 0.4, -0.9 if narrow else -0.6)
     axes.grid(visible=False, axis="y")
@@ -631,17 +610,9 @@ def _sectors(
     _ends(axes, paths, last, narrow)
     for k, (id, day) in enumerate(events.items()):
         axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
-        axes.annotate(
-            id,
-            (day, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2 + 10 * (k % (3 if narrow else 2))),
-            textcoords="offset points",
-            fontsize=SMALL,
-            ha="center",
-            color=IMPLIED,
-            annotation_clip=False,
-        )
+        shift = (0, 2 + 10 * (k % (3 if narrow else 2)))
+        how: dict[str, Any] = {"ha": "center", "color": IMPLIED, "fontsize": SMALL}
+        note(axes, id, (day, 1), shift, up="axes fraction", **how)
     axes.set_xlim(paths.index[0], paths.index[-1])
     axes.set_ylabel("sum of daily returns less the market's")
     _dates(axes, narrow)
@@ -655,18 +626,13 @@ def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool)
     height = -np.inf
     for k, (name, value) in enumerate(last.items()):
         height = max(float(value), height + room)
-        below = -26 - 12 * (len(last) - 1 - k)
-        axes.annotate(
-            f"{tag(str(name))} {percent(float(value), 0)}",
-            (0, 0) if narrow else (1.01, height),
-            xycoords="axes fraction" if narrow else ("axes fraction", "data"),
-            xytext=(0, below if narrow else 0),
-            textcoords="offset points",
-            color=tone(str(name)),
-            fontsize=TEXT,
-            va="top" if narrow else "center",
-            annotation_clip=False,
-        )
+        words = f"{tag(str(name))} {percent(float(value), 0)}"
+        if narrow:
+            shift = (0, -26 - 12 * (len(last) - 1 - k))
+            place: tuple[Any, ...] = ((0, 0), shift, "axes fraction", "axes fraction")
+        else:
+            place = ((1.01, height), (0, 0), "axes fraction")
+        note(axes, words, *place, color=tone(str(name)), va="top" if narrow else "center")
 
 
 # --- dollars and doses -------------------------------------------------------------------------
@@ -705,8 +671,7 @@ def _waterfall(shown: Sequence[Verdict], narrow: bool) -> Figure:
         axes.barh(places, base, left=1e-3, color=colour, alpha=0.35, height=0.62)
         axes.hlines(places, low, high, colour, linewidth=1.4)
         for place, value, end in zip(places, cases[0], np.max([base, low, high], 0), strict=True):
-            at: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": SMALL}
-            axes.annotate(dollars(value), (end, place), (5, 0), **at)
+            note(axes, dollars(value), (end, place), (5, 0), va="center", fontsize=SMALL)
         axes.set(xscale="log", xlim=(1e-3, 4e5), ylim=(len(names) - 0.5, -0.5))
         axes.set_yticks(places, [wrapped(name, 14) if narrow else name for name in names])
         axes.grid(visible=False, axis="y")
@@ -781,16 +746,22 @@ def _dose_response(
     axes.axhline(0, color=QUIET, linewidth=0.8)
     strip = {"native_scale": True, "jitter": False, "color": BAND, "size": 3.5, "ax": axes}
     sns.stripplot(x=rest["dose"], y=rest["car_less_sector"], **strip)
-    near, step = -np.inf, 0
+    near, step = np.array([-np.inf, -np.inf]), 0
+    reach = 0.2 * np.array([named["dose"].max(), np.ptp(axes.get_ylim())])
     for firm in named.to_dict("records"):
         colour = tone(firm["sector"])
-        place = (firm["dose"], firm["car_less_sector"])
+        place = np.array([firm["dose"], firm["car_less_sector"]])
         inside = "white" if firm["blackout"] else colour
         axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
-        step = step + 1 if firm["dose"] - near < 0.15 * named["dose"].max() else 0
-        near = firm["dose"]
-        text, shift = f"{firm['ticker']}, {firm['event']}", (6, 5 + 12 * step)
-        axes.annotate(text, place, shift, textcoords="offset points", fontsize=TEXT, color=colour)
+        step = step + 1 if (np.abs(place - near) < reach).all() else 0
+        near = place
+        note(
+            axes,
+            f"{firm['ticker']}, {firm['event']}",
+            tuple(place),
+            (6, 5 + 12 * step),
+            color=colour,
+        )
     if slope is not None:
         end = float(named["dose"].max()) if len(named) else 0.0
         axes.plot([0.0, end], [0.0, slope * end], color=INK, linewidth=1.5)

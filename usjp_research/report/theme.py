@@ -300,7 +300,7 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
     """
     said = [wrapped(row.says, ACROSS if narrow else BESIDE) for row in rows]
     names = [wrapped(row.name.replace("\n", " "), ACROSS - 4) for row in rows]
-    lifts = [LIFT if row.implied else LIFT - 10 for row in rows]
+    lifts = [LIFT if row.implied else LIFT - 10 if row.ends() else 0 for row in rows]
     tops = [up + LINE * (1 + text.count("\n")) for up, text in zip(lifts, said, strict=True)]
     heads = [up + LINE * (1 + name.count("\n")) for up, name in zip(tops, names, strict=True)]
     rooms = [(0.2 + head / 72) / height if narrow else 1.0 for head in heads]
@@ -315,9 +315,7 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
             above(axes, place, text, lifts[k])
             above(axes, place, names[k], tops[k], fontweight="bold")
         else:
-            edge = (max(0.0, *row.ends(), 0.0), place)
-            how: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-            axes.annotate(text, edge, (8, 0), fontsize=TEXT, color=INK, **how)
+            note(axes, text, (max(0.0, *row.ends(), 0.0), place), (8, 0), va="center")
     axes.set_yticks([] if narrow else places, [] if narrow else [row.name for row in rows])
     axes.set_ylim(places[-1] + below, -1 if narrow else -0.7)
     axes.grid(visible=False, axis="y")
@@ -342,8 +340,21 @@ def _interval(axes: Axes, row: Interval, place: float) -> None:
 
 def above(axes: Axes, place: float, text: str, points: float, **how: Any) -> None:
     """Write a text above a row of the narrow form, from the left edge on."""
-    at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    axes.annotate(text, (0, place), (0, points), fontsize=TEXT, color=INK, va="bottom", **at, **how)
+    note(axes, text, (0, place), (0, points), "axes fraction", "data", va="bottom", **how)
+
+
+def note(
+    axes: Axes,
+    text: str,
+    at: tuple[Any, Any],
+    shift: tuple[float, float],
+    across: str = "data",
+    up: str = "data",
+    **how: Any,
+) -> None:
+    """Write a text some points away from a place, in the axis' unit or as fraction of the axes."""
+    how = {"fontsize": TEXT, "color": INK, "annotation_clip": False, **how}
+    axes.annotate(text, at, shift, xycoords=(across, up), textcoords="offset points", **how)
 
 
 def _widen(axes: Axes, share: float) -> None:
