@@ -18,7 +18,17 @@ from usjp_research.spec.records import PALETTE, find_root
 from usjp_research.words import NOT_COUNTED, percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
+Simulated = tuple[ur.EventPanel, ur.Portfolios, pd.DataFrame]
 SECTORS = read_words(find_root(Path(__file__)) / "params").sectors
+
+
+@pytest.fixture(scope="module")
+def simulated(spec: ur.Spec) -> Simulated:
+    """An event panel, its portfolios and their reactions."""
+    market = ur.simulated_market(spec, seed=1)
+    panel = ur.event_panel(spec, market)
+    made = ur.form_portfolios(spec, market, panel)
+    return panel, made, ur.event_reactions(spec, panel, made)
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +115,8 @@ def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
     assert ElementTree.fromstring(first).tag.endswith("svg")
 
 
-def test_the_calendar_strip_names_every_event_with_its_session(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
+def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simulated) -> None:
+    panel, *_ = simulated
     alt = ur.plot_calendar(panel).alt
     for event, session in zip(panel.events, panel.new_york, strict=True):
         assert f"{event.id} {session}" in alt
@@ -116,15 +125,13 @@ def test_the_calendar_strip_names_every_event_with_its_session(spec: ur.Spec) ->
     assert ur.plot_calendar(none).alt == "No event lies inside the data."
 
 
-def test_figures_without_anything_to_draw_say_so(spec: ur.Spec) -> None:
+def test_figures_without_anything_to_draw_say_so() -> None:
     assert ur.plot_campaign(()).alt == "No campaign lies inside the data."
     assert "no thesis, or no market value" in ur.plot_waterfall(()).alt
 
 
-def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(simulated: Simulated) -> None:
+    _, _, reactions = simulated
     picture = ur.plot_reactions(reactions)
     assert picture.narrow
     for axes in (picture.axes[0], picture.narrow.axes[0]):
@@ -134,13 +141,13 @@ def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(spec: ur.Spec)
         assert off == {INK} and ON_TINT in own
 
 
-def test_the_narrow_form_draws_the_numbers_of_the_wide_one(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
+def test_the_narrow_form_draws_the_numbers_of_the_wide_one(
+    spec: ur.Spec, simulated: Simulated
+) -> None:
+    panel, made, reactions = simulated
     law = ur.sector_law(spec, panel, made, spec.sectors[0])
     for picture in (
-        ur.plot_events(ur.event_reactions(spec, panel, made), 0.1),
+        ur.plot_events(reactions, 0.1),
         ur.plot_caar(ur.event_paths(spec, panel, made, law)),
         ur.plot_calendar(panel),
     ):
@@ -150,10 +157,8 @@ def test_the_narrow_form_draws_the_numbers_of_the_wide_one(spec: ur.Spec) -> Non
                 assert np.array_equal(one.get_xydata(), other.get_xydata(), equal_nan=True)
 
 
-def test_the_small_panels_of_events_say_what_they_draw(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+def test_the_small_panels_of_events_say_what_they_draw(simulated: Simulated) -> None:
+    _, _, reactions = simulated
     picture = ur.plot_events(reactions, 0.1)
     primary = reactions[reactions["role"] == "primary"]
     for row in primary.to_dict("records"):

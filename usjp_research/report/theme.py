@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import in_project
+from usjp_research.spec.records import PAPERS, in_project
 from usjp_research.words import SECTOR_COLOURS, label, percent
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
-GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", "#FFFFFF"
+GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", PAPERS[0]
 IMPLIED = "#B3470B"
 UP, DOWN = "#8FBCE6", "#F0B477"  # a rise and a fall, as in the tables of the pages
 ON_TINT = "#15191E"  # words on a light tint, which stays light by night
@@ -36,7 +36,7 @@ NIGHT = {
     BAND: "#3D4855",
     GRID: "#262E37",
     WINDOW: "#3A3220",
-    PAPER: "#13171C",
+    PAPER: PAPERS[1],
     IMPLIED: "#FF9A5C",
 }
 

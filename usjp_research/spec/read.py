@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from usjp_research.spec.records import (
     LARGEST_USD_BN,
     NEWS_KINDS,
+    PAPERS,
     ROLES,
     YEARS,
     Accepted,
@@ -46,7 +47,7 @@ EVENT_NOTES = ("zone", "precision", "category", "reason", "confounders", "source
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
 LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
-PAPERS = {"colour": "#FFFFFF", "dark_colour": "#13171C"}  # what a sector is drawn on
+COLOURS = dict(zip(("colour", "dark_colour"), PAPERS, strict=True))  # a sector's, and on what
 CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
 DEEPEST = 12  # levels of a YAML file
 MOST_ALIASES = 20  # each may repeat all that stands before it
@@ -617,10 +618,10 @@ def read_words(folder: Path) -> Words:
 
 
 def _read_sectors(path: Path) -> dict[str, Sector]:
-    rows = _read_csv(path, ("sector",), ("label", *PAPERS))
+    rows = _read_csv(path, ("sector",), ("label", *COLOURS))
     _unique(rows, "sector")
     for row in rows:
-        for column, other in zip(PAPERS, reversed(PAPERS), strict=True):
+        for column, other in zip(COLOURS, reversed(COLOURS), strict=True):
             if row[column] or row[other]:
                 _check_colour(row, column)
     return {
@@ -633,9 +634,9 @@ def _check_colour(row: _Row, column: str) -> None:
     """Refuse a colour that cannot be read, or not be seen on its paper."""
     if not re.fullmatch(r"#[0-9A-Fa-f]{6}", row[column]):
         raise row.error(column, "a colour as #RRGGBB, by day and by night, or neither")
-    light, paper = sorted((_luminance(row[column]), _luminance(PAPERS[column])), reverse=True)
+    light, paper = sorted((_luminance(row[column]), _luminance(COLOURS[column])), reverse=True)
     if light / paper < CONTRAST:
-        raise row.error(column, f"a contrast of {CONTRAST} to 1 or more on {PAPERS[column]}")
+        raise row.error(column, f"a contrast of {CONTRAST} to 1 or more on {COLOURS[column]}")
 
 
 def _luminance(colour: str) -> float:

@@ -340,6 +340,7 @@ class Notes(_Strict):
     limits: str = ""
 
 
+PAPERS = ("#FFFFFF", "#13171C")  # what figures are drawn on by day and by night
 # Colours of sectors by day and by night, for those that have none of their own: after Okabe and
 # Ito, told apart with any colour vision and on paper.
 PALETTE = (
