@@ -9,10 +9,11 @@ from typing import Any
 
 from usjp_research.report.tables import Told, implied_digits, share_words, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
-from usjp_research.spec.records import Words
+from usjp_research.spec.records import Note, Words
+from usjp_research.study.answer import Study
 from usjp_research.study.checks import CHECKS
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import label, level, moved, naming, number, p_value, percent
+from usjp_research.words import MINUS, label, level, moved, naming, number, p_value, percent
 
 Results = Mapping[str, Any]
 COUNTS = [
@@ -46,6 +47,13 @@ SAID = {
     ("reacted, size unclear", ""): "{} moved the thesis's way, by an amount that stays open",
 }
 DEPENDS = "for {} the verdict depends on which value of the thesis one takes"
+QUESTION = "Has the market priced it in? "  # that the first sentence answers
+AVERAGES = ", as averages of three or more of them, so that no single firm can be read back"
+WORTH = (
+    "The thesis is worth dollars announced × share of listed firms × margin, after tax, "
+    "discounted, over market value."
+)
+OWN_MARKET = "the file’s own column of that name where it has one, else "
 FEW = 5  # named firms up to which a contrast is about very few
 
 
@@ -104,6 +112,58 @@ def compose(results: Results) -> Reading:
     )
     with naming(Words(**results.get("words", {})).names()):
         return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
+
+
+def method(study: Study) -> Note:
+    """Return data and method in ten lines, with the numbers of a study's own rule.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    Note
+        Markdown.
+
+    Examples
+    --------
+    >>> method(run_study(sample(spec, load_market(spec))))         # doctest: +SKIP
+    """
+    rule, market = study.spec.rule, study.market
+    firms = sum(len(study.made.members[f"sector/{name}"]) for name in study.spec.sectors)
+    averages = market.level == "portfolio"
+    first, last = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in rule.window)
+    lines = [
+        "An event is an instant; its day 0 is the first New York session that could react.",
+        "A sector is the equal-weighted average of its firms, without those that had results, "
+        f"guidance or merger news of their own within {rule.blackout.margin} sessions of the "
+        "window.",
+        "The abnormal return is the sector’s return less what the "
+        f"{rule.model.replace('_', '-')} model expects, over sessions {first} to {last}.",
+        f"The model is fitted on {rule.estimation.sessions} sessions that end "
+        f"{rule.estimation.ends_before} before the window; windows of real events are left out "
+        "of the fit.",
+        "The reaction is the sum over the primary events, each with the sign that the thesis "
+        "expects.",
+        "Its standard error is the larger of the forecast error and that of the "
+        f"{rule.guard_sessions} sessions before: wild days count for less.",
+        f"Its law is the same study on {len(study.family)} quiet dates (about "
+        f"{study.family.independent:.0f} independent): the whole calendar shifted, spacing and "
+        "common dates kept.",
+        f"The {level(rule.alpha)} intervals hold for all sectors at once, by the largest distance "
+        "of any sector on each quiet date.",
+        *([WORTH] if study.spec.thesis else []),
+        "The verdict follows from the interval and that value alone, by one rule for all sectors.",
+    ]
+    return Note(
+        f"Daily returns of {firms} securities in {len(study.spec.sectors)} sectors, "
+        f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d} ({len(market.dates)} "
+        f"sessions){AVERAGES if averages else ''}. The U.S. market is "
+        f"{'' if averages else OWN_MARKET}the mean of {', '.join(rule.benchmark)}. Firms that "
+        "are not in the universe, such as delisted ones, are missing.\n\n"
+        + "\n".join(f"{k}. {line}" for k, line in enumerate(lines, 1))
+    )
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -170,7 +230,7 @@ def _answer(results: Results) -> str:
     for row in rows:
         groups.setdefault(_verdict(row, rows), []).append(row)
     said = [text.replace("{}", _who(part, len(rows))) for text, part in groups.items()]
-    return f"Has the market priced it in? {_upper('; '.join(said))}."
+    return f"{QUESTION}{_upper('; '.join(said))}."
 
 
 def _verdict(row: Results, rows: Sequence[Results]) -> str:

@@ -21,11 +21,12 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
-from usjp_research.study.verdict import CASES, DEPENDS, Verdict
+from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
 from usjp_research.words import (
     DASH,
     MINUS,
     NOT_COUNTED,
+    SECTOR_NAMES,
     between,
     label,
     money,
@@ -34,6 +35,19 @@ from usjp_research.words import (
     p_value,
     percent,
 )
+
+KINDS = {  # of what was left out; others are their own words
+    "before and after": "Checks before and after",
+    "contrast version": "Other versions of the contrast",
+    "blackout": "Kept in an event’s portfolio, own news not checked",
+    "day": "Days",
+    "event": "Events that could not be tested",
+    "market value": "Firms outside the implied value",
+    "own news": "News of firms outside the study",
+    "security": "Securities",
+    "slot": "Taken out of an event’s portfolio",
+    "version": "Other versions of the statistic",
+}
 
 
 class Table(pd.DataFrame):
@@ -690,6 +704,49 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
         ],
         columns=["What", "Which", "Why"],
     )
+
+
+def left_out_table(dropped: Sequence[Dropped]) -> Table:
+    """Lay out everything that was left out, one row for each kind and reason.
+
+    Parameters
+    ----------
+    dropped : sequence of Dropped
+        As `Study.dropped` has them, the heaviest first.
+
+    Returns
+    -------
+    Table of str
+        Kind, how many were left out, the reason, and which they are.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in dropped:
+        kind, *where = f"{item.what}/{item.name}".split("/")
+        named = [SECTOR_NAMES.get(part, part) for part in where]
+        name = (" · " if named != where else "/").join(named)
+        groups.setdefault((kind, item.reason), []).append(name)
+    return Table(
+        [
+            {
+                "What": KINDS.get(kind, kind[:1].upper() + kind[1:]),
+                "How many": len(names),
+                "Why": reason,
+                "Which": "; ".join(names),
+            }
+            for (kind, reason), names in groups.items()
+        ],
+        columns=["What", "How many", "Why", "Which"],
+    )
+
+
+def glossary_table() -> Table:
+    """Lay out every verdict that the rule knows, with its meaning.
+
+    Returns
+    -------
+    Table of str
+    """
+    return Table([{"Verdict": name, "Means": meaning} for name, meaning in MEANINGS.items()])
 
 
 def findings_table(market: Market) -> Table:
