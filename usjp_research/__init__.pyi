@@ -136,7 +136,7 @@ from usjp_research.report.figures import plot_counterfactuals as plot_counterfac
 from usjp_research.report.figures import plot_sectors as plot_sectors
 from usjp_research.report.figures import plot_exposure as plot_exposure
 from usjp_research.report.figures import plot_dose_response as plot_dose_response
-from usjp_research.report.figures import Picture as Picture
+from usjp_research.report.theme import Picture as Picture
 from usjp_research.report.figures import plot_calendar as plot_calendar
 from usjp_research.report.figures import plot_campaign as plot_campaign
 from usjp_research.report.figures import plot_events as plot_events

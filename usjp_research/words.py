@@ -22,6 +22,7 @@ PLACE = re.compile(
 )
 
 SECTOR_NAMES: dict[str, str] = {}  # what the study that was read last calls its sectors
+SECTOR_COLOURS: dict[str, tuple[str, str]] = {}  # and draws them in, by day and by night
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for its sector
 
@@ -51,10 +52,15 @@ def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
     return f"<p>{head}<b>{html.escape(kind)}</b>{named}{f': {told}' if told else ''}.</p>"
 
 
-def use_names(names: Mapping[str, str]) -> None:
-    """Let `label` use these names of sectors from here on, and no others."""
+def use_names(
+    names: Mapping[str, str], colours: Mapping[str, tuple[str, str]] | None = None
+) -> None:
+    """Let `label` use these names of sectors from here on, and figures these colours if given."""
     SECTOR_NAMES.clear()
     SECTOR_NAMES.update(names)
+    if colours is not None:
+        SECTOR_COLOURS.clear()
+        SECTOR_COLOURS.update(colours)
 
 
 @contextmanager

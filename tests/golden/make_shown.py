@@ -174,7 +174,9 @@ def _axes(axes: Any) -> Iterator[dict[str, Any]]:
             yield {"points": to_hex(shapes.get_facecolor()[0]), **_xy(*points.T)}
         for path in shapes.get_paths() if values is None else ():
             x, y = np.asarray(path.vertices).T
-            yield {"area": to_hex(shapes.get_facecolor()[0]), **_xy(x, y)}
+            faces = shapes.get_facecolor()  # a bundle of lines has none
+            tint = (faces if len(faces) else shapes.get_edgecolor())[0]
+            yield {"area": to_hex(tint), **_xy(x, y)}
     if axes.get_legend():
         yield {"legend": [text.get_text() for text in axes.get_legend().get_texts()]}
     for text in axes.texts:

@@ -17,9 +17,9 @@ import pytest
 from justhtml import JustHTML
 from PIL import Image
 
-from usjp_research.report.figures import Picture
 from usjp_research.report.onefile import join_pages
 from usjp_research.report.pages import render
+from usjp_research.report.theme import Picture
 from usjp_research.runs.terminal import plain, screen
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 import usjp_research as ur
 from tests.conftest import DOLLARS, EVENTS, SIGNS, Own
 from usjp_research.__main__ import app
-from usjp_research.report.figures import Picture, tick_digits
+from usjp_research.report.figures import says
 from usjp_research.report.tables import told_row, verdict_words
+from usjp_research.report.theme import Picture, tick_digits
 from usjp_research.spec.records import MIRROR
 from usjp_research.study.verdict import CASES, Implied, Verdict, headed
 from usjp_research.words import (
@@ -94,6 +95,9 @@ def test_a_row_that_was_expected_to_fall_is_told_in_market_direction_everywhere(
     (axes,) = picture.axes
     bar = next(line for line in axes.lines if line.get_linewidth() == 5)
     assert np.array_equal(bar.get_xdata(), [-0.15, -0.02])
+    assert "expected: down" in says(row)
+    points = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.lines[1:]])
+    assert len(points) == 6 and points.max() < 0  # bar, dot, range and diamond: all of a fall
     assert row.effect == 0.086  # the files keep the signed statistic
 
 
@@ -298,14 +302,17 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
     assert cells["Verdict"] == "no verdict: no firm has a price"
     numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
     assert {cells[name] for name in numbers} == {"–"}
-    alt = ur.plot_scoreboard([_verdict(name="rail"), row]).alt
-    assert "no firm has a price" in alt and "nan" not in alt
+    picture = ur.plot_scoreboard([_verdict(name="rail"), row])
+    assert "no verdict: no firm has a price" in [t.get_text() for t in picture.axes[0].texts]
+    assert all(np.isfinite(line.get_ydata()).all() for line in picture.axes[0].lines)
+    assert "no firm has a price" in picture.alt and "nan" not in picture.alt
 
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
     row = replace(headed(_verdict(), "GEV"), remark="3 named firms")
     words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
+    assert says(row) == "rests on one firm: GEV; by the rule priced in"
 
 
 # --- pictures ------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from usjp_research.spec.records import (
     News,
     Role,
     Rule,
+    Sector,
     Spec,
     Thesis,
     Words,
@@ -45,6 +46,8 @@ EVENT_NOTES = ("zone", "precision", "category", "reason", "confounders", "source
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
 LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
+PAPERS = {"colour": "#FFFFFF", "dark_colour": "#13171C"}  # what a sector is drawn on
+CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
 DEEPEST = 12  # levels of a YAML file
 MOST_ALIASES = 20  # each may repeat all that stands before it
 Model = TypeVar("Model", bound=BaseModel)
@@ -55,8 +58,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
     holds, without ``own_news.csv`` nothing is blacked out, without ``thesis.yaml`` no sector
-    has an implied value, and without ``words.yaml`` sectors are called by their keys. `label`
-    speaks of sectors as the study that was read last.
+    has an implied value, and without ``sectors.csv`` sectors are called by their keys. `label`
+    and figures show sectors as the study that was read last.
 
     Parameters
     ----------
@@ -106,10 +109,10 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         words=read_words(folder),
     )
     _check_spec(spec, folder)
-    _check_words(spec, folder / "words.yaml")
+    _check_words(spec, folder)
     if known is not None:
         _check_named(spec, folder, known)
-    use_names(spec.words.names())
+    use_names(spec.words.names(), spec.words.colours(spec.sectors))
     return spec
 
 
@@ -601,17 +604,63 @@ def _is_model(kind: object) -> bool:
 
 def read_words(folder: Path) -> Words:
     """Read what a study says of itself from its parameters or its results; neutral without."""
-    return _read_yaml(folder / "words.yaml", Words) or Words()
+    words = _read_yaml(folder / "words.yaml", Words) or Words()
+    path = folder / "sectors.csv"
+    if not path.exists():
+        return words
+    if words.sectors:
+        raise InputError(
+            f"{folder / 'words.yaml'}: key 'sectors': {path} names the sectors too; keep one, the "
+            "file, which has their colours as well"
+        )
+    return words.model_copy(update={"sectors": _read_sectors(path)})
 
 
-def _check_words(spec: Spec, path: Path) -> None:
-    for part, known in (
-        ("sectors", spec.sectors),
-        ("caveats", (*spec.sectors, "contrast")),
+def _read_sectors(path: Path) -> dict[str, Sector]:
+    rows = _read_csv(path, ("sector",), ("label", *PAPERS))
+    _unique(rows, "sector")
+    for row in rows:
+        for column, other in zip(PAPERS, reversed(PAPERS), strict=True):
+            if row[column] or row[other]:
+                _check_colour(row, column)
+    return {
+        row["sector"]: Sector(**{k: v for k, v in row.cells.items() if k != "sector"})
+        for row in rows
+    }
+
+
+def _check_colour(row: _Row, column: str) -> None:
+    """Refuse a colour that cannot be read, or not be seen on its paper."""
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", row[column]):
+        raise row.error(column, "a colour as #RRGGBB, by day and by night, or neither")
+    light, paper = sorted((_luminance(row[column]), _luminance(PAPERS[column])), reverse=True)
+    if light / paper < CONTRAST:
+        raise row.error(column, f"a contrast of {CONTRAST} to 1 or more on {PAPERS[column]}")
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2.2, with its 0.05 for the light in the room."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _check_words(spec: Spec, folder: Path) -> None:
+    file = folder / "sectors.csv"
+    named = (
+        f"{file}: column 'sector'" if file.exists() else f"{folder / 'words.yaml'}: key 'sectors'"
+    )
+    for where, keys, known in (
+        (named, spec.words.sectors, spec.sectors),
+        (
+            f"{folder / 'words.yaml'}: key 'caveats'",
+            spec.words.caveats,
+            (*spec.sectors, "contrast"),
+        ),
     ):
-        for key in getattr(spec.words, part):
+        for key in keys:
             if key not in known:
-                raise InputError(f"{path}: key '{part}': unknown '{key}': {nearest(key, known)}")
+                raise InputError(f"{where}: unknown '{key}': {nearest(key, known)}")
 
 
 def _check_direction(spec: Spec, path: Path) -> None:

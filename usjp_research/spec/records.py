@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -340,6 +340,39 @@ class Notes(_Strict):
     limits: str = ""
 
 
+# Colours of sectors by day and by night, for those that have none of their own: after Okabe and
+# Ito, told apart with any colour vision and on paper.
+PALETTE = (
+    ("#0072B2", "#5DB7F0"),
+    ("#D55E00", "#FF8F4A"),
+    ("#8C6D00", "#D8B23C"),
+    ("#4B4B4B", "#B9C0C8"),
+    ("#007A5A", "#3CC79B"),
+    ("#A8477F", "#E58CC3"),
+    ("#5B4BB5", "#AFA4F2"),
+    ("#8A4B2A", "#D9A183"),
+)
+
+
+class Sector(_Strict):
+    """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says.
+
+    Attributes
+    ----------
+    label : str
+    colour, dark_colour : str
+        As ``#RRGGBB``, on white and on a dark screen; both or none.
+    """
+
+    label: str = ""
+    colour: str = ""
+    dark_colour: str = ""
+
+
+def _sector(value: object) -> object:
+    return {"label": value} if isinstance(value, str) else value  # as in runs of earlier versions
+
+
 class Words(_Strict):
     """What only this study says; nothing is computed from it and it is in no digest.
 
@@ -349,8 +382,8 @@ class Words(_Strict):
         Title of the first page, and the sentence under it.
     provenance : str
         When the rule was written, and what was known then; stands on every page.
-    sectors : dict of str
-        Names of sector keys; a key without one is shown as words.
+    sectors : dict of Sector
+        By key, from ``sectors.csv``; a key without a label is shown as words.
     mirror : str
         Name of the basket that `Rule.mirror` makes.
     caveats : dict of str
@@ -364,14 +397,23 @@ class Words(_Strict):
         "did they not, or can the data not tell?"
     )
     provenance: str = ""
-    sectors: dict[str, str] = {}
+    sectors: dict[str, Annotated[Sector, BeforeValidator(_sector)]] = {}
     mirror: str = "Mirror basket"
     caveats: dict[str, str] = {}
     notes: Notes = Notes()
 
     def names(self) -> dict[str, str]:
         """Return what each key of the results is called, the mirror's included."""
-        return {MIRROR: self.mirror, **self.sectors}
+        named = {key: sector.label for key, sector in self.sectors.items() if sector.label}
+        return {MIRROR: self.mirror, **named}
+
+    def colours(self, sectors: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the colours of a study's sectors by day and night, their own or the palette's."""
+        own = {key: (row.colour, row.dark_colour) for key, row in self.sectors.items()}
+        return {
+            key: own[key] if any(own.get(key, ())) else PALETTE[place % len(PALETTE)]
+            for place, key in enumerate(sectors)
+        }
 
     def caveat(self, row: str) -> str:
         """Return what a reader must know beside a row of the scoreboard, or nothing."""
