@@ -13,24 +13,13 @@ from usjp_research.spec.records import Note, Words
 from usjp_research.study.answer import Study
 from usjp_research.study.checks import CHECKS
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import MINUS, label, level, moved, naming, number, p_value, percent
+from usjp_research.words import MINUS, label, level, listed, moved, naming, number, p_value, percent
 
 Results = Mapping[str, Any]
-COUNTS = [
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+COUNTS = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 
 # What each verdict says of the sectors that have it; {} is their names.
 SAID = {
@@ -174,7 +163,7 @@ def _count(value: int) -> str:
 
 
 def _names(rows: Sequence[Results]) -> str:
-    return _list([label(row["name"]) for row in rows])
+    return listed([label(row["name"]) for row in rows])
 
 
 def _who(rows: Sequence[Results], of: int) -> str:
@@ -184,10 +173,6 @@ def _who(rows: Sequence[Results], of: int) -> str:
     every = len(rows) == of
     some = f"all {_count(of)} sectors" if every else f"{_count(len(rows))} of {_count(of)} sectors"
     return f"{some} ({_names(rows)})"
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _upper(text: str) -> str:
@@ -291,11 +276,11 @@ def _known(results: Results) -> str:
         if row not in out and _side(row.get("marginal_low"), row.get("marginal_high"))
     ]
     together = "taken together, " if len(rows) > 1 else ""
-    who = _list([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
+    who = listed([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
     text = f"What is known: {together}{who} moved beyond what quiet dates show"
     if alone:
         each = [f"{label(r['name'])} ({_move(r)}, p {p_value(r['p'])})" for r in alone]
-        text += f", though looked at alone {_list(each)} did"
+        text += f", though looked at alone {listed(each)} did"
     return f"{text}; {_bounds(results, rows)}{_yardsticks(results)}."
 
 
@@ -331,9 +316,9 @@ def _yardsticks(results: Results) -> str:
         if any(_stands(row) != _stands(own) for row in rows):
             said.append(f"{label(sector)} {_differs(own, rows)}")
     if said:
-        return text + _list(said)
+        return text + listed(said)
     every = len(rule) > 1 and len(rule) == len(_judged(results))
-    who = "each sector" if every else _list([*map(label, rule)])
+    who = "each sector" if every else listed([*map(label, rule)])
     return f"{text}{who} {'says' if every or len(rule) == 1 else 'say'} the same"
 
 
@@ -410,7 +395,7 @@ def _contrast(results: Results) -> str:
         return f"{shown}{', on very few firms' if firms <= FEW else ''}."
     if not other:
         return f"{shown}, and so say all other versions ({_count(len(same))})."
-    titles = _list([f'"{item["name"].partition(": ")[2]}"' for item in other])
+    titles = listed([f'"{item["name"].partition(": ")[2]}"' for item in other])
     verb = "appears"
     if _stands(row):
         back = any(_stands(item) for item in other)
@@ -448,7 +433,7 @@ def _pattern(results: Results) -> str:
             f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:
-        who = _list([label(str(row["sector"])) for row in late]) if late else "no sector"
+        who = listed([label(str(row["sector"])) for row in late]) if late else "no sector"
         text += f"; at the events after the note was published {who} moved, looked at alone"
     return text + "."
 
@@ -561,7 +546,7 @@ def _versions(results: Results, alpha: float) -> str:
     if not rows:
         return ""
     low = [row for row in rows if row["p"] < alpha]
-    who = f" ({_list(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
+    who = f" ({listed(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
     verb = "has" if len(low) == 1 else "have"
     return (
         f"Of {len(rows)} versions of the statistics {len(low)} {verb} p below {alpha:g} alone{who}."
@@ -574,4 +559,4 @@ def _leaks(study: Results, rows: Sequence[Results]) -> str:
         return ""
     changed = [row for row in rows if leaks.get(row["name"], row["headline"]) != row["headline"]]
     words = [f'{label(row["name"])} becomes "{leaks[row["name"]]}"' for row in changed]
-    return f"With leak windows {_list(words)}." if words else "Leak windows change no verdict."
+    return f"With leak windows {listed(words)}." if words else "Leak windows change no verdict."

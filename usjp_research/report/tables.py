@@ -29,6 +29,7 @@ from usjp_research.words import (
     SECTOR_NAMES,
     between,
     label,
+    listed,
     money,
     moved,
     number,
@@ -194,14 +195,10 @@ def verdict_details(row: Verdict) -> list[str]:
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        cases = (f"{_and(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        cases = (f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
         each = "; ".join(cases)
         parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
     return [*parts, *([row.remark] if row.remark else [])]
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def verdict_words(row: Verdict) -> str:
