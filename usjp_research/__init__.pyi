@@ -114,6 +114,8 @@ from usjp_research.report.tables import calendar_table as calendar_table
 from usjp_research.report.tables import confounder_table as confounder_table
 from usjp_research.report.tables import claims_table as claims_table
 from usjp_research.report.tables import dropped_table as dropped_table
+from usjp_research.report.tables import left_out_table as left_out_table
+from usjp_research.report.tables import glossary_table as glossary_table
 from usjp_research.report.tables import findings_table as findings_table
 from usjp_research.report.tables import firm_table as firm_table
 from usjp_research.report.tables import contrast_table as contrast_table
@@ -123,6 +125,7 @@ from usjp_research.report.tables import exposure_table as exposure_table
 from usjp_research.report.tables import dose_table as dose_table
 from usjp_research.report.reading import save_reading as save_reading
 from usjp_research.runs.store import read_results as read_results
+from usjp_research.report.reading import method as method
 from usjp_research.report.reading import compose as compose
 from usjp_research.report.reading import Reading as Reading
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard

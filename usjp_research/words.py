@@ -8,7 +8,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,11 @@ def label(name: str) -> str:
     key, colon, rest = name.partition(":")
     words = key.replace("_", " ")
     return (SECTOR_NAMES.get(key) or words[:1].upper() + words[1:]) + colon + rest
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence: one, two and three."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:

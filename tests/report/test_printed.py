@@ -60,7 +60,7 @@ def page(tmp_path: Path) -> Callable[..., str]:
             **{"public": True, "versions": {"python": "3.12.4", "usjp_research": "0.1.0"}},
             **{"commit": "ef" * 20, "dirty": True, "requirements_lock": "12" * 32},
             **{"started": "2026-08-14T08:12:03+00:00", "ended": "2026-08-14T08:14:40+00:00"},
-            "jobs": [record],
+            "jobs": [record, {**record, "name": "front"}],
         }
         (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
         return render(tmp_path)["one.html"]

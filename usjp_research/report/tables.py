@@ -21,19 +21,34 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
-from usjp_research.study.verdict import CASES, DEPENDS, Verdict
+from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
 from usjp_research.words import (
     DASH,
     MINUS,
     NOT_COUNTED,
+    SECTOR_NAMES,
     between,
     label,
+    listed,
     money,
     moved,
     number,
     p_value,
     percent,
 )
+
+KINDS = {  # of what was left out; others are their own words
+    "before and after": "Checks before and after",
+    "contrast version": "Other versions of the contrast",
+    "blackout": "Kept in an event’s portfolio, own news not checked",
+    "day": "Days",
+    "event": "Events that could not be tested",
+    "market value": "Firms outside the implied value",
+    "own news": "News of firms outside the study",
+    "security": "Securities",
+    "slot": "Taken out of an event’s portfolio",
+    "version": "Other versions of the statistic",
+}
 
 
 class Table(pd.DataFrame):
@@ -180,14 +195,10 @@ def verdict_details(row: Verdict) -> list[str]:
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        cases = (f"{_and(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        cases = (f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
         each = "; ".join(cases)
         parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
     return [*parts, *([row.remark] if row.remark else [])]
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def verdict_words(row: Verdict) -> str:
@@ -690,6 +701,49 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
         ],
         columns=["What", "Which", "Why"],
     )
+
+
+def left_out_table(dropped: Sequence[Dropped]) -> Table:
+    """Lay out everything that was left out, one row for each kind and reason.
+
+    Parameters
+    ----------
+    dropped : sequence of Dropped
+        As `Study.dropped` has them, the heaviest first.
+
+    Returns
+    -------
+    Table of str
+        Kind, how many were left out, the reason, and which they are.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in dropped:
+        kind, *where = f"{item.what}/{item.name}".split("/")
+        named = [SECTOR_NAMES.get(part, part) for part in where]
+        name = (" · " if named != where else "/").join(named)
+        groups.setdefault((kind, item.reason), []).append(name)
+    return Table(
+        [
+            {
+                "What": KINDS.get(kind, kind[:1].upper() + kind[1:]),
+                "How many": len(names),
+                "Why": reason,
+                "Which": "; ".join(names),
+            }
+            for (kind, reason), names in groups.items()
+        ],
+        columns=["What", "How many", "Why", "Which"],
+    )
+
+
+def glossary_table() -> Table:
+    """Lay out every verdict that the rule knows, with its meaning.
+
+    Returns
+    -------
+    Table of str
+    """
+    return Table([{"Verdict": name, "Means": meaning} for name, meaning in MEANINGS.items()])
 
 
 def findings_table(market: Market) -> Table:

@@ -12,18 +12,30 @@ from usjp_research.words import InputError, card, label, money, nearest, p_value
 
 Case = Literal["low", "base", "high"]
 CASES: tuple[Case, ...] = ("low", "base", "high")
-VERDICTS = (
-    "no implied value",
-    "moved against",
-    "not priced in",
-    "cannot say",
-    "more than priced in",
-    "partly priced in",
-    "priced in",
-    "reacted, size unclear",
-)
+VERDICTS: Mapping[str, str] = {  # each with its meaning
+    "no implied value": "the thesis puts no dollars on these firms, or their market value is not "
+    "known, so there is no size to judge the reaction by",
+    "moved against": "moved against the thesis: the whole interval lies on the other side of zero",
+    "not priced in": "did not move by the implied value: the interval holds zero and rules the "
+    "implied value out",
+    "cannot say": "no reaction and the implied value both fit the data; “too small to see” when "
+    "the implied value is below the MDE, “interval too wide” when it is not",
+    "more than priced in": "moved by more than the implied value",
+    "partly priced in": "moved the thesis’s way, but by less than the implied value",
+    "priced in": "moved by what the thesis is worth: the interval lies on the thesis’s side of "
+    "zero, holds the implied value and ends below twice that value",
+    "reacted, size unclear": "moved the thesis’s way; how far is open, up to more than twice the "
+    "implied value",
+}
 DEPENDS = "depends on the implied value"
 NO_VERDICT = "no verdict"  # of a row that has no numbers, or whose numbers decide nothing
+MEANINGS: Mapping[str, str] = {
+    **VERDICTS,
+    DEPENDS: "the low, base and high implied value give different verdicts; all three are shown",
+    NO_VERDICT: "there is nothing to judge: the row says what is missing",
+    "rests on one firm": "without that firm the row would say something else; what it says with "
+    "it stands behind",
+}
 
 
 @dataclass(frozen=True, slots=True)
