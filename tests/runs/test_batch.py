@@ -19,8 +19,9 @@ import papermill
 import pytest
 
 import usjp_research
-from usjp_research.runs import batch, kernel
-from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch, write_manifest
+from usjp_research.runs import kernel, store
+from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch
+from usjp_research.runs.store import write_manifest
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]
@@ -354,7 +355,7 @@ def test_a_manifest_knows_the_commit_of_its_own_checkout_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(home: Path) -> tuple[object, ...]:
-        monkeypatch.setattr(batch, "HOME", home)
+        monkeypatch.setattr(store, "HOME", home)
         content = json.loads(write_manifest(tmp_path, {}, []).read_text(encoding="utf-8"))
         return tuple(content[key] for key in ("commit", "dirty", "requirements_lock"))
 

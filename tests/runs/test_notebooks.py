@@ -130,19 +130,12 @@ def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
     assert collect_laws(tmp_path, spec, other) == []
 
 
-def test_the_readme_shows_the_numbers_of_the_bundled_study(at_once: Study) -> None:
-    from usjp_research.__main__ import README_MARKS
-    from usjp_research.report.exports import read_provenance
-    from usjp_research.report.figures import plot_scoreboard
-    from usjp_research.report.tables import readme_block
+def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
+    from docs.make_readme import parts, shown
 
-    study = at_once
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = text.partition(README_MARKS[0])[2].partition(README_MARKS[1])[0].strip()
-    alt = plot_scoreboard(study.rows).alt
-    published = read_provenance(ROOT / "docs" / "study" / "tables")
-    assert shown == readme_block(study.rows, alt, len(study.family), published)
-    assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == alt
+    block, picture = shown()
+    assert parts((ROOT / "README.md").read_text(encoding="utf-8"))[1] == block
+    assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == picture.alt
 
 
 def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -> None:

@@ -30,18 +30,16 @@ from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import result_tables, write_tables, write_workbook
 from usjp_research.report.pages import build_site
 from usjp_research.report.results import withhold
-from usjp_research.runs.batch import write_manifest
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
+from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
 from usjp_research.runs.store import (
     csv_bytes,
     own_results,
-    places,
     read_csv,
     read_manifest,
     read_results,
-    tidy_notebooks,
-    tidy_texts,
     write_all,
+    write_manifest,
     write_whole,
 )
 from usjp_research.spec.records import find_root

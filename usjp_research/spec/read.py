@@ -535,8 +535,32 @@ class _Loader(yaml.SafeLoader):
 def _read_yaml(path: Path, model: type[Model]) -> Model | None:
     if not path.exists():
         return None
+    content = _load_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
     try:
-        content = yaml.load(_content(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error, model)}") from None
+
+
+def read_entries(path: Path, model: type[Model]) -> tuple[Model, ...]:
+    """Read a YAML file that is a list; what is wrong is said with the entry's number."""
+    content = _load_yaml(path)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
+    found = []
+    for number, entry in enumerate(content, 1):
+        try:
+            found.append(model.model_validate(entry))
+        except ValidationError as error:
+            raise InputError(f"{path}: entry {number}: {_explain(error, model)}") from None
+    return tuple(found)
+
+
+def _load_yaml(path: Path) -> object:
+    try:
+        return yaml.load(_content(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -546,12 +570,6 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error, model)}") from None
 
 
 EXPECTED = {
@@ -592,7 +610,7 @@ def _keys_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
         if not inner:
             return []
         here = inner[0]
-    return list(here.model_fields)
+    return [field.alias or name for name, field in here.model_fields.items()]
 
 
 def _is_model(kind: object) -> bool:
