@@ -8,9 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -249,13 +247,6 @@ def test_an_executed_notebook_is_whole_or_not_there(
     assert good.status == "done"
     assert sorted(path.name for path in folder.iterdir()) == ["full.ipynb", "good.ipynb"]
     assert (folder / "full.ipynb").read_text(encoding="utf-8") == "an earlier one"
-
-
-def test_jobs_run_from_processes_too(write: Write, tmp_path: Path) -> None:
-    notebook = write("good", "print(sector)")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        (outcome,) = run_batch([Job("one", notebook, {})], tmp_path / "out", executor=executor)
-    assert _said(tmp_path / "out", outcome) == "power\n"
 
 
 BAD_PARAMETERS = [

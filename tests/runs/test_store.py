@@ -797,8 +797,8 @@ def check_damage(small: Path, folder: Path, usjp: Usjp, seed: int) -> int:
 def test_a_damaged_run_is_refused_in_one_line_or_read(
     small: Path, usjp: Usjp, tmp_path: Path
 ) -> None:
-    codes = [check_damage(small, tmp_path, usjp, seed) for seed in range(16)]
-    assert codes.count(2) >= 5
+    codes = [check_damage(small, tmp_path, usjp, seed) for seed in range(8)]
+    assert codes.count(2) >= 3
 
 
 @pytest.mark.soak

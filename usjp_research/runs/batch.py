@@ -11,8 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
@@ -180,7 +179,6 @@ def run_batch(
     *,
     workers: int = 2,
     say: Callable[[str], None] = _say,
-    executor: Executor | None = None,
 ) -> tuple[Outcome, ...]:
     """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
 
@@ -199,9 +197,7 @@ def run_batch(
     ready: list[str] = []
     running: set[Future[Outcome]] = set()
     ended: dict[str, Outcome] = {}
-    pool: AbstractContextManager[Executor] = (
-        nullcontext(executor) if executor else ThreadPoolExecutor(workers)
-    )
+    pool = ThreadPoolExecutor(workers)  # the work itself is in the kernels
     with ended_by_signals(), scratch_folder() as scratch, pool as threads:
         try:
             while order.is_active():
