@@ -283,7 +283,7 @@ def law_from_frame(frame: pd.DataFrame) -> Placebo:
         null_effect=column("effect"),
         null_error=column("error"),
         null_statistic=column("statistic"),
-        independent=float(real["independent"].iloc[0]),
+        worth=real["independent"].to_numpy("float64"),
     )
 
 
