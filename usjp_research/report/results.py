@@ -222,15 +222,15 @@ def _plain(study: Study) -> dict[str, object]:
         "power": spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
-        "critical": next(row.critical for row in study.verdicts if row.events),
-        "rows": [_clean(asdict(row)) for row in study.verdicts],
-        "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
+        "critical": next(row.measured.critical for row in study.verdicts if row.measured),
+        "rows": [_clean(row.numbers()) for row in study.verdicts],
+        "contrast": _clean(study.contrast.numbers()) if study.contrast else None,
         "contrast_versions": [
-            {**_clean(asdict(item.row)), "named": item.named, "safe": item.safe}
+            {**_clean(item.row.numbers()), "named": item.named, "safe": item.safe}
             for item in study.contrast_versions
         ],
-        "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
-        "campaign": [_clean(asdict(row)) for row in study.campaign],
+        "leak_inclusive": [_clean(row.numbers()) for row in study.leaks],
+        "campaign": [_clean(row.numbers()) for row in study.campaign],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,28 +10,22 @@ import pandas as pd
 
 from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import Dropped
-from usjp_research.study.checks import before_and_after
-from usjp_research.study.contrast import (
-    NamedVersion,
-    contrast_row,
-    contrast_versions,
-    rest_on_one,
-)
+from usjp_research.study.checks import before_and_after, other_versions
+from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
 from usjp_research.study.missing import by_weight
 from usjp_research.study.news import stray_news
 from usjp_research.study.reactions import event_reactions
-from usjp_research.study.rows import family_rows, judge, unjudged_row
+from usjp_research.study.rows import family_rows, rejudged, silent_row, untested
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
     NO_VERDICT,
     Verdict,
-    implied_value,
     with_assumptions,
+    worded,
 )
-from usjp_research.study.versions import other_versions
 from usjp_research.words import InputError
 
 LEAKS = ("primary", "leak")
@@ -201,7 +194,7 @@ def run_study(
     legs = family_legs(data)
     silent = {s: why_silent(data, s) for s in data.spec.sectors if s not in legs}
     family = _family(data, legs, laws)
-    judged = family_rows(data.spec, data.portfolios, legs, family, "sector")
+    judged = family_rows(data, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
     contrasts, no_contrast = _contrasts(data)
     leaks, no_leaks = _leak_rows(data, legs, silent)
@@ -255,18 +248,8 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
     """
     if not changes:
         return study.rows
-    data = study.data
-    spec, made = with_assumptions(data.spec, changes), data.portfolios
-    rows = []
-    for row in study.rows:
-        sector, own = row.name.partition(":")[0], row.kind == "contrast"
-        key = f"sector/{sector}"
-        if own:
-            place = data.panel.position(row.events[0]) or 0
-            key = f"named/{data.panel.new_york[place]}/{sector}"
-        firms, value = made.members[key], made.values.get(key)
-        rows.append(judge(spec, row, implied_value(spec, firms, value, sector=sector, own=own)))
-    return tuple(rows)
+    data = replace(study.data, spec=with_assumptions(study.data.spec, changes))
+    return tuple(rejudged(data, row) for row in study.rows)
 
 
 # --- parts: each with what could not be computed ---------------------------------------------
@@ -285,23 +268,19 @@ def _family(
 
 
 def _contrasts(data: Sample) -> tuple[dict[str, Any], list[Dropped]]:
-    spec, market, panel, made = data.spec, data.market, data.panel, data.portfolios
-    lost: list[Dropped] = []
-    row, law = contrast_row(spec, panel, made, lost)
-    if row:
-        row = rest_on_one(spec, market, panel, made, row, lost)
-    versions = contrast_versions(spec, market, panel, made, lost)
-    return {"contrast": row, "contrast_null": law, "contrast_versions": versions}, lost
+    row, law, lost = contrast_row(data)
+    versions, gone = contrast_versions(data)
+    found = {"contrast": row, "contrast_null": law, "contrast_versions": versions}
+    return found, [*lost, *gone]
 
 
 def _tables(
     data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
 ) -> tuple[dict[str, Any], list[Dropped]]:
-    lost: list[Dropped] = []
-    variants = other_versions(data, legs, family, lost)
-    timing = before_and_after(data.spec, data.panel, data.portfolios, lost)
+    variants, no_variants = other_versions(data, legs, family)
+    timing, no_timing = before_and_after(data)
     reactions = event_reactions(data)
-    lost += _not_measured(data, reactions)
+    lost = [*no_variants, *no_timing, *_not_measured(data, reactions)]
     return {"variants": variants, "timing": timing, "reactions": reactions}, lost
 
 
@@ -337,7 +316,7 @@ def _leak_rows(
         return (), [*lost, Dropped(what, "all sectors", str(error))]
     reason = "its leaks and its primary events have opposite signs on shared days"
     none_left = {sector: reason for sector in primary if sector not in left}
-    rows = family_rows(data.spec, data.portfolios, left, law, "leak-inclusive")
+    rows = family_rows(data, left, law, "leak-inclusive")
     return _every_sector(data, rows, {**silent, **none_left}), lost
 
 
@@ -352,7 +331,7 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
         words = f"{DEPENDS} ({', '.join(cases)})"
     elif other.headline == NO_VERDICT:
         words = f"{NO_VERDICT}, {other.reason}"
-    return replace(row, remark=f"with leak windows: {words}")
+    return worded(row, remark=f"with leak windows: {words}")
 
 
 def _campaign_rows(
@@ -365,11 +344,9 @@ def _campaign_rows(
         law = data.law(legs)
     except InputError as error:
         return (), [Dropped("campaign rows", "all sectors", str(error))]
-    rows = family_rows(data.spec, data.portfolios, legs, law, "campaign")
     # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
-    unknown: dict[str, Any] = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh", "mde"), math.nan)
     reason = f"placebo windows this long are worth about {law.independent:.0f} independent"
-    told = [replace(row, headline=NO_VERDICT, reason=reason, **unknown) for row in rows]
+    told = [untested(row, reason) for row in family_rows(data, legs, law, "campaign")]
     return _every_sector(data, told, silent), []
 
 
@@ -379,9 +356,8 @@ def _every_sector(
     """Put the sectors that cannot be judged back in their places."""
     if not rows:
         return ()
-    kind, spec, made = rows[0].kind, data.spec, data.portfolios
     own = {row.name: row for row in rows}
-    own |= {s: unjudged_row(spec, made, s, kind, reason) for s, reason in silent.items()}
+    own |= {s: silent_row(data, s, rows[0].kind, reason) for s, reason in silent.items()}
     return tuple(own[sector] for sector in data.spec.sectors if sector in own)
 
 
