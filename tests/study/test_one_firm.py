@@ -19,6 +19,7 @@ from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.news import stray_news
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.rows import judge
+from usjp_research.study.sample import sample
 from usjp_research.study.verdict import carried
 
 POWER = "power_utilities"
@@ -85,7 +86,9 @@ def test_no_firm_s_absence_stops_the_contrast(
 @pytest.mark.soak
 def test_no_firm_s_absence_stops_a_study(spec: Spec, market: Market) -> None:
     for firm in spec.firms:
-        assert len(run_study(spec, _without(market, firm.ticker)).verdicts) == len(spec.sectors)
+        assert len(run_study(ur.sample(spec, _without(market, firm.ticker))).verdicts) == len(
+            spec.sectors
+        )
 
 
 def test_a_firm_with_a_hole_in_the_window_is_out_of_a_version_and_named(
@@ -211,29 +214,28 @@ def _moved(spec: Spec, day: date) -> Spec:
     ],
 )
 def test_own_news_that_takes_nobody_out_is_listed(
-    spec: Spec, market: Market, panel: EventPanel, day: date, said: str
+    spec: Spec, market: Market, day: date, said: str
 ) -> None:
     other = _moved(spec, day)
-    made = form_portfolios(other, market, panel)
-    assert "LMT" in made.slots["E05", "defense_aerospace"].members  # the blackout is lifted
-    found = [item for item in stray_news(other, market, panel, made) if item.name == "LMT"]
+    data = sample(other, market)
+    assert (
+        "LMT" in data.portfolios.slots["E05", "defense_aerospace"].members
+    )  # the blackout is lifted
+    found = [item for item in stray_news(data) if item.name == "LMT"]
     assert any(said in item.reason and str(day) in item.reason for item in found)
 
 
-def test_sessions_looked_through_that_are_none_are_listed(
-    spec: Spec, market: Market, panel: EventPanel
-) -> None:
+def test_sessions_looked_through_that_are_none_are_listed(spec: Spec, market: Market) -> None:
     far = {**spec.coverage, "LMT": frozenset({date(9999, 1, 4)})}
     other = replace(spec, coverage=far)
-    made = form_portfolios(other, market, panel)
-    found = [item.reason for item in stray_news(other, market, panel, made)]
+    found = [item.reason for item in stray_news(sample(other, market))]
     assert any("9999-01-04" in reason and "no session" in reason for reason in found)
 
 
 def test_a_firm_that_stays_in_although_its_news_is_known_is_listed(
-    spec: Spec, market: Market, panel: EventPanel
+    spec: Spec, market: Market
 ) -> None:
-    made = form_portfolios(spec, market, panel)
-    found = {item.name: item.reason for item in stray_news(spec, market, panel, made)}
-    assert made.slots["E32", "mining_metals"].status == "not available"
+    data = sample(spec, market)
+    found = {item.name: item.reason for item in stray_news(data)}
+    assert data.portfolios.slots["E32", "mining_metals"].status == "not available"
     assert "kept although own news is known: ALB" in found["E32/mining_metals"]

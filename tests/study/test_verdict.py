@@ -143,10 +143,10 @@ def test_every_number_of_the_thesis_has_a_source_or_is_called_an_assumption(spec
 
 
 def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: Spec) -> None:
-    from usjp_research.market.load import load_market
     from usjp_research.study.answer import run_study, what_if
+    from usjp_research.study.sample import sample
 
-    study = run_study(spec, load_market(spec, "bundled"))
+    study = run_study(sample(spec, "bundled"))
     assert what_if(study, {}) == study.rows
     double = {"margin": 2 * spec.thesis.margin.base} if spec.thesis else {}
     for before, after in zip(study.rows, what_if(study, double), strict=True):
