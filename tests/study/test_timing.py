@@ -61,12 +61,11 @@ def test_no_check_counts_a_day_twice_or_a_day_of_the_events_themselves(
         assert not events & set(days)
 
 
-def test_the_event_line_is_the_rule(
-    spec: Spec, panel: EventPanel, made: Portfolios, timing: pd.DataFrame
-) -> None:
+def test_the_event_line_is_the_rule(spec: Spec, market: Market, timing: pd.DataFrame) -> None:
     from usjp_research.study.answer import sector_law
+    from usjp_research.study.sample import sample
 
-    law = sector_law(spec, panel, made, SECTOR)
+    law = sector_law(sample(spec, market), SECTOR)
     row = timing.query("check == 'event' and sector == @SECTOR").iloc[0]
     assert row["effect"] == pytest.approx(float(law.effect[0]), abs=1e-12)
     assert row["p"] == pytest.approx(float(law.p[0]), abs=1e-12)
