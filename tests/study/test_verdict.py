@@ -203,7 +203,9 @@ def test_every_step_from_dollars_announced_to_value_loses_something(spec: Spec) 
             )
             assert list(steps) == sorted(steps, reverse=True)
         if got.share:
-            assert got.share["base"] == pytest.approx(got.dollars["base"] / (got.market_value or 0.0))
+            assert got.share["base"] == pytest.approx(
+                got.dollars["base"] / (got.market_value or 0.0)
+            )
 
 
 def test_a_saved_row_is_the_row_and_has_only_what_its_kind_has(
