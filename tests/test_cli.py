@@ -14,12 +14,12 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
-from usjp_research.market.load import load_market
 from usjp_research.report import results as results_module
 from usjp_research.report.results import save_study
 from usjp_research.runs.store import write_all
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import Study, run_study
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 Run = Callable[..., Result]
@@ -232,7 +232,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
 @pytest.fixture
 def answer(own: Own, prices: Path) -> Study:
     spec = read_spec(own())
-    return run_study(spec, load_market(spec, f"file:{prices}"))
+    return run_study(sample(spec, f"file:{prices}"))
 
 
 def test_saving_twice_gives_the_same_bytes_and_no_other_file(answer: Study, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_saving_twice_gives_the_same_bytes_and_no_other_file(answer: Study, tmp_
 def test_in_process_the_same_mistakes_are_input_errors(own: Own, prices: Path) -> None:
     spec = read_spec(own(study="least_shifts: 900\n"))
     with pytest.raises(InputError, match="the rule asks for 900"):
-        run_study(spec, load_market(spec, f"file:{prices}"))
+        run_study(sample(spec, f"file:{prices}"))
 
 
 def test_a_process_of_its_own_prints_one_line_and_no_traceback(own: Own, tmp_path: Path) -> None:

@@ -19,17 +19,14 @@ COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, ur.Picture]:
     spec = ur.read_spec()
-    market = ur.load_market(spec, "bundled")
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
-    law = ur.sector_law(spec, panel, made, "mining_metals")
-    reactions = ur.event_reactions(spec, panel, made)
-    paths = ur.relative_paths(spec, made)
+    data = ur.sample(spec, "bundled")
+    law = ur.sector_law(data, "mining_metals")
+    reactions, paths = ur.event_reactions(data), ur.relative_paths(data)
     return {
-        "caar": ur.plot_caar(ur.event_paths(spec, panel, made, law)),
+        "caar": ur.plot_caar(ur.event_paths(data, law)),
         "placebo": ur.plot_placebo(law),
         "reactions": ur.plot_reactions(reactions),
-        "sectors": ur.plot_sectors(paths, panel.days("primary")),
+        "sectors": ur.plot_sectors(paths, data.panel.days("primary")),
     }
 
 
@@ -86,8 +83,7 @@ def test_figures_without_anything_to_draw_say_so(spec: ur.Spec) -> None:
 
 def test_the_small_panels_of_events_say_what_they_draw(spec: ur.Spec) -> None:
     market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+    reactions = ur.event_reactions(ur.sample(spec, market))
     picture = ur.plot_events(reactions, 0.1)
     primary = reactions[reactions["role"] == "primary"]
     for row in primary.to_dict("records"):

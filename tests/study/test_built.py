@@ -223,7 +223,7 @@ def test_an_edit_that_the_averages_cannot_follow_is_refused_by_file_and_key(
 
 
 def _answer(spec: Spec, bundle: Market) -> list[object]:
-    study = run_study(spec, bundle)
+    study = run_study(ur.sample(spec, bundle))
     rows = (*study.rows, *study.leaks, *study.campaign)
     numbers: list[object] = [
         (
@@ -284,7 +284,7 @@ def test_an_edit_that_the_averages_can_follow_is_applied(
 
 
 def test_a_contrast_that_the_market_has_no_sides_for_says_so(spec: Spec, bundle: Market) -> None:
-    study = run_study(APPLIED_EDITS["contrast's event moved"](spec), bundle)
+    study = run_study(ur.sample(APPLIED_EDITS["contrast's event moved"](spec), bundle))
     assert all(row.headline != "no verdict" for row in study.verdicts)
     assert study.contrast is None
     (reason,) = [item.reason for item in study.dropped if item.what == "contrast"]

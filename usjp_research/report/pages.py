@@ -25,7 +25,6 @@ from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from usjp_research.report.results import saved_row
 from usjp_research.report.strips import scoreboard, small_multiples
 from usjp_research.report.tables import (
     counted,
@@ -45,6 +44,7 @@ from usjp_research.runs.store import (
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
+from usjp_research.study.verdict import verdict_of
 from usjp_research.words import (
     NOT_COUNTED,
     SECTOR_NAMES,
@@ -297,8 +297,8 @@ def _front(run: Path) -> dict[str, Any]:
     path = run / "results" / "verdicts.json"
     study = _read_json(path)
     try:
-        rows = [saved_row(row) for row in study["rows"]] if study else []
-        contrast = saved_row(study["contrast"]) if study and study["contrast"] else None
+        rows = [verdict_of(row) for row in study["rows"]] if study else []
+        contrast = verdict_of(study["contrast"]) if study and study["contrast"] else None
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: of another version ({error}); run the study again") from None
     every = [*rows, *([contrast] if contrast else [])]

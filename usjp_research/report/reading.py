@@ -10,7 +10,6 @@ from typing import Any
 from usjp_research.report.tables import Told, implied_digits, share_words, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Words
-from usjp_research.study.checks import CHECKS
 from usjp_research.study.exposure import MOST_ON_ONE
 from usjp_research.words import label, level, moved, naming, number, p_value, percent
 
@@ -371,7 +370,6 @@ def _pattern(results: Results) -> str:
         return ""
     alpha = results["study"]["alpha"]
     marked = [row for row in judged if _stands(row)]
-    titles = {check.key: check.title[:1].lower() + check.title[1:] for check in CHECKS}
     after = [row for row in judged if row["check"] == "after"]
     late = [row for row in after if _stands(row)]
     chance = alpha * len(judged)
@@ -383,8 +381,9 @@ def _pattern(results: Results) -> str:
     )
     if marked:
         first = min(marked, key=lambda row: (_or_one(row["p_family"]), row["p"]))
+        title = f"{first['title'][:1].lower()}{first['title'][1:]}"
         text += (
-            f'; the strongest is {label(str(first["sector"]))} in "{titles[str(first["check"])]}" '
+            f'; the strongest is {label(str(first["sector"]))} in "{title}" '
             f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:

@@ -14,8 +14,9 @@ from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from usjp_research.spec.checks import NEEDED, Check, from_cells
 from usjp_research.spec.records import (
     LARGEST_USD_BN,
     NEWS_KINDS,
@@ -103,6 +104,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         claims=_read_claims(folder / "claims.csv"),
         donors=_read_donors(folder / "donors.csv", firms),
         accepted=_read_accepted(folder / "accepted.csv"),
+        checks=_read_checks(folder / "checks.csv"),
         words=read_words(folder),
     )
     _check_spec(spec, folder)
@@ -484,6 +486,25 @@ def _read_accepted(path: Path) -> tuple[Accepted, ...]:
     return tuple(
         Accepted(row.needed("ticker"), row.day("date"), row.needed("reason")) for row in rows
     )
+
+
+def _read_checks(path: Path) -> tuple[Check, ...]:
+    if not path.exists():
+        return ()
+    rows = _read_csv(path, NEEDED, ("window", "part", "priced", "unpriced", "wrong"), empty=True)
+    _unique(rows, "key")
+    return tuple(map(_check, rows))
+
+
+def _check(row: _Row) -> Check:
+    try:
+        return from_cells(row.cells)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        column = str(fault["loc"][0])
+        known = TypeAdapter(Check).json_schema()["properties"][column]
+        said = known.get("description") or fault["msg"].removeprefix("Value error, ")
+        raise row.error(column, said) from None
 
 
 class _Loader(yaml.SafeLoader):

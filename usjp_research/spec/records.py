@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from usjp_research.spec.checks import GENERIC, Check, asked
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
@@ -406,6 +407,8 @@ class Spec:
         Securities outside the sectors, by industry; empty when any other security may be one.
     accepted : tuple of Accepted
         Days that look wrong in the returns and are right.
+    checks : tuple of Check
+        What is looked at before and after the events; empty for the usual ones.
     words : Words
         What is said of it and not computed; the one part that is not in its digest.
     """
@@ -421,6 +424,7 @@ class Spec:
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    checks: tuple[Check, ...] = ()
     words: Words = field(default_factory=Words)
 
     def event(self, id: str) -> Event:
@@ -532,6 +536,9 @@ def digest(spec: Spec) -> str:
     plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
     if not spec.accepted:
         del plain["accepted"]  # studies that accept nothing keep the name they had
+    plain["checks"] = _plain(asked(spec.checks))
+    if not spec.checks or asked(spec.checks) == asked(GENERIC):
+        del plain["checks"]  # so do those that look at the usual checks, whatever they call them
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

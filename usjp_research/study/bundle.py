@@ -15,10 +15,11 @@ from usjp_research.market.donors import DONOR, Donors
 from usjp_research.market.record import BENCHMARK, MIRROR, Market, market_digest
 from usjp_research.spec.records import Spec
 from usjp_research.study.built import built_for, contrast_key
-from usjp_research.study.contrast import carrying_firm, contrast_row
+from usjp_research.study.contrast import contrast_row
 from usjp_research.study.disclosure import SMALLEST, disclosed_firms
 from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import PADDED, Portfolios, averages_of, from_firms
+from usjp_research.study.sample import Sample
 from usjp_research.words import InputError
 
 
@@ -115,9 +116,8 @@ def write_bundle(
 
 def _carrying(spec: Spec, market: Market, panel: EventPanel) -> str:
     """Return the firm that carries the contrast; a market of averages cannot leave one out."""
-    made = from_firms(spec, market, panel)
-    row, _ = contrast_row(spec, panel, made, [])
-    return carrying_firm(spec, market, panel, made, row, []) if row else ""
+    row, _, _ = contrast_row(Sample(spec, market, panel, from_firms(spec, market, panel)))
+    return row.rests_on if row else ""
 
 
 def _donor_averages(
