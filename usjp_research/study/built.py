@@ -14,7 +14,7 @@ from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
-REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
+REMEDY = "use --market file:PATH, or rebuild with 'python data/make_bundle.py PRICES data/bundled'"
 LONGEST = 24  # characters of a value in a message
 
 
