@@ -146,10 +146,9 @@ def test_a_bad_price_is_said_with_its_row(
     bad = tmp_path / "bad.csv"
     lines[99] = f"{day},zero,{rest.split(',', 1)[1]}"
     bad.write_text("\n".join(lines), encoding="utf-8")
-    for command in ("study", "bundle"):
-        market = ("--market", f"file:{bad}") if command == "study" else ("--prices", bad)
-        result = usjp(command, "--params", own(), *market, "--out", tmp_path / "out")
-        _refused(result, f"{bad}: row 100, column 'us_market': seen 'zero', expected a number")
+    words = ("--params", own(), "--market", f"file:{bad}", "--out", tmp_path / "out")
+    said = f"{bad}: row 100, column 'us_market': seen 'zero', expected a number"
+    _refused(usjp("study", *words), said)
 
 
 @pytest.mark.parametrize("word", ["--sektor", "--jsn"])
@@ -171,15 +170,6 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_compute
     result = study("--out", folder)
     _refused(result, f"{folder}: cannot be written", "give another folder with --out")
     assert "[1/" not in result.stderr
-
-
-@pytest.mark.parametrize("out", ["file", "file/out"])
-def test_a_bundle_that_cannot_be_written_is_said_before_prices_are_read(
-    out: str, own: Own, usjp: Run, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    words = ("--params", own(), "--prices", tmp_path / "nosuch.csv", "--out", tmp_path / out)
-    _refused(usjp("bundle", *words), f"{tmp_path / out}: cannot be written", "with --out")
 
 
 def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -476,42 +475,6 @@ def battery_command(
         else:
             write_battery(done, json_file)
             stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
-
-
-@app.command()
-def bundle(
-    prices: Annotated[Path, typer.Option(help="CSV or Parquet of firm prices.")],
-    donors: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV or Parquet of prices of the firms in donors.csv."),
-    ] = None,
-    params: Params = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder to write; by default the project's data/bundled."),
-    ] = None,
-) -> None:
-    """Build the averages that the repository ships from a file of firm prices."""
-    with _one_line_errors():
-        from usjp_research.market.donors import load_donors
-        from usjp_research.market.load import load_market
-        from usjp_research.runs.store import prepare_folder
-        from usjp_research.study.bundle import write_bundle
-        from usjp_research.study.events import event_panel
-
-        spec = read_spec(_here(params) if params else None)
-        folder = prepare_folder(_here(out) if out else find_root() / "data" / "bundled")
-        loaded = load_market(spec, _absolute_source(f"file:{prices}"))
-        outside = load_donors(spec, loaded, str(_here(donors))) if donors else None
-        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-            panel = event_panel(spec, loaded)
-            record = write_bundle(spec, loaded, panel, Path(fresh), outside)
-            for path in Path(fresh).iterdir():
-                path.replace(folder / path.name)
-        _say(
-            f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
-            f"firm {record['largest_leverage']}: {folder}"
-        )
 
 
 @app.command()

@@ -226,7 +226,7 @@ def test_pages_show_no_half_made_number(visible: dict[str, str]) -> None:
 
 
 def test_the_command_speaks_of_no_study() -> None:
-    for words in (["--help"], ["study", "--help"], ["bundle", "--help"], ["site", "--help"]):
+    for words in (["--help"], ["study", "--help"], ["site", "--help"]):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0
         assert not OF_JAPAN.search(done.stdout), words

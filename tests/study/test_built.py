@@ -322,12 +322,12 @@ PRICES = ur.in_project(Path("../shared/data/prices_core.parquet"))
 
 @pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")
 @pytest.mark.soak
-def test_the_bundle_s_provenance_is_what_the_command_writes(spec: Spec, tmp_path: Path) -> None:
+def test_the_bundle_s_provenance_is_what_the_script_writes(spec: Spec, tmp_path: Path) -> None:
     import json
 
-    from usjp_research.study.bundle import write_bundle
+    from data.make_bundle import write_bundle
 
     market = ur.load_market(spec, f"file:{PRICES}")
-    record = write_bundle(spec, market, ur.event_panel(spec, market), tmp_path)
+    record = write_bundle(ur.sample(spec, market), tmp_path)
     kept = json.loads((tmp_path / "provenance.json").read_text())["built_for"]
     assert kept == dict(ur.load_market(spec, "bundled").built) == record["built_for"]

@@ -174,7 +174,7 @@ def _load_bundle(folder: Path) -> Market:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
-            "restore it from the repository or build it with 'usjp bundle --prices FILE'"
+            "restore it from the repository, or see data/make_bundle.py"
         ) from None
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     members = {

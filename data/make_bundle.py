@@ -1,31 +1,67 @@
-"""The averages that the repository ships: built from single firms, and from which none is read."""
+"""Build the averages that the repository ships, from which no single firm can be read.
+
+    python data/make_bundle.py PRICES OUT [--donors FILE] [--params FOLDER]
+
+PRICES and FILE are tables of prices as ``usjp study --market file:PATH`` reads them, of the
+firms in universe.csv and of those in donors.csv; OUT is the folder to write, ``data/bundled`` to
+replace what is shipped. Vendor prices themselves are not in the repository.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.donors import DONOR, Donors
-from usjp_research.market.record import BENCHMARK, MIRROR, Market, market_digest
+from usjp_research.market.donors import DONOR, Donors, load_donors
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market, market_digest
+from usjp_research.runs.store import prepare_folder
+from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.built import built_for, contrast_key
 from usjp_research.study.contrast import contrast_row
 from usjp_research.study.disclosure import SMALLEST, disclosed_firms
-from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import PADDED, Portfolios, averages_of, from_firms
-from usjp_research.study.sample import Sample
+from usjp_research.study.sample import Sample, sample
 from usjp_research.words import InputError
 
+Pads = Mapping[tuple[date, str], tuple[str, ...]]
 
-def write_bundle(
-    spec: Spec, market: Market, panel: EventPanel, out: Path, donors: Donors | None = None
-) -> dict[str, object]:
+
+def main() -> None:
+    """Read the command line, build the bundle and put it in place when it is whole."""
+    parser = ArgumentParser(description="Build the bundled averages from prices of single firms.")
+    parser.add_argument("prices", type=Path, help="CSV or Parquet of firm prices")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--donors", type=Path, help="prices of the firms in donors.csv")
+    parser.add_argument("--params", type=Path, help="folder of parameters; the project's own")
+    given = parser.parse_args()
+    try:
+        folder = prepare_folder(given.out.absolute())
+        data = sample(read_spec(given.params), f"file:{given.prices.absolute()}")
+        donors = None
+        if given.donors:
+            donors = load_donors(data.spec, data.market, str(given.donors.absolute()))
+        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
+            record = write_bundle(data, Path(fresh), donors)
+            for path in Path(fresh).iterdir():
+                path.replace(folder / path.name)
+    except InputError as error:
+        parser.exit(2, f"make_bundle: {error}\n")
+    print(
+        f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
+        f"firm {record['largest_leverage']}: {folder}"
+    )
+
+
+def write_bundle(data: Sample, out: Path, donors: Donors | None = None) -> dict[str, object]:
     """Write the averages that the repository ships, once no firm can be read back from them.
 
     Where a slot would disclose a firm, the next firm of the same basket in alphabetical order
@@ -33,10 +69,8 @@ def write_bundle(
 
     Parameters
     ----------
-    spec : Spec
-    market : Market
+    data : Sample
         At firm level.
-    panel : EventPanel
     out : Path
         Folder for ``returns.parquet``, ``membership.csv`` and ``provenance.json``.
     donors : Donors, optional
@@ -52,51 +86,70 @@ def write_bundle(
     InputError
         When the market has no single firms, or safe averages cannot be found.
     """
-    if market.level != "firm":
-        raise InputError("a bundle is built from single firms; give --prices FILE")
-    made, pads, leverage = _safe(spec, market, panel)
-    dropped = [asdict(item) for item in (*market.dropped, *made.dropped)]
-    for slot in made.slots.values():
-        pad = pads.get((slot.session, slot.sector), ())
-        for ticker, reason in (
-            *((t, "too few returns in its windows") for t in slot.short),
-            *((t, PADDED) for t in pad),
-        ):
-            row = {"what": slot.series, "name": ticker, "reason": reason}
-            if slot.series and row not in dropped:
-                dropped.append(row)
+    if data.firms is None:
+        raise InputError("a bundle is built from single firms; give a file of their prices")
+    made, pads, leverage = _safe(data)
+    outside, groups, donor_leverage = _donor_averages(data.spec, donors)
     frame = made.returns.copy()
     frame.insert(0, BENCHMARK, made.benchmark)
-    frame.insert(1, MIRROR, market.returns.get(MIRROR, np.nan))
-    outside, groups, donor_leverage = _donor_averages(spec, donors)
+    frame.insert(1, MIRROR, data.market.returns.get(MIRROR, np.nan))
     frame = pd.concat([frame, outside.reindex(frame.index)], axis=1).astype("float32")
-    members = {**made.members, **groups}
+    record = {
+        **_provenance(data, made, frame),
+        "largest_leverage": round(max(leverage, donor_leverage), 4),
+        "built_for": built_for(data.spec, data.market.returns)
+        | {"contrast rests on": [contrast_key(data.spec), _carrying(data)]},
+        "dropped": [asdict(item) for item in _left_out(data.market, made, pads, donors)],
+    }
+    if donors is not None:
+        record["donor_prices_sha256"] = donors.sha256
+        record["donors"] = (
+            "members of the index today (survivors), by industry; groups in params/donors.csv "
+            "are from general knowledge"
+        )
+    _write(out, frame, {**made.members, **groups}, record)
+    return record
+
+
+def _provenance(data: Sample, made: Portfolios, frame: pd.DataFrame) -> dict[str, object]:
+    given = data.market.provenance
     values = {name: round(made.values[name], 1) for name in made.values if name in made.members}
-    record: dict[str, object] = {
+    valued = {name: list(pair) for name, pair in made.counts.items() if name in made.members}
+    return {
         "source": "averages of three or more securities, from vendor prices that are not shipped",
         "kind": "daily simple returns, equal weights, adjusted for splits and dividends",
         "first": str(frame.index[0].date()),
         "last": str(frame.index[-1].date()),
         "sessions": len(frame),
         "series": frame.shape[1],
-        "prices_sha256": market.provenance.get("sha256"),
-        "benchmark": market.provenance.get("benchmark"),
+        "prices_sha256": given.get("sha256"),
+        "benchmark": given.get("benchmark"),
         "market_value_usd_bn": values,
-        "valued_firms": {
-            name: list(pair) for name, pair in made.counts.items() if name in made.members
-        },
-        "largest_leverage": round(max(leverage, donor_leverage), 4),
-        "built_for": built_for(spec, market.returns)
-        | {"contrast rests on": [contrast_key(spec), _carrying(spec, market, panel)]},
-        "dropped": dropped,
+        "valued_firms": valued,
     }
-    if donors is not None:
-        dropped += [asdict(item) for item in donors.dropped]
-        record["donor_prices_sha256"] = donors.sha256
-        record["donors"] = (
-            "members of the index today (survivors), by industry; groups in params/donors.csv "
-            "are from general knowledge"
-        )
+
+
+def _left_out(
+    market: Market, made: Portfolios, pads: Pads, donors: Donors | None
+) -> Iterable[Dropped]:
+    """List whom readers left out, then who is out of which slot, each once."""
+    found = dict.fromkeys((*market.dropped, *made.dropped))
+    for slot in made.slots.values():
+        if slot.series:
+            short = "too few returns in its windows"
+            found |= dict.fromkeys(Dropped(slot.series, t, short) for t in slot.short)
+            pad = pads.get((slot.session, slot.sector), ())
+            found |= dict.fromkeys(Dropped(slot.series, t, PADDED) for t in pad)
+    return [*found, *(donors.dropped if donors else ())]
+
+
+def _write(
+    out: Path,
+    frame: pd.DataFrame,
+    members: Mapping[str, Sequence[str]],
+    record: dict[str, object],
+) -> None:
+    """Write the three files, and the digest of the returns as they are read back."""
     out.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(
         out / "returns.parquet",
@@ -107,16 +160,17 @@ def write_bundle(
     pd.DataFrame(
         {"series": list(members), "members": [" ".join(t) for t in members.values()]}
     ).to_csv(out / "membership.csv", index=False, lineterminator="\n")
-    as_read = frame.astype("float64")
-    record["digest"] = market_digest(Market("bundled", as_read, "portfolio", values=values))
+    values = record["market_value_usd_bn"]
+    assert isinstance(values, dict)
+    as_read = Market("bundled", frame.astype("float64"), "portfolio", values=values)
+    record["digest"] = market_digest(as_read)
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (out / "provenance.json").write_text(text, encoding="utf-8")
-    return record
 
 
-def _carrying(spec: Spec, market: Market, panel: EventPanel) -> str:
+def _carrying(data: Sample) -> str:
     """Return the firm that carries the contrast; a market of averages cannot leave one out."""
-    row, _, _ = contrast_row(Sample(spec, market, panel, from_firms(spec, market, panel)))
+    row, _, _ = contrast_row(data)
     return row.rests_on if row else ""
 
 
@@ -143,43 +197,40 @@ def _donor_averages(
     return averages, groups, leverage
 
 
-def _safe(
-    spec: Spec, market: Market, panel: EventPanel
-) -> tuple[Portfolios, dict[tuple[date, str], tuple[str, ...]], float]:
+def _safe(data: Sample) -> tuple[Portfolios, Pads, float]:
+    """Pad slots until no firm can be read back; return the averages and the largest leverage."""
     pads: dict[tuple[date, str], tuple[str, ...]] = {}
-    made = from_firms(spec, market, panel)
-    for sector in spec.sectors:
-        firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in market.returns]
-        present = market.returns[firms].notna()
-        groups = dict(_published(made, sector))
-        shown = made.returns[list(groups)].notna()
+    for sector in data.spec.sectors:
+        groups, present, shown = _shown(data, data.portfolios, sector)
         while found := disclosed_firms(groups, present, shown)[0]:
-            names, companion = _companion(spec, sector, groups, present, shown, found)
+            names, companion = _companion(data.spec, sector, groups, present, shown, found)
             groups = _without(groups, names, companion)
             for name in names:
                 day = date.fromisoformat(name.split("/")[1])
                 pads[day, sector] = (*pads.get((day, sector), ()), companion)
-    made = from_firms(spec, market, panel, pads)
+    made = from_firms(data.spec, data.market, data.panel, pads)
     made = replace(made, returns=made.returns[list(made.members)])
     largest = 0.0
-    for sector in spec.sectors:
-        firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in market.returns]
-        groups = dict(_published(made, sector))
-        present, shown = market.returns[firms].notna(), made.returns[list(groups)].notna()
-        found, leverage = disclosed_firms(groups, present, shown)
+    for sector in data.spec.sectors:
+        found, leverage = disclosed_firms(*_shown(data, made, sector))
         if found:
             raise InputError(f"sector '{sector}': firm '{found[0]}' could be read back")
         largest = max(largest, leverage)
     return made, pads, largest
 
 
-def _published(made: Portfolios, sector: str) -> list[tuple[str, tuple[str, ...]]]:
-    """List a sector's series: whatever is averaged is shipped."""
-    return [
-        (name, tickers)
+def _shown(
+    data: Sample, made: Portfolios, sector: str
+) -> tuple[dict[str, tuple[str, ...]], pd.DataFrame, pd.DataFrame]:
+    """Return a sector's averages, all of them shipped, and when firms and averages are there."""
+    returns = data.market.returns
+    groups = {
+        name: tickers
         for name, tickers in made.members.items()
         if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
-    ]
+    }
+    firms = [firm.ticker for firm in data.spec.members(sector) if firm.ticker in returns]
+    return groups, returns[firms].notna(), made.returns[list(groups)].notna()
 
 
 def _without(
@@ -220,3 +271,7 @@ def _companion(
     if not trials or min(left) >= len(found):
         raise InputError(f"sector '{sector}': firm '{found[0]}' can be read back from its averages")
     return trials[left.index(min(left))]
+
+
+if __name__ == "__main__":
+    main()
