@@ -15,6 +15,7 @@ from justhtml import JustHTML
 from pydantic import BaseModel
 
 import usjp_research as ur
+from usjp_research.study.verdict import worded
 
 EVIL = "<img src=x onerror=alert(1)>"
 DAYS = np.array([600])
@@ -52,7 +53,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     made, panel = data.portfolios, data.panel
     days = (made.array(["sector/rail"]), made.benchmark, panel.masked)
     paths = ur.event_paths(data, law)
-    row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
+    row = worded(replace(study.verdicts[1], name=EVIL), headline=EVIL)
     picture = ur.plot_scoreboard([row])
     rest = (data, panel, made, law, paths, row, row.implied)
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)

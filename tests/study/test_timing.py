@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +33,7 @@ def timing(data: Sample) -> pd.DataFrame:
     return before_and_after(data)[0]
 
 
-def _days(legs: list[Leg]) -> list[int]:
+def _days(legs: Sequence[Leg]) -> list[int]:
     return [leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)]
 
 

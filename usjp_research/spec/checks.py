@@ -48,7 +48,13 @@ class Check:
         What it would show if the thesis is right and priced, right and not priced, or wrong.
     """
 
-    key: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a key such as drift20")]
+    key: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*$",
+            description="a key of small letters, digits and underscores",
+        ),
+    ]
     title: Annotated[str, Field(min_length=1, description="a title")]
     roles: Annotated[
         tuple[Asked, ...],
