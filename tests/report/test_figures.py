@@ -18,34 +18,29 @@ from usjp_research.spec.records import PALETTE, find_root
 from usjp_research.words import NOT_COUNTED, percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
-Simulated = tuple[ur.EventPanel, ur.Portfolios, pd.DataFrame]
+Simulated = tuple[ur.Sample, pd.DataFrame]
 SECTORS = read_words(find_root(Path(__file__)) / "params").sectors
 
 
 @pytest.fixture(scope="module")
 def simulated(spec: ur.Spec) -> Simulated:
-    """An event panel, its portfolios and their reactions."""
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
-    return panel, made, ur.event_reactions(spec, panel, made)
+    """A sample of simulated returns and its reactions."""
+    data = ur.sample(spec, ur.simulated_market(spec, seed=1))
+    return data, ur.event_reactions(data)
 
 
 @pytest.fixture(scope="module")
 def svgs() -> dict[str, tuple[str, str]]:
     """The wide and the narrow form of figures of the shipped study."""
     spec = ur.read_spec()
-    market = ur.load_market(spec, "bundled")
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
-    law = ur.sector_law(spec, panel, made, "mining_metals")
-    reactions = ur.event_reactions(spec, panel, made)
-    paths = ur.relative_paths(spec, made)
+    data = ur.sample(spec, "bundled")
+    law = ur.sector_law(data, "mining_metals")
+    reactions, paths = ur.event_reactions(data), ur.relative_paths(data)
     drawn = {
-        "caar": ur.plot_caar(ur.event_paths(spec, panel, made, law)),
+        "caar": ur.plot_caar(ur.event_paths(data, law)),
         "placebo": ur.plot_placebo(law),
         "reactions": ur.plot_reactions(reactions),
-        "sectors": ur.plot_sectors(paths, panel.days("primary")),
+        "sectors": ur.plot_sectors(paths, data.panel.days("primary")),
     }
     return {
         name: (picture.svg().decode(), picture.narrow_svg().decode())
@@ -116,7 +111,7 @@ def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
 
 
 def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simulated) -> None:
-    panel, *_ = simulated
+    panel = simulated[0].panel
     alt = ur.plot_calendar(panel).alt
     for event, session in zip(panel.events, panel.new_york, strict=True):
         assert f"{event.id} {session}" in alt
@@ -131,7 +126,7 @@ def test_figures_without_anything_to_draw_say_so() -> None:
 
 
 def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(simulated: Simulated) -> None:
-    _, _, reactions = simulated
+    _, reactions = simulated
     picture = ur.plot_reactions(reactions)
     assert picture.narrow
     for axes in (picture.axes[0], picture.narrow.axes[0]):
@@ -144,12 +139,12 @@ def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(simulated: Sim
 def test_the_narrow_form_draws_the_numbers_of_the_wide_one(
     spec: ur.Spec, simulated: Simulated
 ) -> None:
-    panel, made, reactions = simulated
-    law = ur.sector_law(spec, panel, made, spec.sectors[0])
+    data, reactions = simulated
+    law = ur.sector_law(data, spec.sectors[0])
     for picture in (
         ur.plot_events(reactions, 0.1),
-        ur.plot_caar(ur.event_paths(spec, panel, made, law)),
-        ur.plot_calendar(panel),
+        ur.plot_caar(ur.event_paths(data, law)),
+        ur.plot_calendar(data.panel),
     ):
         assert picture.narrow
         for wide, narrow in zip(picture.axes, picture.narrow.axes, strict=True):
@@ -158,7 +153,7 @@ def test_the_narrow_form_draws_the_numbers_of_the_wide_one(
 
 
 def test_the_small_panels_of_events_say_what_they_draw(simulated: Simulated) -> None:
-    _, _, reactions = simulated
+    _, reactions = simulated
     picture = ur.plot_events(reactions, 0.1)
     primary = reactions[reactions["role"] == "primary"]
     for row in primary.to_dict("records"):

@@ -82,7 +82,7 @@ def results() -> dict[str, Any]:
     }
     quiet = {"sign": 1, "p": 0.5, "p_family": 0.8, "low": -0.1, "high": 0.1, "effect": 0.0}
     timing = [
-        {"check": check, "sector": row["name"], **quiet}
+        {"check": check, "title": check.capitalize(), "sector": row["name"], **quiet}
         for check in ("runup", "event", "after", "leak")
         for row in rows
     ]

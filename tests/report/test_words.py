@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from usjp_research.report.figures import says
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.report.theme import Picture, tick_digits
 from usjp_research.spec.records import MIRROR
-from usjp_research.study.verdict import CASES, Implied, Verdict, headed
+from usjp_research.study.verdict import CASES, Implied, Verdict, verdict_of, worded
 from usjp_research.words import (
     NOT_COUNTED,
     InputError,
@@ -64,19 +64,15 @@ def _verdict(**more: object) -> Verdict:
     share = {"low": 0.01, "base": 0.03, "high": 0.05}
     flat: dict[str, float] = dict.fromkeys(CASES, 1.0)
     implied = Implied(share, flat, flat, flat, flat, flat, 9.0, 200.0, 12, 12, ("A1",), ())
-    numbers = dict.fromkeys(("error", "statistic", "center", "critical", "mde"), 0.05)
-    ps = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh"), 0.2)
-    nothing = dict.fromkeys(("priced_share", "priced_low", "priced_high", "effect_usd_bn"))
     row = {
+        **dict.fromkeys(("error", "statistic", "center", "critical", "mde"), 0.05),
+        **dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh"), 0.2),
         **{"name": "solar", "kind": "sector", "events": ("N1",), "effect": 0.086, "low": 0.02},
-        **{"high": 0.15, "marginal_low": 0.03, "marginal_high": 0.14, "implied": implied},
+        **{"high": 0.15, "marginal_low": 0.03, "marginal_high": 0.14, "implied": asdict(implied)},
         **{"by_case": dict.fromkeys(CASES, "priced in"), "headline": "priced in", "reason": ""},
-        **{"remark": "", "excluded_usd_bn": 30.0, "breakeven_share": 0.4, "sign": 1},
-        **numbers,
-        **ps,
-        **nothing,
+        **{"remark": "", "breakeven_share": 0.4, "sign": 1, "rests_on": ""},
     }
-    return Verdict(**(row | more))  # type: ignore[arg-type]
+    return verdict_of(row | more)
 
 
 # --- direction ---------------------------------------------------------------------------------
@@ -111,7 +107,7 @@ def test_a_rise_against_an_expected_fall_is_a_rise() -> None:
 
 
 def test_a_thesis_of_losses_expects_a_fall_of_what_counts_as_it_is() -> None:
-    implied = replace(_verdict().implied, share={"low": -0.01, "base": -0.03, "high": -0.05})
+    implied = asdict(_verdict().implied) | {"share": dict(low=-0.01, base=-0.03, high=-0.05)}
     row = _verdict(implied=implied, effect=-0.086, low=-0.15, high=-0.02)
     (cells,) = ur.verdict_table([row]).to_dict("records")
     assert cells["Observed"] == "fell 8.6%; expected: down"
@@ -188,7 +184,7 @@ def test_pages_show_no_half_made_number(visible: dict[str, str]) -> None:
 
 
 def test_the_command_speaks_of_no_study() -> None:
-    for words in (["--help"], ["study", "--help"], ["bundle", "--help"], ["site", "--help"]):
+    for words in (["--help"], ["study", "--help"], ["site", "--help"]):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0
         assert not OF_JAPAN.search(done.stdout), words
@@ -294,10 +290,9 @@ def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:
 
 
 def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
-    none = dict.fromkeys(("effect", "low", "high", "mde", "p", "p_stepdown"), float("nan"))
-    implied = replace(_verdict().implied, share={}, market_value=None)
-    why = {"headline": "no verdict", "reason": "no firm has a price", "excluded_usd_bn": None}
-    row = _verdict(**none, **why, breakeven_share=None, implied=implied)
+    implied = asdict(_verdict().implied) | {"share": {}, "market_value": None}
+    why = {"headline": "no verdict", "reason": "no firm has a price"}
+    row = _verdict(effect=None, p=None, **why, breakeven_share=None, implied=implied)
     (cells,) = ur.verdict_table([row]).to_dict("records")
     assert cells["Verdict"] == "no verdict: no firm has a price"
     numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
@@ -309,7 +304,8 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
 
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
-    row = replace(headed(_verdict(), "GEV"), remark="3 named firms")
+    told = {"headline": "rests on one firm: GEV", "reason": "by the rule priced in"}
+    row = worded(_verdict(), rests_on="GEV", remark="3 named firms", **told)
     words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
     assert says(row) == "rests on one firm: GEV; by the rule priced in"

@@ -15,7 +15,7 @@ from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
-from usjp_research.spec.records import Spec, find_root
+from usjp_research.spec.records import Spec, find_root, home
 from usjp_research.words import InputError, nearest
 
 FILES: Mapping[str, Kind] = {"file": "auto", "returns": "returns", "prices": "prices"}
@@ -51,7 +51,8 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     source = source or spec.rule.market
     kind, _, rest = source.partition(":")
     if kind == "bundled" and not rest:
-        return _load_bundle(find_root() / "data" / "bundled")
+        own = find_root() / "data" / "bundled"
+        return _load_bundle(own if own.is_dir() else home() / "data" / "bundled")
     if kind in FILES and rest:
         return _from_file(spec, existing(rest), FILES[kind])
     if kind == "simulated":
@@ -174,7 +175,7 @@ def _load_bundle(folder: Path) -> Market:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
-            "restore it from the repository or build it with 'usjp bundle --prices FILE'"
+            "restore it from the repository, or see data/make_bundle.py"
         ) from None
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     members = {

@@ -11,7 +11,6 @@ from usjp_research.report.tables import Told, implied_digits, share_words, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
 from usjp_research.study.answer import Study
-from usjp_research.study.checks import CHECKS
 from usjp_research.study.exposure import MOST_ON_ONE
 from usjp_research.words import MINUS, label, level, listed, moved, naming, number, p_value, percent
 
@@ -119,8 +118,9 @@ def method(study: Study) -> Note:
     --------
     >>> method(run_study(sample(spec, load_market(spec))))         # doctest: +SKIP
     """
-    rule, market = study.spec.rule, study.market
-    firms = sum(len(study.made.members[f"sector/{name}"]) for name in study.spec.sectors)
+    spec, market, made = study.data.spec, study.data.market, study.data.portfolios
+    rule = spec.rule
+    firms = sum(len(made.members[f"sector/{name}"]) for name in spec.sectors)
     averages = market.level == "portfolio"
     first, last = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in rule.window)
     lines = [
@@ -142,11 +142,11 @@ def method(study: Study) -> Note:
         "common dates kept.",
         f"The {level(rule.alpha)} intervals hold for all sectors at once, by the largest distance "
         "of any sector on each quiet date.",
-        *([WORTH] if study.spec.thesis else []),
+        *([WORTH] if spec.thesis else []),
         "The verdict follows from the interval and that value alone, by one rule for all sectors.",
     ]
     return Note(
-        f"Daily returns of {firms} securities in {len(study.spec.sectors)} sectors, "
+        f"Daily returns of {firms} securities in {len(spec.sectors)} sectors, "
         f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d} ({len(market.dates)} "
         f"sessions){AVERAGES if averages else ''}. The U.S. market is "
         f"{'' if averages else OWN_MARKET}the mean of {', '.join(rule.benchmark)}. Firms that "
@@ -416,7 +416,6 @@ def _pattern(results: Results) -> str:
         return ""
     alpha = results["study"]["alpha"]
     marked = [row for row in judged if _stands(row)]
-    titles = {check.key: check.title[:1].lower() + check.title[1:] for check in CHECKS}
     after = [row for row in judged if row["check"] == "after"]
     late = [row for row in after if _stands(row)]
     chance = alpha * len(judged)
@@ -428,8 +427,9 @@ def _pattern(results: Results) -> str:
     )
     if marked:
         first = min(marked, key=lambda row: (_or_one(row["p_family"]), row["p"]))
+        title = f"{first['title'][:1].lower()}{first['title'][1:]}"
         text += (
-            f'; the strongest is {label(str(first["sector"]))} in "{titles[str(first["check"])]}" '
+            f'; the strongest is {label(str(first["sector"]))} in "{title}" '
             f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:

@@ -14,7 +14,6 @@ from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
 from usjp_research.spec.records import Spec
-from usjp_research.study.checks import CHECKS
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.events import EventPanel
@@ -568,10 +567,7 @@ def timing_table(timing: pd.DataFrame) -> Table:
         As `before_and_after` gives it.
     """
     rows = []
-    for check in CHECKS:
-        seen = timing[(timing["check"] == check.key) & (timing["sector"] != MIRROR)]
-        if seen.empty:
-            continue
+    for _, seen in timing[timing["sector"] != MIRROR].groupby("check", sort=False):
         judged = seen[seen["p"].notna()]
         up, down = judged[judged["low"] > 0], judged[judged["high"] < 0]
         marked = [
@@ -585,10 +581,10 @@ def timing_table(timing: pd.DataFrame) -> Table:
         least = judged["p_family"].min()
         rows.append(
             {
-                "Check": check.title,
-                "If priced": check.priced,
-                "If not priced": check.unpriced,
-                "If wrong": check.wrong,
+                "Check": seen["title"].iloc[0],
+                "If priced": seen["priced"].iloc[0],
+                "If not priced": seen["unpriced"].iloc[0],
+                "If wrong": seen["wrong"].iloc[0],
                 "Seen": "; ".join(words),
                 "Smallest adjusted p": p_value(float(least)),
                 "Independent windows": number(seen["independent"].min(), 0),
@@ -599,11 +595,10 @@ def timing_table(timing: pd.DataFrame) -> Table:
 
 def timing_numbers(timing: pd.DataFrame) -> Table:
     """Lay out every check's number by sector; a star marks an interval that leaves out zero."""
-    titles = {check.key: check.title for check in CHECKS}
     names = list(dict.fromkeys(timing["sector"]))
     rows = []
-    for key, part in timing.groupby("check", sort=False):
-        cells = {"Check": titles[str(key)]} | {label(name): DASH for name in names}
+    for title, part in timing.groupby("title", sort=False):
+        cells = {"Check": str(title)} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
             star = "*" if row["low"] > 0 or row["high"] < 0 else ""
             cells[label(str(row["sector"]))] = moved(row["effect"], row["sign"]) + star

@@ -14,8 +14,9 @@ from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from usjp_research.spec.checks import NEEDED, Check, from_cells
 from usjp_research.spec.records import (
     LARGEST_USD_BN,
     NEWS_KINDS,
@@ -107,6 +108,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         claims=_read_claims(folder / "claims.csv"),
         donors=_read_donors(folder / "donors.csv", firms),
         accepted=_read_accepted(folder / "accepted.csv"),
+        checks=_read_checks(folder / "checks.csv"),
         words=read_words(folder),
     )
     _check_spec(spec, folder)
@@ -490,6 +492,25 @@ def _read_accepted(path: Path) -> tuple[Accepted, ...]:
     )
 
 
+def _read_checks(path: Path) -> tuple[Check, ...]:
+    if not path.exists():
+        return ()
+    rows = _read_csv(path, NEEDED, ("window", "part", "priced", "unpriced", "wrong"), empty=True)
+    _unique(rows, "key")
+    return tuple(map(_check, rows))
+
+
+def _check(row: _Row) -> Check:
+    try:
+        return from_cells(row.cells)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        column = str(fault["loc"][0])
+        known = TypeAdapter(Check).json_schema()["properties"][column]
+        said = known.get("description") or fault["msg"].removeprefix("Value error, ")
+        raise row.error(column, said) from None
+
+
 class _Loader(yaml.SafeLoader):
     """YAML whose values stay text as written, and where a key stands once; the model converts.
 
@@ -539,8 +560,32 @@ class _Loader(yaml.SafeLoader):
 def _read_yaml(path: Path, model: type[Model]) -> Model | None:
     if not path.exists():
         return None
+    content = _load_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
     try:
-        content = yaml.load(_content(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error, model)}") from None
+
+
+def read_entries(path: Path, model: type[Model]) -> tuple[Model, ...]:
+    """Read a YAML file that is a list; what is wrong is said with the entry's number."""
+    content = _load_yaml(path)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
+    found = []
+    for number, entry in enumerate(content, 1):
+        try:
+            found.append(model.model_validate(entry))
+        except ValidationError as error:
+            raise InputError(f"{path}: entry {number}: {_explain(error, model)}") from None
+    return tuple(found)
+
+
+def _load_yaml(path: Path) -> object:
+    try:
+        return yaml.load(_content(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -550,12 +595,6 @@ def _read_yaml(path: Path, model: type[Model]) -> Model | None:
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error, model)}") from None
 
 
 EXPECTED = {
@@ -596,7 +635,7 @@ def _keys_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
         if not inner:
             return []
         here = inner[0]
-    return list(here.model_fields)
+    return [field.alias or name for name, field in here.model_fields.items()]
 
 
 def _is_model(kind: object) -> bool:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from usjp_research.spec.checks import GENERIC, Check, asked
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
@@ -449,6 +450,8 @@ class Spec:
         Securities outside the sectors, by industry; empty when any other security may be one.
     accepted : tuple of Accepted
         Days that look wrong in the returns and are right.
+    checks : tuple of Check
+        What is looked at before and after the events; empty for the usual ones.
     words : Words
         What is said of it and not computed; the one part that is not in its digest.
     """
@@ -464,6 +467,7 @@ class Spec:
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    checks: tuple[Check, ...] = ()
     words: Words = field(default_factory=Words)
 
     def event(self, id: str) -> Event:
@@ -517,14 +521,23 @@ def note(spec: Spec, place: str) -> Note | None:
     return Note(text) if text else None
 
 
+SHIPPED = "_shipped"  # folder inside an installed package
+
+
+def home() -> Path:
+    """Return the folder of what ships with the package: its checkout, or its copy in the wheel."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = (package.parent / "params" / "universe.csv").is_file()
+    return package.parent if checkout else package / SHIPPED
+
+
 def find_root(start: Path | None = None) -> Path:
     """Find the project's root: the nearest folder upward that holds ``params/universe.csv``.
 
-    Outside of it, the checkout that this package was installed from.
+    Outside of every project it is the folder of what ships with the package.
     """
     here = (start or Path.cwd()).resolve()
-    package = Path(__file__).resolve().parents[1]
-    for folder in (here, *here.parents, package.parent):
+    for folder in (here, *here.parents, home()):
         if (folder / "params" / "universe.csv").is_file():
             return folder
     raise InputError(
@@ -537,7 +550,8 @@ def in_project(path: Path) -> Path:
     """Return a path as it is, or from the project's root where it is relative.
 
     The root is the nearest folder upward with ``params/universe.csv``; outside of every project
-    it is the folder one stands in, or the checkout where there is no such file or folder here.
+    it is the folder one stands in, or where the package's own files are when there is no such
+    file or folder here. Nothing new is ever placed among the files of an installed package.
     """
     try:
         path = path.expanduser()
@@ -550,7 +564,8 @@ def in_project(path: Path) -> Path:
     except InputError:
         return path
     outside = not Path.cwd().resolve().is_relative_to(root)
-    return path if outside and path.exists() else root / path
+    installed = root.name == SHIPPED and not (root / path).exists()
+    return path if outside and (path.exists() or installed) else root / path
 
 
 def digest(spec: Spec) -> str:
@@ -564,6 +579,9 @@ def digest(spec: Spec) -> str:
     plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
     if not spec.accepted:
         del plain["accepted"]  # studies that accept nothing keep the name they had
+    plain["checks"] = _plain(asked(spec.checks))
+    if not spec.checks or asked(spec.checks) == asked(GENERIC):
+        del plain["checks"]  # so do those that look at the usual checks, whatever they call them
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
-REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
+REMEDY = "use --market file:PATH, or rebuild with 'python data/make_bundle.py PRICES data/bundled'"
 LONGEST = 24  # characters of a value in a message
 
 
@@ -148,13 +148,9 @@ def firms_known(market: Market) -> pd.DataFrame:
         for ticker in tickers
     )
     known = pd.DataFrame(True, index=market.dates, columns=list(firms))
-    for ticker, spans in _of(market.built, "returns_from_to"):
+    for ticker, spans in market.built.get("returns_from_to", {}).items():
         if ticker in known:
             known[ticker] = False
             for first, last in spans:
                 known.loc[first:last, ticker] = True
     return known
-
-
-def _of(built: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    yield from built.get(key, {}).items()
