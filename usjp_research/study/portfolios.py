@@ -388,16 +388,15 @@ def _market_values(
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     check_built(spec, market)
     for sector in spec.sectors:
-        asked = tuple(firm.ticker for firm in spec.members(sector))
-        if market.members.get(f"sector/{sector}") != asked:
+        firms = tuple(firm.ticker for firm in spec.members(sector))
+        if market.members.get(f"sector/{sector}") != firms:
             raise InputError(
                 f"universe.csv: sector '{sector}' is not the one the bundled market was formed "
                 "from; give prices of its firms with --market file:PATH"
             )
-    slots = {
-        (slot.event, slot.sector): _bundled(spec, market, slot)
-        for slot in _asked(spec, panel, market.dates, firms_known(market))
-    }
+    asked = _asked(spec, panel, market.dates, firms_known(market))
+    by_sector = sorted(asked, key=lambda slot: spec.sectors.index(slot.sector))
+    slots = {(slot.event, slot.sector): _bundled(spec, market, slot) for slot in by_sector}
     _check_sides(spec, market, panel, slots)
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
