@@ -19,18 +19,7 @@ LONGEST = 24  # characters of a value in a message
 
 
 def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
-    """Record everything that the averages hold fixed, as plain values.
-
-    Parameters
-    ----------
-    spec : Spec
-    returns : DataFrame of shape (n_days, n_firms)
-        Of single firms; who has a return on which days decides who is in a portfolio.
-
-    Returns
-    -------
-    dict
-    """
+    """Record as plain values all that averages of firms' returns, (n_days, n_firms), hold fixed."""
     return {**_fixed(spec), **_membership(spec), "returns_from_to": _spans(spec, returns)}
 
 
@@ -77,20 +66,12 @@ def contrast_key(spec: Spec) -> str:
 
 
 def check_built(spec: Spec, market: Market) -> None:
-    """Refuse a study that a market of averages was not built for.
-
-    Without contrast, thesis or list of donors nothing of theirs is used, so nothing can differ.
-
-    Raises
-    ------
-    InputError
-        Which names file and key, what was seen and what the market was built for.
-    """
+    """Refuse a study that a market of averages was not built for, naming file and key."""
     if not market.built:
         raise InputError(
             f"market '{market.name}': its provenance does not say what it was built for; {REMEDY}"
         )
-    unused = {
+    unused = {  # without contrast, thesis or donors nothing of theirs can differ
         "study.yaml: contrast": spec.rule.contrast is None,
         "thesis.yaml: valued_on": spec.thesis is None,
         "thesis.yaml: values_as_of": spec.thesis is None,
@@ -135,12 +116,7 @@ def _spans(spec: Spec, returns: pd.DataFrame) -> dict[str, list[list[str]]]:
 
 
 def firms_known(market: Market) -> pd.DataFrame:
-    """Return on which days the firms behind a market of averages have returns.
-
-    Returns
-    -------
-    DataFrame of bool, shape (n_days, n_firms)
-    """
+    """Return when the firms behind a market of averages have returns, (n_days, n_firms), bool."""
     firms = dict.fromkeys(
         ticker
         for name, tickers in market.members.items()

@@ -18,19 +18,10 @@ def event_windows(
     *,
     signed: bool = True,
 ) -> tuple[Leg, ...]:
-    """List the whole windows of a sector, or of the mirror, at some events; they may share days.
+    """List the whole windows of a sector, or of the mirror, at some places of the panel's events.
 
-    Parameters
-    ----------
-    data : Sample
-    name : str
-        Sector key, or the mirror's name, which no event says a sign for: bad news counts down.
-    places : iterable of int
-        Of the events in ``data.panel``, in the order that the windows are to have.
-    window : (int, int), optional
-        Offsets from day 0, cut at the end of the data; the rule's when left out.
-    signed : bool
-        Leave out events without an expected sign, and give each window its own; else all are +1.
+    They may share days, and end with the data. The rule's window is taken where none is given;
+    if ``signed``, events without an expected sign are left out, else all count as +1.
     """
     low, high = window or data.spec.rule.window
     made, found = data.portfolios, []
@@ -38,7 +29,7 @@ def event_windows(
         event, day0 = data.panel.events[place], int(data.panel.day0[place])
         if name == MIRROR:
             series = MIRROR if MIRROR in made.returns else ""
-            sign = -1 if event.role == "reverse" else 1
+            sign = -1 if event.role == "reverse" else 1  # bad news for the thesis counts down
         else:
             series, sign = made.slots[event.id, name].series, event.signs.get(name, 0)
         sign = sign if signed else 1
@@ -49,23 +40,9 @@ def event_windows(
 
 
 def event_legs(data: Sample, sector: str, roles: Sequence[str] = ("primary",)) -> tuple[Leg, ...]:
-    """List the signed windows of a sector, each trading day counted once.
+    """List the signed windows of a sector, each trading day counted once, primary events first.
 
-    Primary events come first; the window of a further event loses the days that are already in,
-    and is split where that leaves two pieces. A day on which windows of both signs meet counts
-    for none of them: see `share_days`. An event whose expected sign for the sector is zero is
-    not in the list, nor is one whose portfolio could not be formed.
-
-    Parameters
-    ----------
-    data : Sample
-    sector : str
-    roles : sequence of str
-        Roles of the events to sum.
-
-    Returns
-    -------
-    tuple of Leg
+    Events without an expected sign or a portfolio are not in the list.
     """
     return _shared(data, sector, roles)[0]
 
@@ -106,23 +83,9 @@ def share_days(
 
     A day inside windows of both signs says nothing about either event, so it counts for none.
     An event whose day 0 is such a day is out with its whole window: what is left of it lies
-    before its news or long after.
-
-    Parameters
-    ----------
-    windows : sequence of Leg
-        The first comes first.
-    taken : mapping of int to str, optional
-        Days that no window may have, and the event that has them.
-    own_day0 : bool
-        Leave out an event whose day 0 is taken.
-
-    Returns
-    -------
-    legs : tuple of Leg
-        In the order of the windows, cut to their days.
-    reasons : dict of str to str
-        Why days were lost to the other sign or no day is left, by event.
+    before its news or long after. Days that are ``taken``, by which event, go to no window, and
+    with ``own_day0`` an event whose day 0 is taken is out. Returns the windows cut to their days,
+    in order, and by event why days were lost or none is left.
     """
     days = [range(leg.day0 + leg.window[0], leg.day0 + leg.window[1] + 1) for leg in windows]
     signs: dict[int, set[int]] = {}

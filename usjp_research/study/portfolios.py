@@ -12,7 +12,7 @@ import pandas as pd
 
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
-from usjp_research.spec.records import Contrast, Spec
+from usjp_research.spec.records import Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel, session_span
@@ -137,9 +137,8 @@ def _blackout(
 ) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Return who is in blackout around a panel event, who was not checked, and the status.
 
-    Uses calendars and the list of own news only, never a return. A blackout is available where
-    the list was made for the whole event window of at least one firm of the sector; a list
-    without a statement of its coverage is taken as it is.
+    A blackout is available where the list was made for the whole event window of at least one
+    firm of the sector; a list without a statement of its coverage is taken as it is.
     """
     low, high = panel.window
     span = blackout_span(spec, panel, days, place)
@@ -324,19 +323,21 @@ def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
 
 
 def contrast_groups(
-    spec: Spec,
-    panel: EventPanel,
-    slots: Mapping[tuple[str, str], Slot],
+    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
 ) -> dict[str, tuple[str, ...]]:
     """Return both sides of the contrast; empty when one has fewer than three firms."""
+    sides = _sides(spec, panel, slots)
+    return sides if sides and min(map(len, sides.values())) >= SMALLEST else {}
+
+
+def _sides(
+    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
+) -> dict[str, tuple[str, ...]]:
+    """Return both sides of the contrast, however small; empty where its event cannot be tested."""
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return {}
-    sides = _sides(spec, contrast, slots[contrast.event, contrast.sector])
-    return sides if min(map(len, sides.values())) >= SMALLEST else {}
-
-
-def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, ...]]:
+    slot = slots[contrast.event, contrast.sector]
     firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
     return {
         f"{side}/{slot.session}/{contrast.sector}": tuple(
@@ -347,19 +348,7 @@ def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, .
 
 
 def values_before(spec: Spec, market: Market) -> dict[str, float]:
-    """Take market values back to before the news by each firm's own return since.
-
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-        At firm level.
-
-    Returns
-    -------
-    dict of str to float
-        USD bn by ticker, for the firms whose value is known; empty without a thesis.
-    """
+    """Take known market values, USD bn, back to before the news by each firm's return since."""
     if spec.thesis is None:
         return {}
     days = market.dates
@@ -379,21 +368,18 @@ def _market_values(
     if spec.thesis is None:
         return {}, {}, ()
     worths = values_before(spec, market)
-    notes = [
+    known = {
+        name: [worths[ticker] for ticker in tickers if ticker in worths]
+        for name, tickers in groups.items()
+        if name.startswith(("sector/", "named/"))
+    }
+    notes = (
         Dropped("market value", firm.ticker, "no market value known: not in any implied value")
         for firm in spec.firms
         if firm.market_value_usd_bn is None
-    ]
-    values: dict[str, float] = {}
-    counts: dict[str, tuple[int, int]] = {}
-    for name, tickers in groups.items():
-        if not name.startswith(("sector/", "named/")):
-            continue
-        worth = [worths[ticker] for ticker in tickers if ticker in worths]
-        counts[name] = (len(worth), len(tickers))
-        if worth:
-            values[name] = sum(worth)
-    return values, counts, tuple(notes)
+    )
+    counts = {name: (len(worth), len(groups[name])) for name, worth in known.items()}
+    return {name: sum(worth) for name, worth in known.items() if worth}, counts, tuple(notes)
 
 
 # --- from the bundle -------------------------------------------------------------------------
@@ -402,16 +388,15 @@ def _market_values(
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     check_built(spec, market)
     for sector in spec.sectors:
-        asked = tuple(firm.ticker for firm in spec.members(sector))
-        if market.members.get(f"sector/{sector}") != asked:
+        firms = tuple(firm.ticker for firm in spec.members(sector))
+        if market.members.get(f"sector/{sector}") != firms:
             raise InputError(
                 f"universe.csv: sector '{sector}' is not the one the bundled market was formed "
                 "from; give prices of its firms with --market file:PATH"
             )
-    slots = {
-        (slot.event, slot.sector): _bundled(spec, market, slot)
-        for slot in _asked(spec, panel, market.dates, firms_known(market))
-    }
+    asked = _asked(spec, panel, market.dates, firms_known(market))
+    by_sector = sorted(asked, key=lambda slot: spec.sectors.index(slot.sector))
+    slots = {(slot.event, slot.sector): _bundled(spec, market, slot) for slot in by_sector}
     _check_sides(spec, market, panel, slots)
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
@@ -429,10 +414,7 @@ def _check_sides(
     spec: Spec, market: Market, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
 ) -> None:
     """Refuse other named and unnamed firms than those behind the market's contrast."""
-    contrast = spec.rule.contrast
-    if contrast is None or panel.position(contrast.event) is None:
-        return
-    for name, asked in _sides(spec, contrast, slots[contrast.event, contrast.sector]).items():
+    for name, asked in _sides(spec, panel, slots).items():
         built = market.members.get(name, asked)
         for ticker in sorted(set(asked) ^ set(built)):
             side, here = name.partition("/")[0], "is not" if ticker in built else "is"
