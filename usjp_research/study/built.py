@@ -79,7 +79,8 @@ def contrast_key(spec: Spec) -> str:
 def check_built(spec: Spec, market: Market) -> None:
     """Refuse a study that a market of averages was not built for.
 
-    Without contrast, thesis or list of donors nothing of theirs is used, so nothing can differ.
+    Without mirror, contrast, thesis or list of donors nothing of theirs is used, so nothing can
+    differ; of a universe with fewer sectors only its own firms are compared.
 
     Raises
     ------
@@ -91,15 +92,20 @@ def check_built(spec: Spec, market: Market) -> None:
             f"market '{market.name}': its provenance does not say what it was built for; {REMEDY}"
         )
     unused = {
+        "study.yaml: mirror": not spec.rule.mirror,
         "study.yaml: contrast": spec.rule.contrast is None,
         "thesis.yaml: valued_on": spec.thesis is None,
         "thesis.yaml: values_as_of": spec.thesis is None,
         "universe.csv: market_value_usd_bn": spec.thesis is None,
         "donors.csv: group": not spec.donors,
     }
+    firms = {firm.ticker for firm in spec.firms}
     for key, seen in _fixed(spec).items():
-        if not unused.get(key) and seen != market.built[key]:
-            raise InputError(f"{_difference(key, seen, market.built[key])}; {REMEDY}")
+        built = market.built[key]
+        if key.startswith("universe.csv"):
+            built = {ticker: value for ticker, value in built.items() if ticker in firms}
+        if not unused.get(key) and seen != built:
+            raise InputError(f"{_difference(key, seen, built)}; {REMEDY}")
 
 
 def _difference(key: str, seen: Any, built: Any) -> str:
