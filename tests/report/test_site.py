@@ -160,7 +160,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             + "E05,primary,2025-07-23,power_utilities,1,0.0225,partly checked\n"
             + "E08,primary,2025-09-05,power_utilities,-1,-0.0653,partly checked\n"
             + "E05,primary,2025-07-23,mining_metals,0,0.0431,partly checked\n"
-            + "E05,primary,2025-07-23,japan_basket,0,0.0111,not a sector\n"
+            + "E05,primary,2025-07-23,mirror,0,0.0111,not a sector\n"
             + "E06,secondary,2025-07-23,mining_metals,1,0.0777,partly checked\n",
             "results/calendar.csv": f'id,title\nE05,"{EVIL} deal"\n',
             "results/dropped.csv": "what,name,reason\n"

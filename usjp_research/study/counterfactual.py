@@ -148,7 +148,7 @@ def counterfactuals(
     Examples
     --------
     >>> donors = load_donors(spec, market)                          # doctest: +SKIP
-    >>> counterfactuals(spec, panel, made, "mining_metals", donors=donors).rows  # doctest: +SKIP
+    >>> counterfactuals(spec, panel, made, "rail", donors=donors).rows  # doctest: +SKIP
     """
     spec.members(sector)
     every = {key: event_legs(spec, panel, made, key) for key in spec.sectors}

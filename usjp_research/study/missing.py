@@ -78,6 +78,7 @@ def missing_lines(study: Study) -> tuple[str, ...]:
         for sector in spec.sectors
         if sector not in silent and (text := _without_prices(spec, study.market, sector))
     ]
+    lines += _not_looked(study.made, primary)
     if spec.rule.contrast and study.contrast is None:
         reasons = [item.reason for item in study.dropped if item.what == "contrast"]
         lines.append(f"No contrast of named and unnamed firms: {'; '.join(reasons)}.")
@@ -99,6 +100,16 @@ def _unformed(study: Study, item: Dropped, silent: set[str]) -> bool:
         and study.spec.event(event).role == "primary"
         and bool(study.spec.event(event).signs.get(sector))
     )
+
+
+def _not_looked(made: Portfolios, primary: set[str]) -> list[str]:
+    """Say in which sector portfolios nobody looked for firms' own news."""
+    slots = [slot for slot in made.slots.values() if slot.series and slot.event in primary]
+    blind = [f"{s.event}/{s.sector}" for s in slots if s.status == "not available"]
+    if not blind:
+        return []
+    where = "any event" if len(blind) == len(slots) else ", ".join(blind)
+    return [f"Firms' own news was not looked for at {where}: every firm stays in."]
 
 
 def _without_prices(spec: Spec, market: Market, sector: str) -> str:
