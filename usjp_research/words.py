@@ -259,8 +259,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> nearest("minning_metals", ["mining_metals", "pharma_biotech"])
-    "did you mean 'mining_metals'?"
+    >>> nearest("rial", ["rail", "solar"])
+    "did you mean 'rail'?"
     """
     names = sorted(map(str, known))
     close = difflib.get_close_matches(name[:LONG_WORD], names, n=1, cutoff=0.6)

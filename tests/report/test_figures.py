@@ -116,7 +116,7 @@ def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simula
     for event, session in zip(panel.events, panel.new_york, strict=True):
         assert f"{event.id} {session}" in alt
     assert alt.count(": ") == len({event.role for event in panel.events})
-    none = replace(panel, events=(), new_york=(), tokyo=(), day0=panel.day0[:0])
+    none = replace(panel, events=(), new_york=(), second=(), day0=panel.day0[:0])
     assert ur.plot_calendar(none).alt == "No event lies inside the data."
 
 

@@ -196,7 +196,7 @@ def test_the_quant_s_paragraph_has_the_law_the_smallest_p_and_what_leaks_change(
     results["variants"] = [
         {"sector": "mining_metals", "p": 0.04},
         {"sector": "power_utilities", "p": 0.4},
-        {"sector": "japan_basket", "p": 0.01},
+        {"sector": "mirror", "p": 0.01},
     ]
     quant = compose(results).quant
     for words in (

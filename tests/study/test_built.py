@@ -39,6 +39,7 @@ FATE: Mapping[type, Mapping[str, str]] = {
         "since": REFUSED,
         "benchmark": REFUSED,
         "mirror": REFUSED,
+        "second_exchange": WORDS,
         "window": REFUSED,  # applied where no firm is in another portfolio by it
         "estimation": REFUSED,  # the same
         "model": APPLIED,

@@ -225,7 +225,7 @@ def test_a_sector_without_expected_sign_has_no_verdict_and_the_others_have(
 
 
 def _late_mirror(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(japan_basket=frame["us_market"].where(frame.index >= "2023-09-01"))
+    return frame.assign(mirror=frame["us_market"].where(frame.index >= "2023-09-01"))
 
 
 def _gap_before_an_event(frame: pd.DataFrame) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def test_the_bundle_discloses_no_firm_by_its_published_membership() -> None:
     members = {name: tuple(text.split()) for name, text in table.itertuples(index=False)}
     assert min(map(len, members.values())) >= 3
     returns = pd.read_parquet(folder / "returns.parquet")
-    assert set(returns.columns) == {*members, BENCHMARK, "japan_basket"}
+    assert set(returns.columns) == {*members, BENCHMARK, "mirror"}
     firms = sorted({ticker for group in members.values() for ticker in group})
     present = pd.DataFrame([[True] * len(firms)], columns=firms)
     found, leverage = disclosed_firms(members, present)

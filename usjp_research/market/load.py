@@ -52,7 +52,7 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     kind, _, rest = source.partition(":")
     if kind == "bundled" and not rest:
         own = find_root() / "data" / "bundled"
-        return _load_bundle(own if own.is_dir() else home() / "data" / "bundled")
+        return _load_bundle(spec, own if own.is_dir() else home() / "data" / "bundled")
     if kind in FILES and rest:
         return _from_file(spec, existing(rest), FILES[kind])
     if kind == "simulated":
@@ -167,7 +167,7 @@ def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series
 # --- the bundle ------------------------------------------------------------------------------
 
 
-def _load_bundle(folder: Path) -> Market:
+def _load_bundle(spec: Spec, folder: Path) -> Market:
     try:
         returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
         record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
@@ -182,6 +182,9 @@ def _load_bundle(folder: Path) -> Market:
         series: tuple(text.split())
         for series, text in zip(table["series"], table["members"], strict=True)
     }
+    # What was left out of series that this study does not use is not left out of this study.
+    unused = {"donor": not spec.donors, "market value": spec.thesis is None}
+    dropped = (Dropped(**item) for item in record["dropped"] if not unused.get(item["what"]))
     return Market(
         name="bundled",
         returns=returns,
@@ -189,7 +192,11 @@ def _load_bundle(folder: Path) -> Market:
         members=members,
         values=record["market_value_usd_bn"],
         counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
-        dropped=tuple(Dropped(**item) for item in record["dropped"]),
+        dropped=tuple(
+            item
+            for item in dropped
+            if not item.what.startswith("slot/") or item.what.rpartition("/")[2] in spec.sectors
+        ),
         provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},
         built=record.get("built_for", {}),
     )

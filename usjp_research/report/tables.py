@@ -316,14 +316,14 @@ def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
 
 
 def calendar_table(panel: EventPanel) -> Table:
-    """Lay out every event that can be tested with its sessions in New York and Tokyo."""
+    """Lay out every event that can be tested with the sessions that can react."""
     return Table(panel.frame()).rename(
         columns={
             "id": "Event",
             "announced": "Announced",
             "precision": "Known to the",
             "new_york": "New York",
-            "tokyo": "Tokyo",
+            "second_session": panel.second_city,
             "role": "Role",
             "title": "What",
         }

@@ -20,9 +20,9 @@ from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publication", "placebo")
-MIRROR = "japan_basket"  # key of the basket that stands beside the sectors
+MIRROR = "mirror"  # key of the basket that stands beside the sectors
 NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
-YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
+YEARS = range(1998, 2101)  # the calendars of exchanges start in 1997
 LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
 
 
@@ -196,6 +196,7 @@ class Rule(_Strict):
     since: Day | None = None
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
     mirror: tuple[str, ...] = ()
+    second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
     window: tuple[Offset, Offset] = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"

@@ -66,21 +66,29 @@ def contrast_key(spec: Spec) -> str:
 
 
 def check_built(spec: Spec, market: Market) -> None:
-    """Refuse a study that a market of averages was not built for, naming file and key."""
+    """Refuse a study that a market of averages was not built for, naming file and key.
+
+    Of a universe with fewer sectors only its own firms are compared.
+    """
     if not market.built:
         raise InputError(
             f"market '{market.name}': its provenance does not say what it was built for; {REMEDY}"
         )
-    unused = {  # without contrast, thesis or donors nothing of theirs can differ
+    unused = {  # without mirror, contrast, thesis or donors nothing of theirs can differ
+        "study.yaml: mirror": not spec.rule.mirror,
         "study.yaml: contrast": spec.rule.contrast is None,
         "thesis.yaml: valued_on": spec.thesis is None,
         "thesis.yaml: values_as_of": spec.thesis is None,
         "universe.csv: market_value_usd_bn": spec.thesis is None,
         "donors.csv: group": not spec.donors,
     }
+    firms = {firm.ticker for firm in spec.firms}
     for key, seen in _fixed(spec).items():
-        if not unused.get(key) and seen != market.built[key]:
-            raise InputError(f"{_difference(key, seen, market.built[key])}; {REMEDY}")
+        built = market.built[key]
+        if key.startswith("universe.csv"):
+            built = {ticker: value for ticker, value in built.items() if ticker in firms}
+        if not unused.get(key) and seen != built:
+            raise InputError(f"{_difference(key, seen, built)}; {REMEDY}")
 
 
 def _difference(key: str, seen: Any, built: Any) -> str:

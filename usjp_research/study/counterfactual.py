@@ -145,7 +145,7 @@ def counterfactuals(
     Examples
     --------
     >>> donors = load_donors(spec, market)                          # doctest: +SKIP
-    >>> counterfactuals(data, "mining_metals", donors=donors).rows  # doctest: +SKIP
+    >>> counterfactuals(data, "rail", donors=donors).rows            # doctest: +SKIP
     """
     spec, panel, made = data.spec, data.panel, data.portfolios
     spec.members(sector)

@@ -72,6 +72,7 @@ def missing_lines(study: Study) -> tuple[str, ...]:
         for sector in spec.sectors
         if sector not in silent and (text := _without_prices(study.data, sector))
     ]
+    lines += _not_looked(study.data)
     if spec.rule.contrast and study.contrast is None:
         reasons = [item.reason for item in study.dropped if item.what == "contrast"]
         lines.append(f"No contrast of named and unnamed firms: {'; '.join(reasons)}.")
@@ -90,6 +91,18 @@ def _lost(data: Sample, item: Dropped, silent: set[str]) -> bool:
     slot = data.portfolios.slots[id, sector]
     unformed = not slot.series and slot.reason == item.reason
     return unformed and sector not in silent and bool(data.spec.event(id).signs.get(sector))
+
+
+def _not_looked(data: Sample) -> list[str]:
+    """Say in which sector portfolios nobody looked for firms' own news."""
+    primary = {event.id for event in data.spec.with_role("primary")}
+    formed = (slot for slot in data.portfolios.slots.values() if slot.series)
+    slots = [slot for slot in formed if slot.event in primary]
+    blind = [f"{s.event}/{s.sector}" for s in slots if s.status == "not available"]
+    if not blind:
+        return []
+    where = "any event" if len(blind) == len(slots) else ", ".join(blind)
+    return [f"Firms' own news was not looked for at {where}: every firm stays in."]
 
 
 def _without_prices(data: Sample, sector: str) -> str:

@@ -310,14 +310,14 @@ def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> p
     return pd.DataFrame(means, index=returns.index, columns=list(groups))
 
 
-def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
+def _all_series(averages: pd.DataFrame, market: Market, *, mirror: bool = True) -> pd.DataFrame:
     """Add the mirror basket and, where both sides are there, named minus unnamed."""
     more = {
         f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
         for name in averages.columns
         if name.startswith("named/")
     }
-    if MIRROR in market.returns.columns:
+    if mirror and MIRROR in market.returns.columns:
         more[MIRROR] = market.returns[MIRROR]
     return averages.assign(**more)
 
@@ -401,7 +401,7 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
-        returns=_all_series(own, market),
+        returns=_all_series(own, market, mirror=bool(spec.rule.mirror)),
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
         members={name: group for name, group in market.members.items() if name not in donors},
         slots=slots,
