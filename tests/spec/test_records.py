@@ -76,11 +76,11 @@ def _comparisons(study: ur.Study) -> list[object]:
     donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)
     target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
     _, match = ur.matched_forecast(target[2:], pool, benchmark[2:], panel.masked[2:], days=DAYS)
+    data = ur.Sample(spec, study.market, panel, made)
     return [
-        *(donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
+        *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
         ur.counterfactuals(spec, panel, made, "rail"),
-        ur.prologue(3.0, target[2:, 0], 0.1),
-        ur.exposure_rows(spec, study.market, panel, made)[0],
+        ur.exposure_rows(data)[0],
         ur.Reading((EVIL,), EVIL),
     ]
 

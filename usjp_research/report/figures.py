@@ -787,24 +787,24 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
 
     figure = _canvas(9.2, 2.8)
     (axes,) = figure.axes
-    hidden = public and not row.safe
+    found = row.slope
     axes.set_xlabel("cents of market value per dollar announced")
-    said = [f"{exposure_words(row)}, {row.method.upper()}"]
-    if row.rests_on:
-        said.append(row.headline)
-    if row.raw:
-        sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
+    said = [exposure_words(row)]
+    if found:
+        if found.rests_on:
+            said.append(row.headline)
+        sns.histplot(x=100 * found.quiet, bins=40, color=BAND, edgecolor="white", ax=axes)
         axes.set_ylabel("quiet days")
-        words = f"withheld, p {p_value(row.raw.p_cdf)}"
-        if not hidden:
-            words = f"{number(100 * row.slope, 1)}, p {p_value(row.raw.p_cdf)}"
-            axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
-            side = "right" if row.slope > row.law.max() else "left"
+        words = f"withheld, p {p_value(found.raw.p_cdf)}"
+        if found.safe or not public:
+            words = f"{number(100 * found.value, 1)}, p {p_value(found.raw.p_cdf)}"
+            axes.axvline(100 * found.value, color=INK, linewidth=2.5)
+            side = "right" if found.value > found.quiet.max() else "left"
             shift = (-6 if side == "right" else 6, -12)
-            _at_top(axes, 100 * row.slope, "the events", INK, shift, side)
+            _at_top(axes, 100 * found.value, "the events", INK, shift, side)
         said.append(
-            f"histogram of the slope on {len(row.law)} quiet days, centred at "
-            f"{number(100 * row.raw.center, 1)}; at the events it is {words}"
+            f"histogram of the slope on {len(found.law)} quiet days, centred at "
+            f"{number(100 * found.raw.center, 1)}; at the events it is {words}"
             + (f" ({row.remark})" if row.remark else "")
         )
     else:
@@ -823,7 +823,7 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
         low, base, high = (100 * row.implied[case] for case in ("low", "base", "high"))
         axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
         axes.axvline(base, color=IMPLIED, linewidth=1.5, linestyle=":")
-        if not row.raw:
+        if not found:
             far = max(abs(low), abs(base), abs(high))
             axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
         _at_top(axes, base, "the thesis", IMPLIED, (0, 3), "center")
@@ -893,9 +893,9 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
             fontsize=9,
             color=colour,
         )
-    if row.raw:
+    if row.slope:
         ends = np.array([0.0, float(responses["dose"].max())])
-        axes.plot(ends, row.slope * ends, color=INK, linewidth=1.5)
+        axes.plot(ends, row.slope.value * ends, color=INK, linewidth=1.5)
     axes.set_xlabel("dose: dollars announced over market value before the news")
     axes.set_ylabel("abnormal return less unnamed")
     _percent_axis(axes.yaxis)
@@ -905,7 +905,8 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
         f"{percent(firm['car_less_sector'])}{' (in blackout)' if firm['blackout'] else ''}"
         for firm in named.to_dict("records")
     )
-    line = f"; the line rises {number(100 * row.slope, 1)} cents per dollar" if row.raw else ""
+    rise = number(100 * row.slope.value, 1) if row.slope else ""
+    line = f"; the line rises {rise} cents per dollar" if rise else ""
     return Picture(
         figure, f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
     )
