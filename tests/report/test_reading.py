@@ -243,13 +243,13 @@ def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[s
     row["top_share"] = 0.8
     one = "The slope on dollars rests on one firm, which carries 80% of it, and so says little"
     assert one in _text(results)
-    row |= {"slope": None, "low": None, "high": None, "guarded_p_cdf": 0.002}
+    row |= {"slope": None, "low": None, "high": None, "p": 0.002}
     assert f"{one} about dollars: across 250" in _text(results)
     assert "went with an unusual reaction (p 0.002)." in _text(results)
-    row |= {"guarded_p_cdf": 0.0004, "rests_on": "GEV"}
+    row |= {"p": 0.0004, "rests_on": "GEV"}
     assert "rests on one firm (GEV), which" in _text(results)
     assert "(p <0.001)" in _text(results)
-    row |= {"guarded_p_cdf": 0.4}
+    row |= {"p": 0.4}
     assert "went with no unusual reaction (p 0.400)" in _text(results)
 
 

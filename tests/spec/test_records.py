@@ -80,10 +80,9 @@ def _comparisons(study: ur.Study) -> list[object]:
     target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
     _, match = ur.matched_forecast(target[2:], pool, benchmark[2:], panel.masked[2:], days=DAYS)
     return [
-        *(donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
+        *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
         ur.counterfactuals(data, "rail"),
-        ur.prologue(3.0, target[2:, 0], 0.1),
-        ur.exposure_rows(spec, market, panel, made)[0],
+        ur.exposure_rows(data)[0],
         ur.Reading((EVIL,), EVIL),
     ]
 

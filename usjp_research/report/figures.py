@@ -327,18 +327,17 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     Picture
         Without a slope it shows what is implied and says why there is no more.
     """
-    hidden = public and not row.safe
-    said = [f"{exposure_words(row)}, {row.method.upper()}"]
-    if row.rests_on:
-        said.append(row.headline)
-    if row.raw:
-        words = (
-            f"{'withheld' if hidden else number(100 * row.slope, 1)}, p {p_value(row.raw.p_cdf)}"
-        )
+    found = row.slope
+    hidden = public and found is not None and not found.safe
+    said = [exposure_words(row)]
+    if found:
+        if found.rests_on:
+            said.append(row.headline)
+        value = "withheld" if hidden else number(100 * found.value, 1)
         said.append(
-            f"histogram of the slope on {len(row.law)} quiet days, centred at "
-            f"{number(100 * row.raw.center, 1)}; at the events it is {words}"
-            + (f" ({row.remark})" if row.remark else "")
+            f"histogram of the slope on {len(found.law)} quiet days, centred at "
+            f"{number(100 * found.raw.center, 1)}; at the events it is {value}, "
+            f"p {p_value(found.raw.p_cdf)}" + (f" ({row.remark})" if row.remark else "")
         )
     else:
         said.append(f"no slope: {row.reason}")
@@ -353,10 +352,11 @@ def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
     figure = canvas(narrow, 2.8)
     (axes,) = figure.axes
     axes.set_xlabel("cents of market value per dollar announced")
-    if row.raw:
-        _law(axes, 100 * row.law, "quiet days")
+    found = row.slope
+    if found:
+        _law(axes, 100 * found.quiet, "quiet days")
         if not hidden:
-            _mark(axes, 100 * row.slope, "the events", INK, linewidth=2.5)
+            _mark(axes, 100 * found.value, "the events", INK, linewidth=2.5)
     else:
         axes.set_yticks([])
         axes.axvline(0, color=QUIET, linewidth=1)
@@ -366,9 +366,9 @@ def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
     if row.implied:
         low, base, high = (100 * row.implied[case] for case in CASES)
         axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
-        up = 15 if row.raw and not hidden else 3  # above the name of the slope
+        up = 15 if found and not hidden else 3  # above the name of the slope
         _mark(axes, base, "the thesis", IMPLIED, up, linewidth=1.5, linestyle=":")
-        if not row.raw:
+        if not found:
             far = max(abs(low), abs(base), abs(high))
             axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
     return figure
@@ -729,9 +729,10 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
         f"{percent(firm['car_less_sector'])}{' (in blackout)' if firm['blackout'] else ''}"
         for firm in named.to_dict("records")
     )
-    line = f"; the line rises {number(100 * row.slope, 1)} cents per dollar" if row.raw else ""
+    rise = row.slope.value if row.slope else None
+    line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
     return both(
-        partial(_dose_response, named, rest, row.slope if row.raw else None),
+        partial(_dose_response, named, rest, rise),
         f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}.",
     )
 

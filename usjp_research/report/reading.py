@@ -340,11 +340,11 @@ def _exposure(results: Results) -> str:
     row = rows[0]
     implied = row["implied"]
     if row["slope"] is None:
-        usual = row["guarded_p_cdf"] is None or row["guarded_p_cdf"] > results["study"]["alpha"]
+        usual = row["p"] is None or row["p"] > results["study"]["alpha"]
         text = (
             f"across {row['firms']} firm-events larger dollars for a firm's size went with "
             f"{'no unusual' if usual else 'an unusual'} reaction "
-            f"(p {p_value(row['guarded_p_cdf'])})"
+            f"(p {p_value(row['p'])})"
         )
     else:
         text = (

@@ -17,7 +17,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.events import EventPanel
-from usjp_research.study.exposure import Exposure
+from usjp_research.study.exposure import Exposure, Slope
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
 from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
@@ -811,6 +811,12 @@ def dose_table(spec: Spec, doses: pd.DataFrame) -> Table:
     )
 
 
+SLOPE_CELLS = (
+    *("On one firm", "Cents per dollar", "Interval", "p", "Guarded", "Quiet days", "MDE"),
+    "Break-even",
+)
+
+
 def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
     """Lay out slopes of abnormal return on dose, in cents of market value per dollar announced.
 
@@ -826,32 +832,36 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
         [
             {
                 "Slope": exposure_words(row),
-                "On one firm": percent(row.top_share, 0, sign=False),
                 "As evidence": evidence_words(row),
-                "Method": row.method.upper(),
                 "Exposed": str(row.exposed) if row.firms else DASH,
-                "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
-                "Interval": DASH
-                if not row.guarded
-                else f"{_cents(row.low)} to {_cents(row.high)}"
-                if row.safe or not public
-                else "withheld",
                 "Implied": " / ".join(_cents(v) for v in row.implied.values()) or "none",
-                "p": p_value(row.raw.p_cdf if row.raw else None),
-                "Guarded": p_value(row.guarded.p_cdf if row.guarded else None),
-                "Quiet days": str(len(row.law)) if row.raw else DASH,
-                "MDE": _cents(row.mde),
-                "Break-even": share_words(row.breakeven),
+                **_slope_cells(row.slope, public=public),
             }
             for row in rows
         ]
     )
 
 
+def _slope_cells(found: Slope | None, *, public: bool) -> dict[str, str]:
+    if found is None:
+        return dict.fromkeys(SLOPE_CELLS, DASH)
+    shown = (_cents(found.value), f"{_cents(found.low)} to {_cents(found.high)}")
+    cells = (
+        percent(found.top_share, 0, sign=False),
+        *(shown if found.safe or not public else ("withheld", "withheld")),
+        p_value(found.raw.p_cdf),
+        p_value(found.p),
+        str(len(found.law)),
+        _cents(found.mde),
+        share_words(found.breakeven),
+    )
+    return dict(zip(SLOPE_CELLS, cells, strict=True))
+
+
 def exposure_words(row: Exposure) -> str:
     """Return which firms and which quiet days a slope is about."""
     events = ", ".join(row.events) or "no event"
-    parts = [label(row.sector) if row.sector else "all sectors", events]
+    parts = ["all sectors", events]
     if not row.blackout:
         parts.append("blackout firms in")
     if row.without:
@@ -865,9 +875,9 @@ def evidence_words(row: Exposure) -> str:
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
-    if row.rests_on:
+    if row.slope and row.slope.rests_on:
         return f"{row.headline} (by the rule: {row.verdict}){also}"
-    if not row.safe:
+    if row.slope and not row.slope.safe:
         return f"rests on one firm (by the rule: {row.verdict}){also}"
     return row.headline + also
 
