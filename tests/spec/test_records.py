@@ -73,7 +73,7 @@ def _battery(market: ur.Market) -> list[object]:
 def _comparisons(study: ur.Study) -> list[object]:
     """What a sector is compared with, and what came of it, from sources of hostile names."""
     data = study.data
-    spec, market, panel, made = data.spec, data.market, data.panel, data.portfolios
+    market, panel, made = data.market, data.panel, data.portfolios
     returns, benchmark = market.returns, made.benchmark
     outside = returns.filter(regex="^S0").set_axis([f"D{k}" for k in range(10)], axis=1)
     donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)

@@ -83,8 +83,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     Examples
     --------
     >>> spec = read_spec()                                          # doctest: +SKIP
-    >>> spec.sectors[0]                                             # doctest: +SKIP
-    'power_utilities'
+    >>> [event.id for event in spec.with_role("primary")]           # doctest: +SKIP
     """
     folder = _params_folder(params)
     firms = _read_universe(folder / "universe.csv")
