@@ -186,6 +186,7 @@ def study(
         from usjp_research.report.results import save_study
         from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
         from usjp_research.study.answer import run_study
+        from usjp_research.study.sample import sample
 
         folder = _here(out)
         check_folder(folder)
@@ -202,7 +203,7 @@ def study(
             "factor_units": factor_units,
         }
         with locked(folder), staged(folder) as fresh:
-            stages = Stages(8 if pages else 7)
+            stages = Stages(7 if pages else 6)
             stages("loading returns")
             loaded = load_market(spec, source)
             _say_read_as(loaded.read_as)
@@ -213,7 +214,8 @@ def study(
             load_donors(spec, loaded, extra["donors"])
             facts = _facts(spec, loaded, public)
             check_study(folder, facts, replace=replace)
-            result = run_study(spec, loaded, stages)
+            stages("placing the events, forming the portfolios of each")
+            result = run_study(sample(spec, loaded), stages)
             stages("writing results")
             landed = save_study(result, fresh)
             if landed.parent != fresh:
@@ -291,12 +293,12 @@ def _print_study(result: Study, facts: Mapping[str, object], sector: list[str] |
     from usjp_research.study.missing import missing_lines
 
     rows = [r for r in result.rows if not sector or r.name.split(":")[0] in sector]
-    _print_rows(rows, result.spec.rule.alpha)
+    _print_rows(rows, result.data.spec.rule.alpha)
     _say(
         f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
         f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
     )
-    words = result.spec.words
+    words = result.data.spec.words
     for row in rows:
         if caveat := words.caveat(row.name):
             _say(f"{label(row.name)}: {caveat}")
@@ -516,15 +518,15 @@ def bundle(
 def readme() -> None:
     """Bring the README's table and figure up to date with the bundled market."""
     with _one_line_errors():
-        from usjp_research.market.load import load_market
         from usjp_research.report.exports import read_provenance
         from usjp_research.report.figures import plot_scoreboard
         from usjp_research.report.tables import readme_block
         from usjp_research.runs.store import write_whole
         from usjp_research.study.answer import run_study
+        from usjp_research.study.sample import sample
 
         spec = read_spec()
-        result = run_study(spec, load_market(spec, "bundled"))
+        result = run_study(sample(spec, "bundled"))
         path = find_root() / "README.md"
         head, start, rest = path.read_text(encoding="utf-8").partition(README_MARKS[0])
         _, end, tail = rest.partition(README_MARKS[1])

@@ -142,7 +142,7 @@ def save_study(study: Study, out: str | Path) -> Path:
     """
     files = _files(study)
     try:
-        folder = own_results(out, digest(study.spec), market_digest(study.market))
+        folder = own_results(out, digest(study.data.spec), market_digest(study.data.market))
         write_all(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
@@ -178,14 +178,14 @@ def withhold(run: Path, level: str) -> None:
 
 def _files(study: Study) -> dict[str, bytes]:
     dropped = pd.DataFrame([asdict(item) for item in study.dropped])
-    claims = [asdict(claim) for claim in study.spec.claims]
+    claims = [asdict(claim) for claim in study.data.spec.claims]
     return {
         "verdicts.json": json_bytes(_plain(study)),
         "reactions.csv": csv_bytes(study.reactions),
         "variants.csv": csv_bytes(study.variants),
         "timing.csv": csv_bytes(study.timing),
-        "calendar.csv": csv_bytes(study.panel.frame()),
-        "words.yaml": _yaml(study.spec.words),
+        "calendar.csv": csv_bytes(study.data.panel.frame()),
+        "words.yaml": _yaml(study.data.spec.words),
         "claims.csv": csv_bytes(
             pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])
         ),
@@ -202,23 +202,24 @@ def _yaml(words: Words) -> bytes:
 def _plain(study: Study) -> dict[str, object]:
     from usjp_research import __version__
 
+    spec, market, made = study.data.spec, study.data.market, study.data.portfolios
     return {
         "schema": 1,
         "version": __version__,
-        "market": study.market.name,
-        "level": study.market.level,
-        "spec": digest(study.spec),
-        "snapshot": market_digest(study.market),
-        "rule": study.spec.rule.model_dump(mode="json"),
+        "market": market.name,
+        "level": market.level,
+        "spec": digest(spec),
+        "snapshot": market_digest(market),
+        "rule": spec.rule.model_dump(mode="json"),
         "data": {
-            "first": str(study.market.dates[0].date()),
-            "last": str(study.market.dates[-1].date()),
-            "sessions": len(study.market.dates),
-            "securities": sum(len(study.made.members[f"sector/{s}"]) for s in study.spec.sectors),
-            "provenance": _clean(dict(study.market.provenance)),
+            "first": str(market.dates[0].date()),
+            "last": str(market.dates[-1].date()),
+            "sessions": len(market.dates),
+            "securities": sum(len(made.members[f"sector/{s}"]) for s in spec.sectors),
+            "provenance": _clean(dict(market.provenance)),
         },
-        "alpha": study.spec.rule.alpha,
-        "power": study.spec.rule.power,
+        "alpha": spec.rule.alpha,
+        "power": spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
         "critical": next(row.critical for row in study.verdicts if row.events),

@@ -62,6 +62,10 @@ class EventPanel:
         ids = [event.id for event in self.events]
         return ids.index(id) if id in ids else None
 
+    def why(self, id: str) -> str:
+        """Return why an event was dropped; empty when it was not."""
+        return next((item.reason for item in self.dropped if item.name == id), "")
+
     def days(self, *roles: str) -> dict[str, pd.Timestamp]:
         """Return the New York session of the events that have one of the roles, by id."""
         return {self.events[k].id: pd.Timestamp(self.new_york[k]) for k in self.index(*roles)}

@@ -120,6 +120,13 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     return from_firms(spec, market, panel)
 
 
+def blackout_span(spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, place: int) -> set[date]:
+    """Return the sessions on which own news takes a firm out of a panel event."""
+    low, high = panel.window
+    margin = spec.rule.blackout.margin
+    return set(session_span(days, int(panel.day0[place]), margin - low, margin + high))
+
+
 def _blackout(
     spec: Spec,
     panel: EventPanel,
@@ -135,10 +142,8 @@ def _blackout(
     without a statement of its coverage is taken as it is.
     """
     low, high = panel.window
-    margin = spec.rule.blackout.margin
-    center = int(panel.day0[place])
-    span = set(session_span(days, center, margin - low, margin + high))
-    window = set(session_span(days, center, -low, high))
+    span = blackout_span(spec, panel, days, place)
+    window = set(session_span(days, int(panel.day0[place]), -low, high))
     kinds = spec.rule.blackout.kinds
     news = {item.ticker for item in spec.own_news if item.kind in kinds and item.session in span}
     firms = [firm.ticker for firm in spec.members(sector)]

@@ -16,21 +16,21 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import common_sign, event_windows, share_days
 from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.sample import Sample
 from usjp_research.words import InputError
 
 
 def other_versions(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
+    data: Sample,
     legs: Mapping[str, Sequence[Leg]],
     family: Placebo,
     missing: list[Dropped],
 ) -> pd.DataFrame:
     """Compute other versions of the statistic on the same shifts; they decide nothing."""
+    spec, panel, made = data.spec, data.panel, data.portfolios
     alone = spec.rule.cleanest
     clean = {
-        s: [leg for leg in event_windows(spec, panel, made, s) if leg.event == alone]
+        s: [leg for leg in event_windows(data, s, panel.index("primary")) if leg.event == alone]
         for s, found in legs.items()
         if any(leg.event == alone for leg in found)
     }
