@@ -14,9 +14,10 @@ import pytest
 import statsmodels.api as sm
 from scipy.optimize import nnls
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.matched import matched_forecast
 from usjp_research.engine.placebo import Leg, placebo_law
-from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
+from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.load import load_market
@@ -28,9 +29,8 @@ from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Estimation, Rule, Spec
 from usjp_research.study.answer import sector_law
 from usjp_research.study.counterfactual import POOR, Counterfactuals, counterfactuals
-from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import Portfolios, form_portfolios
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -42,11 +42,6 @@ RULE, ITSELF, OTHERS, OUTSIDE, NEAR, CONVEX = range(6)
 @pytest.fixture(scope="module")
 def spec() -> Spec:
     return read_spec()
-
-
-def _ready(spec: Spec, market: Market) -> tuple[EventPanel, Portfolios]:
-    panel = event_panel(spec, market)
-    return panel, form_portfolios(spec, market, panel)
 
 
 def _outsiders(market: Market, seed: int, count: int = 30, beta: float = 1.0) -> Donors:
@@ -65,9 +60,9 @@ def _rows(found: Counterfactuals) -> list[dict[str, Any]]:
 
 def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
     """Draw a market in which the sector gains on day 0 of each primary event; and the sum."""
-    panel, made = _ready(spec, simulated_market(spec, seed=seed))
-    legs = event_legs(spec, panel, made, SECTOR)
-    days = [panel.new_york[panel.position(leg.event) or 0] for leg in legs]
+    data = sample(spec, simulated_market(spec, seed=seed))
+    legs = event_legs(data, SECTOR)
+    days = [data.panel.new_york[data.panel.position(leg.event) or 0] for leg in legs]
     effects = {
         (SECTOR, pd.Timestamp(day)): leg.sign * PLANTED for day, leg in zip(days, legs, strict=True)
     }
@@ -77,8 +72,8 @@ def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
 @pytest.fixture(scope="module")
 def bundled(spec: Spec) -> Counterfactuals:
     market = load_market(spec, "bundled")
-    panel, made = _ready(spec, market)
-    return counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+    data = sample(spec, market)
+    return counterfactuals(data, SECTOR, donors=load_donors(spec, market))
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -92,7 +87,12 @@ def test_several_factors_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> N
     factors[[150, 333]] = np.nan
     masked = draw.random(420) < 0.03
     moving = [-200, -120, -30, 4]
-    fit = rolling_regression(returns, factors, masked, window=(-1, 2), moving_mask=moving)
+    names = ("mkt_rf", "smb3", "hml")
+    columns = dict(zip(names, factors.T, strict=True), rf=np.zeros(420))
+    design = expected_return_design("ff3", columns)
+    fit = rolling_forecast(
+        returns, design, masked, estimation=Estimation(), window=(-1, 2), moving_mask=moving
+    )
     checked = 0
     for day in range(275, 415, 6):
         own = masked.copy()
@@ -118,30 +118,19 @@ def test_several_factors_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> N
             before = before[good[before]]
             past = returns[before, s] - ols.params[0] - factors[before] @ ols.params[1:]
             assert fit.trailing[day, s] == pytest.approx(4 * np.mean(past**2), rel=1e-8)
-            np.testing.assert_allclose(fit.beta[day, s], ols.params[1:], atol=1e-10)
+            np.testing.assert_allclose(fit.coefficients[day, s], ols.params, atol=1e-10)
             assert fit.n_obs[day, s] == len(use)
             checked += 1
     assert checked > 20
 
 
-def test_one_factor_is_the_market_model() -> None:
-    draw = np.random.default_rng(2)
-    market = draw.normal(0, 0.01, 400)
-    returns = np.outer(market, [0.7, 1.2]) + draw.normal(0, 0.01, (400, 2))
-    masked = draw.random(400) < 0.03
-    one = rolling_regression(returns, market[:, None], masked, moving_mask=[-40])
-    two = rolling_forecast(returns, market, masked, moving_mask=[-40])
-    for name in ("car", "variance", "trailing", "alpha", "residual_variance"):
-        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(one.beta[..., 0], two.beta, rtol=1e-8)
-
-
 def test_the_same_factor_twice_is_refused() -> None:
     draw = np.random.default_rng(3)
     market, firm = draw.normal(0, 0.01, 400), draw.normal(0, 0.01, (400, 1))
-    twice = np.column_stack([np.zeros(400), market])
+    columns = {"mkt_rf": market, "smb3": market, "hml": draw.normal(size=400), "rf": 0 * market}
+    design = expected_return_design("ff3", columns)
     with pytest.raises(InputError, match="leave one out"):
-        rolling_regression(firm, twice, np.zeros(400, bool))
+        rolling_forecast(firm, design, np.zeros(400, bool), estimation=Estimation())
 
 
 def _by_hand(day: int, masked: npt.NDArray[np.bool_], moving: list[int]) -> npt.NDArray[np.int64]:
@@ -158,7 +147,14 @@ def test_synthetic_control_equals_one_by_hand() -> None:
     masked = draw.random(400) < 0.03
     days, moving = np.array([300, 333, 280]), [-60, -22, 0]
     fit, match = matched_forecast(
-        returns, donors, market, masked, days=days, moving_mask=moving, method="synthetic"
+        returns,
+        donors,
+        market,
+        masked,
+        days=days,
+        estimation=Estimation(),
+        moving_mask=moving,
+        method="synthetic",
     )
     for day in days:
         rows = _by_hand(int(day), masked, moving)
@@ -183,7 +179,13 @@ def test_nearest_donors_equal_a_choice_and_a_regression_by_hand() -> None:
     returns = (1.2 * market + theme + draw.normal(0, 0.005, 400))[:, None]
     masked = draw.random(400) < 0.03
     fit, match = matched_forecast(
-        returns, donors, market, masked, days=np.array([310]), method="nearest"
+        returns,
+        donors,
+        market,
+        masked,
+        days=np.array([310]),
+        estimation=Estimation(),
+        method="nearest",
     )
     assert np.flatnonzero(match.weights[0]).tolist() == [3, 9, 17, 28, 31]
     rows, path = _by_hand(310, masked, []), donors[:, [3, 9, 17, 28, 31]].mean(axis=1)
@@ -201,7 +203,12 @@ def test_a_day_without_all_donors_is_not_used() -> None:
     returns = donors.mean(axis=1)[:, None] + draw.normal(0, 0.001, (400, 1))
     donors[[250, 320], 2] = np.nan
     fit, _ = matched_forecast(
-        returns, donors, market, np.zeros(400, bool), days=np.array([300, 320, 350])
+        returns,
+        donors,
+        market,
+        np.zeros(400, bool),
+        days=np.array([300, 320, 350]),
+        estimation=Estimation(),
     )
     assert fit.n_obs[300, 0] == 249
     assert np.isnan(fit.car[320, 0])
@@ -213,8 +220,8 @@ def test_a_day_without_all_donors_is_not_used() -> None:
 
 def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
     market, total = _planted(spec, 11)
-    panel, made = _ready(spec, market)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(market, 1)))
+    data = sample(spec, market)
+    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(market, 1)))
     computed = [row for row in rows if not row["reason"]]
     assert len(computed) == 6
     for row in computed:
@@ -227,9 +234,9 @@ def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
 
 def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None:
     market, _ = _planted(spec, 12)
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     far = _outsiders(market, 2, count=8, beta=-1.0)  # they fall when the market rises
-    found = counterfactuals(spec, panel, made, SECTOR, donors=far)
+    found = counterfactuals(data, SECTOR, donors=far)
     row, rule = _rows(found)[CONVEX], _rows(found)[RULE]
     assert row["fit"] == POOR
     assert row["rmse"] > 1.5 * rule["rmse"]
@@ -241,10 +248,10 @@ def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None
 
 def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec: Spec) -> None:
     market, _ = _planted(spec, 13)
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     draw = np.random.default_rng(3)
     style = draw.normal(0, 0.008, len(market.dates))
-    style[[leg.day0 for leg in event_legs(spec, panel, made, SECTOR)]] = 0.04
+    style[[leg.day0 for leg in event_legs(data, SECTOR)]] = 0.04
     plain = simulated_market(spec, seed=13)
     moved = plain.returns.copy()
     moved[[firm.ticker for firm in spec.members(SECTOR)]] += style[:, None]
@@ -252,9 +259,9 @@ def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec:
     outside = _outsiders(market, 4)
     carried = outside.returns.copy()
     carried.iloc[:, ::2] += np.outer(style, np.linspace(0.5, 1.5, 15))
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     donors = replace(outside, returns=carried)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=donors))
+    rows = _rows(counterfactuals(data, SECTOR, donors=donors))
     assert rows[RULE]["p"] < 0.02
     for k in (NEAR, CONVEX):
         assert rows[k]["p"] > 0.10, rows[k]["model"]
@@ -266,8 +273,8 @@ def test_a_market_that_holds_the_sector_hides_part_of_the_effect(spec: Spec) -> 
     firms = [firm.ticker for firm in spec.members(SECTOR)]
     half = 0.5 * plain.returns[BENCHMARK] + 0.5 * plain.returns[firms].mean(axis=1)
     market = replace(plain, returns=plain.returns.assign(**{BENCHMARK: half}))
-    panel, made = _ready(spec, market)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(plain, 5)))
+    data = sample(spec, market)
+    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(plain, 5)))
     assert rows[RULE]["effect"] < 0.6 * total
     for k in (OTHERS, OUTSIDE, CONVEX):
         assert rows[k]["effect"] == pytest.approx(total, abs=0.25 * total), rows[k]["model"]
@@ -301,7 +308,8 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
         masked[[199, 200, 201, 224, 225, 226]] = True
 
         expected = partial(_only_forecast, donors, market)
-        law = placebo_law({"g": legs}, partial(_same, y), market, masked, rule, forecast=expected)
+        design = expected_return_design("market", {"market": market})
+        law = placebo_law({"g": legs}, partial(_same, y), design, masked, rule, forecast=expected)
         rejected += bool(law.p[0] <= 0.10)
     # Bounds of the binomial law at level 0.10, two-sided at about one in a thousand.
     assert 1 <= rejected <= 18
@@ -311,8 +319,8 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
 
 
 def test_the_first_row_is_the_rule(spec: Spec, bundled: Counterfactuals) -> None:
-    panel, made = _ready(spec, load_market(spec, "bundled"))
-    law = sector_law(spec, panel, made, SECTOR)
+    data = sample(spec, load_market(spec, "bundled"))
+    law = sector_law(data, SECTOR)
     row = _rows(bundled)[RULE]
     assert row["effect"] == float(law.effect[0])
     assert row["p"] == float(law.p[0])
@@ -349,8 +357,8 @@ def test_a_row_that_cannot_be_computed_says_why_and_is_listed(bundled: Counterfa
 
 def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
     market = simulated_market(spec, seed=1)
-    panel, made = _ready(spec, market)
-    found = counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+    data = sample(spec, market)
+    found = counterfactuals(data, SECTOR, donors=load_donors(spec, market))
     assert sum("--donors FILE" in row["reason"] for row in _rows(found)) == 3
     assert found.weights.empty
     assert match_table(found).empty
@@ -358,26 +366,26 @@ def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
 
 def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spec) -> None:
     market = load_market(spec, "bundled")
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     draw = np.random.default_rng(8)
     names = ["smb3", "hml", "mom"]
     table = pd.DataFrame(draw.normal(0, 0.005, (len(market.dates), 3)), market.dates, names)
     table["mkt_rf"] = market.returns[BENCHMARK] - 0.0002
     table["rf"] = 0.0002 * draw.uniform(0, 2, len(table))
     table.iloc[-40:] = np.nan
-    found = counterfactuals(spec, panel, made, SECTOR, factors=Factors(table, "drawn"))
+    found = counterfactuals(data, SECTOR, factors=Factors(table, "drawn"))
     rows = {row["model"]: row for row in _rows(found)}
     assert rows["Fama-French five factors"]["reason"] == "drawn has no column smb5, rmw, cma"
     for model, columns in (
         ("Fama-French three factors", ["mkt_rf", "smb3", "hml"]),
         ("Carhart four factors", ["mkt_rf", "smb3", "hml", "mom"]),
     ):
-        legs, total = event_legs(spec, panel, made, SECTOR), 0.0
+        legs, total = event_legs(data, SECTOR), 0.0
         for leg in legs:
-            y = made.returns[leg.series] - table["rf"]
+            y = data.portfolios.returns[leg.series] - table["rf"]
             span = np.arange(leg.day0 - 271, leg.day0 - 21)
             X = sm.add_constant(table[columns])
-            use = span[~panel.masked[span]]
+            use = span[~data.panel.masked[span]]
             fit = sm.OLS(y.iloc[use], X.iloc[use]).fit()
             inside = slice(leg.day0 - 1, leg.day0 + 2)
             total += leg.sign * float((y.iloc[inside] - fit.predict(X.iloc[inside])).sum())
@@ -385,6 +393,6 @@ def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spe
 
 
 def test_a_sector_that_is_not_there_is_named(spec: Spec) -> None:
-    panel, made = _ready(spec, simulated_market(spec, seed=1))
+    data = sample(spec, simulated_market(spec, seed=1))
     with pytest.raises(InputError, match="did you mean 'mining_metals'"):
-        counterfactuals(spec, panel, made, "mining_metal")
+        counterfactuals(data, "mining_metal")

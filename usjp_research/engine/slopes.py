@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.engine.design import Estimation
 from usjp_research.engine.placebo import quantile
 from usjp_research.engine.rolling import Forecast
-from usjp_research.spec.records import Estimation
 from usjp_research.words import card, number, p_value
 
 Floats = npt.NDArray[np.float64]

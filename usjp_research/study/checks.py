@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.placebo import (
     Leg,
     Placebo,
@@ -198,7 +199,12 @@ def before_and_after(
             continue
         try:
             null = placebo_law(
-                groups, made.array, made.benchmark, panel.masked, spec.rule, anchored=True
+                groups,
+                made.array,
+                expected_return_design(spec.rule.model, {"market": made.benchmark}),
+                panel.masked,
+                spec.rule,
+                anchored=True,
             )
         except InputError as error:
             missing.append(Dropped("before and after", check.title, str(error)))

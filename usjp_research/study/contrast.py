@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import ContrastVersion, Spec
@@ -90,7 +91,13 @@ def contrast_row(
     leg = Leg(contrast.event, series, int(panel.day0[place]), spec.rule.window, 1)
     try:
         # The two sides may differ in beta, so the spread goes through the model of a portfolio.
-        null = placebo_law({name: (leg,)}, made.array, made.benchmark, panel.masked, spec.rule)
+        null = placebo_law(
+            {name: (leg,)},
+            made.array,
+            expected_return_design(spec.rule.model, {"market": made.benchmark}),
+            panel.masked,
+            spec.rule,
+        )
     except InputError as error:
         missing.append(Dropped("contrast", contrast.event, str(error)))
         return None, None
@@ -245,7 +252,11 @@ def _version(
     leg = Leg("+".join(ids), name, min(days), window, 1)
     spread = _spread(market, named, unnamed)
     null = placebo_law(
-        {name: (leg,)}, lambda _: spread[:, None], made.benchmark, panel.masked, spec.rule
+        {name: (leg,)},
+        lambda _: spread[:, None],
+        expected_return_design(spec.rule.model, {"market": made.benchmark}),
+        panel.masked,
+        spec.rule,
     )
     known = values_before(spec, market)
     value = sum(known[ticker] for ticker in named if ticker in known) or None

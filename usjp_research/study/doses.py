@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Firm, Spec
@@ -206,11 +207,12 @@ def dose_response(spec: Spec, market: Market, panel: EventPanel, made: Portfolio
         section, _ = cross_section(spec, market, panel, made, id, blackout=False)
         fit = rolling_forecast(
             market.returns.to_numpy("float64")[:, section.at],
-            market.returns[BENCHMARK].to_numpy("float64"),
+            expected_return_design(
+                spec.rule.model, {"market": market.returns[BENCHMARK].to_numpy("float64")}
+            ),
             panel.masked,
             window=spec.rule.window,
             estimation=spec.rule.estimation,
-            model=spec.rule.model,
         )
         away = {t for key in spec.sectors for t in made.slots[id, key].blackout}
         frame = pd.DataFrame(

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.placebo import Leg, admissible_shifts, minimum_detectable, own_days
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.engine.slopes import (
@@ -508,11 +509,10 @@ def _fit(
 ) -> Forecast:
     return rolling_forecast(
         returns,
-        benchmark,
+        expected_return_design(spec.rule.model, {"market": benchmark}),
         masked,
         window=spec.rule.window,
         estimation=spec.rule.estimation,
-        model=spec.rule.model,
         moving_mask=moving,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, own_days, placebo_law, quantile
 from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.market.record import MIRROR, Dropped
@@ -56,7 +57,7 @@ def other_versions(
             null = placebo_law(
                 groups,
                 made.array,
-                made.benchmark,
+                expected_return_design(spec.rule.model, {"market": made.benchmark}),
                 panel.masked,
                 spec.rule,
                 shifts=family.shifts,
@@ -123,11 +124,10 @@ def _dispersion(
         for leg in legs[sector]:
             fit = rolling_forecast(
                 made.array(names),
-                made.benchmark,
+                expected_return_design(spec.rule.model, {"market": made.benchmark}),
                 panel.masked,
                 window=leg.window,
                 estimation=spec.rule.estimation,
-                model=spec.rule.model,
                 moving_mask=[day - leg.day0 for day in own_days(legs[sector])],
             )
             total += (fit.car.var(axis=1, ddof=1) / len(names))[leg.day0 + moves]

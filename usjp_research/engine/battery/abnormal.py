@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.engine.design import Design, Timing
+from usjp_research.engine.rolling import inverse_gram
 from usjp_research.words import card
 
 Floats = npt.NDArray[np.float64]
@@ -89,10 +90,7 @@ class AbnormalReturns:
     @property
     def original_units(self) -> Floats:
         """Coefficients in the units of the data, intercept first, shape (N, k)."""
-        out = self.coefficients / self.design.scale
-        if out.shape[1] > 1:
-            out[:, 0] -= out[:, 1:] @ self.design.centre[1:]
-        return np.asarray(out)
+        return self.design.original(self.coefficients)
 
 
 def abnormal_returns(
@@ -134,12 +132,11 @@ def abnormal_returns(
 
     Examples
     --------
-    >>> from usjp_research.expected import expected_return_design
     >>> panel = np.random.default_rng(2).normal(0, 0.02, (4, 300))
     >>> timing = Timing((-250, -11), ((0, 0), (-1, 1)))
     >>> fit = abnormal_returns(
     ...     lambda a, b: panel[a:b], np.arange(4), np.full(4, 280),
-    ...     expected_return_design("mean", 300), timing)
+    ...     expected_return_design("mean", {}, 300), timing)
     >>> fit.car.shape, fit.n_obs.tolist()
     ((4, 2), [240, 240, 240, 240])
     """
@@ -181,19 +178,6 @@ def residual_blocks(
         at = wanted[place]
         base, X = _windows(fit.design, start, T)
         yield at, _less_fitted(returns[:, :T] - base, X, fit.coefficients[at])
-
-
-def abnormal_on(
-    read: ReadSeries, fit: AbnormalReturns, offsets: tuple[int, int], *, chunk: int | None = None
-) -> Floats:
-    """Return the abnormal returns from one offset to another, shape (N, n_offsets)."""
-    low, high = offsets
-    out = np.full((len(fit.series), high - low + 1), np.nan)
-    around = Timing((low - 1, low - 1), ((low, high),))
-    for rows, returns, start in _gather(read, fit.series, fit.day0, around, chunk):
-        base, X = _windows(fit.design, start + 1, high - low + 1)
-        out[rows] = _less_fitted(returns[:, 1:] - base, X, fit.coefficients[rows])
-    return out
 
 
 def _gather(
@@ -298,25 +282,11 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
 def _inverse_gram(X: Floats, known: npt.NDArray[np.bool_]) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Invert X'X over each firm's own days: shape (1, k, k) where all firms share them."""
     k, n = len(X), len(known)
-    if not k:
-        return np.empty((1, 0, 0)), np.zeros(n, dtype=bool)
     if X.shape[1] == 1:
         shared = known[:1] if (known == known[:1]).all() else known
-        pairs = np.einsum("kt,lt->tkl", X[:, 0], X[:, 0]).reshape(-1, k * k)
-        gram = (shared.astype(float) @ pairs).reshape(-1, k, k)
+        pairs = np.einsum("kt,lt->tkl", X[:, 0], X[:, 0]).reshape(X.shape[2], k * k)
+        gram = (shared.astype(float) @ pairs).reshape(len(shared), k, k)
     else:
         gram = np.einsum("knt,lnt,nt->nkl", X, X, known.astype(float), optimize=True)
-    size = np.linalg.norm(gram, axis=(1, 2))
-    bad = size == 0
-    gram[bad] = np.eye(k)
-    try:
-        inverse = np.linalg.inv(gram)
-    except np.linalg.LinAlgError:
-        singular = np.linalg.matrix_rank(gram, hermitian=True) < k
-        bad |= singular
-        gram[singular] = np.eye(k)
-        inverse = np.linalg.inv(gram)
-    with np.errstate(over="ignore", invalid="ignore"):
-        bad |= ~(size * np.linalg.norm(inverse, axis=(1, 2)) <= 1e13)
-    inverse[bad] = np.eye(k)
+    inverse, bad = inverse_gram(gram)
     return inverse, np.broadcast_to(bad, (n,))
