@@ -62,12 +62,16 @@ class Model:
         The column that is taken off the return first; empty for none.
     constant : bool
         Whether there is an intercept.
+    reach : int
+        Days on either side whose regressors are summed up to be its instruments; 0 for least
+        squares.
     """
 
     title: str
     regressors: tuple[str, ...] = ()
     base: str = ""
     constant: bool = True
+    reach: int = 0
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -157,6 +161,9 @@ class Design:
     regressors : ndarray of shape (n_days, k)
         The constant first, the others centred and scaled: that changes no residual and keeps
         the normal equations well conditioned.
+    instruments : ndarray of shape (n_days, k)
+        What coefficients are estimated with, ``(Z'X)^-1 Z'y``: the regressors themselves for
+        least squares.
     centre, scale : ndarray of shape (k,)
         To return coefficients to the units of the data.
     """
@@ -164,6 +171,7 @@ class Design:
     model: str
     base: Floats
     regressors: Floats
+    instruments: Floats
     centre: Floats
     scale: Floats
 
@@ -237,7 +245,15 @@ def expected_return_design(
         table = np.column_stack([np.ones(n_days), table])
         centre, scale = np.r_[0.0, centre], np.r_[1.0, scale]
     base[~known], table[~known] = np.nan, 0.0
-    return Design(model, base, table, centre, scale)
+    instruments = _summed(table, made.reach) if made.reach else table
+    return Design(model, base, table, instruments, centre, scale)
+
+
+def _summed(regressors: Floats, reach: int) -> Floats:
+    """Sum regressors (n_days, k) over the days around each; a missing day counts as the mean."""
+    around = np.ones(2 * reach + 1)
+    sums = [np.convolve(column, around)[reach:-reach] for column in regressors[:, 1:].T]
+    return np.column_stack([regressors[:, 0], *sums])
 
 
 def named_model(name: str) -> Model:

@@ -93,7 +93,8 @@ def rolling_forecast(
     Least squares over the estimation window by cumulative sums: one pass serves every day, so
     that placebo calendars need no refit. The variance of the cumulative abnormal return is the
     full prediction-error variance ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with
-    ``s2 = SSR / (T - k)`` (METHODS section 0).
+    ``s2 = SSR / (T - k)`` (METHODS section 0). Where a design has instruments Z of its own,
+    ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
 
     Parameters
     ----------
@@ -174,9 +175,9 @@ def forecast_once(
     y, X = y - design.base, design.regressors
 
     def sums(at: Ints) -> _Moments:
-        x, r = X[at], y[at]
-        n, yy = np.full((1, 1), float(len(at))), np.full((1, 1), r @ r)
-        return _Moments(n, (x.T @ x)[None, None], (x.T @ r)[None, None], yy)
+        x, z, r = X[at], design.instruments[at], y[at]
+        parts = (len(at), x.T @ x, x.T @ r, r @ r, z.T @ x, z.T @ r, z.T @ z)
+        return _Moments(*(np.asarray(part, dtype=np.float64)[None, None] for part in parts))
 
     yes = np.ones((1, 1), dtype=bool)
     window = _Window(
@@ -200,18 +201,19 @@ def _forecast(
     design: Design, sums: _Moments, enough: Bools, window: _Window, guard: _Moments, full: Bools
 ) -> Forecast:
     """Forecast windows from the sums before them; every prediction error is computed here."""
-    inverse, bad = inverse_gram(
-        np.where(enough[..., None, None], sums.xx, np.eye(sums.xx.shape[-1]))
-    )
+    unit = np.eye(design.parameters)
+    inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, unit))
     if bad.any() and (bad | ~enough).all():
         raise InputError(
             f"model '{design.model}': two of its regressors move as one before every day; "
             "leave one out"
         )
-    b = (inverse @ sums.xy[..., None])[..., 0]
+    b = (inverse @ sums.zy[..., None])[..., 0]
     good = np.broadcast_to(enough & ~bad, window.total.shape)
     whole = window.whole & good
     car = window.total - (b * window.ahead[:, None]).sum(axis=-1)
+    if design.instruments is not design.regressors:
+        inverse = inverse @ sums.zz @ np.swapaxes(inverse, -1, -2)
     spread = np.einsum("dk,dskl,dl->ds", window.ahead, inverse, window.ahead)
     with np.errstate(invalid="ignore", divide="ignore"):
         s2 = sums.squares(b) / (sums.n - design.parameters)
@@ -229,15 +231,18 @@ def _forecast(
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """Sums n (days, series), X'X, X'y and y'y over a window before each day.
+    """Sums n (days, series), X'X, X'y, y'y, Z'X, Z'y and Z'Z over a window before each day.
 
-    Where all series have the same days, n and X'X have one series.
+    Where all series have the same days, what has no y in it has one series.
     """
 
     n: Floats
     xx: Floats
     xy: Floats
     yy: Floats
+    zx: Floats
+    zy: Floats
+    zz: Floats
 
     def squares(self, b: Floats) -> Floats:
         """Sum of squared residuals of the coefficients ``b``, shape (days, series)."""
@@ -249,11 +254,21 @@ def _moments(
     used: Bools, y: Floats, design: Design, first: Ints, last: Ints, holes: Sequence[int] = ()
 ) -> _Moments:
     """Sum products over the days from first to last that are used, less those at the holes."""
-    X = design.regressors
+    X, Z = design.regressors, design.instruments
     w = (used[:, :1] if (used == used[:, :1]).all() else used).astype(float)
-    square = X[:, None, :, None] * X[:, None, None, :]
-    parts = (w, w[..., None, None] * square, (w * y)[..., None] * X[:, None], w * y * y)
-    return _Moments(*(_spans(part, first, last, holes) for part in parts))
+
+    def sums(part: Floats) -> Floats:
+        return _spans(part, first, last, holes)
+
+    def products(a: Floats, b: Floats) -> Floats:
+        return sums(w[..., None, None] * (a[:, None, :, None] * b[:, None, None, :]))
+
+    n, xx, yy = sums(w), products(X, X), sums(w * y * y)
+    xy = sums((w * y)[..., None] * X[:, None])
+    if Z is X:
+        return _Moments(n, xx, xy, yy, xx, xy, xx)
+    zy = sums((w * y)[..., None] * Z[:, None])
+    return _Moments(n, xx, xy, yy, products(Z, X), zy, products(Z, Z))
 
 
 def _spans(values: Floats, first: Ints, last: Ints, holes: Sequence[int] = ()) -> Floats:
@@ -280,7 +295,7 @@ def inverse_gram(gram: Floats) -> tuple[Floats, Bools]:
     try:
         inverse = np.linalg.inv(gram)
     except np.linalg.LinAlgError:
-        bad |= np.linalg.matrix_rank(gram, hermitian=True) < k
+        bad |= np.linalg.matrix_rank(gram) < k
         gram[bad] = np.eye(k)
         inverse = np.linalg.inv(gram)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -226,16 +226,16 @@ def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) 
         if not np.isfinite(y[:, needed]).all():
             continue
         y = np.where(np.isfinite(y), y, 0.0)
-        x = X[:T][used[:T]]
-        inverse, bad = inverse_gram(x.T @ x)
+        x, z = X[:T][used[:T]], design.instruments[days][:T][used[:T]]
+        inverse, bad = inverse_gram(z.T @ x)
         if bad:  # the regressors do not move there
             continue
-        b = y[:, :T][:, used[:T]] @ x @ inverse
+        b = y[:, :T][:, used[:T]] @ z @ inverse.T
         e = y[:, :T][:, used[:T]] - b @ x.T
         ar = y[:, hull:] - b @ X[hull:].T
         total = np.array([X[hull:][timing.place(w)].sum(axis=0) for w in timing.windows])
         length = np.array([high - low + 1 for low, high in timing.windows])
-        scale = length + np.einsum("wk,kl,wl->w", total, inverse, total)
+        scale = length + ((total @ inverse @ z.T) ** 2).sum(axis=1)
         car = np.column_stack([ar[:, timing.place(w)].sum(axis=1) for w in timing.windows])
         free = len(x) - k
         zero.append(joint_statistic(car, e @ e.T, free, scale))
