@@ -111,6 +111,52 @@ def test_rolling_sums_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> None
     assert checked > 60
 
 
+def test_scholes_williams_is_their_formula_with_its_prediction_error() -> None:
+    draw = np.random.default_rng(15)
+    true = draw.normal(0, 0.01, 500)
+    market = true.copy()
+    market[1:] += 0.3 * true[:-1]
+    thin = 0.4 * true + 0.6 * np.r_[0.0, true[:-1]] + draw.normal(0, 0.01, 500)
+    masked = draw.random(500) < 0.03
+    design = expected_return_design("scholes_williams", {"market": market})
+    fit = rolling_forecast(thin[:, None], design, masked, estimation=Estimation())
+    for day in (300, 377, 498):
+        span = np.arange(day - 271, day - 21)
+        use = span[~masked[span]]
+
+        early, late, m = np.roll(market, 1), np.roll(market, -1), market[use] - market[use].mean()
+        slopes = [(x[use] - x[use].mean()) @ thin[use] / (m @ m) for x in (early, market, late)]
+        rho = sum(x[use] @ m / (m @ m) for x in (early, late)) / 2
+        beta = sum(slopes) / (1 + 2 * rho)
+        alpha = thin[use].mean() - beta * market[use].mean()
+        assert fit.beta[day, 0] == pytest.approx(beta, rel=1e-9)
+        assert fit.alpha[day, 0] == pytest.approx(alpha, abs=1e-12)
+        inside = slice(day - 1, day + 2)
+        error = thin - alpha - beta * market
+        assert fit.car[day, 0] == pytest.approx(error[inside].sum(), abs=1e-12)
+        # As the forecast is linear in the returns, its variance is the sum of squared weights.
+        weights = np.zeros(500)
+        weights[inside] = 1.0
+        z = early + market + late
+        z = z[use] - z[use].mean()
+        ahead = market[inside].sum() - 3 * market[use].mean()
+        weights[use] -= 3 / len(use) + ahead * z / (z @ m)
+        assert weights @ thin == pytest.approx(fit.car[day, 0], abs=1e-12)
+        s2 = (error[use] ** 2).sum() / (len(use) - 2)
+        assert fit.variance[day, 0] == pytest.approx(s2 * (weights @ weights), rel=1e-9)
+
+
+def test_scholes_williams_finds_the_beta_of_a_share_that_trades_late() -> None:
+    draw = np.random.default_rng(16)
+    market = draw.normal(0, 0.01, 3000)
+    late = 0.4 * market + 0.6 * np.r_[0.0, market[:-1]] + draw.normal(0, 0.005, 3000)
+    days = Estimation(sessions=2500)
+    for model, beta in (("market", 0.4), ("scholes_williams", 1.0)):
+        design = expected_return_design(model, {"market": market})
+        fit = rolling_forecast(late[:, None], design, np.zeros(3000, bool), estimation=days)
+        assert fit.beta[2900, 0] == pytest.approx(beta, abs=0.05)
+
+
 def test_a_moving_mask_leaves_the_same_gaps_at_every_day() -> None:
     draw = np.random.default_rng(6)
     market = draw.normal(0, 0.01, 420)

@@ -36,7 +36,7 @@ from usjp_research.words import InputError
 Floats = npt.NDArray[np.float64]
 SECTOR = "mining_metals"
 PLANTED = 0.05
-RULE, ITSELF, OTHERS, OUTSIDE, NEAR, CONVEX = range(6)
+RULE, ITSELF, THIN, OTHERS, OUTSIDE, NEAR, CONVEX = range(7)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
     data = sample(spec, market)
     rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(market, 1)))
     computed = [row for row in rows if not row["reason"]]
-    assert len(computed) == 6
+    assert len(computed) == 7
     for row in computed:
         assert row["low"] < total < row["high"], row["model"]
         assert row["low"] > 0, row["model"]

@@ -91,6 +91,10 @@ MODELS = {
     "mean": Model("mean return"),
     "market_adjusted": Model("the market itself", base="market", constant=False),
     "market": Model("market model", ("market",)),
+    # Its beta, (b_-1 + b_0 + b_1) / (1 + 2 rho) with all covariances over the same days, is that of
+    # instrumental variables: the market, with its sum over three days as the instrument. Its t law
+    # is approximate.
+    "scholes_williams": Model("Scholes-Williams, for thin trading", ("market",), reach=1),
     "ff3": Model("Fama-French three factors", ("mkt_rf", "smb3", "hml"), "rf"),
     "carhart": Model("Carhart four factors", ("mkt_rf", "smb3", "hml", "mom"), "rf"),
     "ff5": Model("Fama-French five factors", ("mkt_rf", "smb5", "hml", "rmw", "cma"), "rf"),
@@ -219,7 +223,8 @@ def expected_return_design(
     ----------
     Brown and Warner (1980), Journal of Financial Economics 8, 205-258; MacKinlay (1997), Journal
     of Economic Literature 35, 13-39; Fama and French (1993, 2015), Journal of Financial Economics
-    33 and 116; Carhart (1997), Journal of Finance 52, 57-82.
+    33 and 116; Carhart (1997), Journal of Finance 52, 57-82; Scholes and Williams (1977), Journal
+    of Financial Economics 5, 309-327.
 
     Examples
     --------
