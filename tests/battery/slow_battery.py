@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import statsmodels.api as sm
-from statsmodels.sandbox.regression.gmm import IV2SLS
 from scipy import stats
+from statsmodels.sandbox.regression.gmm import IV2SLS
 
 Numbers = dict[str, float]
 Floats = npt.NDArray[np.float64]
