@@ -62,9 +62,11 @@ def test_every_public_name_is_there_and_documented() -> None:
 
 def test_the_package_knows_no_study() -> None:
     spec = usjp_research.read_spec(PACKAGE.parent / "params")
-    names = {event.id for event in spec.events} | set(spec.sectors) | {c.id for c in spec.claims}
-    names |= {"japan", "tokyo", "jefferies", "tomahawk", "cameco", "partnership", "liberation"}
-    words = re.compile(rf"\b({'|'.join(sorted(names))})", re.IGNORECASE)
+    ids = "|".join([*(event.id for event in spec.events), *(claim.id for claim in spec.claims)])
+    names = "|".join(
+        [*spec.sectors, "japan", "tokyo", "jefferies", "tomahawk", "cameco", "partner"]
+    )
+    words = re.compile(rf"\b(?:{ids})\b|\b(?:{names})", re.IGNORECASE)
     labels = re.compile("|".join(re.escape(sector.label) for sector in spec.words.sectors.values()))
     for path in PACKAGE.rglob("*.*"):
         if path.suffix not in (".pyc", ".parquet"):

@@ -78,12 +78,12 @@ SINGLE_FIRMS = [
     "versions = contrast_versions(data)[0]",
     "ur.contrast_table([rule], versions)",
     "ur.contrast_table([rule], versions, public=False)",
-    "rows = ur.exposure_rows(spec, source, panel, made)",
+    "rows = ur.exposure_rows(data)",
     "ur.exposure_table(rows)",
     "ur.exposure_table(rows, public=False)",
     "ur.plot_exposure(rows[0])",
     "ur.plot_exposure(rows[0], public=False)",
-    "ur.plot_dose_response(ur.dose_response(spec, source, panel, made), rows[0])",
+    "ur.plot_dose_response(ur.dose_response(data), rows[0])",
     "ur.dose_table(spec, ur.firm_doses(spec, source))",
 ]
 
