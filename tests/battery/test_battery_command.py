@@ -15,7 +15,8 @@ from typer.testing import Result
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.market import table
 from usjp_research.market.factors import factor_columns, in_decimals
-from usjp_research.market.table import open_returns, read_event_dates
+from usjp_research.market.groups import read_event_dates
+from usjp_research.market.panel import open_returns
 from usjp_research.words import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
