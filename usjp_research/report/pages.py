@@ -26,6 +26,7 @@ from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from usjp_research.market.sources import is_simulated
 from usjp_research.report.strips import scoreboard, small_multiples
 from usjp_research.report.tables import (
     counted,
@@ -129,7 +130,7 @@ def _render(run: Path, words: Words) -> dict[str, str]:
     shared = {
         "words": words,
         "run": manifest,
-        "simulated": manifest["market"].startswith("simulated"),
+        "simulated": is_simulated(manifest["market"]),
     }
     with damage_named(run / "results"):
         front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
