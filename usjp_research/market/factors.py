@@ -130,19 +130,7 @@ def read_factors(
 
 
 def check_factors(factors: Factors, market: pd.Series) -> None:
-    """Refuse a market factor that goes with the market of another day, or against it.
-
-    Parameters
-    ----------
-    factors : Factors
-        On the days of the market.
-    market : Series of shape (n_days,)
-        Its returns.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a market factor that goes with the market of another day, or against it."""
     if factors.reason:
         return
     own = factors.returns["mkt_rf"]
@@ -250,20 +238,6 @@ def factor_columns(
 ) -> Mapping[str, str]:
     """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Columns of the file.
-    needed : iterable of str
-        `mkt_rf`, `smb3`, `smb5`, `hml`, `rmw`, `cma`, `mom`, `rf`. `smb3` is the size factor of
-        the three-factor file, `smb5` of the five-factor file; a plain SMB serves for either.
-    where : str
-        For the message.
-
-    Raises
-    ------
-    InputError
-
     Examples
     --------
     >>> factor_columns(["Mkt-RF", "SMB", "RF"], ["mkt_rf", "smb3", "rf"], "the file")
@@ -303,24 +277,6 @@ def in_decimals(
     declared. It is taken from the median size of the days (0.67 of a standard deviation in a
     normal law), so that no code for a missing day moves it. The riskless rate and the other
     factors are checked against the same unit, and no day may move by more than 50%.
-
-    Parameters
-    ----------
-    factors : mapping of str to ndarray
-        With ``mkt_rf`` and ``rf``.
-    units : {"auto", "percent", "decimal"}
-    where : str
-    place : callable, optional
-        From a factor and a place in its array to words for the message.
-
-    Returns
-    -------
-    dict of str to ndarray
-        The arrays themselves where they are decimals already.
-
-    Raises
-    ------
-    InputError
     """
     if units not in UNITS:
         raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")

@@ -129,14 +129,7 @@ def _looks_like_a_day(value: object) -> bool:
 
 
 def read_cells(path: Path) -> Cells:
-    """Read a CSV, gzipped CSV, Excel or Parquet file, told apart by what it starts with.
-
-    Raises
-    ------
-    InputError
-        For a file that is none of these, larger than its bound, or has a row with too few or
-        too many cells.
-    """
+    """Read a CSV, gzipped CSV, Excel or Parquet file, told apart by what it starts with."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -160,17 +153,25 @@ def _whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _too_large(path: Path) -> InputError:
+    return InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> InputError:
+    return InputError(f"{path}: not readable as {what} ({short(' '.join(str(error).split()))})")
+
+
 def _unpacked(path: Path) -> bytes:
     """Unpack gzip as far as the bound, never further."""
     unzip = zlib.decompressobj(wbits=31)
     if path.stat().st_size > UNPACKED:
-        raise InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+        raise _too_large(path)
     try:
         data = unzip.decompress(path.read_bytes(), UNPACKED + 1)
     except zlib.error:
         raise InputError(f"{path}: damaged gzip file; pack it again") from None
     if len(data) > UNPACKED:
-        raise InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+        raise _too_large(path)
     if not unzip.eof:
         raise InputError(f"{path}: the gzip file is cut short; copy it again")
     if unzip.unused_data.strip(b"\0"):
@@ -361,9 +362,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
             if "xl/workbook.xml" not in parts:
                 raise InputError(f"{path}: a zip archive, no Excel workbook; unpack it")
             if sum(parts.values()) > UNPACKED:
-                raise InputError(
-                    f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet"
-                )
+                raise _too_large(path)
             unsaved = rb"(?:</f>|<f[^>]*/>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"
             for name in parts:
                 if name.startswith("xl/worksheets/") and re.search(unsaved, packed.read(name)):
@@ -377,8 +376,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
     except InputError:
         raise
     except Exception as error:  # a damaged workbook fails in any of a dozen ways
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as an Excel workbook ({reason})") from None
+        raise _unreadable(path, "an Excel workbook", error) from None
     full = [title for title, rows in sheets.items() if rows]
     if len(full) > 1:
         raise InputError(
@@ -433,8 +431,7 @@ def open_parquet(path: Path) -> Any:
         ]
         return pq.ParquetFile(path, read_dictionary=texts)  # a text that recurs is held once
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
+        raise _unreadable(path, "CSV or Parquet", error) from None
 
 
 def _parquet(path: Path) -> Cells:
@@ -455,8 +452,7 @@ def _parquet(path: Path) -> Cells:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
+        raise _unreadable(path, "CSV or Parquet", error) from None
     frame.index = pd.RangeIndex(1, len(frame) + 1)
     names, pairs = [], {}
     for name in map(str, schema.names):

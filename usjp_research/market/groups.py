@@ -16,24 +16,7 @@ YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 
 
 def read_groups(path: str | Path) -> pd.DataFrame:
-    """Read the firms and the groups they are in.
-
-    Parameters
-    ----------
-    path : path
-        CSV with ``firm``, ``sector`` and optionally ``treated`` (true or false). Firms that are
-        not treated are in no group.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``firm``, ``sector`` and ``treated``, the order of the file.
-
-    Raises
-    ------
-    InputError
-        For a missing column, an empty cell, a firm twice, or a mark that is not true or false.
-    """
+    """Read ``firm``, ``sector`` and, where it is there, ``treated``: without it all firms are."""
     path = existing(str(path))
     table = _words(path, ("firm", "sector"))
     firms, sectors = table["firm"], table["sector"]
@@ -63,18 +46,7 @@ def read_groups(path: str | Path) -> pd.DataFrame:
 
 
 def read_event_dates(path: str | Path) -> pd.DataFrame:
-    """Read event dates by firm: a CSV with ``firm`` and ``date``; a firm may have several.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``firm`` and ``date``.
-
-    Raises
-    ------
-    InputError
-        For a missing column, an empty cell, an unreadable date, or the same row twice.
-    """
+    """Read event dates by firm: a CSV with ``firm`` and ``date``; a firm may have several."""
     path = existing(str(path))
     table = _words(path, ("firm", "date"))
     out = pd.DataFrame({"firm": table["firm"], "date": read_days(path, table, "date")[0]})

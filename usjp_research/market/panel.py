@@ -103,21 +103,6 @@ def open_returns(path: str | Path) -> ReturnPanel:
 
     A large wide Parquet file is read in blocks of columns, when they are needed; nothing is
     filled.
-
-    Parameters
-    ----------
-    path : path
-        As for `read_prices`, declared as returns.
-
-    Returns
-    -------
-    ReturnPanel
-
-    Raises
-    ------
-    InputError
-        For a file that is missing or empty, dates that are unreadable, unsorted or double,
-        and, when a series is read, text or numbers that are no returns.
     """
     path = existing(str(path))
     blocks = _in_blocks(path)

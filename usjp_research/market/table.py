@@ -103,26 +103,6 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     security; two rows of names, fields and securities, are understood too. What could be read in
     two ways is refused with what settles it. New York's sessions are the calendar: one without a
     price makes two missing returns, and nothing is filled.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    kind : {"auto", "prices", "returns"}
-        What the file is declared to hold. By default the names of a long table say it; a wide
-        one is taken for returns when more than a fifth of its numbers are negative, for prices
-        when they are not small.
-
-    Returns
-    -------
-    Table
-
-    Raises
-    ------
-    InputError
-        For a file that is empty, has a column missing or two that could be meant, rows of
-        another length, text where a number should be, dates that are unreadable, out of order
-        or double, a price of zero or below, or numbers that are not what they are declared to be.
     """
     path = Path(path)
     found = read_grid(path, kind)

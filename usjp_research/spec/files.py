@@ -100,30 +100,10 @@ def read_rows(
     """Read a CSV file into one record a row.
 
     A column is a field of the model, under its alias where it has one; those without a default
-    must be there. An empty cell of any other is the default.
-
-    Parameters
-    ----------
-    path : path
-    model : type
-        A pydantic model or dataclass. The description of a field says what is expected in its
-        column; a `CellError` of a validator says it of another.
-    beside : sequence of str
-        Columns that may be there and are not read.
-    once : str
-        Column in which every value may stand once.
-    needed : bool
-        Whether there must be a file, and a row in it; otherwise no file is no row.
-    check : callable, optional
-        Takes a record; a `CellError` that it raises becomes a complaint about the row.
-
-    Returns
-    -------
-    tuple of model
-
-    Raises
-    ------
-    InputError
+    must be there, and an empty cell of any other is the default. The description of a field
+    says what is expected in its column; a `CellError` of a validator, or of ``check``, which
+    takes a record, says it of another. Columns ``beside`` may be there and are not read, values
+    of the column ``once`` may not be there again, and without ``needed`` no file is no row.
 
     Examples
     --------
@@ -260,16 +240,6 @@ class _Loader(yaml.SafeLoader):
 
 def read_yaml(path: Path, model: type[T]) -> T | None:
     """Read a YAML file into a model, or into a list of models; None when there is no file.
-
-    Parameters
-    ----------
-    path : path
-    model : type
-        A pydantic model, or ``list[...]`` or ``tuple[..., ...]`` of one.
-
-    Raises
-    ------
-    InputError
 
     Examples
     --------
