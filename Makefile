@@ -48,7 +48,7 @@ lab: $(STUDY) $(PACKAGE) ## Open the project in JupyterLab
 	@$(BIN)/python -m jupyterlab $(ARGS)
 
 readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table up to date
-	@$(BIN)/usjp readme
+	@$(BIN)/python docs/make_readme.py
 
 lock: ## Bring both lock files up to date with pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@command -v "$(UV)" >/dev/null 2>&1 || { echo "make lock needs uv on the PATH (or UV=/path/to/uv)" >&2; exit 1; }

@@ -105,6 +105,30 @@ def test_bad_input_ends_with_one_line_and_exit_code_2(case: str, study: Run) -> 
     assert result.stdout == ""
 
 
+REFUSED_LATE = (
+    *("no primary event", "no primary event inside the data", "no sign for any sector"),
+    *(
+        "too few firms for any portfolio",
+        "too few placebo calendars",
+        "events too early in the data",
+    ),
+)
+
+
+@pytest.mark.parametrize("case", REFUSED_LATE)
+def test_what_no_notebook_could_compute_is_refused_before_a_kernel_starts(
+    case: str, own: Own, prices: Path, usjp: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a notebook was run")
+
+    monkeypatch.setattr("usjp_research.runs.batch.run_batch", never)
+    texts, words = CASES[case]
+    result = usjp("study", "--params", own(**texts), "--market", f"file:{prices}")
+    _refused(result, *words)
+    assert result.stdout == ""
+
+
 def test_too_short_a_history_says_how_many_calendars_there_are(
     own: Own, prices: Path, usjp: Run, tmp_path: Path
 ) -> None:

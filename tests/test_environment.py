@@ -1,9 +1,13 @@
 """pyproject.toml, environment.yml and the two lock files name the same environment."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
+import zipfile
+from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,6 +178,69 @@ def test_lock_has_no_local_build_of_a_package(lock: str) -> None:
     assert [entry.name for entry in entries(lock) if entry.version.local] == []
 
 
+# --- the wheel is the product ------------------------------------------------------------------
+
+SHIPPED = "usjp_research/_shipped"
+NEEDED = ("params/batch.yaml", "notebooks/4_verdict.ipynb", "data/bundled/returns.parquet")
+READ = "import usjp_research as ur; print(ur.__file__, ur.digest(ur.read_spec()), sep='\\n')"
+
+
+@pytest.fixture(scope="session")
+def wheel(once: Callable[..., Path]) -> Path:
+    """The wheel of this tree, unpacked as an installer would."""
+
+    def build(folder: Path) -> None:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+        (made,) = folder.glob("*.whl")
+        zipfile.ZipFile(made).extractall(folder / "site")
+
+    return once("wheel", build) / "site"
+
+
+def _in_an_empty_folder(wheel: Path, folder: Path, *words: str) -> str:
+    env = {**os.environ, "PYTHONPATH": str(wheel), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=env, check=True, text=True, capture_output=True
+    ).stdout
+
+
+def test_the_wheel_holds_all_that_a_study_needs_and_nothing_else(wheel: Path) -> None:
+    inside = {p.relative_to(wheel).as_posix() for p in wheel.rglob("*") if p.is_file()}
+    mapped = {
+        f"{SHIPPED}/{path.relative_to(ROOT).as_posix()}": path
+        for name in ("params", "notebooks", "data/bundled")
+        for path in (ROOT / name).rglob("*")
+        if path.suffix in (".csv", ".yaml", ".ipynb", ".parquet", ".json")
+        and ".ipynb_checkpoints" not in path.parts
+    }
+    package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "usjp_research").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert (
+        f"{SHIPPED}/params/batch.yaml" in mapped
+        and f"{SHIPPED}/data/bundled/returns.parquet" in mapped
+    )
+    assert {name for name in inside if ".dist-info/" not in name} == {*mapped, *package}
+    assert all((wheel / name).read_bytes() == path.read_bytes() for name, path in mapped.items())
+
+
+def test_the_wheel_reads_its_own_parameters_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    where, spec = _in_an_empty_folder(wheel, tmp_path, "-c", READ).split()
+    assert Path(where).is_relative_to(wheel)
+    assert spec == _in_an_empty_folder(ROOT, ROOT, "-c", READ).split()[1]
+
+
+@pytest.mark.soak
+def test_the_wheel_runs_the_study_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    words = ("-m", "usjp_research", "study", "--no-pages")
+    assert "placebo calendars" in _in_an_empty_folder(wheel, tmp_path, *words)
+    assert (tmp_path / "outputs" / "study" / "run.json").is_file()
+    assert not (wheel / SHIPPED / "outputs").exists()
+
+
 def imported(folder: str) -> set[str]:
     """The distributions of other people that a folder's modules import from."""
     homes = packages_distributions()
@@ -184,11 +251,13 @@ def imported(folder: str) -> set[str]:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [str(node.module)]
             found |= {name.partition(".")[0] for name in names}
-    others = found - sys.stdlib_module_names - {"usjp_research", "tests"}
+    others = found - sys.stdlib_module_names - {"usjp_research", "tests", "docs"}
     assert others <= set(homes), f"not installed: {sorted(others - set(homes))}"
     return {canonicalize_name(homes[name][0]) for name in others}
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("usjp_research", ()), ("tests", ("dev",))])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("usjp_research", ()), ("docs", ()), ("tests", ("dev",))]
+)
 def test_every_import_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
     assert sorted(imported(folder) - set(direct(*extras))) == []

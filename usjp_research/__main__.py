@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -74,9 +75,8 @@ class Screen(Console):
 
 if TYPE_CHECKING:
     from usjp_research.market.record import Market
-    from usjp_research.runs.batch import Outcome
+    from usjp_research.runs.batch import Job, Outcome
     from usjp_research.spec.records import Spec
-    from usjp_research.study.answer import Study
 
 app = typer.Typer(
     cls=Commands,
@@ -105,11 +105,14 @@ site = typer.Typer(
 app.add_typer(site, name="site")
 
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
-README_MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -->")
 Params = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this form
+    Path | None,
     typer.Option(help="Folder of parameters: universe.csv, events.csv and what else there is."),
 ]
+Units = Annotated[
+    str, typer.Option(help="percent or decimal of --factors; auto tells them by their size.")
+]
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
 @contextmanager
@@ -131,10 +134,13 @@ def _one_line_errors() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+# --- usjp study ------------------------------------------------------------------------------
+
+
 @app.command()
 def study(
     market: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help=sources_help()),
     ] = None,
     returns: Annotated[
@@ -142,24 +148,22 @@ def study(
     ] = False,
     params: Params = None,
     events: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Another events file in place of the folder's events.csv."),
     ] = None,
     sector: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(
             help="Print this sector only; may be repeated. Intervals stay those of the family."
         ),
     ] = None,
     factors: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Table of French's daily factors, for the robustness pages."),
     ] = None,
-    factor_units: Annotated[
-        str, typer.Option(help="percent or decimal; auto tells them by their size.")
-    ] = "auto",
+    factor_units: Units = "auto",
     donors: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Prices of firms outside the sectors, for the robustness pages."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("outputs/study"),
@@ -176,72 +180,49 @@ def study(
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     with _one_line_errors():
-        from usjp_research.market.check import told
-        from usjp_research.market.donors import load_donors
-        from usjp_research.market.factors import check_factors, read_factors
-        from usjp_research.market.load import load_market
-        from usjp_research.market.record import BENCHMARK
-        from usjp_research.report.results import save_study
+        from usjp_research.runs.batch import failures
         from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
-        from usjp_research.study.answer import run_study
 
         folder = _here(out)
         check_folder(folder)
         given = _here(params) if params else find_root() / "params"
-        events = _here(events) if events else None
-        spec = read_spec(given, events=events)
+        other = _here(events) if events else None
+        spec = read_spec(given, events=other)
         for key in sector or ():
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
         source = _absolute_source(_declared(market or spec.rule.market, returns=returns))
-        extra = {
+        options = {
             "factors": str(_here(factors)) if factors else "",
             "donors": str(_here(donors)) if donors else "",
             "factor_units": factor_units,
         }
         with locked(folder), staged(folder) as fresh:
-            stages = Stages(8 if pages else 7)
-            stages("loading returns")
-            loaded = load_market(spec, source)
-            _say_read_as(loaded.read_as)
-            _say_findings(told(loaded.findings))
-            # A fault in factors or donors ends here, not in a notebook.
-            french = read_factors(extra["factors"], loaded.dates, factor_units)
-            check_factors(french, loaded.returns[BENCHMARK])
-            load_donors(spec, loaded, extra["donors"])
-            facts = _facts(spec, loaded, public)
+            stages = Stages(4 if pages else 7)
+            own = _own_params(given, other, fresh)
+            shared = {"params": str(own), "market": source, "out": str(fresh)}
+            keys = [key for key in spec.sectors if not sector or key in sector]
+            front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
+            loaded = _returns(spec, source, options, stages)
+            facts = _facts(spec, loaded, public) | {"front": front}
             check_study(folder, facts, replace=replace)
-            result = run_study(spec, loaded, stages)
-            stages("writing results")
-            landed = save_study(result, fresh)
-            if landed.parent != fresh:
-                raise InputError(
-                    f"{folder / 'results'}: cannot be written; results are in {landed}"
-                )
-            if as_json:
-                _print_json(fresh, facts, sector)
-            else:
-                _print_study(result, facts, sector)
-            for key in sector or ():
-                if key not in result.family.groups:
-                    stderr.print(
-                        f"Sector '{key}' has no verdict; dropped.csv says why.", markup=False
-                    )
-            outcomes: tuple[Outcome, ...] = ()
-            if pages:
-                stages("running the notebooks, two at a time, and building the pages")
-                shared = {"params": str(_own_params(given, events, fresh)), "market": source}
-                sectors = [s for s in spec.sectors if not sector or s in sector]
-                outcomes = _run_notebooks(fresh, shared, sectors, extra)
-            inputs = map(Path, (source.partition(":")[2], extra["factors"], extra["donors"]))
+            outcomes = _run_notebooks(spec, loaded, jobs, fresh, stages) if pages else ()
+            if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
+                _compute(spec, loaded, fresh, folder, stages)
+            _print_study(fresh, spec, facts, sector, as_json=as_json)
+            inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
             _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
             if pages:
+                stages("building the pages")
                 _add_pages(fresh)
             swap(folder, fresh)
         stderr.print(f"Results: {folder / 'results'}", soft_wrap=True, markup=False)
         if pages:
             stderr.print(f"Pages: {folder / 'site/index.html'}", soft_wrap=True, markup=False)
-        _say_failures(outcomes)
+        for line in (failed := failures(outcomes)):
+            print(f"usjp: {InputError(line)}", file=sys.stderr)
+        if failed:
+            raise typer.Exit(1)
 
 
 def _absolute_source(source: str) -> str:
@@ -260,6 +241,61 @@ def _here(path: Path) -> Path:
         raise InputError(f"{path}: no such user's folder; give the whole path") from None
 
 
+def _declared(source: str, *, returns: bool) -> str:
+    """Say in a market's name that its file holds returns, where that is declared."""
+    kind, _, path = source.partition(":")
+    if not returns:
+        return source
+    if kind not in ("file", "returns") or not path:
+        raise InputError("--returns: says what a file holds; give it with --market file:PATH")
+    return f"returns:{path}"
+
+
+def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
+    """Return the folder that the notebooks read: a copy in the run when an events file is given."""
+    given = params.parent if params.is_file() else params
+    if events is None:
+        return given
+    copy = folder / "params"
+    copy.mkdir()
+    for path in given.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, copy / path.name)
+    shutil.copyfile(events, copy / "events.csv")
+    return copy
+
+
+def _batch(
+    params: Path, sectors: Sequence[str], shared: Mapping[str, str], options: Mapping[str, str]
+) -> tuple[str | None, list[Job]]:
+    """Return the first page's job and all jobs of a study, once they are known to be right."""
+    from usjp_research.runs.batch import check_jobs
+    from usjp_research.runs.plan import front_page, make_jobs, read_batch
+
+    entries = read_batch(params)
+    jobs = make_jobs(entries, sectors, shared, options)
+    check_jobs(jobs)
+    return front_page(entries), jobs
+
+
+def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stages) -> Market:
+    """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
+    from usjp_research.market.check import told
+    from usjp_research.market.donors import load_donors
+    from usjp_research.market.factors import check_factors, read_factors
+    from usjp_research.market.load import load_market
+    from usjp_research.market.record import BENCHMARK
+
+    stages("loading returns")
+    market = load_market(spec, source)
+    _say_each("Read as", market.read_as)
+    _say_each("Check", told(market.findings))
+    french = read_factors(options["factors"], market.dates, options["factor_units"])
+    check_factors(french, market.returns[BENCHMARK])
+    load_donors(spec, market, options["donors"])
+    return market
+
+
 def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
     """Return what a run's manifest says of its study."""
     from usjp_research.market.record import market_digest
@@ -276,60 +312,17 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
     }
 
 
-def _print_json(fresh: Path, facts: Mapping[str, object], sector: list[str] | None) -> None:
-    from usjp_research.study.disclosure import public_record
-
-    content = json.loads((fresh / "results" / "verdicts.json").read_text(encoding="utf-8"))
-    if facts["public"]:
-        content = public_record(content, str(facts["level"]))
-    print(_only(content, sector))
-
-
-def _print_study(result: Study, facts: Mapping[str, object], sector: list[str] | None) -> None:
-    from usjp_research.study.missing import missing_lines
-
-    rows = [r for r in result.rows if not sector or r.name.split(":")[0] in sector]
-    _print_rows(rows, result.spec.rule.alpha)
-    _say(
-        f"{len(result.family)} placebo calendars (about {result.family.independent:.0f} "
-        f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
-    )
-    words = result.spec.words
-    for row in rows:
-        if caveat := words.caveat(row.name):
-            _say(f"{label(row.name)}: {caveat}")
-    _say(words.provenance or "The study does not say when its rule was written.")
-    if is_simulated(str(facts["market"])):
-        _say("SIMULATED returns: these rows say nothing about any real market.")
-    _say(f"spec {str(facts['spec'])[:12]}, snapshot {str(facts['snapshot'])[:12]}")
-    for line in missing_lines(result):
-        _say(line)
-
-
 def _run_notebooks(
-    fresh: Path, shared: Mapping[str, str], sectors: Sequence[str], extra: Mapping[str, str]
+    spec: Spec, market: Market, jobs: Sequence[Job], fresh: Path, stages: Stages
 ) -> tuple[Outcome, ...]:
-    from usjp_research.runs.batch import Job, check_jobs, run_batch
+    """Run the batch; a study that cannot be made is refused before any kernel starts."""
+    from usjp_research.runs.batch import run_batch
+    from usjp_research.study.answer import family_law
+    from usjp_research.study.sample import sample
 
-    shared = {**shared, "out": str(fresh)}
-    notebooks = find_root() / "notebooks"
-
-    def each(name: str, more: Mapping[str, str]) -> list[Job]:
-        path = notebooks / f"{name}.ipynb"
-        return [Job(f"{name}-{s}", path, {**shared, "sector": s, **more}) for s in sectors]
-
-    before = [
-        *each("2_event_study", {}),
-        Job("3_exposure", notebooks / "3_exposure.ipynb", shared),
-        *each("5_robustness", extra),
-    ]
-    after = tuple(job.name for job in before)
-    jobs = [
-        Job("1_data", notebooks / "1_data.ipynb", shared),
-        *before,
-        Job("4_verdict", notebooks / "4_verdict.ipynb", shared, after),
-    ]
-    check_jobs(jobs)
+    stages("placing events, forming portfolios, counting placebo calendars")
+    family_law(sample(spec, market))
+    stages("running the notebooks, two at a time")
     outcomes = run_batch(
         jobs, fresh, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
     )
@@ -337,6 +330,18 @@ def _run_notebooks(
         if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
             raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
     return outcomes
+
+
+def _compute(spec: Spec, market: Market, fresh: Path, folder: Path, stages: Stages) -> None:
+    """Compute and save the study in this process."""
+    from usjp_research.report.results import save_study
+    from usjp_research.study.answer import run_study
+
+    result = run_study(spec, market, stages)
+    stages("writing results")
+    landed = save_study(result, fresh)
+    if landed.parent != fresh:
+        raise InputError(f"{folder / 'results'}: cannot be written; results are in {landed}")
 
 
 def _finish(
@@ -348,8 +353,8 @@ def _finish(
 ) -> None:
     """Bring a run to what may be kept and shown, and write its manifest."""
     from usjp_research.report.results import withhold
-    from usjp_research.runs.batch import write_manifest
-    from usjp_research.runs.store import check_records, places, tidy_notebooks, tidy_texts
+    from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
+    from usjp_research.runs.store import check_records, write_manifest
 
     check_records(fresh, facts)
     root = find_root()
@@ -369,48 +374,100 @@ def _add_pages(fresh: Path) -> None:
     write_pages(fresh, render(fresh))
 
 
-def _say_failures(outcomes: Sequence[Outcome]) -> None:
-    from usjp_research.runs.batch import failures
-
-    failed = failures(outcomes)
-    for line in failed:
-        print(f"usjp: {InputError(line)}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
+# --- what it prints --------------------------------------------------------------------------
 
 
-def _declared(source: str, *, returns: bool) -> str:
-    """Say in a market's name that its file holds returns, where that is declared."""
-    kind, _, path = source.partition(":")
-    if not returns:
-        return source
-    if kind not in ("file", "returns") or not path:
-        raise InputError("--returns: says what a file holds; give it with --market file:PATH")
-    return f"returns:{path}"
+def _print_study(
+    fresh: Path,
+    spec: Spec,
+    facts: Mapping[str, object],
+    sectors: Sequence[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the rows that were saved, of some sectors or of all."""
+    from usjp_research.study.disclosure import public_record
+
+    content = json.loads((fresh / "results" / "verdicts.json").read_text(encoding="utf-8"))
+    for row in content["rows"]:
+        if sectors and row["name"] in sectors and not row["events"]:
+            told = f"Sector '{row['name']}' has no verdict; dropped.csv says why."
+            stderr.print(told, markup=False)
+    if facts["public"]:
+        content = public_record(content, str(facts["level"]))
+    if sectors:
+        for key in ("rows", "leak_inclusive", "campaign"):
+            content[key] = [row for row in content[key] if row["name"] in sectors]
+        if content["contrast"] and content["contrast"]["name"].split(":")[0] not in sectors:
+            content["contrast"] = None
+    if as_json:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    _print_rows(content)
+    _say(
+        f"{content['shifts']} placebo calendars (about {content['independent_shifts']} "
+        f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
+    )
+    for name in (row["name"] for row in _rows(content)):
+        if caveat := spec.words.caveat(name):
+            _say(f"{label(name)}: {caveat}")
+    _say(spec.words.provenance or "The study does not say when its rule was written.")
+    if is_simulated(str(facts["market"])):
+        _say("SIMULATED returns: these rows say nothing about any real market.")
+    _say(f"spec {str(facts['spec'])[:12]}, snapshot {str(facts['snapshot'])[:12]}")
+    for line in content["missing"]:
+        _say(line)
 
 
-def _say_read_as(lines: Sequence[str]) -> None:
+def _rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*content["rows"], *([content["contrast"]] if content["contrast"] else [])]
+
+
+def _print_rows(content: Mapping[str, Any]) -> None:
+    from usjp_research.report.results import saved_row
+    from usjp_research.report.tables import verdict_table
+
+    frame = verdict_table([saved_row(row) for row in _rows(content)])
+    console = Screen(highlight=False)
+    if console.width < 120:
+        for record in frame.to_dict("records"):
+            _say(f"\n{record.pop('Sector')}")
+            for key, value in record.items():
+                _say(f"  {key}: {value}")
+        _say("")
+        return
+    title = f"Priced in? Simultaneous {level(content['alpha'])} intervals"
+    table = Table(title=title, expand=False)
+    for name in frame.columns:
+        table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
+    for values in frame.itertuples(index=False):
+        table.add_row(*values)
+    console.print(table)
+
+
+def _say(text: str) -> None:
+    Screen(highlight=False).print(text, markup=False)
+
+
+def _say_each(what: str, lines: Sequence[str]) -> None:
     for line in lines:
-        stderr.print(f"Read as: {line}", soft_wrap=True, markup=False)
+        stderr.print(f"{what}: {line}", soft_wrap=True, markup=False)
 
 
-def _say_findings(lines: Sequence[str]) -> None:
-    for line in lines:
-        stderr.print(f"Check: {line}", soft_wrap=True, markup=False)
+class Stages:
+    """Progress on standard error: one line a stage, so that a log reads as well as a screen."""
+
+    def __init__(self, total: int) -> None:
+        """Count to ``total``."""
+        self.total, self.at = total, 0
+
+    def __call__(self, text: str) -> None:
+        """Say the next stage."""
+        self.at += 1
+        stderr.print(f"[{self.at}/{max(self.total, self.at)}] {text}", markup=False)
 
 
-def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
-    """Return the folder that the notebooks read: a copy in the run when an events file is given."""
-    given = params.parent if params.is_file() else params
-    if events is None:
-        return given
-    copy = folder / "params"
-    copy.mkdir()
-    for path in given.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, copy / path.name)
-    shutil.copyfile(events, copy / "events.csv")
-    return copy
+# --- usjp battery, bundle, site --------------------------------------------------------------
 
 
 @app.command("battery")
@@ -418,34 +475,32 @@ def battery_command(
     returns: Annotated[Path, typer.Argument(help="Daily simple returns: date, a column a series.")],
     groups: Annotated[Path, typer.Option(help="CSV with firm, sector and optionally treated.")],
     benchmark: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="The market's column."),
     ] = None,
     event: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Day 0 of every firm, YYYY-MM-DD."),
     ] = None,
     events: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="CSV with firm and date, in place of one --event."),
     ] = None,
     estimation: Annotated[str, typer.Option(help="First and last day, from day 0.")] = "-260,-11",
     window: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
     ] = None,
     model: Annotated[
         str, typer.Option(help="mean, market_adjusted, market, ff3, carhart or ff5.")
     ] = "market",
     factors: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Daily factors; by default columns of RETURNS."),
     ] = None,
-    factor_units: Annotated[
-        str, typer.Option(help="percent or decimal; auto tells them by their size.")
-    ] = "auto",
+    factor_units: Units = "auto",
     json_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--json", help="Write every number to this file in place of tables."),
     ] = None,
 ) -> None:
@@ -464,8 +519,8 @@ def battery_command(
             windows=window or ["0,0"],
             factors=factors,
             factor_units=factor_units,
-            say=_say_read_as,
-            warn=_say_findings,
+            say=partial(_say_each, "Read as"),
+            warn=partial(_say_each, "Check"),
         )
         if json_file is None:
             print_battery(done, Screen(highlight=False))
@@ -510,55 +565,27 @@ def bundle(
         )
 
 
-@app.command()
-def readme() -> None:
-    """Bring the README's table and figure up to date with the bundled market."""
-    with _one_line_errors():
-        from usjp_research.market.load import load_market
-        from usjp_research.report.exports import read_provenance
-        from usjp_research.report.figures import plot_scoreboard
-        from usjp_research.report.tables import readme_block
-        from usjp_research.runs.store import write_whole
-        from usjp_research.study.answer import run_study
-
-        spec = read_spec()
-        result = run_study(spec, load_market(spec, "bundled"))
-        path = find_root() / "README.md"
-        head, start, rest = path.read_text(encoding="utf-8").partition(README_MARKS[0])
-        _, end, tail = rest.partition(README_MARKS[1])
-        if not (start and end):
-            raise InputError(f"{path}: the marks {README_MARKS[0]} and {README_MARKS[1]} are gone")
-        picture = plot_scoreboard(result.rows)
-        picture.save(find_root() / "docs" / "scoreboard.svg")
-        published = read_provenance(find_root() / "docs" / "study" / "tables")
-        block = readme_block(result.rows, picture.alt, len(result.family), published)
-        write_whole(path, f"{head}{start}\n{block}\n{end}{tail}".encode())
-
-
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
-
-
 @site.command("build")
 def site_build(
     run: Run,
     single_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="All pages in one HTML file."),
     ] = None,
     pdf: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="All pages on paper; needs Chromium or Chrome."),
     ] = None,
     xlsx: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Every result table as a sheet, with units and a codebook."),
     ] = None,
     tables: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Folder for every result table as CSV and Parquet, with codebook.csv."),
     ] = None,
     browser: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Program that prints the PDF, when it is not found by name."),
     ] = None,
 ) -> None:
@@ -606,7 +633,7 @@ def site_diff(
     run_a: Run,
     run_b: Run,
     html: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Write the comparison as a page, too."),
     ] = None,
 ) -> None:
@@ -641,53 +668,6 @@ def site_gallery(
         prepare_folder(path.parent)
         write_whole(path, page.encode())
         stderr.print(f"{count} run{'s' * (count != 1)}: {path}", soft_wrap=True, markup=False)
-
-
-class Stages:
-    """Progress on standard error: one line a stage, so that a log reads as well as a screen."""
-
-    def __init__(self, total: int) -> None:
-        """Count to ``total``."""
-        self.total, self.at = total, 0
-
-    def __call__(self, text: str) -> None:
-        """Say the next stage."""
-        self.at += 1
-        stderr.print(f"[{self.at}/{max(self.total, self.at)}] {text}", markup=False)
-
-
-def _say(text: str) -> None:
-    Screen(highlight=False).print(text, markup=False)
-
-
-def _only(content: dict[str, Any], sectors: list[str] | None) -> str:
-    if sectors:
-        for key in ("rows", "leak_inclusive", "campaign"):
-            content[key] = [row for row in content[key] if row["name"] in sectors]
-        contrast = content["contrast"]
-        if contrast and contrast["name"].split(":")[0] not in sectors:
-            content["contrast"] = None
-    return json.dumps(content, indent=1, ensure_ascii=False)
-
-
-def _print_rows(rows: list, alpha: float) -> None:  # type: ignore[type-arg]
-    from usjp_research.report.tables import verdict_table
-
-    frame = verdict_table(rows)
-    console = Screen(highlight=False)
-    if console.width < 120:
-        for record in frame.to_dict("records"):
-            _say(f"\n{record.pop('Sector')}")
-            for key, value in record.items():
-                _say(f"  {key}: {value}")
-        _say("")
-        return
-    table = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
-    for name in frame.columns:
-        table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
-    for values in frame.itertuples(index=False):
-        table.add_row(*values)
-    console.print(table)
 
 
 def main() -> None:

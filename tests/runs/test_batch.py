@@ -8,9 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,9 @@ import papermill
 import pytest
 
 import usjp_research
-from usjp_research.runs import batch, kernel
-from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch, write_manifest
+from usjp_research.runs import kernel, store
+from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch
+from usjp_research.runs.store import write_manifest
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]
@@ -250,13 +249,6 @@ def test_an_executed_notebook_is_whole_or_not_there(
     assert (folder / "full.ipynb").read_text(encoding="utf-8") == "an earlier one"
 
 
-def test_jobs_run_from_processes_too(write: Write, tmp_path: Path) -> None:
-    notebook = write("good", "print(sector)")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        (outcome,) = run_batch([Job("one", notebook, {})], tmp_path / "out", executor=executor)
-    assert _said(tmp_path / "out", outcome) == "power\n"
-
-
 BAD_PARAMETERS = [
     ({"sectr": "rail"}, ["unknown parameter 'sectr'", "did you mean 'sector'?"]),
     ({"sector": 3}, ["'sector'", "seen 3 (int)", "expected str"]),
@@ -354,7 +346,7 @@ def test_a_manifest_knows_the_commit_of_its_own_checkout_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(home: Path) -> tuple[object, ...]:
-        monkeypatch.setattr(batch, "HOME", home)
+        monkeypatch.setattr(store, "HOME", home)
         content = json.loads(write_manifest(tmp_path, {}, []).read_text(encoding="utf-8"))
         return tuple(content[key] for key in ("commit", "dirty", "requirements_lock"))
 

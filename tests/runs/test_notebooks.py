@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -45,15 +46,11 @@ def test_the_parameters_are_typed_and_say_what_they_are(path: Path) -> None:
         assert len(found["help"].split()) >= 4, name
 
 
-# Where a path is looked up is one function for all five: one notebook is run from elsewhere too.
-# Those that the batch runs as they stand, without a further parameter, are left to the soak.
-LATE = ("3_exposure", "5_robustness")
+# Where a path is looked up is one function for all five, and the batch runs them all: by papermill
+# alone the first is run, from the folder of notebooks; the others in the soak.
 STARTS = [
-    *(
-        pytest.param(path, ROOT, marks=[pytest.mark.soak] if path.stem in LATE else [])
-        for path in NOTEBOOKS
-    ),
     (NOTEBOOKS[0], ROOT / "notebooks"),
+    *(pytest.param(path, ROOT, marks=pytest.mark.soak) for path in NOTEBOOKS),
 ]
 
 
@@ -73,37 +70,31 @@ def test_plain_papermill_runs_it_wherever_a_user_starts(
         kernel_name="python3",
     )
     assert list((out / "results").iterdir())
-    texts = [
-        output.get("data", {}).get("text/html", "")
-        for cell in done.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    ]
-    assert any("<table" in text for text in texts)
-    pictures = [
-        output
-        for cell in done.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "image/svg+xml" in output.get("data", {})
-    ]
+    _shows_tables_and_pictures(done)
+
+
+def _shows_tables_and_pictures(notebook: Any) -> None:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("<table" in output.get("data", {}).get("text/html", "") for output in outputs)
+    pictures = [output for output in outputs if "image/svg+xml" in output.get("data", {})]
     assert pictures
     assert all(len(picture.metadata["alt"]) > 40 for picture in pictures)
-    if path.stem == "2_event_study":
-        frame = pd.read_parquet(out / "results" / "2_event_study-mining_metals-law.parquet")
-        columns = {"group", "shift", "effect", "error", "statistic", "independent"}
-        assert set(frame.columns) == columns
-        assert (frame["shift"] == 0).sum() == 1
-    if path.stem == "5_robustness":
-        frame = pd.read_parquet(out / "results" / "5_robustness-mining_metals-rows.parquet")
-        computed = frame[frame["reason"] == ""]
-        assert {"synthetic control", "nearest donors"} <= set(computed["model"])
-        assert (
-            frame.loc[~frame.index.isin(computed.index), "reason"].str.contains("--factors").all()
-        )
-    if path.stem == "4_verdict":
-        record = json.loads((out / "results" / "verdicts.json").read_text())
-        assert len(record["rows"]) == 6
+
+
+def test_every_notebook_of_the_batch_shows_and_saves_what_it_found(finished: Path) -> None:
+    sector, results = "power_utilities", finished / "results"
+    for name in NAMES:
+        of_a_sector = name in ("2_event_study", "5_robustness")
+        path = finished / "notebooks" / f"{name}{f'-{sector}' if of_a_sector else ''}.ipynb"
+        _shows_tables_and_pictures(nbformat.read(path, as_version=4))  # type: ignore[no-untyped-call]
+    law = pd.read_parquet(results / f"2_event_study-{sector}-law.parquet")
+    assert {*law} == {"group", "shift", "effect", "error", "statistic", "independent"}
+    assert (law["shift"] == 0).sum() == 1
+    robust = pd.read_parquet(results / f"5_robustness-{sector}-rows.parquet")
+    computed = robust["reason"] == ""
+    assert {"synthetic control", "nearest donors"} <= {*robust.loc[computed, "model"]}
+    assert robust.loc[~computed, "reason"].str.contains("--factors").all()
+    assert len(json.loads((results / "verdicts.json").read_text("utf-8"))["rows"]) == 6
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +121,12 @@ def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
     assert collect_laws(tmp_path, spec, other) == []
 
 
-def test_the_readme_shows_the_numbers_of_the_bundled_study(at_once: Study) -> None:
-    from usjp_research.__main__ import README_MARKS
-    from usjp_research.report.exports import read_provenance
-    from usjp_research.report.figures import plot_scoreboard
-    from usjp_research.report.tables import readme_block
+def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
+    from docs.make_readme import parts, shown
 
-    study = at_once
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = text.partition(README_MARKS[0])[2].partition(README_MARKS[1])[0].strip()
-    alt = plot_scoreboard(study.rows).alt
-    published = read_provenance(ROOT / "docs" / "study" / "tables")
-    assert shown == readme_block(study.rows, alt, len(study.family), published)
-    assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == alt
+    block, picture = shown()
+    assert parts((ROOT / "README.md").read_text(encoding="utf-8"))[1] == block
+    assert (ROOT / "docs" / "scoreboard.txt").read_text(encoding="utf-8") == picture.alt
 
 
 def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -> None:

@@ -136,27 +136,18 @@ def test_annotations_are_read_as_literals_and_known_names(
     assert not [value for value in bad if not known["x"].fault("x", value)]
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "words"),
-    [
-        ("2_event_study", {"sektor": "x"}, "unknown parameter 'sektor': did you mean 'sector'?"),
-        ("4_verdict", {"what_if": "abc"}, "'what_if': seen 'abc' (str), expected dict"),
-    ],
-)
-def test_plain_papermill_ends_in_the_first_cell_with_one_line(
-    name: str, values: dict[str, object], words: str, tmp_path: Path
-) -> None:
+def test_plain_papermill_ends_in_the_first_cell_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(PapermillExecutionError) as caught:
         papermill.execute_notebook(
-            str(ROOT / "notebooks" / f"{name}.ipynb"),
+            str(ROOT / "notebooks" / "2_event_study.ipynb"),
             str(tmp_path / "out.ipynb"),
-            values,
+            {"sektor": "x"},
             cwd=str(ROOT),
             progress_bar=False,
             kernel_name="python3",
         )
     assert caught.value.ename == "InputError"
-    assert caught.value.evalue.endswith(words)
+    assert caught.value.evalue.endswith("unknown parameter 'sektor': did you mean 'sector'?")
     assert caught.value.traceback == [f"InputError: {caught.value.evalue}"]
     executed: Any = nbformat.read(tmp_path / "out.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     ran = [c for c in executed.cells if c.cell_type == "code" and c.execution_count]

@@ -30,18 +30,16 @@ from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import result_tables, write_tables, write_workbook
 from usjp_research.report.pages import build_site
 from usjp_research.report.results import withhold
-from usjp_research.runs.batch import write_manifest
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
+from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
 from usjp_research.runs.store import (
     csv_bytes,
     own_results,
-    places,
     read_csv,
     read_manifest,
     read_results,
-    tidy_notebooks,
-    tidy_texts,
     write_all,
+    write_manifest,
     write_whole,
 )
 from usjp_research.spec.records import find_root
@@ -799,8 +797,8 @@ def check_damage(small: Path, folder: Path, usjp: Usjp, seed: int) -> int:
 def test_a_damaged_run_is_refused_in_one_line_or_read(
     small: Path, usjp: Usjp, tmp_path: Path
 ) -> None:
-    codes = [check_damage(small, tmp_path, usjp, seed) for seed in range(16)]
-    assert codes.count(2) >= 5
+    codes = [check_damage(small, tmp_path, usjp, seed) for seed in range(8)]
+    assert codes.count(2) >= 3
 
 
 @pytest.mark.soak

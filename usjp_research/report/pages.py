@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.results import saved_row
 from usjp_research.report.strips import scoreboard, small_multiples
 from usjp_research.report.tables import (
     counted,
@@ -46,7 +46,6 @@ from usjp_research.runs.store import (
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
-from usjp_research.study.verdict import Implied, Verdict
 from usjp_research.words import (
     NOT_COUNTED,
     SECTOR_NAMES,
@@ -299,8 +298,8 @@ def _front(run: Path) -> dict[str, Any]:
     path = run / "results" / "verdicts.json"
     study = _read_json(path)
     try:
-        rows = [_verdict(row) for row in study["rows"]] if study else []
-        contrast = _verdict(study["contrast"]) if study and study["contrast"] else None
+        rows = [saved_row(row) for row in study["rows"]] if study else []
+        contrast = saved_row(study["contrast"]) if study and study["contrast"] else None
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: of another version ({error}); run the study again") from None
     every = [*rows, *([contrast] if contrast else [])]
@@ -333,14 +332,6 @@ def _claims(run: Path) -> dict[str, list[dict[str, str]]]:
     for row in read_cells(run / "results" / "claims.csv"):
         groups.setdefault(row["status"], []).append(row)
     return groups
-
-
-def _verdict(row: dict[str, Any]) -> Verdict:
-    """Build a row again from JSON, where null stands for a number that is not finite."""
-    numbers = {field.name for field in fields(Verdict) if field.type == "float"}
-    values: dict[str, Any] = {key: row[key] for key in row if key != "implied"}
-    values |= {key: float("nan") for key in numbers & {key for key in row if row[key] is None}}
-    return Verdict(implied=Implied(**row["implied"]), **values)
 
 
 def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:

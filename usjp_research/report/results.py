@@ -30,6 +30,8 @@ from usjp_research.runs.store import (
 from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
 from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
+from usjp_research.study.missing import missing_lines
+from usjp_research.study.verdict import Implied, Verdict
 
 
 def record(
@@ -230,6 +232,7 @@ def _plain(study: Study) -> dict[str, object]:
         ],
         "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
         "campaign": [_clean(asdict(row)) for row in study.campaign],
+        "missing": list(missing_lines(study)),
     }
 
 
@@ -244,6 +247,14 @@ def _clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def saved_row(row: Mapping[str, Any]) -> Verdict:
+    """Build a row again from JSON, where null stands for a number that is not finite."""
+    numbers = {field.name for field in fields(Verdict) if field.type == "float"}
+    values: dict[str, Any] = {key: row[key] for key in row if key != "implied"}
+    values |= {key: float("nan") for key in numbers & {key for key in row if row[key] is None}}
+    return Verdict(implied=Implied(**row["implied"]), **values)
 
 
 def law_frame(law: Placebo) -> pd.DataFrame:

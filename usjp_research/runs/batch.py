@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
-import platform
 import re
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from usjp_research import __version__
 from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_class, scratch_folder
 from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
+from usjp_research.runs.store import prepare_folder, write_whole
 from usjp_research.runs.terminal import plain, screen
-from usjp_research.spec.records import find_root, in_project
-from usjp_research.words import InputError, nearest, scrub
+from usjp_research.spec.records import SHIPPED, find_root, in_project
+from usjp_research.words import InputError, nearest
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
 MARK = "papermill-error-cell-tag"
-LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
 
 # What papermill logs is in the outcomes; a log that the user has set up still gets it.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
@@ -42,12 +36,8 @@ logging.getLogger("papermill").addHandler(logging.NullHandler())
 class Job:
     """One notebook to run, with plain data for some of its parameters.
 
-    Attributes
-    ----------
-    name : str
-        Of the executed notebook's file; unique in a batch.
-    after : tuple of str
-        Jobs that must have ended, done or failed, before this one starts.
+    ``name`` is that of the executed notebook's file, unique in a batch; it starts when the jobs
+    of ``after`` have ended, done or failed.
     """
 
     name: str
@@ -58,25 +48,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What stopped a job.
-
-    Attributes
-    ----------
-    cell : int or None
-        Place in the notebook as it was before the run, where every cell counts, from 1; None
-        when no cell is at fault.
-    kind : str
-        Name of the exception; ``DeadKernelError`` when the kernel's process ended.
-    message : str
-        One line.
-    traceback : str
-        Without colour codes and the places of project and Python on this machine.
-    """
+    """What stopped a job: a cell of the notebook as it was before the run, from 1, or none."""
 
     cell: int | None
-    kind: str
-    message: str
-    traceback: str
+    kind: str  # of the exception; DeadKernelError when the kernel's process ended
+    message: str  # one line
+    traceback: str  # without colour codes and places on this machine
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -85,20 +62,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: ``notebook`` is a file name, ``started`` an instant in UTC.
-
-    Attributes
-    ----------
-    output : str or None
-        Path of the executed notebook from the run's folder; None when it could not be written.
-    """
+    """How a job ended: ``notebook`` is a file name, ``started`` an instant in UTC."""
 
     name: str
     notebook: str
     parameters: Mapping[str, object]
     status: Literal["done", "failed"]
     seconds: float
-    output: str | None
+    output: str | None  # from the run's folder; None when it could not be written
     error: Failure | None = None
     started: str = ""
 
@@ -107,13 +78,7 @@ class Outcome:
 
 
 def check_jobs(jobs: Iterable[Job]) -> None:
-    """Refuse a batch with a mistake in it.
-
-    Raises
-    ------
-    InputError
-        One line that names notebook, job and parameter, what was seen and what was expected.
-    """
+    """Refuse a batch with a mistake in it, by notebook, job and parameter."""
     jobs = list(jobs)
     names = [job.name for job in jobs]
     for k, name in enumerate(names):
@@ -214,37 +179,13 @@ def run_batch(
     *,
     workers: int = 2,
     say: Callable[[str], None] = _say,
-    executor: Executor | None = None,
 ) -> tuple[Outcome, ...]:
-    """Run notebooks, each in a kernel of its own on this interpreter.
+    """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
 
     Kernels start in the project's root, wherever the notebooks lie. An executed notebook, of a
-    failed job too, lands in ``out/notebooks`` whole or not at all.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-    out : Path
-        Folder of the run.
-    workers : int
-        Jobs that run at a time.
-    say : callable
-        Takes a line when a job starts and one when it ends.
-    executor : concurrent.futures.Executor, optional
-        Where jobs are run from; threads unless given, as the work itself is in the kernels.
-
-    Returns
-    -------
-    tuple of Outcome
-        In the order of the jobs. A failed job does not stop the others.
-
-    Raises
-    ------
-    InputError
-        When a job has a mistake or the folder cannot be written; no kernel has started then.
+    failed job too, lands in ``out/notebooks`` whole or not at all; a failed job stops no other.
+    Mistakes are refused before the first kernel starts.
     """
-    from usjp_research.runs.store import prepare_folder
-
     jobs = list(jobs)
     check_jobs(jobs)
     if workers < 1:
@@ -256,9 +197,7 @@ def run_batch(
     ready: list[str] = []
     running: set[Future[Outcome]] = set()
     ended: dict[str, Outcome] = {}
-    pool: AbstractContextManager[Executor] = (
-        nullcontext(executor) if executor else ThreadPoolExecutor(workers)
-    )
+    pool = ThreadPoolExecutor(workers)  # the work itself is in the kernels
     with ended_by_signals(), scratch_folder() as scratch, pool as threads:
         try:
             while order.is_active():
@@ -286,24 +225,45 @@ def run_batch(
 
 
 def _run(job: Job, out: Path, scratch: Path) -> Outcome:
-    """Run one job, from and to memory.
+    """Run one job, and write what became of its notebook."""
+    import nbformat
+
+    started, clock = datetime.now(UTC), time.perf_counter()
+    output: str | None = f"notebooks/{job.name}.ipynb"
+    scratch.mkdir()
+    notebook, error = _execute(job, scratch)
+    try:
+        origin = {"input_path": job.notebook.name, "output_path": output}
+        notebook.metadata.setdefault("papermill", {}).update(origin)
+        text = nbformat.writes(notebook) + "\n"  # type: ignore[no-untyped-call]
+        write_whole(out / str(output), text.encode("utf-8", "backslashreplace"))
+    except Exception as caught:
+        output, error = None, error or _failure(caught)
+    return Outcome(
+        name=job.name,
+        notebook=job.notebook.name,
+        parameters=dict(job.parameters),
+        status="failed" if error else "done",
+        seconds=round(time.perf_counter() - clock, 3),
+        output=output,
+        error=error,
+        started=started.isoformat(timespec="seconds"),
+    )
+
+
+def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
+    """Run a notebook from and to memory; return it as far as it came, and what stopped it.
 
     Given paths, papermill would fill in braces that they contain, write the executed notebook
     bit by bit, and change the working directory under other threads while it does.
     """
-    import nbformat
     import papermill
     from jupyter_core.utils import ensure_event_loop
 
-    from usjp_research.runs.store import write_whole
-
-    started, clock = datetime.now(UTC), time.perf_counter()
-    output: str | None = f"notebooks/{job.name}.ipynb"
-    error: Failure | None = None
     exits: list[int] = []
     said: list[Any] = []  # what the kernel replied to cells that failed
     notebooks: list[Any] = []  # as read, then as the run fills it
-    scratch.mkdir()
+    error: Failure | None = None
     try:
         notebooks.append(_read_notebook(in_project(job.notebook)))
         papermill.execute_notebook(
@@ -329,35 +289,13 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
         loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
         if not loop.is_running():
             loop.close()
-    try:
-        origin = {"input_path": job.notebook.name, "output_path": output}
-        notebooks[-1].metadata.setdefault("papermill", {}).update(origin)
-        text = nbformat.writes(notebooks[-1]) + "\n"  # type: ignore[no-untyped-call]
-        write_whole(out / str(output), _bytes(text))
-    except Exception as caught:
-        output, error = None, error or _failure(caught)
-    return Outcome(
-        name=job.name,
-        notebook=job.notebook.name,
-        parameters=dict(job.parameters),
-        status="failed" if error else "done",
-        seconds=round(time.perf_counter() - clock, 3),
-        output=output,
-        error=error,
-        started=started.isoformat(timespec="seconds"),
-    )
-
-
-def _bytes(text: str) -> bytes:
-    """Encode JSON; half of a surrogate pair, which has no bytes, becomes its JSON escape."""
-    return text.encode("utf-8", "backslashreplace")
+    return notebooks[-1] if notebooks else None, error
 
 
 def _root() -> str:
-    try:
-        return str(find_root())
-    except InputError:
-        return str(Path.cwd())
+    """Return where kernels start: the project's root, or here where there is only a wheel."""
+    root = find_root()
+    return str(Path.cwd() if root.name == SHIPPED else root)
 
 
 def _tail(log: Path) -> str:
@@ -429,81 +367,6 @@ def _number(cells: list[Any], place: int) -> int:
     return sum("injected-parameters" not in own for own in tags)
 
 
-# --- the run's manifest ----------------------------------------------------------------------
-
-
 def failures(outcomes: Iterable[Outcome]) -> list[str]:
     """Return a line for each failed job: notebook, job, cell, exception and message."""
     return [f"notebook {o.notebook} (job {o.name}), {o.error}" for o in outcomes if o.error]
-
-
-def write_manifest(
-    out: Path,
-    facts: Mapping[str, object],
-    outcomes: Iterable[Outcome],
-    names: Mapping[str, str] | None = None,
-) -> Path:
-    """Write ``run.json``: what ran, on which data, with which code, and how it ended.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the run.
-    facts : mapping
-        What the caller knows: digests of spec and snapshot, market, and ``started`` when the
-        run began before its first job.
-    outcomes : iterable of Outcome
-    names : mapping, optional
-        What to write in place of paths of this machine, as `usjp_research.runs.store.places`
-        gives it.
-
-    Returns
-    -------
-    Path
-        Of the file, which is strict JSON and written whole or not at all.
-    """
-    from usjp_research.runs.store import hidden, json_bytes, listed_files, write_whole
-
-    outcomes = list(outcomes)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {
-        "schema": 1,
-        "started": min((o.started for o in outcomes if o.started), default=now),
-        "ended": now,
-        **facts,
-        "versions": {
-            "python": platform.python_version(),
-            "usjp_research": __version__,
-            **{name: version(name) for name in LIBRARIES},
-        },
-        **_checkout(),
-        "jobs": scrub(hidden([asdict(outcome) for outcome in outcomes], names or {})),
-        "files": listed_files(out),
-    }
-    write_whole(out / "run.json", json_bytes(content))
-    return out / "run.json"
-
-
-def _checkout() -> dict[str, object]:
-    """Return commit and lock of this package's checkout, None for what there is not."""
-    lock = HOME / "requirements.lock"
-    found = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
-    ours = len(found) == 2 and Path(found[0]).resolve() == HOME  # not of a folder further up
-    return {
-        "commit": found[1] if ours else None,
-        "dirty": bool(_git("status", "--porcelain")) if ours else None,
-        "requirements_lock": hashlib.sha256(lock.read_bytes()).hexdigest()
-        if lock.is_file()
-        else None,
-    }
-
-
-def _git(*words: str) -> str:
-    """Return what git prints, nothing where it fails."""
-    command = ["git", "--no-optional-locks", "-C", str(HOME), *words]
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""

@@ -25,13 +25,7 @@ IDENTITY = ("spec", "snapshot", "level", "public")
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder that is not a run's, before anything is computed.
-
-    Raises
-    ------
-    InputError
-        When it is a file, the root of a project, or holds what no run has written.
-    """
+    """Refuse what is no run's folder: a file, the root of a project, somebody else's files."""
     if out.is_symlink() and not out.exists():
         raise InputError(f"{out}: a link that leads nowhere; {ELSE}")
     if not out.exists():
@@ -69,14 +63,7 @@ def _check_inside(out: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> None:
-    """Refuse to put one study in the place of another one, unless that is wanted.
-
-    Raises
-    ------
-    InputError
-        When the folder holds a run with another specification, other returns, or of another
-        audience, and ``replace`` is not set.
-    """
+    """Refuse to put a study in the place of one with other parameters, returns or readers."""
     if replace or not out.is_dir():
         return
     if (out / "run.json").exists():
@@ -100,13 +87,7 @@ def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> Non
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold a run's folder; the lock of a process that has died holds nothing.
-
-    Raises
-    ------
-    InputError
-        At once, when another process holds it.
-    """
+    """Hold a run's folder, or refuse it at once; the lock of a dead process holds nothing."""
     prepare_folder(out)
     handle = _take(out / LOCK, out)
     try:

@@ -43,14 +43,9 @@ class Parameter:
 def declared(source: str) -> dict[str, Parameter]:
     """Read a parameters cell: for each name that it sets, what the name may be.
 
-    Nothing of it is run: annotations and defaults are read as literals and known names.
+    Nothing of it is run, and what is not Python raises one of `UNREADABLE`.
     `papermill.inspect_notebook` would miss ``title = "a=b"`` and ``n: int | None = 3`` and
     knows no type without an annotation.
-
-    Raises
-    ------
-    SyntaxError, ValueError, RecursionError, MemoryError
-        When it is not Python.
     """
     found = {}
     for line in ast.parse(source).body:

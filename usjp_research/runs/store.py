@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import html
 import json
-import math
 import os
+import platform
 import re
 import secrets
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from usjp_research import __version__
+from usjp_research.runs.kernel import HOME
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import in_project
-from usjp_research.words import ANSI, InputError, scrub
+from usjp_research.words import InputError, scrub
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +37,7 @@ RISKY = r"[=+\-@＝＋－＠\t\r\n]"  # a spreadsheet may take a text that begin
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 KEPT = ("results", "figures", "notebooks", "params")  # what the manifest lists; pages are made
 ENCODED = ("image/png", "image/jpeg")  # keys of pictures, which are no text
+LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
 # The files that verdicts.json stands for.
 TABLES = ("reactions", "variants", "timing", "calendar", "claims", "dropped")
 STUDY = [*(f"{name}.csv" for name in TABLES), "placebo.parquet", "reading.json"]
@@ -40,13 +47,7 @@ STUDY = [*(f"{name}.csv" for name in TABLES), "placebo.parquet", "reading.json"]
 
 
 def prepare_folder(out: Path) -> Path:
-    """Make sure that results can be written to a folder, before anything is computed.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be made or written to.
-    """
+    """Make sure that a folder can be written to, or refuse it before anything is computed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -110,16 +111,26 @@ def plain(text: str) -> str:
 
 def clean(value: Any) -> Any:
     """Take colour codes, places and control characters out of every text of a structure."""
-    return _each(plain, scrub(value))
+    return each_text(plain, scrub(value))
 
 
-def _each(change: Callable[[str], str], value: Any) -> Any:
+def each_text(change: Callable[[str], str], value: Any) -> Any:
+    """Change every text of a structure; keys and pictures stay."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        kept = {k: v if k in ENCODED else _each(change, v) for k, v in value.items()}
+        kept = {k: v if k in ENCODED else each_text(change, v) for k, v in value.items()}
         return type(value)(kept)
-    return [_each(change, part) for part in value] if isinstance(value, list) else value
+    return [each_text(change, part) for part in value] if isinstance(value, list) else value
+
+
+def hidden(value: Any, names: Mapping[str, str]) -> Any:
+    """Write names in place of paths in every text of a structure."""
+    if not names:
+        return value
+    words = "|".join(map(re.escape, names))
+    pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=file://))(?:{words})(?![\w-])")
+    return each_text(lambda text: pattern.sub(lambda found: names[found[0]], text), value)
 
 
 def _quoted(text: str) -> str:
@@ -132,20 +143,7 @@ def _unquoted(text: str) -> str:
 
 
 def own_results(out: str | Path, spec: str, snapshot: str) -> Path:
-    """Return the folder for results of one study; what is there of another one is removed.
-
-    Parameters
-    ----------
-    out : path
-        Folder that notebooks write into; relative ones start at the project's root.
-    spec, snapshot : str
-        Digests of the study.
-
-    Raises
-    ------
-    InputError
-        When the folder holds a finished run, which does not change any more.
-    """
+    """Return the folder for results of one study, by its digests; those of another one go."""
     run = in_project(Path(out))
     if (run / "run.json").exists():
         raise InputError(f"{run}: a finished run does not change; give another folder as 'out'")
@@ -206,81 +204,124 @@ def plain_json(path: Path) -> dict[str, Any]:
         return dict(clean(content))
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """Read ``run.json`` of a finished run.
+# --- the manifest -----------------------------------------------------------------------------
 
-    Raises
-    ------
-    InputError
-        When there is none, or one that no run has written.
+
+def _instant(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class _Error(BaseModel, strict=True):
+    cell: int | None = None
+    kind: str = ""
+    message: str = ""
+    traceback: str = ""
+
+
+class _Job(BaseModel, strict=True):
+    name: str = Field(min_length=1)
+    notebook: str = Field(min_length=1)
+    parameters: dict[str, Any]
+    status: Literal["done", "failed"]
+    seconds: float = Field(allow_inf_nan=False)
+    output: str | None = None
+    error: _Error | None = None
+
+
+class _Manifest(BaseModel, strict=True):
+    """What must stand in ``run.json``, and what may."""
+
+    market: str
+    spec: str
+    snapshot: str
+    started: Annotated[str, AfterValidator(_instant)]
+    ended: Annotated[str, AfterValidator(_instant)]
+    level: str | None = None
+    first: str | None = None
+    last: str | None = None
+    front: str | None = None
+    commit: str | None = None
+    requirements_lock: str | None = None
+    public: bool | None = None
+    dirty: bool | None = None
+    versions: dict[str, str]
+    files: dict[str, str] | None = None
+    jobs: list[_Job]
+
+
+def write_manifest(
+    out: Path,
+    facts: Mapping[str, object],
+    outcomes: Iterable[Any],
+    names: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``run.json``: what ran, on which data, with which code, and how it ended.
+
+    ``facts`` are digests, market and what else the caller knows; ``outcomes`` are those of
+    `usjp_research.runs.batch`, whose paths become ``names``.
     """
+    outcomes = list(outcomes)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {
+        "schema": 1,
+        "started": min((o.started for o in outcomes if o.started), default=now),
+        "ended": now,
+        **facts,
+        "versions": {
+            "python": platform.python_version(),
+            "usjp_research": __version__,
+            **{name: version(name) for name in LIBRARIES},
+        },
+        **_checkout(),
+        "jobs": scrub(hidden([asdict(outcome) for outcome in outcomes], names or {})),
+        "files": listed_files(out),
+    }
+    write_whole(out / "run.json", json_bytes(content))
+    return out / "run.json"
+
+
+def _checkout() -> dict[str, object]:
+    """Return commit and lock of this package's checkout, None for what there is not."""
+    lock = HOME / "requirements.lock"
+    found = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+    ours = len(found) == 2 and Path(found[0]).resolve() == HOME  # not of a folder further up
+    return {
+        "commit": found[1] if ours else None,
+        "dirty": bool(_git("status", "--porcelain")) if ours else None,
+        "requirements_lock": hashlib.sha256(lock.read_bytes()).hexdigest()
+        if lock.is_file()
+        else None,
+    }
+
+
+def _git(*words: str) -> str:
+    """Return what git prints, nothing where it fails."""
+    command = ["git", "--no-optional-locks", "-C", str(HOME), *words]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """Read ``run.json`` of a finished run; what no run has written is refused."""
     path = run / "run.json"
     if not path.is_file():
         raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
     content = plain_json(path)
     if content.get("schema") != 1:
         raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
-    for key, (test, words) in MANIFEST.items():
-        if not test(content.get(key)):
-            seen = "nothing" if key not in content else repr(content[key])[:60]
-            raise InputError(f"{path}: key '{key}': seen {seen}, expected {words}; {AGAIN}")
-    return content
-
-
-def _maybe(kind: type) -> Callable[[object], bool]:
-    return lambda value: value is None or isinstance(value, kind)
-
-
-def _texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(part, str) for part in value.values())
-
-
-def _instant(value: object) -> bool:
     try:
-        return isinstance(value, str) and bool(datetime.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-def _job(value: object) -> bool:
-    if not isinstance(value, dict) or value.get("status") not in ("done", "failed"):
-        return False
-    error, seconds = value.get("error"), value.get("seconds")
-    texts = (value.get("name"), value.get("notebook"))
-    whole = error is None or (
-        isinstance(error, dict)
-        and _maybe(int)(error.get("cell"))
-        and all(isinstance(error.get(key, ""), str) for key in ("kind", "message", "traceback"))
-    )
-    return (
-        whole
-        and all(isinstance(text, str) and text for text in texts)
-        and isinstance(value.get("parameters"), dict)
-        and _maybe(str)(value.get("output"))
-        and isinstance(seconds, int | float)
-        and math.isfinite(seconds)
-    )
-
-
-def _jobs(value: object) -> bool:
-    return isinstance(value, list) and all(map(_job, value))
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-# What a manifest must hold: key, test, words for what is expected.
-MANIFEST: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    **dict.fromkeys(("market", "spec", "snapshot"), (_text, "text")),
-    **dict.fromkeys(("started", "ended"), (_instant, "an instant, YYYY-MM-DDTHH:MM:SS")),
-    **dict.fromkeys(("level", "first", "last", "commit"), (_maybe(str), "text")),
-    "requirements_lock": (_maybe(str), "text"),
-    **dict.fromkeys(("public", "dirty"), (_maybe(bool), "true or false")),
-    "versions": (_texts, "versions by name"),
-    "files": (lambda value: value is None or _texts(value), "SHA-256 by file"),
-    "jobs": (_jobs, "a list of jobs"),
-}
+        _Manifest.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        seen = "nothing" if fault["type"] == "missing" else repr(fault["input"])[:60]
+        raise InputError(f"{path}: key '{key}': seen {seen}, {fault['msg']}; {AGAIN}") from None
+    return content
 
 
 def listed_files(run: Path) -> dict[str, str]:
@@ -294,13 +335,7 @@ def listed_files(run: Path) -> dict[str, str]:
 
 
 def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """List a run's results: those that its manifest names, as they were when it ended.
-
-    Raises
-    ------
-    InputError
-        When one of them is gone or has changed since.
-    """
+    """List the results that a run's manifest names, or refuse what is gone or has changed."""
     named = manifest.get("files")
     folder = run / "results"
     if named is None:  # of a version that listed none
@@ -439,94 +474,8 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-# --- places on this machine ------------------------------------------------------------------
-
-
-def places(files: Iterable[Path], folders: Iterable[Path]) -> dict[str, str]:
-    """Return what to write in place of paths of this machine.
-
-    Parameters
-    ----------
-    files, folders : iterable of Path
-        Absolute. A file is called by its name; a folder, and every folder above, by nothing.
-
-    Returns
-    -------
-    dict of str to str
-        Longest first, in every spelling that a notebook may hold.
-    """
-    files, folders = list(files), list(folders)
-    found: dict[str, str] = {}
-    for path in (q for p in (*files, *folders) for q in (p, p.resolve())):
-        above = [*([] if path.is_file() else [path]), *path.parents]
-        # Levels such as /home are those of any machine.
-        found |= {str(p): "…" for p in above[:-1] if len(p.parts) > 2 or p == above[0]}
-    for path in files:
-        found |= {str(q): path.name for q in (path, path.resolve())}
-    home = f"{Path.home()}{os.sep}"
-    found |= {f"~/{k.removeprefix(home)}": v for k, v in found.items() if k.startswith(home)}
-    spelt = {form: name for text, name in found.items() for form in _spellings(text)}
-    return dict(sorted(spelt.items(), key=lambda item: -len(item[0])))
-
-
-def _spellings(text: str) -> set[str]:
-    escaped = text.encode("unicode_escape").decode()
-    forms = {text, escaped, html.escape(text), repr(text)[1:-1], json.dumps(text)[1:-1]}
-    return forms | {form.replace('"', '\\"') for form in (text, escaped)}
-
-
-def hidden(value: Any, names: Mapping[str, str]) -> Any:
-    """Write names in place of paths in every text of a structure."""
-    if not names:
-        return value
-    words = "|".join(map(re.escape, names))
-    pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=file://))(?:{words})(?![\w-])")
-    return _each(lambda text: pattern.sub(lambda found: names[found[0]], text), value)
-
-
-def tidy_notebooks(run: Path, names: Mapping[str, str], *, public: bool) -> None:
-    """Take places out of a run's executed notebooks, and single firms out of public ones.
-
-    Parameters
-    ----------
-    run : Path
-    names : mapping
-        As `places` gives it.
-    public : bool
-        Whether outputs of cells tagged ``local``, which show single firms, go.
-    """
-    for path in sorted((run / "notebooks").glob("*.ipynb")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for cell in content["cells"]:
-            tags = cell["metadata"].get("tags") or ()
-            if public and "local" in tags and cell["cell_type"] == "code":
-                cell |= {"outputs": [], "execution_count": None}
-            told = _each(lambda text: ANSI.sub("", text), cell.get("outputs", []))
-            if told:
-                cell["outputs"] = scrub(hidden(told, names))
-            cell["source"] = hidden(cell["source"], names)
-        content["metadata"] = hidden(content["metadata"], names)
-        write_whole(path, json_bytes(content))
-
-
-def tidy_texts(run: Path, names: Mapping[str, str]) -> None:
-    """Take places out of a run's results and figures."""
-    for folder in ("results", "figures"):
-        for path in sorted((run / folder).glob("*")):
-            if path.suffix in (".json", ".csv", ".svg", ".txt"):
-                text = path.read_text(encoding="utf-8")
-                if (told := hidden(text, names)) != text:
-                    write_whole(path, told.encode())
-
-
 def check_records(run: Path, facts: Mapping[str, object]) -> None:
-    """Make sure that all results of a run that is being made are of one study.
-
-    Raises
-    ------
-    InputError
-        When a notebook has seen other parameters or returns than the command.
-    """
+    """Refuse a run in which a notebook has seen other parameters or returns than the command."""
     for path in sorted((run / "results").glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         for key in ("spec", "snapshot"):

@@ -16,25 +16,13 @@ PIECE = re.compile(rf"{CODES}|(?P<control>[\r\n\b])|(?P<text>[^\x1b\r\n\b]+)")
 
 
 def plain(text: str) -> str:
-    r"""Drop escape sequences, control characters and halves of surrogate pairs; line ends stay.
-
-    Examples
-    --------
-    >>> plain("\x1b[31mred\x1b[0m\r\n\x1b]8;;https://a.org\x07link\x1b]8;;\x07\0")
-    'red\nlink'
-    """
+    """Drop escape sequences, control characters and halves of surrogate pairs; line ends stay."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return CONTROL.sub("", CODE.sub("", text))
 
 
 def screen(text: str) -> str:
-    r"""Return the lines that a terminal shows in the end: bars overwrite themselves.
-
-    Examples
-    --------
-    >>> screen("10%\r 50%\r100%\ndone\b\b\b\bDONE")
-    '100%\nDONE'
-    """
+    """Return the lines that a terminal shows in the end: bars overwrite themselves."""
     text = text.replace("\r\n", "\n")
     if not re.search(r"[\r\b\x1b]", text):
         return plain(text)

@@ -239,7 +239,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, model: type[T]) -> T | None:
-    """Read a YAML file into a model, or into a list of models; None when there is no file.
+    """Read a YAML file into a model; None when there is no file.
 
     Examples
     --------
@@ -247,8 +247,24 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
     """
     if not path.exists():
         return None
+    content = _load_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
+    return _validated(str(path), content, model)
+
+
+def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
+    """Read a YAML file that is a list; what is wrong is said with the entry's number."""
+    content = _load_yaml(path)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
+    entries = enumerate(content, start=1)
+    return tuple(_validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
+
+
+def _load_yaml(path: Path) -> object:
     try:
-        content = yaml.load(content_of(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
+        return yaml.load(content_of(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -258,13 +274,13 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
-    name, line = ("list", "- key: value") if get_args(model) else ("mapping", "key: value")
-    if not isinstance(content, list if name == "list" else dict):
-        raise InputError(f"{path}: the file is empty or no {name}; expected '{line}' lines")
+
+
+def _validated(where: str, content: object, model: type[T]) -> T:
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error, model)}") from None
+        raise InputError(f"{where}: {_explain(error, model)}") from None
 
 
 def _explain(error: ValidationError, model: Any) -> str:

@@ -478,14 +478,23 @@ def note(spec: Spec, place: str) -> Note | None:
     return Note(text) if text else None
 
 
+SHIPPED = "_shipped"  # folder inside an installed package
+
+
+def home() -> Path:
+    """Return the folder of what ships with the package: its checkout, or its copy in the wheel."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = (package.parent / "params" / "universe.csv").is_file()
+    return package.parent if checkout else package / SHIPPED
+
+
 def find_root(start: Path | None = None) -> Path:
     """Find the project's root: the nearest folder upward that holds ``params/universe.csv``.
 
-    Outside of it, the checkout that this package was installed from.
+    Outside of every project it is the folder of what ships with the package.
     """
     here = (start or Path.cwd()).resolve()
-    package = Path(__file__).resolve().parents[1]
-    for folder in (here, *here.parents, package.parent):
+    for folder in (here, *here.parents, home()):
         if (folder / "params" / "universe.csv").is_file():
             return folder
     raise InputError(
@@ -498,7 +507,8 @@ def in_project(path: Path) -> Path:
     """Return a path as it is, or from the project's root where it is relative.
 
     The root is the nearest folder upward with ``params/universe.csv``; outside of every project
-    it is the folder one stands in, or the checkout where there is no such file or folder here.
+    it is the folder one stands in, or where the package's own files are when there is no such
+    file or folder here. Nothing new is ever placed among the files of an installed package.
     """
     try:
         path = path.expanduser()
@@ -511,7 +521,8 @@ def in_project(path: Path) -> Path:
     except InputError:
         return path
     outside = not Path.cwd().resolve().is_relative_to(root)
-    return path if outside and path.exists() else root / path
+    installed = root.name == SHIPPED and not (root / path).exists()
+    return path if outside and (path.exists() or installed) else root / path
 
 
 def digest(spec: Spec) -> str:

@@ -27,6 +27,7 @@ from usjp_research.study.news import stray_news
 from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.study.reactions import campaign_legs, event_reactions
 from usjp_research.study.rows import family_rows, judge, unjudged_row
+from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
@@ -121,6 +122,17 @@ def family_legs(spec: Spec, panel: EventPanel, made: Portfolios) -> dict[str, tu
             "a sector's column"
         )
     return legs
+
+
+def family_law(data: Sample) -> Placebo:
+    """Compute the law of all sectors at once, which is where a study that cannot be made ends.
+
+    Raises
+    ------
+    InputError
+        When no primary event can be tested, or there are too few placebo calendars.
+    """
+    return data.law(family_legs(data.spec, data.panel, data.portfolios))
 
 
 def sector_law(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> Placebo:

@@ -1,0 +1,52 @@
+"""Bring the README's table and figure up to date with the bundled market (``make readme``)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from usjp_research.market.load import load_market
+from usjp_research.report.exports import read_provenance
+from usjp_research.report.figures import Picture, plot_scoreboard
+from usjp_research.report.tables import readme_block
+from usjp_research.runs.store import write_whole
+from usjp_research.spec.read import read_spec
+from usjp_research.study.answer import run_study
+from usjp_research.words import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -->")
+
+
+def shown() -> tuple[str, Picture]:
+    """Return what stands between the marks of the README, and its figure."""
+    spec = read_spec(ROOT / "params")
+    study = run_study(spec, load_market(spec, "bundled"))
+    picture = plot_scoreboard(study.rows)
+    published = read_provenance(ROOT / "docs" / "study" / "tables")
+    return readme_block(study.rows, picture.alt, len(study.family), published), picture
+
+
+def parts(text: str) -> tuple[str, str, str]:
+    """Split the README into what stands before, between and after the marks."""
+    head, start, rest = text.partition(MARKS[0])
+    block, end, tail = rest.partition(MARKS[1])
+    if not (start and end):
+        raise InputError(f"README.md: the marks {MARKS[0]} and {MARKS[1]} are gone; put them back")
+    return head, block.strip(), tail
+
+
+def main() -> None:
+    """Write README.md and docs/scoreboard.svg."""
+    path = ROOT / "README.md"
+    head, _, tail = parts(path.read_text(encoding="utf-8"))
+    block, picture = shown()
+    picture.save(ROOT / "docs" / "scoreboard.svg")
+    write_whole(path, f"{head}{MARKS[0]}\n{block}\n{MARKS[1]}{tail}".encode())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"make readme: {error}")
