@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from usjp_research.market.load import load_market
 from usjp_research.report.exports import read_provenance
-from usjp_research.report.figures import Picture, plot_scoreboard
+from usjp_research.report.figures import plot_scoreboard
 from usjp_research.report.tables import readme_block
+from usjp_research.report.theme import Picture
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import run_study
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,8 +21,7 @@ MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -
 
 def shown() -> tuple[str, Picture]:
     """Return what stands between the marks of the README, and its figure."""
-    spec = read_spec(ROOT / "params")
-    study = run_study(spec, load_market(spec, "bundled"))
+    study = run_study(sample(read_spec(ROOT / "params"), "bundled"))
     picture = plot_scoreboard(study.rows)
     published = read_provenance(ROOT / "docs" / "study" / "tables")
     return readme_block(study.rows, picture.alt, len(study.family), published), picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import exchange_calendars
@@ -175,6 +176,61 @@ def hostile(once: Callable[..., Path], prices: Path) -> Path:
         _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
 
     return once("hostile", build)
+
+
+# Solar is expected to fall and falls; the events of rail have different signs, one does not count.
+CANARY, MARKUP = "Client ACME", "<img src=x onerror=alert(1)>"
+SIGNS = EVENTS.replace("first,+,+", "first,-,+").replace("second,+,+", "second,-,-")
+SIGNS = SIGNS.replace("third,+,+", "third,-,0")
+DOLLARS = """
+valued_on: 2024-03-01
+values_as_of: 2024-03-01
+margin: {low: 0.04, base: 0.08, high: 0.12}
+tax: 0.21
+discount_rate: 0.08
+years_to_cash: 5
+realised: {approved: 1.0}
+lines:
+  - {id: A1, sector: solar, title: a, amount_usd_bn: 900, basis: b, realised: approved,
+     firms: {S04: 0.5}, source: s}
+"""
+
+
+@dataclass(frozen=True)
+class Own:
+    """A run of a study of one's own, the options that it was made with, and what it printed."""
+
+    run: Path
+    options: tuple[str, ...]
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def fallen(once: Callable[..., Path], prices: Path) -> Own:
+    """A study in a client's folder: one sector is expected to fall, one firm is markup."""
+
+    def options(folder: Path) -> tuple[str, ...]:
+        own = folder / CANARY
+        return ("--params", str(own), "--market", f"file:{own / 'prices.csv'}", "--sector", "solar")
+
+    def build(folder: Path) -> None:
+        own = folder / CANARY
+        own.mkdir()
+        universe = f"{UNIVERSE}{MARKUP},solar,\n"
+        texts = {"universe.csv": universe, "events.csv": SIGNS, "thesis.yaml": DOLLARS}
+        for name, text in texts.items():
+            (own / name).write_text(text, encoding="utf-8")
+        returns = pd.read_csv(prices, index_col="date").pct_change(fill_method=None)
+        for day in ("2024-03-05", "2024-04-09", "2024-05-14"):
+            returns.loc[day, SECTORS["solar"]] -= 2 * PLANTED
+        (100 * (1 + returns.fillna(0.0)).cumprod()).to_csv(own / "prices.csv")
+        words = ["study", *options(folder), "--out", str(folder / "run")]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.stderr
+        (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
+
+    folder = once("fallen", build)
+    return Own(folder / "run", options(folder), (folder / "printed.txt").read_text("utf-8"))
 
 
 # --- the project's own universe, on simulated firms ---------------------------------------------

@@ -14,15 +14,16 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from data.make_bundle import write_bundle
 from usjp_research.market.donors import load_donors
 from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec, find_root
-from usjp_research.study.bundle import write_bundle
 from usjp_research.study.doses import firm_doses
 from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.sample import sample
 
 REAL = find_root(Path(__file__)).parent / "shared" / "data"  # may be absent: an extra
 FIRST = "2022-01-03"
@@ -88,7 +89,7 @@ def write_averages(spec: Spec, firms: Path, folder: Path) -> None:
     donors = load_donors(spec, market, str(firms / "donors.parquet"))
     out = folder / "data" / "bundled"
     out.mkdir(parents=True)
-    write_bundle(spec, market, event_panel(spec, market), out, donors)
+    write_bundle(sample(spec, market), out, donors)
 
 
 def _with_doses(spec: Spec, market: Market, draw: np.random.Generator) -> pd.DataFrame:

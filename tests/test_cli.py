@@ -14,12 +14,12 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
-from usjp_research.market.load import load_market
 from usjp_research.report import results as results_module
 from usjp_research.report.results import save_study
 from usjp_research.runs.store import write_all
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import Study, run_study
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 Run = Callable[..., Result]
@@ -170,10 +170,9 @@ def test_a_bad_price_is_said_with_its_row(
     bad = tmp_path / "bad.csv"
     lines[99] = f"{day},zero,{rest.split(',', 1)[1]}"
     bad.write_text("\n".join(lines), encoding="utf-8")
-    for command in ("study", "bundle"):
-        market = ("--market", f"file:{bad}") if command == "study" else ("--prices", bad)
-        result = usjp(command, "--params", own(), *market, "--out", tmp_path / "out")
-        _refused(result, f"{bad}: row 100, column 'us_market': seen 'zero', expected a number")
+    words = ("--params", own(), "--market", f"file:{bad}", "--out", tmp_path / "out")
+    said = f"{bad}: row 100, column 'us_market': seen 'zero', expected a number"
+    _refused(usjp("study", *words), said)
 
 
 @pytest.mark.parametrize("word", ["--sektor", "--jsn"])
@@ -195,15 +194,6 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_compute
     result = study("--out", folder)
     _refused(result, f"{folder}: cannot be written", "give another folder with --out")
     assert "[1/" not in result.stderr
-
-
-@pytest.mark.parametrize("out", ["file", "file/out"])
-def test_a_bundle_that_cannot_be_written_is_said_before_prices_are_read(
-    out: str, own: Own, usjp: Run, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    words = ("--params", own(), "--prices", tmp_path / "nosuch.csv", "--out", tmp_path / out)
-    _refused(usjp("bundle", *words), f"{tmp_path / out}: cannot be written", "with --out")
 
 
 def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
@@ -232,7 +222,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
 @pytest.fixture
 def answer(own: Own, prices: Path) -> Study:
     spec = read_spec(own())
-    return run_study(spec, load_market(spec, f"file:{prices}"))
+    return run_study(sample(spec, f"file:{prices}"))
 
 
 def test_saving_twice_gives_the_same_bytes_and_no_other_file(answer: Study, tmp_path: Path) -> None:
@@ -245,7 +235,7 @@ def test_saving_twice_gives_the_same_bytes_and_no_other_file(answer: Study, tmp_
 def test_in_process_the_same_mistakes_are_input_errors(own: Own, prices: Path) -> None:
     spec = read_spec(own(study="least_shifts: 900\n"))
     with pytest.raises(InputError, match="the rule asks for 900"):
-        run_study(spec, load_market(spec, f"file:{prices}"))
+        run_study(sample(spec, f"file:{prices}"))
 
 
 def test_a_process_of_its_own_prints_one_line_and_no_traceback(own: Own, tmp_path: Path) -> None:

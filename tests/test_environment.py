@@ -251,7 +251,7 @@ def imported(folder: str) -> set[str]:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [str(node.module)]
             found |= {name.partition(".")[0] for name in names}
-    others = found - sys.stdlib_module_names - {"usjp_research", "tests", "docs"}
+    others = found - sys.stdlib_module_names - {"usjp_research", "tests", "docs", "data"}
     assert others <= set(homes), f"not installed: {sorted(others - set(homes))}"
     return {canonicalize_name(homes[name][0]) for name in others}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_every_public_name_is_there_and_documented() -> None:
         value = getattr(usjp_research, name)
         assert callable(value), name  # a module of the same name would not be
         assert value.__doc__, name
+
+
+def test_the_package_knows_no_study() -> None:
+    spec = usjp_research.read_spec(PACKAGE.parent / "params")
+    names = {event.id for event in spec.events} | set(spec.sectors) | {c.id for c in spec.claims}
+    names |= {"japan", "tokyo", "jefferies", "tomahawk", "cameco", "partnership", "liberation"}
+    words = re.compile(rf"\b({'|'.join(sorted(names))})", re.IGNORECASE)
+    labels = re.compile("|".join(re.escape(sector.label) for sector in spec.words.sectors.values()))
+    for path in PACKAGE.rglob("*.*"):
+        if path.suffix not in (".pyc", ".parquet"):
+            text = path.read_text(encoding="utf-8")
+            found = [*words.findall(text), *labels.findall(text)]
+            assert not found, (path.relative_to(PACKAGE), found[:3])
 
 
 def test_the_code_names_no_machine_and_no_registry() -> None:

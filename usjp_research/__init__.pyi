@@ -44,7 +44,6 @@ from usjp_research.engine.matched import matched_forecast as matched_forecast
 from usjp_research.engine.matched import Match as Match
 from usjp_research.engine.battery.inference import TestResult as TestResult
 from usjp_research.engine.battery.inference import portfolio_t as portfolio_t
-from usjp_research.engine.battery.inference import adjusted_p as adjusted_p
 from usjp_research.engine.placebo import admissible_shifts as admissible_shifts
 from usjp_research.engine.placebo import placebo_law as placebo_law
 from usjp_research.engine.placebo import join_laws as join_laws
@@ -79,8 +78,6 @@ from usjp_research.study.verdict import with_assumptions as with_assumptions
 from usjp_research.study.contrast import contrast_versions as contrast_versions
 from usjp_research.study.contrast import NamedVersion as NamedVersion
 from usjp_research.study.checks import before_and_after as before_and_after
-from usjp_research.engine.slopes import prologue as prologue
-from usjp_research.engine.slopes import Prologue as Prologue
 from usjp_research.study.doses import firm_doses as firm_doses
 from usjp_research.study.doses import dose_response as dose_response
 from usjp_research.study.exposure import exposure_law as exposure_law
@@ -114,6 +111,8 @@ from usjp_research.report.tables import calendar_table as calendar_table
 from usjp_research.report.tables import confounder_table as confounder_table
 from usjp_research.report.tables import claims_table as claims_table
 from usjp_research.report.tables import dropped_table as dropped_table
+from usjp_research.report.tables import left_out_table as left_out_table
+from usjp_research.report.tables import glossary_table as glossary_table
 from usjp_research.report.tables import findings_table as findings_table
 from usjp_research.report.tables import firm_table as firm_table
 from usjp_research.report.tables import contrast_table as contrast_table
@@ -123,6 +122,7 @@ from usjp_research.report.tables import exposure_table as exposure_table
 from usjp_research.report.tables import dose_table as dose_table
 from usjp_research.report.reading import save_reading as save_reading
 from usjp_research.runs.store import read_results as read_results
+from usjp_research.report.reading import method as method
 from usjp_research.report.reading import compose as compose
 from usjp_research.report.reading import Reading as Reading
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard
@@ -133,7 +133,7 @@ from usjp_research.report.figures import plot_counterfactuals as plot_counterfac
 from usjp_research.report.figures import plot_sectors as plot_sectors
 from usjp_research.report.figures import plot_exposure as plot_exposure
 from usjp_research.report.figures import plot_dose_response as plot_dose_response
-from usjp_research.report.figures import Picture as Picture
+from usjp_research.report.theme import Picture as Picture
 from usjp_research.report.figures import plot_calendar as plot_calendar
 from usjp_research.report.figures import plot_campaign as plot_campaign
 from usjp_research.report.figures import plot_events as plot_events

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
     from usjp_research.market.record import Market
     from usjp_research.runs.batch import Job, Outcome
     from usjp_research.spec.records import Spec
+    from usjp_research.study.sample import Sample
 
 app = typer.Typer(
     cls=Commands,
@@ -182,6 +182,7 @@ def study(
     with _one_line_errors():
         from usjp_research.runs.batch import failures
         from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
+        from usjp_research.study.sample import sample
 
         folder = _here(out)
         check_folder(folder)
@@ -198,7 +199,7 @@ def study(
             "factor_units": factor_units,
         }
         with locked(folder), staged(folder) as fresh:
-            stages = Stages(4 if pages else 7)
+            stages = Stages(4 if pages else 6)
             own = _own_params(given, other, fresh)
             shared = {"params": str(own), "market": source, "out": str(fresh)}
             keys = [key for key in spec.sectors if not sector or key in sector]
@@ -206,9 +207,11 @@ def study(
             loaded = _returns(spec, source, options, stages)
             facts = _facts(spec, loaded, public) | {"front": front}
             check_study(folder, facts, replace=replace)
-            outcomes = _run_notebooks(spec, loaded, jobs, fresh, stages) if pages else ()
+            stages("placing the events, forming the portfolios of each")
+            data = sample(spec, loaded)
+            outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
             if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
-                _compute(spec, loaded, fresh, folder, stages)
+                _compute(data, fresh, folder, stages)
             _print_study(fresh, spec, facts, sector, as_json=as_json)
             inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
             _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
@@ -313,15 +316,13 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
 
 
 def _run_notebooks(
-    spec: Spec, market: Market, jobs: Sequence[Job], fresh: Path, stages: Stages
+    data: Sample, jobs: Sequence[Job], fresh: Path, stages: Stages
 ) -> tuple[Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
     from usjp_research.study.answer import family_law
-    from usjp_research.study.sample import sample
 
-    stages("placing events, forming portfolios, counting placebo calendars")
-    family_law(sample(spec, market))
+    family_law(data)
     stages("running the notebooks, two at a time")
     outcomes = run_batch(
         jobs, fresh, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
@@ -332,12 +333,12 @@ def _run_notebooks(
     return outcomes
 
 
-def _compute(spec: Spec, market: Market, fresh: Path, folder: Path, stages: Stages) -> None:
+def _compute(data: Sample, fresh: Path, folder: Path, stages: Stages) -> None:
     """Compute and save the study in this process."""
     from usjp_research.report.results import save_study
     from usjp_research.study.answer import run_study
 
-    result = run_study(spec, market, stages)
+    result = run_study(data, stages)
     stages("writing results")
     landed = save_study(result, fresh)
     if landed.parent != fresh:
@@ -424,10 +425,10 @@ def _rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _print_rows(content: Mapping[str, Any]) -> None:
-    from usjp_research.report.results import saved_row
     from usjp_research.report.tables import verdict_table
+    from usjp_research.study.verdict import verdict_of
 
-    frame = verdict_table([saved_row(row) for row in _rows(content)])
+    frame = verdict_table([verdict_of(row) for row in _rows(content)])
     console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
@@ -467,7 +468,7 @@ class Stages:
         stderr.print(f"[{self.at}/{max(self.total, self.at)}] {text}", markup=False)
 
 
-# --- usjp battery, bundle, site --------------------------------------------------------------
+# --- usjp battery, usjp site -----------------------------------------------------------------
 
 
 @app.command("battery")
@@ -527,42 +528,6 @@ def battery_command(
         else:
             write_battery(done, json_file)
             stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
-
-
-@app.command()
-def bundle(
-    prices: Annotated[Path, typer.Option(help="CSV or Parquet of firm prices.")],
-    donors: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV or Parquet of prices of the firms in donors.csv."),
-    ] = None,
-    params: Params = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder to write; by default the project's data/bundled."),
-    ] = None,
-) -> None:
-    """Build the averages that the repository ships from a file of firm prices."""
-    with _one_line_errors():
-        from usjp_research.market.donors import load_donors
-        from usjp_research.market.load import load_market
-        from usjp_research.runs.store import prepare_folder
-        from usjp_research.study.bundle import write_bundle
-        from usjp_research.study.events import event_panel
-
-        spec = read_spec(_here(params) if params else None)
-        folder = prepare_folder(_here(out) if out else find_root() / "data" / "bundled")
-        loaded = load_market(spec, _absolute_source(f"file:{prices}"))
-        outside = load_donors(spec, loaded, str(_here(donors))) if donors else None
-        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-            panel = event_panel(spec, loaded)
-            record = write_bundle(spec, loaded, panel, Path(fresh), outside)
-            for path in Path(fresh).iterdir():
-                path.replace(folder / path.name)
-        _say(
-            f"{record['series']} series, {record['sessions']} sessions, largest leverage of any "
-            f"firm {record['largest_leverage']}: {folder}"
-        )
 
 
 @site.command("build")

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ PLACE = re.compile(
 )
 
 SECTOR_NAMES: dict[str, str] = {}  # what the study that was read last calls its sectors
+SECTOR_COLOURS: dict[str, tuple[str, str]] = {}  # and draws them in, by day and by night
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for its sector
 
@@ -40,10 +41,15 @@ def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
     return f"<p>{head}<b>{html.escape(kind)}</b>{named}{f': {told}' if told else ''}.</p>"
 
 
-def use_names(names: Mapping[str, str]) -> None:
-    """Let `label` use these names of sectors from here on, and no others."""
+def use_names(
+    names: Mapping[str, str], colours: Mapping[str, tuple[str, str]] | None = None
+) -> None:
+    """Let `label` use these names of sectors from here on, and figures these colours if given."""
     SECTOR_NAMES.clear()
     SECTOR_NAMES.update(names)
+    if colours is not None:
+        SECTOR_COLOURS.clear()
+        SECTOR_COLOURS.update(colours)
 
 
 @contextmanager
@@ -68,6 +74,11 @@ def label(name: str) -> str:
     key, colon, rest = name.partition(":")
     words = key.replace("_", " ")
     return (SECTOR_NAMES.get(key) or words[:1].upper() + words[1:]) + colon + rest
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence: one, two and three."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
@@ -216,8 +227,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> nearest("minning_metals", ["mining_metals", "pharma_biotech"])
-    "did you mean 'mining_metals'?"
+    >>> nearest("rial", ["rail", "solar"])
+    "did you mean 'rail'?"
     """
     names = sorted(map(str, known))
     close = difflib.get_close_matches(name[:LONG_WORD], names, n=1, cutoff=0.6)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from usjp_research.engine.battery.inference import adjusted_p
 from usjp_research.engine.placebo import (
     Leg,
+    Placebo,
     admissible_shifts,
+    independent_shifts,
+    join_laws,
     minimum_detectable,
+    no_law,
     placebo_law,
     quantile,
     stepdown_p,
@@ -147,13 +155,63 @@ def test_stepdown_uses_dependence_where_holm_cannot() -> None:
     seen = np.full(6, 2.0)
     alone = (1 + (null[:, 0] >= 2.0).sum()) / 1000
     np.testing.assert_allclose(stepdown_p(seen, null), alone)
-    assert adjusted_p([alone] * 6, "holm")[0] == pytest.approx(6 * alone)
+    assert multipletests([alone] * 6, method="holm")[1][0] == pytest.approx(6 * alone)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
-def test_adjusted_p_equals_statsmodels(ours: str, theirs: str) -> None:
-    p = np.array([0.04, 0.001, 0.3, 0.02, 0.8, 0.02])
-    np.testing.assert_allclose(adjusted_p(p, ours), multipletests(p, method=theirs)[1], rtol=1e-12)
+@pytest.fixture(scope="module")
+def law() -> Placebo:
+    draw = np.random.default_rng(13)
+    market = draw.normal(0, 0.01, 500)
+    noise = draw.standard_t(5, (500, 3)) * [0.01, 0.02, 0.01] + draw.normal(0, 0.01, (500, 1))
+    noise[[251, 281]] += [0.05, 0.0, 0.03]
+    groups = {name: [replace(leg, series=name) for leg in _legs(250, 280)] for name in "abc"}
+    columns = dict(zip("abc", (market[:, None] + noise).T, strict=True))
+
+    def returns(names: Sequence[str]) -> npt.NDArray[np.float64]:
+        return np.column_stack([columns[name] for name in names])
+
+    return placebo_law(groups, returns, market, np.zeros(500, bool), RULE)
+
+
+def test_a_family_is_tabled_with_one_half_width_and_statsmodels_adjusted_p(law: Placebo) -> None:
+    rows = law.table(0.10, 0.80, family=True)
+    assert rows.index.tolist() == list("abc")
+    half = quantile(law.null_distance.max(axis=1), 0.10)
+    middle = law.effect - law.center * law.error
+    np.testing.assert_allclose(rows["low"], middle - half * law.error, rtol=1e-12)
+    np.testing.assert_allclose(rows["high"], middle + half * law.error, rtol=1e-12)
+    np.testing.assert_allclose(rows["p_stepdown"], stepdown_p(law.distance, law.null_distance))
+    np.testing.assert_allclose(rows["p_holm"], multipletests(law.p, method="holm")[1])
+    np.testing.assert_allclose(rows["p_bh"], multipletests(law.p, method="fdr_bh")[1])
+    for g, mde in enumerate(rows["mde"]):
+        deviation = law.null_statistic[:, g] - law.center[g]
+        assert mde == minimum_detectable(deviation, law.error[g], half, 0.80)
+    assert (rows["shifts"] == len(law)).all()
+    assert (rows["independent"] == independent_shifts(_legs(250, 280), law.shifts)).all()
+
+
+def test_each_group_alone_is_tabled_as_a_family_of_its_own(law: Placebo) -> None:
+    rows = law.table(0.10, 0.80, family=False)
+    for name in "abc":
+        alone = law.part([name]).table(0.10, 0.80, family=True)
+        np.testing.assert_allclose(rows.loc[[name]].to_numpy(), alone.to_numpy(), rtol=1e-12)
+    for adjusted in ("p_stepdown", "p_holm", "p_bh"):
+        assert rows[adjusted].equals(rows["p"].rename(adjusted))
+    inside = (rows["low"] <= 0) & (rows["high"] >= 0)
+    assert inside.equals(rows["p"] > 0.10)
+
+
+def test_parts_joined_again_are_the_law(law: Placebo) -> None:
+    again = join_laws([law.part(["a"]), law.part(["b", "c"])])
+    pd.testing.assert_frame_equal(
+        again.table(0.10, 0.80, family=True), law.table(0.10, 0.80, family=True)
+    )
+
+
+def test_no_law_is_a_row_without_numbers() -> None:
+    rows = no_law("solar", "no event").table(0.10, 0.80, family=True)
+    assert rows.drop(columns="shifts").isna().to_numpy().all()
+    assert rows["shifts"].tolist() == [0]
 
 
 def test_minimum_detectable_effect_is_the_smallest_with_the_power() -> None:

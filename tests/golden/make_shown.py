@@ -51,8 +51,9 @@ MORE = {
     "4_verdict": [
         'ur.verdict_table(ur.what_if(study, {"margin": 0.9, "tax": 0.15}))',
         'ur.thesis_table(ur.what_if(study, {"realised": 0.4}))',
-        'ur.event_table(spec, ["secondary", "leak", "reverse", "publication", "placebo"])',
-        'ur.confounder_table(spec, ["secondary", "leak", "reverse", "publication", "placebo"])',
+        'others = ["secondary", "leak", "reverse", "publication", "placebo"]',
+        "ur.event_table(data.spec, others)",
+        "ur.confounder_table(data.spec, others)",
         "ur.dropped_table(study.dropped)",
     ],
 }
@@ -61,20 +62,20 @@ MORE = {
 SINGLE_FIRMS = [
     'params = "params"',
     "import usjp_research as ur",
-    "from usjp_research.study.contrast import contrast_row",
+    "from usjp_research.study.contrast import contrast_row, contrast_versions",
     "spec = ur.read_spec(params)",
     "source = ur.load_market(spec, market)\nsource",
-    "panel = ur.event_panel(spec, source)\nmade = ur.form_portfolios(spec, source, panel)",
+    "data = ur.sample(spec, source)\npanel, made = data.panel, data.portfolios",
     "ur.coverage_table(spec, ur.coverage(spec, source))",
     "ur.members_table(spec, made)",
     "ur.dropped_table((*source.dropped, *panel.dropped, *made.dropped))",
     'first = spec.with_role("primary")[0].id',
-    "ur.firm_table(spec, ur.firm_reactions(spec, source, panel, made, sector, first))",
-    "tests = ur.sector_battery(spec, source, panel, made, sector, first)",
+    "ur.firm_table(spec, ur.firm_reactions(data, sector, first))",
+    "tests = ur.sector_battery(data, sector, first)",
     "ur.dependence_table(tests)",
     "ur.battery_table(tests)",
-    "rule, _ = contrast_row(spec, panel, made, [])",
-    "versions = ur.contrast_versions(spec, source, panel, made, [])",
+    "rule = contrast_row(data)[0]",
+    "versions = contrast_versions(data)[0]",
     "ur.contrast_table([rule], versions)",
     "ur.contrast_table([rule], versions, public=False)",
     "rows = ur.exposure_rows(spec, source, panel, made)",
@@ -121,7 +122,7 @@ def _values(notebook: str, chosen: Mapping[str, str]) -> Iterator[tuple[str, obj
             if shown:
                 value = eval(compile(ast.Expression(shown), notebook, "eval"), names)
                 called = CALLED.findall(source)
-                if called or isinstance(shown, ast.Name):
+                if called or isinstance(shown, ast.Name | ast.Attribute):
                     yield called[-1] if called else ast.unparse(shown), value
             if not k:  # the cell of parameters
                 names.update(chosen, out=out)
@@ -174,7 +175,9 @@ def _axes(axes: Any) -> Iterator[dict[str, Any]]:
             yield {"points": to_hex(shapes.get_facecolor()[0]), **_xy(*points.T)}
         for path in shapes.get_paths() if values is None else ():
             x, y = np.asarray(path.vertices).T
-            yield {"area": to_hex(shapes.get_facecolor()[0]), **_xy(x, y)}
+            faces = shapes.get_facecolor()  # a bundle of lines has none
+            tint = (faces if len(faces) else shapes.get_edgecolor())[0]
+            yield {"area": to_hex(tint), **_xy(x, y)}
     if axes.get_legend():
         yield {"legend": [text.get_text() for text in axes.get_legend().get_texts()]}
     for text in axes.texts:

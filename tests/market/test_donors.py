@@ -20,8 +20,7 @@ from usjp_research.report.tables import counterfactual_table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Donor, Spec
 from usjp_research.study.counterfactual import EXACT, counterfactuals
-from usjp_research.study.events import event_panel
-from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 CONVEX = "synthetic control"
@@ -171,12 +170,11 @@ def test_a_comparison_with_the_sector_itself_is_called_exact_and_not_believed(
 ) -> None:
     spec = read_spec(own())
     market = load_market(spec, f"file:{prices}")
-    panel = event_panel(spec, market)
-    portfolios = form_portfolios(spec, market, panel)
+    data = sample(spec, market)
     returns, made = _panel_prices(prices)
     kept = {name: made[name] for name in ("D0", "D1", "D2", "D3", "SPX", bad)}
     donors = load_donors(spec, market, _donor_file(tmp_path / "d.csv", returns.index, kept))
-    found = counterfactuals(spec, panel, portfolios, "solar", donors=donors)
+    found = counterfactuals(data, "solar", donors=donors)
     rows = found.rows.set_index("model")
     used = set(found.weights["donor"]) | {bad}
     for model in ("market model on firms outside the sectors", "nearest donors", CONVEX):
@@ -193,7 +191,7 @@ def test_a_comparison_with_the_sector_itself_is_called_exact_and_not_believed(
     assert rows.iloc[0]["effect"] > 0.1
     if bad != "FUND":
         return
-    other = counterfactuals(spec, panel, portfolios, "rail", donors=donors)
+    other = counterfactuals(data, "rail", donors=donors)
     assert not other.rows["reason"].str.contains(EXACT).any()
     assert bad in {item.name for item in other.dropped}
 
@@ -203,11 +201,10 @@ def test_an_exact_fit_without_a_file_is_not_believed_either(
 ) -> None:
     spec = read_spec(own())
     market = load_market(spec, f"file:{prices}")
-    panel = event_panel(spec, market)
-    portfolios = form_portfolios(spec, market, panel)
+    data = sample(spec, market)
     _, made = _panel_prices(prices)
     table = pd.DataFrame({name: made[name] for name in ("D0", "D1", "COPY")}, market.dates)
-    found = counterfactuals(spec, panel, portfolios, "solar", donors=Donors(table, "drawn"))
+    found = counterfactuals(data, "solar", donors=Donors(table, "drawn"))
     assert found.rows.set_index("model").loc[CONVEX, "fit"] == EXACT
 
 

@@ -19,6 +19,7 @@ from usjp_research.study.answer import run_study
 from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.reactions import event_reactions
+from usjp_research.study.sample import sample
 
 DAY0 = pd.Timestamp("2024-04-09")  # of N2, on which solar firms gain 8%
 LOST = ["2024-04-08", "2024-04-09", "2024-04-10"]
@@ -75,9 +76,7 @@ def test_estimation_loses_the_day_and_the_numbers_stay(
     tables = []
     for change in (lambda frame: frame, _without("2024-04-10", "us_market")):
         spec, market = load(change)
-        panel = event_panel(spec, market)
-        made = form_portfolios(spec, market, panel)
-        tables.append(event_reactions(spec, panel, made).set_index(["event", "sector"])["caar"])
+        tables.append(event_reactions(sample(spec, market)).set_index(["event", "sector"])["caar"])
     whole, hole = tables
     assert "N2" not in hole.index.get_level_values("event")
     assert hole["N1"].to_numpy() == pytest.approx(whole["N1"].to_numpy(), abs=1e-12)
@@ -101,7 +100,7 @@ def test_a_study_over_a_hole_lists_what_it_cannot_say(
     load: Callable[..., tuple[Spec, Market]],
 ) -> None:
     spec, market = load(_without("2024-04-10", "us_market"), study="campaign: [N1, N3]\n")
-    done = run_study(spec, market)
+    done = run_study(sample(spec, market))
     reasons = {(item.what, item.name): item.reason for item in done.dropped}
     assert "no return on 2024-04-10" in reasons["event", "N2"]
     assert "not complete" in reasons["campaign rows", "all sectors"]

@@ -127,8 +127,8 @@ def test_pages_ask_for_nothing_fit_a_phone_and_a_desk_and_their_links_arrive(
 @pytest.mark.parametrize(
     ("forms", "scheme", "kinds"),
     [
-        ("finished", "light", ("index", "2_event", "4_verdict", "left_out", "gallery", "diff")),
-        ("finished", "dark", ("index", "4_verdict")),
+        ("finished", "light", ("index", "2_event", "gallery", "diff")),
+        ("finished", "dark", ("index",)),
         ("hostile", "light", ("one-file",)),  # all its pages in one
         *(
             pytest.param(run, scheme, ("",), marks=pytest.mark.soak)
@@ -218,7 +218,7 @@ def test_dark_screens_get_dark_pages_and_dark_figures(
             page.close()
         assert len(seen["light"]) >= 2
         assert min(seen["light"]) > 180, path.name
-        assert max(seen["dark"]) < 75, path.name
+        assert max(seen["dark"]) < 110, path.name  # tints of a heat map stay light
 
 
 @pytest.mark.parametrize("forms", ["finished"], indirect=True)
@@ -249,10 +249,8 @@ def test_hostile_text_is_text_in_every_form(
     found = {path.name: path for path in forms}
     markup, formula, long = evil
     wanted = {
-        "index.html": (markup, formula, long),  # titles of events
+        "index.html": (markup, formula, long),  # titles of events, claims, what was left out
         "1_data.html": (markup, formula, long),  # tickers and titles
-        "left_out.html": (markup,),
-        "4_verdict.html": (markup, long),  # claims
         "one-file.html": (markup, formula, long),
         "difference.html": (markup,),
         "gallery.html": ("hostile",),

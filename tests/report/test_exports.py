@@ -71,7 +71,7 @@ def test_every_form_of_the_pages_is_valid_html_of_bounded_size(run: Path, hostil
     for name, text in pages.items():
         _valid(text)
         drawn = re.sub(r"data:image/[^\"]+", "", text)
-        assert len(drawn.encode()) <= 150_000, name
+        assert len(drawn.encode()) <= 200_000, name
     one = join_pages(pages)
     assert len(one.encode()) < 5_000_000
     for text in (
@@ -330,7 +330,7 @@ def test_the_command_writes_every_form(
     assert result.exit_code == 0, result.stderr
     assert (out / "study.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert (out / "study.xlsx").is_file() and (out / "codebook.csv").is_file()
-    assert "study.html (0." in result.stderr or "study.html (1." in result.stderr
+    assert re.search(r"study\.html \([0-3]\.", result.stderr)
     assert usjp("site", "build", tmp_path / "run").exit_code == 0
 
 

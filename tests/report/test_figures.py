@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import usjp_research as ur
-from usjp_research.report.figures import NIGHT, ON_TINT, PAPER
-from usjp_research.words import percent
+from usjp_research.report.theme import INK, NIGHT, ON_TINT, PAPER
+from usjp_research.spec.read import read_words
+from usjp_research.spec.records import PALETTE, find_root
+from usjp_research.words import NOT_COUNTED, percent
 
 COLOUR = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
+Simulated = tuple[ur.Sample, pd.DataFrame]
+SECTORS = read_words(find_root(Path(__file__)) / "params").sectors
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[str, ur.Picture]:
+def simulated(spec: ur.Spec) -> Simulated:
+    """A sample of simulated returns and its reactions."""
+    data = ur.sample(spec, ur.simulated_market(spec, seed=1))
+    return data, ur.event_reactions(data)
+
+
+@pytest.fixture(scope="module")
+def svgs() -> dict[str, tuple[str, str]]:
+    """The wide and the narrow form of figures of the shipped study."""
     spec = ur.read_spec()
-    market = ur.load_market(spec, "bundled")
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
-    law = ur.sector_law(spec, panel, made, "mining_metals")
-    reactions = ur.event_reactions(spec, panel, made)
-    paths = ur.relative_paths(spec, made)
-    return {
-        "caar": ur.plot_caar(ur.event_paths(spec, panel, made, law)),
+    data = ur.sample(spec, "bundled")
+    law = ur.sector_law(data, "mining_metals")
+    reactions, paths = ur.event_reactions(data), ur.relative_paths(data)
+    drawn = {
+        "caar": ur.plot_caar(ur.event_paths(data, law)),
         "placebo": ur.plot_placebo(law),
         "reactions": ur.plot_reactions(reactions),
-        "sectors": ur.plot_sectors(paths, panel.days("primary")),
+        "sectors": ur.plot_sectors(paths, data.panel.days("primary")),
+    }
+    return {
+        name: (picture.svg().decode(), picture.narrow_svg().decode())
+        for name, picture in drawn.items()
     }
 
 
@@ -41,24 +56,51 @@ def _light(colour: str) -> float:
 
 @pytest.mark.parametrize("name", ["caar", "placebo", "reactions", "sectors"])
 def test_every_colour_has_a_counterpart_for_dark_screens_or_is_a_tint_with_dark_words(
-    name: str, pictures: dict[str, ur.Picture]
+    name: str, svgs: dict[str, tuple[str, str]]
 ) -> None:
-    drawn, _, style = pictures[name].svg().decode().rpartition("<style>")
-    known = {colour.lower() for colour in NIGHT}
-    left = set(COLOUR.findall(drawn)) - known - {ON_TINT.lower()}
-    assert name == "reactions" or not left
-    assert all(_light(tint) / _light(ON_TINT.lower()) > 4.5 for tint in left)
-    for colour in known & set(COLOUR.findall(drawn)):
-        assert f'"fill: {colour}"' in style and f'"stroke: {colour}"' in style
-    assert style.startswith("@media screen and (prefers-color-scheme:dark){")
+    pairs = {**NIGHT, **{row.colour: row.dark_colour for row in SECTORS.values()}}
+    for svg in svgs[name]:
+        drawn, _, style = svg.rpartition("<style>")
+        known = {colour.lower() for colour in pairs}
+        left = set(COLOUR.findall(drawn)) - known - {ON_TINT.lower()}
+        assert name == "reactions" or not left
+        assert all(_light(tint) / _light(ON_TINT.lower()) > 4.5 for tint in left)
+        for colour in known & set(COLOUR.findall(drawn)):
+            assert f'"fill: {colour}"' in style and f'"stroke: {colour}"' in style
+        assert style.startswith("@media screen and (prefers-color-scheme:dark){")
 
 
-def test_words_and_lines_stand_out_by_night() -> None:
-    dark = _light(NIGHT[PAPER])
+def test_words_and_lines_stand_out_by_night_and_sectors_by_day_too() -> None:
     quiet = {"#D5DAE0", "#E8EBEE", "#F3EBD9", PAPER}  # bands and grids are to stay behind
-    for day, night in NIGHT.items():
+    own = [(sector.colour, sector.dark_colour) for sector in SECTORS.values()]
+    for day, night in [*NIGHT.items(), *PALETTE, *own]:
         if day not in quiet:
-            assert _light(night) / dark >= 4.5, day
+            assert _light(night) / _light(NIGHT[PAPER]) >= 4.5, day
+    for day, _ in PALETTE:
+        assert _light(PAPER) / _light(day) >= 3, day
+
+
+def test_a_narrow_form_fits_a_phone_with_no_text_under_eleven_pixels(
+    svgs: dict[str, tuple[str, str]],
+) -> None:
+    for name, (_, narrow) in svgs.items():
+        width = float(ElementTree.fromstring(narrow).attrib["width"].removesuffix("pt"))
+        glyphs = [float(scale) for scale in re.findall(r"scale\(([\d.]+) -", narrow)]
+        assert glyphs, name  # an outline has 100 units to the em
+        assert min(glyphs) * 100 * 320 / width >= 11, name  # a phone of 360 px has 320 for it
+
+
+def test_a_picture_is_drawn_once_until_somebody_takes_its_axes(tmp_path: Path) -> None:
+    paths = pd.DataFrame({"rail": [0.0, 0.01]}, index=pd.date_range("2024-03-04", periods=2))
+    picture = ur.plot_sectors(paths, {})
+    picture.save(tmp_path / "one.svg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one-narrow.svg", "one.svg", "one.txt"]
+    data, about = picture._repr_mimebundle_()
+    assert data["image/svg+xml"].encode() == (tmp_path / "one.svg").read_bytes()
+    assert about["image/svg+xml"]["narrow"].encode() == (tmp_path / "one-narrow.svg").read_bytes()
+    assert picture.svg() is picture.svg()
+    picture.axes[0].set_ylabel("another word")
+    assert picture.svg().decode() != data["image/svg+xml"]
 
 
 def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
@@ -68,26 +110,50 @@ def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
     assert ElementTree.fromstring(first).tag.endswith("svg")
 
 
-def test_the_calendar_strip_names_every_event_with_its_session(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
+def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simulated) -> None:
+    panel = simulated[0].panel
     alt = ur.plot_calendar(panel).alt
     for event, session in zip(panel.events, panel.new_york, strict=True):
         assert f"{event.id} {session}" in alt
     assert alt.count(": ") == len({event.role for event in panel.events})
-    none = replace(panel, events=(), new_york=(), tokyo=(), day0=panel.day0[:0])
+    none = replace(panel, events=(), new_york=(), second=(), day0=panel.day0[:0])
     assert ur.plot_calendar(none).alt == "No event lies inside the data."
 
 
-def test_figures_without_anything_to_draw_say_so(spec: ur.Spec) -> None:
+def test_figures_without_anything_to_draw_say_so() -> None:
     assert ur.plot_campaign(()).alt == "No campaign lies inside the data."
     assert "no thesis, or no market value" in ur.plot_waterfall(()).alt
 
 
-def test_the_small_panels_of_events_say_what_they_draw(spec: ur.Spec) -> None:
-    market = ur.simulated_market(spec, seed=1)
-    panel = ur.event_panel(spec, market)
-    reactions = ur.event_reactions(spec, panel, ur.form_portfolios(spec, market, panel))
+def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(simulated: Simulated) -> None:
+    _, reactions = simulated
+    picture = ur.plot_reactions(reactions)
+    assert picture.narrow
+    for axes in (picture.axes[0], picture.narrow.axes[0]):
+        cells = [text for text in axes.texts if "%" in text.get_text()]
+        off = {text.get_color() for text in cells if NOT_COUNTED in text.get_text()}
+        own = {text.get_color() for text in cells if NOT_COUNTED not in text.get_text()}
+        assert off == {INK} and ON_TINT in own
+
+
+def test_the_narrow_form_draws_the_numbers_of_the_wide_one(
+    spec: ur.Spec, simulated: Simulated
+) -> None:
+    data, reactions = simulated
+    law = ur.sector_law(data, spec.sectors[0])
+    for picture in (
+        ur.plot_events(reactions, 0.1),
+        ur.plot_caar(ur.event_paths(data, law)),
+        ur.plot_calendar(data.panel),
+    ):
+        assert picture.narrow
+        for wide, narrow in zip(picture.axes, picture.narrow.axes, strict=True):
+            for one, other in zip(wide.lines, narrow.lines, strict=True):
+                assert np.array_equal(one.get_xydata(), other.get_xydata(), equal_nan=True)
+
+
+def test_the_small_panels_of_events_say_what_they_draw(simulated: Simulated) -> None:
+    _, reactions = simulated
     picture = ur.plot_events(reactions, 0.1)
     primary = reactions[reactions["role"] == "primary"]
     for row in primary.to_dict("records"):

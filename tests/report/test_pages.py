@@ -13,23 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
+from tests.conftest import CANARY, Own
 from usjp_research.runs import batch
 from usjp_research.runs.kernel import HOME
-
-CANARY = "Client ACME"
-HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def words(own: Callable[..., Path], prices: Path, tmp_path: Path) -> list[object]:
-    own()
-    folder = tmp_path / CANARY / "mine"
-    shutil.copytree(tmp_path / "mine", folder)
-    shutil.copyfile(prices, tmp_path / CANARY / "prices.csv")
-    universe = folder / "universe.csv"
-    universe.write_text(universe.read_text("utf-8") + f"{HOSTILE},solar,\n", encoding="utf-8")
-    market = f"file:{tmp_path / CANARY / 'prices.csv'}"
-    return ["study", "--params", folder, "--market", market, "--out", tmp_path / "run"]
 
 
 def holding(run: Path, word: str) -> list[str]:
@@ -49,53 +35,67 @@ def holding(run: Path, word: str) -> list[str]:
 
 
 def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
-    words: list[object], usjp: Callable[..., Result], tmp_path: Path
+    fallen: Own, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
-    result = usjp(*words)
-    assert result.exit_code == 0, result.stderr
-    run = tmp_path / "run"
-    manifest = json.loads((run / "run.json").read_text("utf-8"))
+    manifest = json.loads((fallen.run / "run.json").read_text("utf-8"))
     names = [job["name"] for job in manifest["jobs"]]
-    events, robust = (
-        [f"{name}-{key}" for key in ("solar", "rail")] for name in ("2_event_study", "5_robustness")
-    )
-    assert names == ["1_data", *events, "3_exposure", *robust, "4_verdict"]
+    assert names == [
+        "1_data",
+        "2_event_study-solar",
+        "3_exposure",
+        "5_robustness-solar",
+        "4_verdict",
+    ]
     assert {job["status"] for job in manifest["jobs"]} == {"done"}
-    pages = {path.name: path.read_text("utf-8") for path in (run / "site").glob("*.html")}
-    assert {"index.html", *(f"{name}.html" for name in names)} <= set(pages)
+    pages = {path.name: path.read_text("utf-8") for path in (fallen.run / "site").glob("*.html")}
+    assert set(pages) == {"index.html", *(f"{name}.html" for name in names[:-1])}
     assert "&lt;img src=x onerror=alert(1)&gt;" in pages["1_data.html"]
     for text in pages.values():
         assert "<img src=x" not in text
         assert "<script" not in text
-    assert "Single firms" in pages["2_event_study-rail.html"]
-    assert "R01" in pages["2_event_study-rail.html"]
-    assert "R01" in (run / "notebooks/2_event_study-rail.ipynb").read_text("utf-8")
-    frame = pd.read_parquet(run / "results" / "2_event_study-solar-law.parquet")
+    assert "Single firms" in pages["2_event_study-solar.html"]
+    assert "S01" in pages["2_event_study-solar.html"]
+    assert "S01" in (fallen.run / "notebooks/2_event_study-solar.ipynb").read_text("utf-8")
+    frame = pd.read_parquet(fallen.run / "results" / "2_event_study-solar-law.parquet")
     assert len(frame) > 200
+    run = tmp_path / "run"
+    shutil.copytree(fallen.run, run)
     forms = ("--single-file", run / "one.html", "--xlsx", run / "x.xlsx", "--tables", run / "t")
     assert usjp("site", run, *forms).exit_code == 0
     assert holding(run, "prices.csv") and holding(run, "verdicts")
-    for word in (CANARY, "ACME", str(tmp_path), str(HOME), str(Path.home())):
+    for word in (CANARY, "ACME", str(fallen.run.parent), str(HOME), str(Path.home())):
         assert holding(run, word) == [], word
 
 
 def test_single_firms_are_on_no_public_page(
-    words: list[object], usjp: Callable[..., Result], tmp_path: Path
+    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = tmp_path / "run" / "site" / "2_event_study-rail.html"
-    assert usjp(*words, "--sector", "rail", "--public").exit_code == 0
-    notebooks = [path.read_text("utf-8") for path in (tmp_path / "run/notebooks").iterdir()]
+    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[batch.Outcome, ...]:
+        """Hand over what the same notebooks gave: what of it is published is in question."""
+        shutil.copytree(fallen.run / "notebooks", out / "notebooks")
+        shutil.copytree(fallen.run / "results", out / "results", dirs_exist_ok=True)
+        return tuple(
+            batch.Outcome(j.name, j.notebook.name, {}, "done", 0.1, f"notebooks/{j.name}.ipynb")
+            for j in jobs
+        )
+
+    monkeypatch.setattr(batch, "run_batch", stored)
+    run = tmp_path / "run"
+    done = usjp("study", *fallen.options, "--public", "--out", run)
+    assert done.exit_code == 0, done.stderr
+    notebooks = [path.read_text("utf-8") for path in (run / "notebooks").iterdir()]
     for cell in (c for text in notebooks for c in json.loads(text)["cells"]):
         assert "local" not in cell["metadata"].get("tags", []) or not cell.get("outputs")
-    results = {path.name for path in (tmp_path / "run/results").iterdir()}
+    results = {path.name for path in (run / "results").iterdir()}
     assert "verdicts.json" in results
     assert not [name for name in results if "-law" in name or "placebo" in name]
-    assert "Single firms" not in page.read_text("utf-8")
-    assert "R01" not in page.read_text("utf-8")
+    page = (run / "site" / "2_event_study-solar.html").read_text("utf-8")
+    assert "Single firms" not in page
+    assert "S01" not in page
 
 
 def test_a_failed_notebook_is_reported_and_the_rest_stays(
-    words: list[object],
+    fallen: Own,
     usjp: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,9 +109,10 @@ def test_a_failed_notebook_is_reported_and_the_rest_stays(
         )
 
     monkeypatch.setattr(batch, "run_batch", fails)
-    result = usjp(*words)
+    result = usjp("study", *fallen.options, "--out", tmp_path / "run")
     assert result.exit_code == 1
     assert "2_event_study.ipynb" in result.stderr
     assert "cell 7: ZeroDivisionError: division by zero" in result.stderr
     assert (tmp_path / "run" / "results" / "verdicts.json").is_file()
-    assert "ZeroDivisionError" in (tmp_path / "run" / "site" / "4_verdict.html").read_text("utf-8")
+    front = (tmp_path / "run" / "site" / "index.html").read_text("utf-8")
+    assert "ZeroDivisionError" in front and "There is no answer in this run" in front

@@ -17,9 +17,9 @@ import pytest
 from justhtml import JustHTML
 from PIL import Image
 
-from usjp_research.report.figures import Picture
 from usjp_research.report.onefile import join_pages
 from usjp_research.report.pages import render
+from usjp_research.report.theme import Picture
 from usjp_research.runs.terminal import plain, screen
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -60,7 +60,7 @@ def page(tmp_path: Path) -> Callable[..., str]:
             **{"public": True, "versions": {"python": "3.12.4", "usjp_research": "0.1.0"}},
             **{"commit": "ef" * 20, "dirty": True, "requirements_lock": "12" * 32},
             **{"started": "2026-08-14T08:12:03+00:00", "ended": "2026-08-14T08:14:40+00:00"},
-            "jobs": [record],
+            "jobs": [record, {**record, "name": "front"}],
         }
         (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
         return render(tmp_path)["one.html"]

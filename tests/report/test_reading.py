@@ -82,7 +82,7 @@ def results() -> dict[str, Any]:
     }
     quiet = {"sign": 1, "p": 0.5, "p_family": 0.8, "low": -0.1, "high": 0.1, "effect": 0.0}
     timing = [
-        {"check": check, "sector": row["name"], **quiet}
+        {"check": check, "title": check.capitalize(), "sector": row["name"], **quiet}
         for check in ("runup", "event", "after", "leak")
         for row in rows
     ]
@@ -196,7 +196,7 @@ def test_the_quant_s_paragraph_has_the_law_the_smallest_p_and_what_leaks_change(
     results["variants"] = [
         {"sector": "mining_metals", "p": 0.04},
         {"sector": "power_utilities", "p": 0.4},
-        {"sector": "japan_basket", "p": 0.01},
+        {"sector": "mirror", "p": 0.01},
     ]
     quant = compose(results).quant
     for words in (
@@ -243,13 +243,13 @@ def test_the_slope_is_in_cents_and_says_when_one_firm_carries_it(results: dict[s
     row["top_share"] = 0.8
     one = "The slope on dollars rests on one firm, which carries 80% of it, and so says little"
     assert one in _text(results)
-    row |= {"slope": None, "low": None, "high": None, "guarded_p_cdf": 0.002}
+    row |= {"slope": None, "low": None, "high": None, "p": 0.002}
     assert f"{one} about dollars: across 250" in _text(results)
     assert "went with an unusual reaction (p 0.002)." in _text(results)
-    row |= {"guarded_p_cdf": 0.0004, "rests_on": "GEV"}
+    row |= {"p": 0.0004, "rests_on": "GEV"}
     assert "rests on one firm (GEV), which" in _text(results)
     assert "(p <0.001)" in _text(results)
-    row |= {"guarded_p_cdf": 0.4}
+    row |= {"p": 0.4}
     assert "went with no unusual reaction (p 0.400)" in _text(results)
 
 

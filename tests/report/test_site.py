@@ -13,13 +13,12 @@ from typing import Any
 
 import nbformat.v4
 import pytest
-from justhtml import JustHTML
 
-from usjp_research.report import figures
+import usjp_research as ur
 from usjp_research.report import pages as site
 from usjp_research.report.pages import build_site
-from usjp_research.study.verdict import DEPENDS, VERDICTS
-from usjp_research.words import InputError
+from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
+from usjp_research.words import InputError, naming
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 VOID = {"meta", "img", "br", "col", "hr", "link", "input", "base", "area", "source", "embed"}
@@ -32,35 +31,10 @@ new_code_cell, new_markdown_cell = v4.new_code_cell, v4.new_markdown_cell
 WORDS = """
 question: Is the partnership in the price?
 provenance: The rule is younger than the events.
+caveats: {mining_metals: It shone.}
 sectors: {power_utilities: Power & Utilities, mining_metals: Mining & Metals}
 """
-ROW = {
-    **{"kind": "sector", "events": ["E05"], "effect": -0.0175, "error": 0.05, "low": -0.142},
-    **{"high": 0.092, "marginal_low": -0.107, "marginal_high": 0.057, "statistic": -0.35},
-    **{"center": 0.15, "critical": 2.34, "p": 0.576, "p_stepdown": 0.952, "p_holm": 1.0},
-    **{"p_bh": 0.69, "mde": 0.159, "headline": "cannot say", "reason": "too small to see"},
-    **{"remark": "", "excluded_usd_bn": 204.2, "breakeven_share": 1.45, "priced_share": -4.4},
-    **{"priced_low": -35.7, "priced_high": 23.1, "effect_usd_bn": -38.8},
-    "by_case": dict.fromkeys(("low", "base", "high"), "cannot say"),
-    "implied": {
-        **{"share": {"low": 0.0006, "base": 0.004, "high": 0.0085}, "dollars": {}, "revenue": {}},
-        **{"spent": {}, "profit": {}, "after_tax": {}},
-        **{"announced": 451.7, "market_value": 2218.0, "valued": 48, "firms": 54},
-        **{"lines": ["A01"], "left_out": []},
-    },
-}
-CASES = {"low": "more than priced in", "base": "priced in", "high": "priced in"}
-STUDY = {
-    **{"schema": 1, "alpha": 0.1, "power": 0.8, "shifts": 497, "independent_shifts": 166},
-    "rows": [
-        {**ROW, "name": "power_utilities"},
-        {**ROW, "name": "mining_metals", "p_stepdown": None, "remark": "with leaks: priced in"},
-    ],
-    "contrast": {
-        **{**ROW, "name": "power_utilities: named minus unnamed", "kind": "contrast"},
-        **{"headline": DEPENDS, "reason": "", "by_case": CASES},
-    },
-}
+READING = {"sentences": ["Has the market priced it in? Nobody can tell <b>yet</b>.", "Second."]}
 
 
 def code(source: str, *outputs: Any, tags: tuple[str, ...] = ()) -> Any:
@@ -112,8 +86,25 @@ def failing() -> Any:
     return new_notebook(
         cells=[
             new_markdown_cell("papermill says", metadata={"tags": ["papermill-error-cell-tag"]}),
-            new_markdown_cell("# Verdict\n\nAll sectors jointly."),
+            new_markdown_cell("# Exposure\n\nDollars against moves."),
             code("judge()", error),
+        ]
+    )
+
+
+def verdict() -> Any:
+    head, cells = "<th></th><th>Sector</th><th>MDE</th>", "<th>0</th><td>Solar</td><td>15.9%</td>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+    both = {"alt": f"Scoreboard {EVIL}.", "image/svg+xml": {"narrow": SVG.replace("9", "3")}}
+    return new_notebook(
+        cells=[
+            new_markdown_cell("# Verdict\n\nAll sectors jointly."),
+            code("study = 1"),
+            new_markdown_cell("## The scoreboard"),
+            code("board", shown("image/svg+xml", SVG, **both)),
+            code("table", shown("text/html", table)),
+            new_markdown_cell("## What was left out"),
+            code("rest", shown("text/html", table.replace("Solar", "Rail")), tags=("folded",)),
         ]
     )
 
@@ -134,8 +125,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 *({"sector": "mining_metals", "title": EVIL}, None),
             ),
             ("2_event_study-evil", "2_event_study.ipynb", event_study(), {"sector": EVIL}, None),
-            ("4_verdict", "4_verdict.ipynb", failing(), {"n": None}, failure),
+            ("3_exposure", "3_exposure.ipynb", failing(), {"n": None}, failure),
             ("5_robustness", "5_robustness.ipynb", None, {}, failure),
+            ("4_verdict", "4_verdict.ipynb", verdict(), {}, None),
         ):
             output = f"notebooks/{name}.ipynb" if content else None
             if output:
@@ -152,20 +144,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             **{"jobs": jobs, **changes},
         }
         (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
-        head = "event,role,session,sector,sign,caar,blackout\n"
         files: dict[str, str | None] = {
-            "results/verdicts.json": json.dumps(STUDY),
             "results/words.yaml": WORDS,
-            "results/reactions.csv": head
-            + "E05,primary,2025-07-23,power_utilities,1,0.0225,partly checked\n"
-            + "E08,primary,2025-09-05,power_utilities,-1,-0.0653,partly checked\n"
-            + "E05,primary,2025-07-23,mining_metals,0,0.0431,partly checked\n"
-            + "E05,primary,2025-07-23,japan_basket,0,0.0111,not a sector\n"
-            + "E06,secondary,2025-07-23,mining_metals,1,0.0777,partly checked\n",
-            "results/calendar.csv": f'id,title\nE05,"{EVIL} deal"\n',
-            "results/dropped.csv": "what,name,reason\n"
-            + f'market value,"{EVIL}",none known\nmarket value,ABC,none known\n'
-            + "slot,E05/mining_metals,own news: DEF\n",
+            "results/reading.json": json.dumps(READING),
             **(results or {}),
         }
         for path, text in files.items():
@@ -255,7 +236,8 @@ def test_no_page_runs_anything_or_loads_anything_from_a_network(texts: dict[str,
         assert not acts & {element["tag"] for element in page.elements}, name
         for element in page.elements:
             assert not [key for key in element if key.startswith("on")], (name, element)
-            assert "style" not in element and "srcset" not in element, (name, element)
+            assert "style" not in element, (name, element)
+            assert element.get("srcset", "data:image/").startswith("data:image/"), (name, element)
             assert element.get("src", "data:image/").startswith("data:image/"), (name, element)
             if "href" in element:
                 assert element["tag"] == "a", (name, element)
@@ -284,19 +266,17 @@ def test_hostile_text_is_shown_as_text_or_dropped_and_never_becomes_an_element(
         assert "<script" not in text.lower(), name
         assert "onerror=alert" not in re.sub(r'(alt|title)="[^"]*"', "", text) or "&lt;img" in text
         assert all(e["src"].startswith("data:") for e in pages[name].all("img")), name
-    assert EVIL in words(pages["index.html"])  # an event's title
-    assert EVIL in words(pages["left_out.html"])  # a ticker
+    assert "alert(1)" in words(pages["index.html"])  # an error message
     assert EVIL in words(pages[STUDY_PAGE], "pre")  # printed output
     assert EVIL in words(pages[STUDY_PAGE], "table")  # a parameter
     assert EVIL in words(pages["2_event_study-evil.html"], "h1")
-    assert EVIL in words(pages["4_verdict.html"])  # an error message
+    assert EVIL in words(pages["3_exposure.html"])  # an error message
     ticker = next(e for e in pages[STUDY_PAGE].all("th") if "ABC" in e["text"])
     assert "alert" not in ticker["text"]
 
 
 def test_pictures_are_images_in_which_nothing_runs(pages: dict[str, Page]) -> None:
-    drawn = [e["tag"] for p in pages.values() for e in p.elements if "svg" in e["around"]]
-    assert set(drawn) == {"svg", "line", "circle", "path", "text"}  # the scoreboard's own
+    assert not [e for page in pages.values() for e in page.all("svg", "canvas")]
     kinds = {e["src"].split(",")[0] for page in pages.values() for e in page.all("img")}
     assert kinds == {"data:image/svg+xml;base64", "data:image/png;base64"}
 
@@ -311,7 +291,7 @@ def test_no_page_names_a_place_on_the_machine(make: Callable[..., Path]) -> None
         for folder in (run, Path.home(), Path.cwd()):
             assert str(folder) + "/" not in text, page.name
     assert "…/prices.parquet" in text
-    assert "…/execute.py" in (run / "site" / "4_verdict.html").read_text(encoding="utf-8")
+    assert "…/execute.py" in (run / "site" / "3_exposure.html").read_text(encoding="utf-8")
 
 
 # --- readable by anyone ----------------------------------------------------------------------
@@ -321,36 +301,23 @@ def test_every_picture_has_words(pages: dict[str, Page]) -> None:
     alts = [e["alt"] for page in pages.values() for e in page.all("img")]
     assert all(alts)
     assert "Two lines that rise." in alts
-    for page in pages.values():
-        for element in page.all("svg"):
-            drawn = element.get("aria-hidden") == "true" or "svg" in element["around"]
-            assert drawn or (element.get("role") == "img" and element["aria-label"])
-    board = next(e for e in pages["index.html"].all("div") if e.get("role") == "img")
-    assert board["aria-label"].startswith("Scoreboard. Power & Utilities: cannot say: too small")
-    assert "observed −1.8%, interval −14.2% to +9.2%" in board["aria-label"]
 
 
-def test_the_scoreboard_draws_each_row_where_its_numbers_lie(pages: dict[str, Page]) -> None:
-    page = pages["index.html"]
-    scale = [
-        (float(e["x"].rstrip("%")), float(e["text"].replace("−", "-").rstrip("%")) / 100)
-        for e in page.all("text")
-    ]
-    (left, first), *_, (right, last) = scale
+def test_a_picture_has_a_narrow_form_for_phones_and_the_wide_one_for_paper(
+    pages: dict[str, Page],
+) -> None:
+    (narrow,) = pages["index.html"].all("source")
+    assert narrow["media"].startswith("screen and (max-width:")
+    (wide,) = pages["index.html"].all("img")
+    assert narrow["srcset"] != wide["src"] and "picture" in wide["around"]
+    assert not list(pages[STUDY_PAGE].all("source"))  # one form serves every width
 
-    def value(place: str) -> float:
-        share = (float(place.rstrip("%")) - left) / (right - left)
-        return first + share * (last - first)
 
-    bars = [e for e in page.all("line") if e["class"] == "bar" and "%" in e["x1"]]
-    assert len(bars) == 3
-    for bar in bars:
-        assert value(bar["x1"]) == pytest.approx(-0.142, abs=5e-4)
-        assert value(bar["x2"]) == pytest.approx(0.092, abs=5e-4)
-    dots = [e for e in page.all("circle") if "%" in e["cx"]]
-    assert [value(dot["cx"]) for dot in dots] == pytest.approx([-0.0175] * 3, abs=5e-4)
-    ranges = [e for e in page.all("line") if e["class"] == "worth" and "%" in e["x1"]]
-    assert value(ranges[0]["x2"]) - value(ranges[0]["x1"]) == pytest.approx(0.0079, abs=5e-4)
+def test_every_table_with_headings_can_become_cards_on_a_phone(pages: dict[str, Page]) -> None:
+    for name in ("index.html", "1_data.html", "3_exposure.html"):
+        assert {e.get("class") for e in pages[name].all("table")} <= {"cards"}, name
+    cells = [e for e in pages["index.html"].all("td") if "data-label" in e]
+    assert [(e["data-label"], e["text"]) for e in cells] == [("MDE", "15.9%")] * 2
 
 
 def test_headings_start_at_one_title_and_skip_no_level(pages: dict[str, Page]) -> None:
@@ -381,13 +348,13 @@ def test_contents_list_names_every_section(pages: dict[str, Page]) -> None:
 
 
 def test_previous_and_next_lead_through_all_jobs_in_order(pages: dict[str, Page]) -> None:
-    seen, name = [], "1_data.html"
+    seen, name = [], "index.html"
     while name:
         seen.append(name)
         links = {e.get("rel"): e["href"] for e in pages[name].all("a")}
         assert links.get("prev") == (seen[-2] if len(seen) > 1 else None)
         name = links.get("next", "")
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_code_is_folded_and_output_is_not(pages: dict[str, Page]) -> None:
@@ -465,20 +432,9 @@ def test_colours_have_enough_contrast_by_day_and_by_night() -> None:
         colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", palette))
         pairs = [(text, "paper") for text in ("ink", "quiet", "link", "bad", "keyword", "comment")]
         pairs += [(text, "plate") for text in ("ink", "quiet", "link", "string", "number")]
-        pairs += [("ink", f"{way}{step}") for way in ("up", "down") for step in (1, 2, 3)]
         pairs += [("banner-ink", "banner"), ("bad", "bad-plate"), ("link", "bad-plate")]
         low = {pair: _contrast(*(colours[name] for name in pair)) for pair in pairs}
         assert not {pair: ratio for pair, ratio in low.items() if ratio < 4.5}
-
-
-def test_a_sector_has_one_colour_on_pages_and_in_figures() -> None:
-    style = (site.TEMPLATES / "style.css").read_text(encoding="utf-8")
-    tones = re.findall(r"\.tone-(\w+) \{ --tone: (#[0-9a-f]{6}); \}", style)
-    half = len(tones) // 2
-    assert dict(tones[:half]) == {key: day.lower() for key, day in figures.COLOURS.items()}
-    assert dict(tones[half:]) == {
-        key: figures.NIGHT[day].lower() for key, day in figures.COLOURS.items()
-    }
 
 
 def _contrast(one: str, other: str) -> float:
@@ -494,45 +450,43 @@ def _contrast(one: str, other: str) -> float:
 # --- what it says ----------------------------------------------------------------------------
 
 
-def test_the_answer_is_on_the_first_page_with_its_numbers(pages: dict[str, Page]) -> None:
-    page = pages["index.html"]
-    text = words(page)
-    assert "Is the partnership in the price?" in text
-    assert "Cannot say: too small to see 2 of 2 sectors: Power & Utilities, Mining & Metals" in text
-    table = next(page.all("table"))["text"]
-    for part in ("−1.8%", "−14.2% to +9.2%", "+0.06%", "0.952", "15.9%", "204", "over 100%"):
-        assert part in table
-    assert "with leaks: priced in" in table
-    assert "low: more than priced in; base and high: priced in" in table
-    assert "nan" not in table
-
-
-def test_every_verdict_of_the_rule_is_explained(pages: dict[str, Page]) -> None:
-    explained = {e["text"] for e in pages["index.html"].all("dt")}
-    assert {verdict.capitalize() for verdict in (*VERDICTS, DEPENDS)} <= explained
-
-
-def test_reactions_print_sign_and_number_and_mark_what_does_not_count(
+def test_the_first_page_is_the_notebook_that_judges_with_its_answer_in_front(
     pages: dict[str, Page],
 ) -> None:
-    table = next(e for e in pages["index.html"].all("table") if e.get("class") == "heat")["text"]
-    assert "+2.2%" in table and "−6.5%a fall is expected" in table and "+4.3% ○" in table
-    assert "+1.1%" not in table and "+7.8%" not in table  # not a sector, not primary
+    page, text = pages["index.html"], words(pages["index.html"])
+    assert "4_verdict.html" not in pages
+    assert words(page, "h1") == "Is the partnership in the price?"
+    line = next(e for e in page.all("p") if e.get("class") == "answer")
+    assert line["text"] == "Nobody can tell <b>yet</b>."
+    order = ["Nobody can tell", "Mining & Metals: It shone.", "The scoreboard", "All pages"]
+    places = [text.rindex(part) for part in order]
+    assert places == sorted(places)
+    links = {e["href"] for e in page.all("a") if "main" in e["around"]}
+    assert {name for name in pages if name != "index.html"} <= links
+    folded = [e for e in page.all("table") if "details" in e["around"]]
+    assert len(folded) == 1 and "What was left out: show all" in words(page, "summary")
+
+
+def test_every_verdict_of_the_rule_is_explained() -> None:
+    explained = list(ur.glossary_table()["Verdict"])
+    assert {*VERDICTS, DEPENDS, NO_VERDICT} < set(explained)
 
 
 def test_a_study_of_ones_own_is_not_called_the_partnership(make: Callable[..., Path]) -> None:
-    study = {**STUDY, "rows": [{**ROW, "name": "solar"}], "contrast": None}
-    gone = {"results/reactions.csv": None, "results/words.yaml": None}
-    run = make({"results/verdicts.json": json.dumps(study), **gone})
-    text = words(Page(build_site(run).read_text(encoding="utf-8")))
+    index = build_site(make({"results/words.yaml": None, "results/reading.json": None}))
+    text = words(Page(index.read_text(encoding="utf-8")))
     assert "Has the market priced this in?" in text and "partnership" not in text
 
 
-def test_what_was_left_out_is_counted_and_listed(pages: dict[str, Page]) -> None:
-    assert "2 Firms outside the implied value 1 Taken out of an event’s portfolio" in words(
-        pages["index.html"]
-    )
-    assert "E05 · Mining & Metals own news: DEF" in words(pages["left_out.html"])
+def test_what_was_left_out_is_counted_and_listed_by_reason() -> None:
+    rows = [ur.Dropped("market value", name, "none known") for name in (EVIL, "ABC")]
+    rows.append(ur.Dropped("slot", "E05/mining_metals", "own news: DEF"))
+    with naming({"mining_metals": "Mining & Metals"}):
+        table = ur.left_out_table(rows)
+    assert table.to_numpy().tolist() == [
+        ["Firms outside the implied value", 2, "none known", f"{EVIL}; ABC"],
+        [*("Taken out of an event’s portfolio", 1, "own news: DEF", "E05 · Mining & Metals")],
+    ]
 
 
 def test_every_page_says_where_it_comes_from(pages: dict[str, Page]) -> None:
@@ -556,24 +510,37 @@ def test_simulated_returns_are_named_in_the_first_line(
 
 
 def test_a_failed_job_has_a_page_that_says_where_and_why(pages: dict[str, Page]) -> None:
-    page = pages["4_verdict.html"]
+    page = pages["3_exposure.html"]
     assert f"its notebook failed in cell 2. KeyError: '{EVIL}'" in words(page)
     assert "papermill says" not in words(page)
     assert [e["id"] for e in page.elements if e.get("id") == "failed-cell"]
     assert [e for e in page.all("summary") if "Code of cell 2" in e["text"]]
     assert "No executed notebook was left behind" in words(pages["5_robustness.html"])
-    assert "2 of 5 pages are incomplete" in words(pages["index.html"])
+    assert "2 of 6 pages are incomplete" in words(pages["index.html"])
 
 
-def test_without_verdicts_the_first_page_says_so_and_the_rest_is_there(
+def test_without_an_answer_the_first_page_says_so_and_the_rest_is_there(
     make: Callable[..., Path],
 ) -> None:
-    gone = ("verdicts.json", "reactions.csv", "calendar.csv", "dropped.csv")
-    index = build_site(make({f"results/{name}": None for name in gone}))
-    page = Page(index.read_text(encoding="utf-8"))
-    assert "There are no verdicts in this run." in words(page)
-    assert not list(page.all("table", "img", "svg"))
-    assert STUDY_PAGE in {e["href"] for e in page.all("a")}
+    run = make()
+    manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    last = manifest["jobs"][-1]
+    error = {"cell": 3, "kind": "KeyError", "message": "no such row", "traceback": ""}
+    for more, told in (
+        ({"status": "failed", "error": error}, "The notebook that judges failed"),
+        ({"status": "failed", "error": error, "output": None}, "3 of 6 pages are incomplete"),
+        ({"output": None}, "The notebook that judges was not run"),
+    ):
+        manifest["jobs"][-1] = {**last, **more}
+        (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+        page = Page(build_site(run).read_text(encoding="utf-8"))
+        assert "There is no answer in this run." in words(page) and told in words(page)
+        assert "Nobody can tell" not in words(page)
+        assert STUDY_PAGE in {e["href"] for e in page.all("a")}
+    manifest["jobs"] = []
+    (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert "There is no answer in this run." in build_site(run).read_text(encoding="utf-8")
+    assert [path.name for path in (run / "site").iterdir()] == ["index.html"]
 
 
 # --- written whole ---------------------------------------------------------------------------
@@ -615,7 +582,7 @@ def test_a_build_that_breaks_leaves_the_older_site_as_it_was(
     [
         ("run.json", '{"schema": 2}', "no run.json of schema 1"),
         ("run.json", "{", "not JSON"),
-        ("results/verdicts.json", '{"rows": [{"name": "solar"}]}', "of another version"),
+        ("results/reading.json", '{"rows": []}', "of another version"),
     ],
 )
 def test_what_is_no_finished_run_is_refused_in_one_line(
@@ -626,49 +593,3 @@ def test_what_is_no_finished_run_is_refused_in_one_line(
     with pytest.raises(InputError, match=words):
         build_site(run)
     assert not (run / "site").exists()
-
-
-def test_small_panels_share_one_scale_and_hollow_dots_do_not_count() -> None:
-    from usjp_research.report.strips import small_multiples
-
-    plain = {"role": "primary", "se_guarded": "0.01", "blackout": "checked"}
-    rows = [
-        {**plain, "event": "E1", "sector": "solar", "caar": "0.04", "sign": "1"},
-        {**plain, "event": "E2", "sector": "solar", "caar": "-0.02", "sign": "0"},
-        {**plain, "event": "E1", "sector": "rail", "caar": "0.0", "sign": "-1"},
-        {**plain, "event": "E9", "sector": "rail", "caar": "0.5", "sign": "1", "role": "leak"},
-        {**plain, "event": "E2", "sector": "rail", "caar": "", "sign": "1"},
-    ]
-    solar, rail = small_multiples(rows, 0.10)
-    assert [move.counts for move in (*solar.moves, *rail.moves)] == [True, False, True]
-    assert [move.across for move in solar.moves] == [25.0, 75.0]
-    assert rail.moves[0].effect == 50.0
-    assert solar.moves[0].high == pytest.approx(3.0)  # the furthest end fills the panel
-    up, down = 50 - solar.moves[0].effect, solar.moves[1].effect - 50
-    assert up == pytest.approx(2 * down, abs=0.2)
-    assert solar.scale == rail.scale == "+6.0% to −6.0%"
-    assert solar.words == "Solar: E1 +4.0%, E2 −2.0% ○"
-    assert small_multiples([], 0.10) == ()
-
-
-def test_the_first_page_has_the_reading_the_claims_and_the_method(
-    make: Callable[..., Path],
-) -> None:
-    run = make()
-    results = run / "results"
-    told = ["Has the market priced it in? Nobody can tell <b>yet</b>.", "Second."]
-    told.append("What would change this: x.")
-    reading = {"sentences": told, "quant": "Null and law."}
-    (results / "reading.json").write_text(json.dumps(reading), encoding="utf-8")
-    header = "id,claim,found,status,comment,source,source_url\n"
-    claims = header + "T1,big deal,yes indeed,confirmed,,somebody,\nT2,small,no,differs,why,,\n"
-    (results / "claims.csv").write_text(claims, encoding="utf-8")
-    page = JustHTML(build_site(run).read_text("utf-8"), sanitize=False)
-    (line,) = page.query("p.verdict-line")
-    assert line.to_text().strip() == "Nobody can tell <b>yet</b>."
-    items = [item.to_text().strip() for item in page.query(".plain-words li")]
-    assert items == ["Second."]
-    text = " ".join(page.query("body")[0].to_text().split())
-    for words in ("What would change our mind", "What would change this: x.", "Null and law."):
-        assert words in text
-    assert "Confirmed: 1" in text and "Differs: 1" in text and "yes indeed" in text

@@ -26,7 +26,7 @@ from usjp_research.report.onefile import find_browser
 from usjp_research.words import InputError
 
 FIGURE = """from matplotlib.figure import Figure
-from usjp_research.report.figures import Picture
+from usjp_research.report.theme import Picture
 
 figure = Figure(figsize=(5, 3))
 figure.subplots().plot([1, 2, 3])

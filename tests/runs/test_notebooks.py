@@ -17,6 +17,7 @@ from usjp_research.report.results import collect_laws
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root
 from usjp_research.study.answer import Study, run_study
+from usjp_research.study.sample import sample
 
 ROOT = find_root(Path(__file__))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -100,7 +101,7 @@ def test_every_notebook_of_the_batch_shows_and_saves_what_it_found(finished: Pat
 @pytest.fixture(scope="module")
 def at_once() -> Study:
     spec = read_spec()
-    return run_study(spec, load_market(spec, "bundled"))
+    return run_study(sample(spec, "bundled"))
 
 
 def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
@@ -109,14 +110,14 @@ def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
     from usjp_research.report.results import law_frame, record
     from usjp_research.study.answer import sector_law
 
-    spec, market = at_once.spec, at_once.market
+    spec, market = at_once.data.spec, at_once.data.market
     for sector in spec.sectors:
         assert collect_laws(tmp_path, spec, market) == []
-        law = sector_law(spec, at_once.panel, at_once.made, sector)
+        law = sector_law(at_once.data, sector)
         record(tmp_path, f"2_event_study-{sector}", spec, market, {}, law=law_frame(law))
     laws = collect_laws(tmp_path, spec, market)
     assert len(laws) == 6
-    assert run_study(spec, market, laws=laws).verdicts == at_once.verdicts
+    assert run_study(sample(spec, market), laws=laws).verdicts == at_once.verdicts
     other = load_market(spec, "simulated")
     assert collect_laws(tmp_path, spec, other) == []
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from usjp_research.market.load import load_market
 from usjp_research.report.results import save_study
 from usjp_research.runs import batch
 from usjp_research.runs.batch import Failure, Job, Outcome, check_jobs
@@ -18,6 +17,7 @@ from usjp_research.runs.store import read_manifest, read_results
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, home
 from usjp_research.study import answer
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 Own = Callable[..., Path]
@@ -138,7 +138,7 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = read_spec(tmp_path / "mine")
-    study = answer.run_study(spec, load_market(spec, f"file:{prices}"))
+    study = answer.run_study(sample(spec, f"file:{prices}"))
 
     def saves(jobs: Sequence[Job], out: Path, **_: object) -> tuple[Outcome, ...]:
         save_study(study, out)

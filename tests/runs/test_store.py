@@ -26,11 +26,13 @@ import pytest
 from click.testing import Result
 
 import usjp_research
+from usjp_research.market.load import load_market
 from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import result_tables, write_tables, write_workbook
 from usjp_research.report.pages import build_site
 from usjp_research.report.results import withhold
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
+from usjp_research.runs.plan import make_jobs, read_batch
 from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
 from usjp_research.runs.store import (
     csv_bytes,
@@ -42,6 +44,7 @@ from usjp_research.runs.store import (
     write_manifest,
     write_whole,
 )
+from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import find_root
 from usjp_research.study import disclosure
 from usjp_research.words import InputError
@@ -359,6 +362,23 @@ def test_notebooks_parameters_start_at_the_root(
     monkeypatch.chdir(tmp_path)
     assert in_project(Path("project")) == Path("project")
     assert in_project(Path("nowhere")) == ROOT / "nowhere"
+
+
+def test_a_project_without_a_bundle_or_notebooks_takes_those_that_ship(
+    own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(own(), tmp_path / "project" / "params")
+    monkeypatch.chdir(tmp_path / "project")
+    assert find_root() == tmp_path / "project"
+    spec = read_spec(ROOT / "params")
+    assert load_market(spec, "bundled").name == "bundled"
+    (job, *_) = make_jobs(
+        read_batch(find_root() / "params"),
+        ["solar"],
+        {},
+        dict.fromkeys(("factors", "factor_units", "donors"), ""),
+    )
+    assert job.notebook == ROOT / "notebooks" / "1_data.ipynb"
 
 
 # --- the disk --------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ BASE = {
     "own_news_coverage.csv": "ticker,checked\nAAA,2025-07-22 2025-09-04\n",
     "confounders.csv": "session,title\n2025-07-22,other news\n",
     "claims.csv": "id,claim,found,status\nT1,a claim,a source,differs\n",
+    "checks.csv": "key,title,window,roles,part,priced\ndrift20,Drift,2 20,primary,,flat\n",
     "donors.csv": "ticker,group,note\nXXX,banks,\nYYY,,close to solar\n",
 }
 
@@ -322,6 +323,42 @@ CASES: dict[str, Case] = {
         "close to solar",
         "",
         ("row 3", "column 'group'", "a note that says why"),
+    ),
+    "a check in a window that ends before it starts": (
+        "checks.csv",
+        "2 20",
+        "20 2",
+        ("row 2", "column 'window'", "seen '20 2'", "such as '2 20', in order"),
+    ),
+    "a check of a role that no event may have": (
+        "checks.csv",
+        "primary",
+        "primry",
+        ("row 2", "column 'roles'", "seen 'primry'", "roles of events.csv or 'note'"),
+    ),
+    "a check of half an event": (
+        "checks.csv",
+        ",,flat",
+        ",during,flat",
+        ("row 2", "column 'part'", "seen 'during'", "before, after or nothing"),
+    ),
+    "a check without a title": (
+        "checks.csv",
+        "Drift",
+        "",
+        ("row 2", "column 'title'", "expected a title"),
+    ),
+    "a check with spaces in its key": (
+        "checks.csv",
+        "drift20",
+        "drift 20",
+        ("row 2", "column 'key'", "seen 'drift 20'", "a key of small letters"),
+    ),
+    "the same check twice": (
+        "checks.csv",
+        "",
+        "key,title,roles\nleak,A,leak\nleak,B,leak\n",
+        ("row 3", "column 'key'", "'leak'"),
     ),
     # --- study.yaml
     "YAML syntax": ("study.yaml", "[-1, 1]", "[-1, 1", ("row 3", "column", "not readable as YAML")),

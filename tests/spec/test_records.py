@@ -15,6 +15,7 @@ from justhtml import JustHTML
 from pydantic import BaseModel
 
 import usjp_research as ur
+from usjp_research.study.verdict import worded
 
 EVIL = "<img src=x onerror=alert(1)>"
 DAYS = np.array([600])
@@ -42,18 +43,19 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     (folder / "events.csv").write_text(events, encoding="utf-8")
     spec = ur.read_spec(folder)
     market = ur.load_market(spec, f"file:{prices}")
-    study = ur.run_study(spec, market)
-    law = ur.sector_law(spec, study.panel, study.made, "rail")
+    data = ur.sample(spec, market)
+    study, law = ur.run_study(data), ur.sector_law(data, "rail")
     thesis = ur.read_spec().thesis
     assert thesis
     dropped = next(item for item in study.dropped if EVIL in item.name)
     test = ur.TestResult(EVIL, EVIL, 1.0, "t(9)", 0.3, (EVIL,))
     failed = ur.TestResult(EVIL, EVIL, np.nan, "", np.nan, reason=EVIL)
-    days = (study.made.array(["sector/rail"]), study.made.benchmark, study.panel.masked)
-    paths = ur.event_paths(spec, study.panel, study.made, law)
-    row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
+    made, panel = data.portfolios, data.panel
+    days = (made.array(["sector/rail"]), made.benchmark, panel.masked)
+    paths = ur.event_paths(data, law)
+    row = worded(replace(study.verdicts[1], name=EVIL), headline=EVIL)
     picture = ur.plot_scoreboard([row])
-    rest = (study.panel, study.made, law, paths, row, row.implied)
+    rest = (data, panel, made, law, paths, row, row.implied)
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
     more = [*_battery(market), *_comparisons(study), ur.NamedVersion(row, (EVIL,), safe=False)]
@@ -70,17 +72,17 @@ def _battery(market: ur.Market) -> list[object]:
 
 def _comparisons(study: ur.Study) -> list[object]:
     """What a sector is compared with, and what came of it, from sources of hostile names."""
-    spec, panel, made = study.spec, study.panel, study.made
-    returns, benchmark = study.market.returns, made.benchmark
+    data = study.data
+    market, panel, made = data.market, data.panel, data.portfolios
+    returns, benchmark = market.returns, made.benchmark
     outside = returns.filter(regex="^S0").set_axis([f"D{k}" for k in range(10)], axis=1)
     donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)
     target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
     _, match = ur.matched_forecast(target[2:], pool, benchmark[2:], panel.masked[2:], days=DAYS)
     return [
-        *(donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
-        ur.counterfactuals(spec, panel, made, "rail"),
-        ur.prologue(3.0, target[2:, 0], 0.1),
-        ur.exposure_rows(spec, study.market, panel, made)[0],
+        *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
+        ur.counterfactuals(data, "rail"),
+        ur.exposure_rows(data)[0],
         ur.Reading((EVIL,), EVIL),
     ]
 

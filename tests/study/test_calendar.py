@@ -55,7 +55,7 @@ def test_sessions_agree_with_the_hand_checked_ones_or_say_why_not(
 )
 def test_first_session_at_the_edges(local: str, zone: str, exchange: str, session: str) -> None:
     instant = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone))
-    assert first_session(instant, exchange).isoformat() == session  # type: ignore[arg-type]
+    assert first_session(instant, exchange).isoformat() == session
 
 
 def test_an_instant_without_zone_is_an_error() -> None:

@@ -28,9 +28,8 @@ from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Estimation, Rule, Spec
 from usjp_research.study.answer import sector_law
 from usjp_research.study.counterfactual import POOR, Counterfactuals, counterfactuals
-from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import Portfolios, form_portfolios
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -42,11 +41,6 @@ RULE, ITSELF, OTHERS, OUTSIDE, NEAR, CONVEX = range(6)
 @pytest.fixture(scope="module")
 def spec() -> Spec:
     return read_spec()
-
-
-def _ready(spec: Spec, market: Market) -> tuple[EventPanel, Portfolios]:
-    panel = event_panel(spec, market)
-    return panel, form_portfolios(spec, market, panel)
 
 
 def _outsiders(market: Market, seed: int, count: int = 30, beta: float = 1.0) -> Donors:
@@ -65,9 +59,9 @@ def _rows(found: Counterfactuals) -> list[dict[str, Any]]:
 
 def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
     """Draw a market in which the sector gains on day 0 of each primary event; and the sum."""
-    panel, made = _ready(spec, simulated_market(spec, seed=seed))
-    legs = event_legs(spec, panel, made, SECTOR)
-    days = [panel.new_york[panel.position(leg.event) or 0] for leg in legs]
+    data = sample(spec, simulated_market(spec, seed=seed))
+    legs = event_legs(data, SECTOR)
+    days = [data.panel.new_york[data.panel.position(leg.event) or 0] for leg in legs]
     effects = {
         (SECTOR, pd.Timestamp(day)): leg.sign * PLANTED for day, leg in zip(days, legs, strict=True)
     }
@@ -77,8 +71,8 @@ def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
 @pytest.fixture(scope="module")
 def bundled(spec: Spec) -> Counterfactuals:
     market = load_market(spec, "bundled")
-    panel, made = _ready(spec, market)
-    return counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+    data = sample(spec, market)
+    return counterfactuals(data, SECTOR, donors=load_donors(spec, market))
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -213,8 +207,8 @@ def test_a_day_without_all_donors_is_not_used() -> None:
 
 def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
     market, total = _planted(spec, 11)
-    panel, made = _ready(spec, market)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(market, 1)))
+    data = sample(spec, market)
+    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(market, 1)))
     computed = [row for row in rows if not row["reason"]]
     assert len(computed) == 6
     for row in computed:
@@ -227,9 +221,9 @@ def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
 
 def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None:
     market, _ = _planted(spec, 12)
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     far = _outsiders(market, 2, count=8, beta=-1.0)  # they fall when the market rises
-    found = counterfactuals(spec, panel, made, SECTOR, donors=far)
+    found = counterfactuals(data, SECTOR, donors=far)
     row, rule = _rows(found)[CONVEX], _rows(found)[RULE]
     assert row["fit"] == POOR
     assert row["rmse"] > 1.5 * rule["rmse"]
@@ -241,10 +235,10 @@ def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None
 
 def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec: Spec) -> None:
     market, _ = _planted(spec, 13)
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     draw = np.random.default_rng(3)
     style = draw.normal(0, 0.008, len(market.dates))
-    style[[leg.day0 for leg in event_legs(spec, panel, made, SECTOR)]] = 0.04
+    style[[leg.day0 for leg in event_legs(data, SECTOR)]] = 0.04
     plain = simulated_market(spec, seed=13)
     moved = plain.returns.copy()
     moved[[firm.ticker for firm in spec.members(SECTOR)]] += style[:, None]
@@ -252,9 +246,9 @@ def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec:
     outside = _outsiders(market, 4)
     carried = outside.returns.copy()
     carried.iloc[:, ::2] += np.outer(style, np.linspace(0.5, 1.5, 15))
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     donors = replace(outside, returns=carried)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=donors))
+    rows = _rows(counterfactuals(data, SECTOR, donors=donors))
     assert rows[RULE]["p"] < 0.02
     for k in (NEAR, CONVEX):
         assert rows[k]["p"] > 0.10, rows[k]["model"]
@@ -266,8 +260,8 @@ def test_a_market_that_holds_the_sector_hides_part_of_the_effect(spec: Spec) -> 
     firms = [firm.ticker for firm in spec.members(SECTOR)]
     half = 0.5 * plain.returns[BENCHMARK] + 0.5 * plain.returns[firms].mean(axis=1)
     market = replace(plain, returns=plain.returns.assign(**{BENCHMARK: half}))
-    panel, made = _ready(spec, market)
-    rows = _rows(counterfactuals(spec, panel, made, SECTOR, donors=_outsiders(plain, 5)))
+    data = sample(spec, market)
+    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(plain, 5)))
     assert rows[RULE]["effect"] < 0.6 * total
     for k in (OTHERS, OUTSIDE, CONVEX):
         assert rows[k]["effect"] == pytest.approx(total, abs=0.25 * total), rows[k]["model"]
@@ -311,8 +305,8 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
 
 
 def test_the_first_row_is_the_rule(spec: Spec, bundled: Counterfactuals) -> None:
-    panel, made = _ready(spec, load_market(spec, "bundled"))
-    law = sector_law(spec, panel, made, SECTOR)
+    data = sample(spec, "bundled")
+    law = sector_law(data, SECTOR)
     row = _rows(bundled)[RULE]
     assert row["effect"] == float(law.effect[0])
     assert row["p"] == float(law.p[0])
@@ -349,8 +343,8 @@ def test_a_row_that_cannot_be_computed_says_why_and_is_listed(bundled: Counterfa
 
 def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
     market = simulated_market(spec, seed=1)
-    panel, made = _ready(spec, market)
-    found = counterfactuals(spec, panel, made, SECTOR, donors=load_donors(spec, market))
+    data = sample(spec, market)
+    found = counterfactuals(data, SECTOR, donors=load_donors(spec, market))
     assert sum("--donors FILE" in row["reason"] for row in _rows(found)) == 3
     assert found.weights.empty
     assert match_table(found).empty
@@ -358,26 +352,26 @@ def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
 
 def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spec) -> None:
     market = load_market(spec, "bundled")
-    panel, made = _ready(spec, market)
+    data = sample(spec, market)
     draw = np.random.default_rng(8)
     names = ["smb3", "hml", "mom"]
     table = pd.DataFrame(draw.normal(0, 0.005, (len(market.dates), 3)), market.dates, names)
     table["mkt_rf"] = market.returns[BENCHMARK] - 0.0002
     table["rf"] = 0.0002 * draw.uniform(0, 2, len(table))
     table.iloc[-40:] = np.nan
-    found = counterfactuals(spec, panel, made, SECTOR, factors=Factors(table, "drawn"))
+    found = counterfactuals(data, SECTOR, factors=Factors(table, "drawn"))
     rows = {row["model"]: row for row in _rows(found)}
     assert rows["Fama-French five factors"]["reason"] == "drawn has no column smb5, rmw, cma"
     for model, columns in (
         ("Fama-French three factors", ["mkt_rf", "smb3", "hml"]),
         ("Carhart four factors", ["mkt_rf", "smb3", "hml", "mom"]),
     ):
-        legs, total = event_legs(spec, panel, made, SECTOR), 0.0
+        legs, total = event_legs(data, SECTOR), 0.0
         for leg in legs:
-            y = made.returns[leg.series] - table["rf"]
+            y = data.portfolios.returns[leg.series] - table["rf"]
             span = np.arange(leg.day0 - 271, leg.day0 - 21)
             X = sm.add_constant(table[columns])
-            use = span[~panel.masked[span]]
+            use = span[~data.panel.masked[span]]
             fit = sm.OLS(y.iloc[use], X.iloc[use]).fit()
             inside = slice(leg.day0 - 1, leg.day0 + 2)
             total += leg.sign * float((y.iloc[inside] - fit.predict(X.iloc[inside])).sum())
@@ -385,6 +379,6 @@ def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spe
 
 
 def test_a_sector_that_is_not_there_is_named(spec: Spec) -> None:
-    panel, made = _ready(spec, simulated_market(spec, seed=1))
+    data = sample(spec, simulated_market(spec, seed=1))
     with pytest.raises(InputError, match="did you mean 'mining_metals'"):
-        counterfactuals(spec, panel, made, "mining_metal")
+        counterfactuals(data, "mining_metal")

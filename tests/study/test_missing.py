@@ -18,7 +18,6 @@ from typer.testing import Result
 import usjp_research as ur
 from usjp_research.market.record import Market
 from usjp_research.report.reading import compose
-from usjp_research.report.strips import scoreboard
 from usjp_research.runs.store import read_results
 from usjp_research.spec.records import find_root
 from usjp_research.study.answer import Study, run_study
@@ -84,7 +83,7 @@ def test_a_sector_that_cannot_be_judged_keeps_a_row_with_the_reason(
 ) -> None:
     make, events, reason = SILENT[why]
     spec = study(events)
-    found = run_study(spec, make(spec))
+    found = run_study(ur.sample(spec, make(spec)))
     assert [row.name for row in found.verdicts] == list(SECTORS)
     row = found.verdicts[1]
     assert (row.headline, row.events) == ("no verdict", ())
@@ -94,9 +93,9 @@ def test_a_sector_that_cannot_be_judged_keeps_a_row_with_the_reason(
     assert np.isfinite([found.verdicts[0].effect, found.verdicts[2].low]).all()
     table = ur.verdict_table(found.rows)
     assert reason[:20] in table["Verdict"][1] and table["Observed"][1] == "–"
-    assert reason[:20] in ur.plot_scoreboard(found.rows).alt
-    board = scoreboard(found.rows)
-    assert board is not None and [strip.key for strip in board.strips] == list(SECTORS)
+    picture = ur.plot_scoreboard(found.rows)
+    assert reason[:20] in picture.alt
+    assert len(picture.axes[0].get_yticks()) == len(SECTORS)
     assert ur.what_if(found, {}) == found.rows
     assert found.dropped[0] == ur.Dropped("sector", "rail", row.reason)
     assert ur.missing_lines(found)[0].startswith("No verdict for rail: ")
@@ -119,7 +118,8 @@ def test_notebooks_of_such_a_sector_say_why_and_do_not_fail(
 ) -> None:
     make, events, reason = SILENT[why]
     spec = study(events)
-    monkeypatch.setattr(ur, "load_market", lambda spec, market: make(spec))
+    for place in ("usjp_research", "usjp_research.study.sample"):
+        monkeypatch.setattr(f"{place}.load_market", lambda spec, market: make(spec))
     given = {"params": str(tmp_path / "mine"), "out": str(tmp_path / "out")}
     if name in ("2_event_study", "5_robustness"):
         given["sector"] = "rail"
@@ -143,7 +143,7 @@ def test_where_no_sector_can_be_judged_the_study_is_refused(
 ) -> None:
     spec = study(EVENTS.replace(",+,+,+", ",0,+,0"))
     with pytest.raises(ur.InputError, match="no sector portfolio can be formed"):
-        run_study(spec, _market(spec, *RAIL))
+        run_study(ur.sample(spec, _market(spec, *RAIL)))
 
 
 def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(
@@ -151,7 +151,7 @@ def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(
 ) -> None:
     late = "N0,2018-01-08 10:00,America/New_York,primary,early,+,+,+\n"
     spec = study(EVENTS + late)
-    found = run_study(spec, _market(spec, "S00", "S11", "P03"))
+    found = run_study(ur.sample(spec, _market(spec, "S00", "S11", "P03")))
     lines = ur.missing_lines(found)
     assert lines[0].startswith("Primary event left out, N0: day 0 is 2018-01-08")
     share = round(100 * (10 + 21) / sum(range(10, 22)))
@@ -168,7 +168,7 @@ def test_an_event_that_keeps_some_days_is_cut_and_not_left_out(
     day = pd.Timestamp(first[1][:10]) + pd.offsets.BDay(2)
     rival = f"R1,{day.date()} 10:00,America/New_York,primary,rival,-,-,-\n"
     spec = study(EVENTS + rival)
-    lines = ur.missing_lines(run_study(spec, _market(spec)))
+    lines = ur.missing_lines(run_study(ur.sample(spec, _market(spec))))
     assert any(line.startswith("Primary event cut, R1: 1 of its 3 days lies") for line in lines)
 
 
@@ -176,7 +176,7 @@ def test_what_is_left_out_stands_in_the_order_of_its_weight(
     study: Callable[..., ur.Spec],
 ) -> None:
     spec = study(EVENTS)
-    found: Study = run_study(spec, _market(spec, *RAIL))
+    found: Study = run_study(ur.sample(spec, _market(spec, *RAIL)))
     items = (
         ur.Dropped("day", "2024-01-02", "none"),
         ur.Dropped("security", "S00", "not there"),
@@ -187,7 +187,7 @@ def test_what_is_left_out_stands_in_the_order_of_its_weight(
     )
     from usjp_research.study.missing import by_weight
 
-    kinds = [(item.what, item.name) for item in by_weight(spec, found.made, items)]
+    kinds = [(item.what, item.name) for item in by_weight(found.data, items)]
     assert kinds == [
         ("sector", "rail"),
         ("event", "N1"),

@@ -14,12 +14,12 @@ from usjp_research.market.record import Dropped, Market
 from usjp_research.report.tables import evidence_words, verdict_words
 from usjp_research.spec.records import ContrastVersion, Spec
 from usjp_research.study.answer import run_study
-from usjp_research.study.contrast import _sides, contrast_row, contrast_versions, rest_on_one
+from usjp_research.study.contrast import _sides, contrast_row, contrast_versions
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.news import stray_news
 from usjp_research.study.portfolios import form_portfolios
-from usjp_research.study.rows import judge
-from usjp_research.study.verdict import carried
+from usjp_research.study.sample import sample
+from usjp_research.study.verdict import carried, judge
 
 POWER = "power_utilities"
 
@@ -38,22 +38,18 @@ def _without(market: Market, *tickers: str) -> Market:
     return replace(market, returns=market.returns.drop(columns=list(tickers)))
 
 
-def _contrast(
-    spec: Spec, market: Market, panel: EventPanel
-) -> tuple[ur.Verdict | None, list[str], list[Dropped]]:
-    made, missing = form_portfolios(spec, market, panel), list[Dropped]()
-    row, _ = contrast_row(spec, panel, made, missing)
-    if row:
-        row = rest_on_one(spec, market, panel, made, row, missing)
-    found = contrast_versions(spec, market, panel, made, missing)
-    return row, [item.row.name for item in found], missing
+def _contrast(spec: Spec, market: Market) -> tuple[ur.Verdict | None, list[str], list[Dropped]]:
+    data = sample(spec, market)
+    row, _, dropped = contrast_row(data)
+    found, more = contrast_versions(data)
+    return row, [item.row.name for item in found], [*dropped, *more]
 
 
 @pytest.mark.parametrize("ticker", ["SO", "KMI", "NEE"])  # unnamed; in blackout; asked for
 def test_a_price_file_without_a_firm_gives_every_version_and_names_the_firm(
-    spec: Spec, market: Market, panel: EventPanel, ticker: str
+    spec: Spec, market: Market, ticker: str
 ) -> None:
-    row, names, missing = _contrast(spec, _without(market, ticker), panel)
+    row, names, missing = _contrast(spec, _without(market, ticker))
     assert row is not None
     titles = [v.title for v in spec.rule.contrast_versions if v.events != ("E35",)]  # names nobody
     assert names == [f"{POWER}: {title}" for title in titles]
@@ -62,30 +58,30 @@ def test_a_price_file_without_a_firm_gives_every_version_and_names_the_firm(
 
 
 def test_the_sides_of_every_version_hold_only_firms_that_are_there(
-    spec: Spec, market: Market, panel: EventPanel
+    spec: Spec, market: Market
 ) -> None:
-    made = form_portfolios(spec, market, panel)
+    data = sample(spec, market)
     for firm in spec.members(POWER):
-        less = _without(market, firm.ticker)
+        less = market.returns.drop(columns=firm.ticker)
         for version in spec.rule.contrast_versions:
             event = (version.events or ("E17",))[0]
-            named, unnamed, gone = _sides(spec, less, panel, made, POWER, event, version)
-            assert not {*named, *unnamed} - set(less.returns.columns)
+            named, unnamed, gone = _sides(data, less, POWER, event, version)
+            assert not {*named, *unnamed} - set(less.columns)
             assert firm.ticker in version.without or any(firm.ticker in text for text in gone)
 
 
 @pytest.mark.soak
-def test_no_firm_s_absence_stops_the_contrast(
-    spec: Spec, market: Market, panel: EventPanel
-) -> None:
+def test_no_firm_s_absence_stops_the_contrast(spec: Spec, market: Market) -> None:
     for firm in spec.firms:
-        _contrast(spec, _without(market, firm.ticker), panel)
+        _contrast(spec, _without(market, firm.ticker))
 
 
 @pytest.mark.soak
 def test_no_firm_s_absence_stops_a_study(spec: Spec, market: Market) -> None:
     for firm in spec.firms:
-        assert len(run_study(spec, _without(market, firm.ticker)).verdicts) == len(spec.sectors)
+        assert len(run_study(sample(spec, _without(market, firm.ticker))).verdicts) == len(
+            spec.sectors
+        )
 
 
 def test_a_firm_with_a_hole_in_the_window_is_out_of_a_version_and_named(
@@ -99,7 +95,7 @@ def test_a_firm_with_a_hole_in_the_window_is_out_of_a_version_and_named(
     rule = spec.rule.model_copy(
         update={"contrast_versions": (ContrastVersion(title="kept", blackout=False),)}
     )
-    _, names, missing = _contrast(replace(spec, rule=rule), other, panel)
+    _, names, missing = _contrast(replace(spec, rule=rule), other)
     assert names == [f"{POWER}: kept"]
     assert any("too few returns" in item.reason and "KMI" in item.reason for item in missing)
 
@@ -138,7 +134,7 @@ def _planted(market: Market, panel: EventPanel, sizes: dict[str, float]) -> Mark
 def test_a_contrast_that_one_firm_makes_is_headed_by_it_and_the_verdict_stands_behind(
     spec: Spec, market: Market, panel: EventPanel
 ) -> None:
-    row, _, _ = _contrast(spec, _planted(market, panel, {"CCJ": 0.6}), panel)
+    row, _, _ = _contrast(spec, _planted(market, panel, {"CCJ": 0.6}))
     assert row is not None
     assert (row.rests_on, row.headline) == ("CCJ", "rests on one firm: CCJ")
     assert row.reason.startswith(f"by the rule {row.verdict}")
@@ -151,9 +147,7 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_it_and_the_verdict_stands_b
 def test_a_contrast_that_all_named_firms_make_rests_on_none_of_them(
     spec: Spec, market: Market, panel: EventPanel
 ) -> None:
-    row, _, _ = _contrast(
-        spec, _planted(market, panel, {"CCJ": 0.6, "SMR": 0.6, "GEV": 0.6}), panel
-    )
+    row, _, _ = _contrast(spec, _planted(market, panel, {"CCJ": 0.6, "SMR": 0.6, "GEV": 0.6}))
     assert row is not None and row.low > 0
     assert row.rests_on == "" and row.headline == row.verdict
 
@@ -162,14 +156,14 @@ def test_averages_carry_the_finding_of_the_firms_and_say_where_it_does_not_hold(
     spec: Spec,
 ) -> None:
     bundle = ur.load_market(spec, "bundled")
-    panel = event_panel(spec, bundle)
-    row, _, _ = _contrast(spec, bundle, panel)
+    row, _, _ = _contrast(spec, bundle)
     assert row is not None and row.headline == "rests on one firm: CCJ"
+    assert row.measured is not None
     more = replace(row.implied, share={"low": 0.5, "base": 0.6, "high": 0.7})
-    again = judge(spec, row, more)
-    assert (again.headline, again.verdict) == (row.headline, "partly priced in")
+    again = judge(spec, row.measured, more, rests_on=row.rests_on)
+    assert (again.headline, again.reason) == (row.headline, "by the rule partly priced in")
     other = replace(spec, rule=spec.rule.model_copy(update={"alpha": 0.2}))
-    changed, _, missing = _contrast(other, bundle, panel)
+    changed, _, missing = _contrast(other, bundle)
     assert changed is not None and changed.rests_on == ""
     unknown = "whether one firm carries it needs returns of single firms"
     assert unknown in changed.remark and unknown in [item.reason for item in missing]
@@ -179,17 +173,15 @@ def test_a_slope_that_one_firm_makes_is_headed_by_it(
     spec: Spec, market: Market, panel: EventPanel
 ) -> None:
     other = _planted(market, panel, {"GEV": 0.5})
-    made = form_portfolios(spec, other, panel)
-    for method in ("ols", "gls"):
-        row = ur.exposure_law(spec, other, panel, made, method=method)
-        without = [
-            ur.exposure_law(spec, other, panel, made, without=(t,), method=method).slope
-            for t in ("GEV", "CCJ")
-        ]
-        assert row.rests_on == ("GEV" if without[0] <= without[1] else "CCJ")
-        assert row.headline == f"rests on one firm: {row.rests_on}"
-        assert row.numbers()["rests_on"] == row.rests_on
-        assert f"(by the rule: {row.verdict})" in evidence_words(row)
+    data = ur.Sample(spec, other, panel, form_portfolios(spec, other, panel))
+    row = ur.exposure_law(data)
+    without = [ur.exposure_law(data, without=(t,)).slope for t in ("GEV", "CCJ")]
+    values = [np.nan if slope is None else slope.value for slope in without]
+    assert row.slope is not None
+    assert row.slope.rests_on == ("GEV" if values[0] <= values[1] else "CCJ")
+    assert row.headline == f"rests on one firm: {row.slope.rests_on}"
+    assert row.numbers()["rests_on"] == row.slope.rests_on
+    assert f"(by the rule: {row.verdict})" in evidence_words(row)
 
 
 # --- own news that does nothing ---------------------------------------------------------------
@@ -211,29 +203,25 @@ def _moved(spec: Spec, day: date) -> Spec:
     ],
 )
 def test_own_news_that_takes_nobody_out_is_listed(
-    spec: Spec, market: Market, panel: EventPanel, day: date, said: str
+    spec: Spec, market: Market, day: date, said: str
 ) -> None:
-    other = _moved(spec, day)
-    made = form_portfolios(other, market, panel)
-    assert "LMT" in made.slots["E05", "defense_aerospace"].members  # the blackout is lifted
-    found = [item for item in stray_news(other, market, panel, made) if item.name == "LMT"]
+    data = sample(_moved(spec, day), market)
+    slot = data.portfolios.slots["E05", "defense_aerospace"]
+    assert "LMT" in slot.members  # the blackout is lifted
+    found = [item for item in stray_news(data) if item.name == "LMT"]
     assert any(said in item.reason and str(day) in item.reason for item in found)
 
 
-def test_sessions_looked_through_that_are_none_are_listed(
-    spec: Spec, market: Market, panel: EventPanel
-) -> None:
+def test_sessions_looked_through_that_are_none_are_listed(spec: Spec, market: Market) -> None:
     far = {**spec.coverage, "LMT": frozenset({date(9999, 1, 4)})}
-    other = replace(spec, coverage=far)
-    made = form_portfolios(other, market, panel)
-    found = [item.reason for item in stray_news(other, market, panel, made)]
+    found = [item.reason for item in stray_news(sample(replace(spec, coverage=far), market))]
     assert any("9999-01-04" in reason and "no session" in reason for reason in found)
 
 
 def test_a_firm_that_stays_in_although_its_news_is_known_is_listed(
-    spec: Spec, market: Market, panel: EventPanel
+    spec: Spec, market: Market
 ) -> None:
-    made = form_portfolios(spec, market, panel)
-    found = {item.name: item.reason for item in stray_news(spec, market, panel, made)}
-    assert made.slots["E32", "mining_metals"].status == "not available"
+    data = sample(spec, market)
+    found = {item.name: item.reason for item in stray_news(data)}
+    assert data.portfolios.slots["E32", "mining_metals"].status == "not available"
     assert "kept although own news is known: ALB" in found["E32/mining_metals"]

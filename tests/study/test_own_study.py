@@ -16,9 +16,9 @@ import pytest
 from typer.testing import Result
 
 import usjp_research
-from usjp_research.market.load import load_market
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import Study, run_study, what_if
+from usjp_research.study.sample import sample
 
 FILES = (
     "verdicts.json",
@@ -136,7 +136,7 @@ def judged(own: Own, prices: Path) -> Study:
     text = THESIS.format(sector="solar", ticker="S00", amount=AMOUNT * 0.24, margin=0.10)
     line = text[text.index("  - {id") :].replace("A1", "A2").replace("solar", "rail")
     spec = read_spec(own(thesis=text + line.replace("S00", "R00")))
-    return run_study(spec, load_market(spec, f"file:{prices}"))
+    return run_study(sample(spec, f"file:{prices}"))
 
 
 VERDICTS = {
@@ -225,7 +225,7 @@ def test_a_sector_without_expected_sign_has_no_verdict_and_the_others_have(
 
 
 def _late_mirror(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(japan_basket=frame["us_market"].where(frame.index >= "2023-09-01"))
+    return frame.assign(mirror=frame["us_market"].where(frame.index >= "2023-09-01"))
 
 
 def _gap_before_an_event(frame: pd.DataFrame) -> pd.DataFrame:

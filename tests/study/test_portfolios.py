@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.make_bundle import main, write_bundle
 from tests.simulated_firms import FirmFiles
 from usjp_research.market.donors import Donors
 from usjp_research.market.load import load_market
@@ -19,10 +20,10 @@ from usjp_research.market.record import BENCHMARK, Market, market_digest
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.table import read_returns
 from usjp_research.spec.records import Donor, Spec, find_root
-from usjp_research.study.bundle import write_bundle
 from usjp_research.study.disclosure import disclosed_firms
 from usjp_research.study.events import event_panel
 from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
 
@@ -114,7 +115,7 @@ def test_the_bundle_discloses_no_firm_by_its_published_membership() -> None:
     members = {name: tuple(text.split()) for name, text in table.itertuples(index=False)}
     assert min(map(len, members.values())) >= 3
     returns = pd.read_parquet(folder / "returns.parquet")
-    assert set(returns.columns) == {*members, BENCHMARK, "japan_basket"}
+    assert set(returns.columns) == {*members, BENCHMARK, "mirror"}
     firms = sorted({ticker for group in members.values() for ticker in group})
     present = pd.DataFrame([[True] * len(firms)], columns=firms)
     found, leverage = disclosed_firms(members, present)
@@ -211,7 +212,7 @@ def test_another_blackout_list_than_the_bundle_was_formed_with_is_refused(spec: 
 def test_donors_do_not_change_the_series_that_were_there(
     spec: Spec, made: Made, firm_files: FirmFiles, tmp_path: Path
 ) -> None:
-    write_bundle(spec, made.firms, event_panel(spec, made.firms), tmp_path)
+    write_bundle(sample(spec, made.firms), tmp_path)
     alone = pd.read_parquet(tmp_path / "returns.parquet")
     both = pd.read_parquet(firm_files.bundle / "data/bundled/returns.parquet")
     pd.testing.assert_frame_equal(both[list(alone.columns)], alone, check_exact=True)
@@ -227,5 +228,26 @@ def test_a_group_of_two_donors_is_not_averaged(
     groups = tuple(Donor(t, "big" if t in "VWX" else "small") for t in "VWXYZ")
     small = replace(spec, donors=groups)
     with pytest.raises(InputError, match=r"group 'small' has fewer than 3 donors"):
-        write_bundle(small, simulated, event_panel(spec, simulated), tmp_path, donors)
+        write_bundle(sample(small, simulated), tmp_path, donors)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("file/out", "cannot be written"), ("out", "nosuch.csv")]
+)
+def test_the_script_says_what_is_wrong_in_one_line_and_writes_nothing(
+    out: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setattr(
+        "sys.argv", ["make_bundle.py", str(tmp_path / "nosuch.csv"), str(tmp_path / out)]
+    )
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    error = capsys.readouterr().err
+    assert error.startswith("make_bundle: ") and said in error and error.count("\n") == 1
+    assert not (tmp_path / out).is_dir() or not any((tmp_path / out).iterdir())

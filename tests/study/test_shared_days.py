@@ -40,9 +40,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def _legs(spec: ur.Spec, market: Market, sector: str, *roles: str) -> list[tuple[str, int, int]]:
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
-    legs = event_legs(spec, panel, made, sector, roles or ("primary",))
+    legs = event_legs(ur.sample(spec, market), sector, roles or ("primary",))
     return [(leg.event, *leg.window) for leg in legs]
 
 
@@ -58,13 +56,13 @@ def test_events_of_opposite_sign_in_one_session_are_both_out_whatever_the_clock_
 ) -> None:
     first, then = clock
     spec, market = make(GOOD.format(first, "primary"), BAD.format(then, "primary"), SECOND)
-    study = run_study(spec, market)
+    study = run_study(ur.sample(spec, market))
     alpha, beta = study.verdicts
     assert (alpha.events, beta.events) == (
         ("X2",),
         (min("X1", "X1b", key={"X1": first, "X1b": then}.__getitem__), "X2"),
     )
-    alone = run_study(*make(SECOND)).verdicts[0]
+    alone = run_study(ur.sample(*make(SECOND))).verdicts[0]
     assert alpha.effect == pytest.approx(alone.effect, abs=0.01)  # estimation masks X1's days
     said = {item.name: item.reason for item in study.dropped if "opposite" in item.reason}
     assert "X1b" in said["X1"] and "(alpha)" in said["X1"] and "X1" in said["X1b"]
@@ -79,7 +77,7 @@ def test_the_clock_and_the_order_of_rows_change_no_number(make: Make) -> None:
     for early, late in (("07:00", "08:00"), ("08:00", "07:00")):
         text = [GOOD.format(early, "primary"), BAD.format(late, "primary"), SECOND, leak]
         for order in list(itertools.permutations(range(len(rows))))[::7]:
-            seen.append(_numbers(run_study(*make(*(text[k] for k in order)))))
+            seen.append(_numbers(run_study(ur.sample(*make(*(text[k] for k in order))))))
     for numbers in seen[1:]:
         np.testing.assert_array_equal(numbers, seen[0])
 
@@ -89,7 +87,7 @@ def test_a_leak_and_a_primary_event_of_opposite_sign_are_both_out_of_their_sum(m
     assert _legs(spec, market, "alpha") == [("X1", -1, 1), ("X2", -1, 1)]
     assert _legs(spec, market, "alpha", "primary", "leak") == [("X2", -1, 1)]
     assert _legs(spec, market, "beta", "primary", "leak") == [("X1", -1, 1), ("X2", -1, 1)]
-    study = run_study(spec, market)
+    study = run_study(ur.sample(spec, market))
     said = [(item.what, item.name) for item in study.dropped if "opposite" in item.reason]
     assert ("leak-inclusive rows", "X1") in said and ("leak-inclusive rows", "X1b") in said
     assert study.leaks[0].events == ("X2",)
@@ -97,7 +95,7 @@ def test_a_leak_and_a_primary_event_of_opposite_sign_are_both_out_of_their_sum(m
 
 def test_a_sector_all_of_whose_days_are_disputed_says_so(make: Make) -> None:
     spec, market = make(GOOD.format("08:00", "primary"), BAD.format("08:00", "primary"))
-    row = run_study(spec, market).verdicts[0]
+    row = run_study(ur.sample(spec, market)).verdicts[0]
     assert row.headline == "no verdict"
     assert "X1" in row.reason and "opposite" in row.reason
 
@@ -105,7 +103,7 @@ def test_a_sector_all_of_whose_days_are_disputed_says_so(make: Make) -> None:
 def test_a_study_all_of_whose_days_are_disputed_is_refused_with_the_events(make: Make) -> None:
     bad = BAD.replace("-,+", "-,-").format("08:00", "primary")
     with pytest.raises(ur.InputError, match=r"no primary event is left, X1: .* opposite"):
-        run_study(*make(GOOD.format("08:00", "primary"), bad))
+        run_study(ur.sample(*make(GOOD.format("08:00", "primary"), bad)))
 
 
 def _days(legs: Sequence[Leg]) -> list[int]:
@@ -141,13 +139,11 @@ def test_an_event_that_lost_day_0_to_the_other_sign_is_out_with_all_its_days() -
 
 
 def test_the_shipped_study_has_no_day_of_both_signs(spec: ur.Spec) -> None:
-    market = ur.load_market(spec, "bundled")
-    panel = ur.event_panel(spec, market)
-    made = ur.form_portfolios(spec, market, panel)
+    data = ur.sample(spec, "bundled")
     from usjp_research.study.legs import shared_days
 
     for roles in (("primary",), ("primary", "leak")):
-        found = shared_days(spec, panel, made, roles)
+        found = shared_days(data, roles)
         assert not [item for item in found if "opposite" in item.reason]
 
 
@@ -181,7 +177,7 @@ def test_an_event_with_a_hole_of_the_market_in_its_window_is_left_out_with_the_d
     spec, market = make(GOOD.format("08:00", "primary"), SECOND)
     frame = market.returns.copy()
     frame.loc["2025-03-12", "us_market"] = np.nan
-    study = run_study(spec, replace(market, returns=frame))
+    study = run_study(ur.sample(spec, replace(market, returns=frame)))
     said = {item.name: item.reason for item in study.dropped if item.what == "event"}
     assert said["X1"] == "the benchmark has no return on 2025-03-12, in its window"
     assert {row.events for row in study.verdicts} == {("X2",)}

@@ -15,46 +15,32 @@ import scipy.stats
 import statsmodels.api as sm
 
 from tests.simulated_firms import FirmFiles, binomial_bounds, on_returns
-from usjp_research.engine.placebo import Leg, Placebo, minimum_detectable, placebo_law, quantile
-from usjp_research.market.load import load_market
-from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.engine.placebo import Placebo, minimum_detectable, quantile
+from usjp_research.market.record import BENCHMARK
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.results import save_study
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, run_study
-from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.legs import event_legs
-from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.study.reactions import event_reactions
-from usjp_research.study.verdict import decide, implied_value
+from usjp_research.study.sample import Sample, sample
+from usjp_research.study.verdict import decide, implied_value, worded
 
 
 @pytest.fixture(scope="module")
 def bundled(spec: Spec) -> Study:
-    return run_study(spec, load_market(spec, "bundled"))
-
-
-@dataclass(frozen=True)
-class Firms:
-    """Single firms, their portfolios and every event's reaction."""
-
-    spec: Spec
-    market: Market
-    panel: EventPanel
-    made: Portfolios
-    reactions: pd.DataFrame
+    return run_study(sample(spec, "bundled"))
 
 
 @pytest.fixture(scope="module")
-def firms(spec: Spec, firm_files: FirmFiles) -> Firms:
-    return _firms(spec, load_market(spec, f"file:{firm_files.prices}"))
+def firms(spec: Spec, firm_files: FirmFiles) -> Sample:
+    return sample(spec, f"file:{firm_files.prices}")
 
 
-def _firms(spec: Spec, market: Market) -> Firms:
-    panel = event_panel(spec, market)
-    made = form_portfolios(spec, market, panel)
-    return Firms(spec, market, panel, made, event_reactions(spec, panel, made))
+@pytest.fixture(scope="module")
+def reactions(firms: Sample) -> pd.DataFrame:
+    return event_reactions(firms).set_index(["event", "sector"])
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +49,18 @@ def closes(firm_files: FirmFiles) -> pd.DataFrame:
     return table.pivot(index="date", columns="ticker", values="adj_close")
 
 
-def _independent(study: Firms, event: str, sector: str) -> tuple[float, float]:
+def _independent(data: Sample, event: str, sector: str) -> tuple[float, float]:
     """CAAR and its forecast error by pandas and statsmodels, from the slot's own series."""
-    slot = study.made.slots[event, sector]
-    market = study.market.returns[BENCHMARK]
-    series = study.market.returns[list(slot.members)].mean(axis=1)
+    slot = data.portfolios.slots[event, sector]
+    market = data.market.returns[BENCHMARK]
+    series = data.market.returns[list(slot.members)].mean(axis=1)
     days = market.index
     center = days.get_loc(pd.Timestamp(slot.session))
     assert isinstance(center, int)
     masked = set()
-    for e in study.spec.events:
-        if e.role in ("primary", "secondary", "leak") and study.panel.position(e.id) is not None:
-            at = days.get_loc(pd.Timestamp(study.made.slots[e.id, sector].session))
+    for e in data.spec.events:
+        if e.role in ("primary", "secondary", "leak") and data.panel.position(e.id) is not None:
+            at = days.get_loc(pd.Timestamp(data.portfolios.slots[e.id, sector].session))
             assert isinstance(at, int)
             masked |= {at - 1, at, at + 1}
     span = [t for t in range(center - 271, center - 21) if t not in masked]
@@ -86,13 +72,14 @@ def _independent(study: Firms, event: str, sector: str) -> tuple[float, float]:
     return car, float(np.sqrt(variance))
 
 
-def test_event_caars_agree_with_pandas_and_statsmodels(firms: Firms) -> None:
-    table = firms.reactions.set_index(["event", "sector"])
+def test_event_caars_agree_with_pandas_and_statsmodels(
+    firms: Sample, reactions: pd.DataFrame
+) -> None:
     for event in ("E05", "E08", "E17", "E35", "E42", "E04"):
         for sector in firms.spec.sectors:
             car, error = _independent(firms, event, sector)
-            assert table.loc[(event, sector), "caar"] == pytest.approx(car, abs=1e-12)
-            assert table.loc[(event, sector), "se"] == pytest.approx(error, rel=1e-9)
+            assert reactions.loc[(event, sector), "caar"] == pytest.approx(car, abs=1e-12)
+            assert reactions.loc[(event, sector), "se"] == pytest.approx(error, rel=1e-9)
 
 
 FOUND = {  # on the real prices, without masking real event windows in the estimation window
@@ -108,9 +95,14 @@ FOUND = {  # on the real prices, without masking real event windows in the estim
 
 @pytest.mark.parametrize(("event", "sector"), FOUND)
 def test_firm_level_caars_are_those_found_independently_once_nothing_is_masked(
-    firms: Firms, closes: pd.DataFrame, firm_files: FirmFiles, event: str, sector: str
+    firms: Sample,
+    reactions: pd.DataFrame,
+    closes: pd.DataFrame,
+    firm_files: FirmFiles,
+    event: str,
+    sector: str,
 ) -> None:
-    slot = firms.made.slots[event, sector]
+    slot = firms.portfolios.slots[event, sector]
     returns = closes[[*slot.members, "SPY", "IVV"]].pct_change(fill_method=None)
     market = returns[["SPY", "IVV"]].mean(axis=1).to_numpy()
     center = returns.index.get_loc(pd.Timestamp(slot.session))
@@ -125,21 +117,22 @@ def test_firm_level_caars_are_those_found_independently_once_nothing_is_masked(
         cars.append((y[w] - level - slope * market[w]).sum())
     if firm_files.real:
         assert 100 * np.mean(cars) == pytest.approx(FOUND[event, sector], abs=0.006)
-    table = firms.reactions.set_index(["event", "sector"])["caar"]
     # Masking moves alpha and beta; by how much is bounded here.
-    assert 100 * float(table[event, sector]) == pytest.approx(100 * np.mean(cars), abs=0.2)
+    assert 100 * float(reactions["caar"][event, sector]) == pytest.approx(
+        100 * np.mean(cars), abs=0.2
+    )
 
 
 def test_averages_and_the_firms_they_were_made_of_give_the_same_reactions(
-    spec: Spec, firms: Firms, firm_files: FirmFiles
+    spec: Spec, firms: Sample, reactions: pd.DataFrame, firm_files: FirmFiles
 ) -> None:
-    averages = _firms(spec, firm_files.averages(spec))
-    keys = ["event", "sector"]
-    slots, theirs = firms.made.slots, averages.made.slots
+    averages = sample(spec, firm_files.averages(spec))
+    slots, theirs = firms.portfolios.slots, averages.portfolios.slots
     same = [key for key in slots if slots[key].members == theirs[key].members]
     # Where a firm could be read back another one leaves the slot too.
     assert len(same) / len(slots) > 0.85
-    ours, found = (table.reactions.set_index(keys).loc[same] for table in (firms, averages))
+    found = event_reactions(averages).set_index(["event", "sector"]).loc[same]
+    ours = reactions.loc[same]
     assert ours["caar"].notna().mean() > 0.9
     for name in ("caar", "se", "se_guarded"):  # the bundle keeps single precision
         np.testing.assert_allclose(found[name], ours[name], atol=1e-6)
@@ -151,7 +144,7 @@ def test_bundled_and_firm_level_studies_agree(
 ) -> None:
     if not firm_files.real:
         pytest.skip("the bundled averages are of the real firms")
-    firms = run_study(spec, load_market(spec, f"file:{firm_files.prices}"))
+    firms = run_study(sample(spec, f"file:{firm_files.prices}"))
     assert len(bundled.family) == len(firms.family)
     for ours, theirs in zip(bundled.rows, firms.rows, strict=True):
         assert ours.effect == pytest.approx(theirs.effect, abs=5e-4)
@@ -161,29 +154,33 @@ def test_bundled_and_firm_level_studies_agree(
 
 
 def test_the_study_has_six_sectors_and_the_contrast_in_the_rule_s_family(bundled: Study) -> None:
-    assert [row.name for row in bundled.verdicts] == list(bundled.spec.sectors)
+    assert [row.name for row in bundled.verdicts] == list(bundled.data.spec.sectors)
     assert bundled.contrast is not None
     assert bundled.contrast.events == ("E17",)
     assert len(bundled.family) >= 200
     assert {len(row.by_case) for row in bundled.rows} == {3}
-    assert len({row.critical for row in bundled.verdicts}) == 1
+    assert len({row.numbers()["critical"] for row in bundled.verdicts}) == 1
     for row in bundled.verdicts:
-        assert row.marginal_high - row.marginal_low <= row.high - row.low
-        assert row.p <= row.p_stepdown <= row.p_holm + 1e-12
+        assert row.measured and row.measured.test
+        alone = row.measured.marginal_high - row.measured.marginal_low
+        assert alone <= row.high - row.low
+        assert row.p <= row.p_stepdown <= row.measured.test.p_holm + 1e-12
 
 
 def test_each_row_is_the_rule_applied_to_its_own_interval(bundled: Study) -> None:
     for row in (*bundled.rows, *bundled.leaks, *bundled.campaign):
         for case, verdict in row.by_case.items():
             assert verdict == decide(row.low, row.high, row.implied.share.get(case))
-        middle = row.effect - row.center * row.error
-        assert row.low == pytest.approx(middle - row.critical * row.error, abs=1e-14)
-        assert row.high == pytest.approx(middle + row.critical * row.error, abs=1e-14)
+        found = row.measured
+        assert found
+        middle = row.effect - found.center * found.error
+        assert row.low == pytest.approx(middle - found.critical * found.error, abs=1e-14)
+        assert row.high == pytest.approx(middle + found.critical * found.error, abs=1e-14)
 
 
 def test_reverse_and_leak_windows_count_each_trading_day_once(bundled: Study) -> None:
-    for sector in bundled.spec.sectors:
-        legs = event_legs(bundled.spec, bundled.panel, bundled.made, sector, ("primary", "leak"))
+    for sector in bundled.data.spec.sectors:
+        legs = event_legs(bundled.data, sector, ("primary", "leak"))
         days = [leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)]
         assert len(days) == len(set(days))
 
@@ -191,11 +188,10 @@ def test_reverse_and_leak_windows_count_each_trading_day_once(bundled: Study) ->
 def test_results_land_whole_and_can_be_joined_on_the_shift(bundled: Study, tmp_path: Path) -> None:
     folder = save_study(bundled, tmp_path)
     record = json.loads((folder / "verdicts.json").read_text(), parse_constant=_refuse)
-    assert [row["name"] for row in record["rows"]] == list(bundled.spec.sectors)
+    assert [row["name"] for row in record["rows"]] == list(bundled.data.spec.sectors)
     null = pd.read_parquet(folder / "placebo.parquet")
     shifts = null[null["group"] == "pharma_biotech"].set_index("shift")
-    real = bundled.verdicts[-1]
-    assert shifts.loc[0, "statistic"] == real.statistic
+    assert shifts.loc[0, "statistic"] == bundled.verdicts[-1].numbers()["statistic"]
     assert len(shifts) == record["shifts"] + 1
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -216,19 +212,13 @@ class Draws:
     found: npt.NDArray[np.bool_]  # an effect of the MDE would have been seen
 
 
-def _calendars(spec: Spec) -> tuple[EventPanel, Portfolios, dict[str, tuple[Leg, ...]]]:
-    market = simulated_market(spec, seed=0)
-    panel = event_panel(spec, market)
-    made = form_portfolios(spec, market, panel)
-    return panel, made, {s: event_legs(spec, panel, made, s) for s in spec.sectors}
-
-
 def _draws(spec: Spec, seeds: int) -> Draws:
-    panel, made, legs = _calendars(spec)  # calendars and names only: no return is read
+    data = sample(spec, simulated_market(spec, seed=0))
+    legs = {s: event_legs(data, s) for s in spec.sectors}  # calendars and names: no return is read
     alpha, rows = spec.rule.alpha, []
     for seed in range(seeds):
-        now = on_returns(made, simulated_market(spec, seed=seed))
-        law = placebo_law(legs, now.array, now.benchmark, panel.masked, spec.rule)
+        now = on_returns(data.portfolios, simulated_market(spec, seed=seed))
+        law = replace(data, portfolios=now).law(legs)
         critical = quantile(law.null_distance.max(axis=1), alpha)
         middle = law.effect - law.center * law.error
         verdicts = [
@@ -293,16 +283,13 @@ def test_an_effect_of_the_mde_is_found_with_the_stated_power(spec: Spec, draws: 
     _power(spec, draws)
 
 
-def _law(spec: Spec, market: Market, panel: EventPanel) -> Placebo:
-    made = form_portfolios(spec, market, panel)
-    legs = {s: event_legs(spec, panel, made, s) for s in spec.sectors}
-    return placebo_law(legs, made.array, made.benchmark, panel.masked, spec.rule)
+def _law(data: Sample) -> Placebo:
+    return data.law({s: event_legs(data, s) for s in data.spec.sectors})
 
 
 def test_an_effect_planted_in_the_returns_moves_the_estimate_by_itself(spec: Spec) -> None:
-    market = simulated_market(spec, seed=1)
-    panel = event_panel(spec, market)
-    base = _law(spec, market, panel)
+    data = sample(spec, simulated_market(spec, seed=1))
+    base, panel = _law(data), data.panel
     sector = "mining_metals"
     days = [
         (sector, pd.Timestamp(panel.new_york[k]))
@@ -310,7 +297,7 @@ def test_an_effect_planted_in_the_returns_moves_the_estimate_by_itself(spec: Spe
         if panel.events[k].signs[sector]
     ]
     planted = simulated_market(spec, seed=1, effects=dict.fromkeys(days, 0.03))
-    law = _law(spec, planted, panel)
+    law = _law(sample(spec, planted))
     g = spec.sectors.index(sector)
     assert law.effect[g] - base.effect[g] == pytest.approx(0.03 * len(days), abs=1e-12)
     others = [k for k in range(6) if k != g]
@@ -344,7 +331,7 @@ def test_leaks_change_the_remark_and_never_the_verdict(
 ) -> None:
     """Solar gained 8% on each leak and nothing on the news; it should have gained 24%."""
     spec = read_spec(own(events=LEAKS, thesis=IMPLIED))
-    study = run_study(spec, load_market(spec, f"file:{prices}"))
+    study = run_study(sample(spec, f"file:{prices}"))
     solar, rail = study.verdicts
     assert [row.headline for row in study.leaks] == ["priced in", "not priced in"]
     assert [row.headline for row in (solar, rail)] == ["not priced in", "not priced in"]
@@ -355,48 +342,38 @@ def test_leaks_change_the_remark_and_never_the_verdict(
 def test_a_leak_remark_says_the_verdict_with_leaks_in_either_direction(bundled: Study) -> None:
     from usjp_research.study.answer import _leak_remark
 
-    row = replace(bundled.verdicts[0], headline="cannot say", remark="")
+    row = worded(bundled.verdicts[0], headline="cannot say", remark="")
     for verdict in ("priced in", "moved against", "not priced in", "reacted, size unclear"):
-        leak = replace(row, headline=verdict)
+        leak = worded(row, headline=verdict)
         assert _leak_remark(row, [leak]).remark == f"with leak windows: {verdict}"
         assert _leak_remark(row, [leak]).headline == "cannot say"
         assert _leak_remark(leak, [row]).remark == "with leak windows: cannot say"
     assert _leak_remark(row, [row]).remark == ""
-    either = replace(row, headline="depends on the implied value")
-    cases = replace(either, by_case={**either.by_case, "high": "not priced in"})
+    either = worded(row, headline="depends on the implied value")
+    by_case = {**either.by_case, "high": "not priced in"}
+    cases = replace(either, judged=replace(either.judged, by_case=by_case))
     assert "high not priced in" in _leak_remark(either, [cases]).remark
-
-
-def test_dollars_are_the_upper_end_times_market_value_and_none_for_the_contrast(
-    bundled: Study,
-) -> None:
-    for row in bundled.verdicts:
-        assert row.implied.market_value
-        assert row.excluded_usd_bn == pytest.approx(row.high * row.implied.market_value)
-        assert row.effect_usd_bn == pytest.approx(row.effect * row.implied.market_value)
-    assert bundled.contrast is not None
-    assert bundled.contrast.excluded_usd_bn is None
 
 
 def test_the_contrast_is_named_minus_unnamed_with_the_named_firms_own_lines(
     bundled: Study,
 ) -> None:
-    row, made = bundled.contrast, bundled.made
+    row, made = bundled.contrast, bundled.data.portfolios
     assert row is not None
-    named = bundled.market.returns["named/2025-10-28/power_utilities"]
-    unnamed = bundled.market.returns["unnamed/2025-10-28/power_utilities"]
-    spread, market = named - unnamed, bundled.market.returns[BENCHMARK]
+    named = bundled.data.market.returns["named/2025-10-28/power_utilities"]
+    unnamed = bundled.data.market.returns["unnamed/2025-10-28/power_utilities"]
+    spread, market = named - unnamed, bundled.data.market.returns[BENCHMARK]
     days = market.index
     center = days.get_loc(pd.Timestamp("2025-10-28"))
     assert isinstance(center, int)
-    span = [t for t in range(center - 271, center - 21) if not bundled.panel.masked[t]]
+    span = [t for t in range(center - 271, center - 21) if not bundled.data.panel.masked[t]]
     fit = sm.OLS(spread.iloc[span], sm.add_constant(market.iloc[span])).fit()
     window = slice(center - 1, center + 2)
     expected = fit.predict(sm.add_constant(market.iloc[window]))
     assert row.effect == pytest.approx(float((spread.iloc[window] - expected).sum()), abs=1e-10)
     tickers = made.members["named/2025-10-28/power_utilities"]
     own = implied_value(
-        bundled.spec, tickers, row.implied.market_value, sector="power_utilities", own=True
+        bundled.data.spec, tickers, row.implied.market_value, sector="power_utilities", own=True
     )
     assert row.implied == own
     assert all(ticker in row.remark for ticker in tickers)
@@ -407,7 +384,7 @@ def test_market_values_go_back_in_time_by_the_price(spec: Spec) -> None:
     from usjp_research.market.simulate import simulated_market
 
     market = simulated_market(spec, seed=3)
-    made = form_portfolios(spec, market, event_panel(spec, market))
+    made = sample(spec, market).portfolios
     thesis = spec.thesis
     assert thesis is not None
     later = market.returns.loc[market.returns.index > pd.Timestamp(thesis.valued_on)]
@@ -434,14 +411,16 @@ def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_
     from usjp_research.market.simulate import simulated_market
     from usjp_research.study.reactions import event_reactions, sector_battery
 
-    market = simulated_market(spec, seed=8)
-    panel = event_panel(spec, market)
-    made = form_portfolios(spec, market, panel)
-    tests = sector_battery(spec, market, panel, made, "mining_metals", "E17")
-    rows = event_reactions(spec, panel, made)
+    data = sample(spec, simulated_market(spec, seed=8))
+    tests = sector_battery(data, "mining_metals", "E17")
+    rows = event_reactions(data)
     rows = rows[(rows["event"] == "E17") & (rows["sector"] == "mining_metals")]
     (want,) = rows.to_dict("records")
-    assert tests.numbers["n"] == len(made.slots["E17", "mining_metals"].members) == want["firms"]
+    assert (
+        tests.numbers["n"]
+        == len(data.portfolios.slots["E17", "mining_metals"].members)
+        == want["firms"]
+    )
     assert tests.numbers["caar"] == pytest.approx(want["caar"], abs=1e-12)
     assert tests.tests["portfolio_t"].statistic == pytest.approx(want["portfolio_t"], rel=1e-9)
     assert tests.headline == ("adj_bmp_t", "placebo_t")
@@ -451,9 +430,7 @@ def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_
 def test_on_averages_the_baskets_stand_for_the_firms(bundled: Study) -> None:
     from usjp_research.study.reactions import sector_battery
 
-    tests = sector_battery(
-        bundled.spec, bundled.market, bundled.panel, bundled.made, "pharma_biotech", "E05"
-    )
-    baskets = {firm.basket for firm in bundled.spec.members("pharma_biotech")}
+    tests = sector_battery(bundled.data, "pharma_biotech", "E05")
+    baskets = {firm.basket for firm in bundled.data.spec.members("pharma_biotech")}
     assert tests.numbers["n"] == len(baskets)
     assert tests.numbers["n_eff"] < tests.numbers["n"]

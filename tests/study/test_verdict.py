@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
+from usjp_research.market.simulate import simulated_market
+from usjp_research.report.results import save_study
 from usjp_research.spec.records import Spec
-from usjp_research.study.events import event_panel
-from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.answer import Study, run_study, what_if
+from usjp_research.study.rows import worth
+from usjp_research.study.sample import sample
 from usjp_research.study.verdict import (
     CASES,
     VERDICTS,
@@ -18,7 +23,10 @@ from usjp_research.study.verdict import (
     decide,
     headline,
     implied_value,
+    verdict_of,
+    with_assumptions,
 )
+from usjp_research.words import InputError
 
 
 def _literal(low: float, high: float, g: float | None) -> list[str]:
@@ -142,11 +150,14 @@ def test_every_number_of_the_thesis_has_a_source_or_is_called_an_assumption(spec
     assert "assumption" in thesis.assumptions["shares"]
 
 
-def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: Spec) -> None:
-    from usjp_research.market.load import load_market
-    from usjp_research.study.answer import run_study, what_if
+@pytest.fixture(scope="module")
+def study(spec: Spec) -> Study:
+    return run_study(sample(spec, "bundled"))
 
-    study = run_study(spec, load_market(spec, "bundled"))
+
+def test_other_assumptions_change_what_should_have_moved_and_not_what_did(
+    spec: Spec, study: Study
+) -> None:
     assert what_if(study, {}) == study.rows
     double = {"margin": 2 * spec.thesis.margin.base} if spec.thesis else {}
     for before, after in zip(study.rows, what_if(study, double), strict=True):
@@ -173,21 +184,14 @@ def test_other_assumptions_change_what_should_have_moved_and_not_what_did(spec: 
 def test_assumptions_out_of_range_or_unknown_are_refused(
     spec: Spec, changes: dict[str, float], words: str
 ) -> None:
-    from usjp_research.study.verdict import with_assumptions
-    from usjp_research.words import InputError
-
     with pytest.raises(InputError, match=re.escape(words)):
         with_assumptions(spec, changes)
 
 
 def test_every_step_from_dollars_announced_to_value_loses_something(spec: Spec) -> None:
-    from usjp_research.market.simulate import simulated_market
-
-    market = simulated_market(spec, seed=1)
-    made = form_portfolios(spec, market, event_panel(spec, market))
+    data = sample(spec, simulated_market(spec, seed=1))
     for sector in spec.sectors:
-        key = f"sector/{sector}"
-        got = implied_value(spec, made.members[key], made.values[key], sector=sector)
+        got = worth(data, sector)
         for case in CASES:
             steps = (
                 got.announced,
@@ -199,4 +203,26 @@ def test_every_step_from_dollars_announced_to_value_loses_something(spec: Spec) 
             )
             assert list(steps) == sorted(steps, reverse=True)
         if got.share:
-            assert got.share["base"] == pytest.approx(got.dollars["base"] / made.values[key])
+            assert got.share["base"] == pytest.approx(
+                got.dollars["base"] / (got.market_value or 0.0)
+            )
+
+
+def test_a_saved_row_is_the_row_and_has_only_what_its_kind_has(
+    study: Study, tmp_path: Path
+) -> None:
+    saved = json.loads((save_study(study, tmp_path) / "verdicts.json").read_text())
+    assert tuple(map(verdict_of, saved["rows"])) == study.verdicts
+    assert tuple(map(verdict_of, saved["campaign"])) == study.campaign
+    assert verdict_of(saved["contrast"]) == study.contrast
+    for row in saved["rows"]:
+        value = row["implied"]["market_value"]
+        assert row["excluded_usd_bn"] == pytest.approx(row["high"] * value)
+        assert row["effect_usd_bn"] == pytest.approx(row["effect"] * value)
+        if base := row["implied"]["share"].get("base"):
+            assert row["priced_share"] == pytest.approx(row["effect"] / base)
+    tests = ("p", "p_stepdown", "p_holm", "p_bh", "mde")
+    assert all(row[key] is None for row in saved["campaign"] for key in tests)
+    assert all(row["low"] < row["effect"] < row["high"] for row in saved["campaign"])
+    dollars = ("excluded_usd_bn", "effect_usd_bn")
+    assert [saved["contrast"][key] for key in dollars] == [None, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation, Rule
@@ -15,6 +16,13 @@ from usjp_research.words import InputError, card, label, number, p_value
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+REAL = ("effect", "error", "statistic", "worth")
+NULL = ("null_effect", "null_error", "null_statistic")
+TABLE = (
+    *("effect", "error", "statistic", "center", "critical", "low", "high"),
+    *("p", "p_stepdown", "p_holm", "p_bh", "mde", "shifts", "independent"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,8 @@ class Placebo:
         The same at each shift.
     admissible : int
         Shifts that calendars and events admit, before days without returns take some away.
-    independent : float
-        Rough number of independent shifts, the least of any group: see `independent_shifts`.
+    worth : ndarray of shape (n_groups,)
+        Rough number of independent shifts behind each group: see `independent_shifts`.
     reason : str
         Why there is no law: no shift then, and every number is NaN.
     """
@@ -61,9 +69,14 @@ class Placebo:
     null_effect: Floats
     null_error: Floats
     null_statistic: Floats
+    worth: Floats
     admissible: int = 0
-    independent: float = float("nan")
     reason: str = ""
+
+    @property
+    def independent(self) -> float:
+        """Rough number of independent shifts, the least of any group."""
+        return float(self.worth.min())
 
     @property
     def center(self) -> Floats:
@@ -92,6 +105,79 @@ class Placebo:
 
     def __len__(self) -> int:
         return len(self.shifts)
+
+    def part(self, groups: Sequence[str]) -> Placebo:
+        """Take some of the groups as a family of their own, on the same shifts."""
+        at = [self.groups.index(group) for group in groups]
+        real = {name: getattr(self, name)[at] for name in REAL}
+        null = {name: getattr(self, name)[:, at] for name in NULL}
+        return replace(self, groups=tuple(groups), **real, **null)
+
+    def table(self, alpha: float, power: float, *, family: bool) -> pd.DataFrame:
+        """Lay the law out as intervals, p-values and detectable effects.
+
+        Intervals are by inversion: an effect is inside when the test at level ``alpha`` does
+        not reject it. As a family they hold for all groups at once, their half-width the
+        quantile of the largest distance; alone each has its own, and its adjusted p-values are
+        the p itself.
+
+        Parameters
+        ----------
+        alpha : float
+            Share of the placebo law that an interval leaves out.
+        power : float
+            Chance with which an effect of size ``mde`` is found.
+        family : bool
+            Whether the groups are one family, or each is one of its own.
+
+        Returns
+        -------
+        DataFrame
+            One row per group, which is the index: ``effect``, ``error``, ``statistic``,
+            ``center``, ``critical`` (half-width in standard errors), ``low``, ``high``, ``p``,
+            ``p_stepdown``, ``p_holm``, ``p_bh``, ``mde``, ``shifts`` and ``independent``. NaN
+            where there is no law.
+
+        References
+        ----------
+        Romano and Wolf (2005), Econometrica 73, 1237-1282; Holm (1979), Scandinavian Journal of
+        Statistics 6, 65-70; Benjamini and Hochberg (1995), Journal of the Royal Statistical
+        Society B 57, 289-300.
+
+        Examples
+        --------
+        >>> law.table(0.10, 0.80, family=True)[["low", "high", "p_stepdown"]]  # doctest: +SKIP
+        """
+        from statsmodels.stats.multitest import multipletests
+
+        rows = pd.DataFrame(index=pd.Index(self.groups, name="group"), columns=list(TABLE))
+        rows = rows.astype("float64").assign(shifts=len(self))
+        if self.reason:
+            return rows
+        distance = self.null_distance
+        if family:
+            distance = np.broadcast_to(distance.max(axis=1, keepdims=True), distance.shape)
+        critical = np.array([quantile(column, alpha) for column in distance.T])
+        middle, half = self.effect - self.center * self.error, critical * self.error
+        deviation = (self.null_statistic - self.center).T
+        return rows.assign(
+            effect=self.effect,
+            error=self.error,
+            statistic=self.statistic,
+            center=self.center,
+            critical=critical,
+            low=middle - half,
+            high=middle + half,
+            p=self.p,
+            p_stepdown=stepdown_p(self.distance, self.null_distance) if family else self.p,
+            p_holm=multipletests(self.p, method="holm")[1] if family else self.p,
+            p_bh=multipletests(self.p, method="fdr_bh")[1] if family else self.p,
+            mde=[
+                minimum_detectable(*numbers, power)
+                for numbers in zip(deviation, self.error, critical, strict=True)
+            ],
+            independent=self.worth,
+        )
 
     def _repr_html_(self) -> str:
         if self.reason:
@@ -324,16 +410,16 @@ def placebo_law(
         null_effect=effect[1:][whole],
         null_error=error[1:][whole],
         null_statistic=statistic[1:][whole],
+        worth=np.array([independent_shifts(legs, shifts[whole]) for legs in groups.values()]),
         admissible=len(shifts),
-        independent=min(independent_shifts(legs, shifts[whole]) for legs in groups.values()),
     )
 
 
 def no_law(group: str, reason: str) -> Placebo:
     """Return the law of a group that cannot be tested: its reason, and no number."""
-    nothing, never = np.full(1, np.nan), np.zeros((0, 1))
-    none = np.zeros(0, dtype=np.int64)
-    return Placebo((group,), none, nothing, nothing, nothing, never, never, never, reason=reason)
+    numbers: dict[str, Any] = dict.fromkeys(REAL, np.full(1, np.nan))
+    numbers |= dict.fromkeys(NULL, np.zeros((0, 1)))
+    return Placebo((group,), np.zeros(0, dtype=np.int64), **numbers, reason=reason)
 
 
 def join_laws(laws: Sequence[Placebo]) -> Placebo:
@@ -352,25 +438,14 @@ def join_laws(laws: Sequence[Placebo]) -> Placebo:
     if not len(common):
         raise InputError("the sectors have no placebo calendar in common; run them again together")
     rows = [np.searchsorted(law.shifts, common) for law in laws]
-
-    def real(name: str) -> Floats:
-        return np.concatenate([getattr(law, name) for law in laws])
-
-    def null(name: str) -> Floats:
-        pairs = zip(laws, rows, strict=True)
-        return np.hstack([getattr(law, name)[row] for law, row in pairs])
-
+    pairs = list(zip(laws, rows, strict=True))
+    numbers: dict[str, Any] = {n: np.concatenate([getattr(x, n) for x in laws]) for n in REAL}
+    numbers |= {n: np.hstack([getattr(law, n)[row] for law, row in pairs]) for n in NULL}
     return Placebo(
         groups=tuple(group for law in laws for group in law.groups),
         shifts=common,
-        effect=real("effect"),
-        error=real("error"),
-        statistic=real("statistic"),
-        null_effect=null("null_effect"),
-        null_error=null("null_error"),
-        null_statistic=null("null_statistic"),
+        **numbers,
         admissible=min(law.admissible for law in laws),
-        independent=min(law.independent for law in laws),
     )
 
 

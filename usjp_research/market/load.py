@@ -17,7 +17,7 @@ from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Mar
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.sources import SOURCES, usage
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
-from usjp_research.spec.records import Spec, find_root
+from usjp_research.spec.records import Spec, find_root, home
 from usjp_research.words import InputError, nearest
 
 
@@ -167,10 +167,11 @@ def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series
 # --- the bundle ------------------------------------------------------------------------------
 
 
-def _bundled(_: Spec, rest: str) -> Market:
+def _bundled(spec: Spec, rest: str) -> Market:
     if rest:
         raise InputError(f"market 'bundled:{rest}': there is one bundle; give 'bundled'")
-    folder = find_root() / "data" / "bundled"
+    own = find_root() / "data" / "bundled"
+    folder = own if own.is_dir() else home() / "data" / "bundled"
     try:
         returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
         record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
@@ -178,13 +179,16 @@ def _bundled(_: Spec, rest: str) -> Market:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
-            "restore it from the repository or build it with 'usjp bundle --prices FILE'"
+            "restore it from the repository, or see data/make_bundle.py"
         ) from None
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     members = {
         series: tuple(text.split())
         for series, text in zip(table["series"], table["members"], strict=True)
     }
+    # What was left out of series that this study does not use is not left out of this study.
+    unused = {"donor": not spec.donors, "market value": spec.thesis is None}
+    dropped = (Dropped(**item) for item in record["dropped"] if not unused.get(item["what"]))
     return Market(
         name="bundled",
         returns=returns,
@@ -192,7 +196,11 @@ def _bundled(_: Spec, rest: str) -> Market:
         members=members,
         values=record["market_value_usd_bn"],
         counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
-        dropped=tuple(Dropped(**item) for item in record["dropped"]),
+        dropped=tuple(
+            item
+            for item in dropped
+            if not item.what.startswith("slot/") or item.what.rpartition("/")[2] in spec.sectors
+        ),
         provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},
         built=record.get("built_for", {}),
     )

@@ -1,22 +1,18 @@
-"""Results as figures: one theme, units on every axis, a description that comes with the picture."""
+"""Results as figures: units on every axis, a wide and a narrow form, words for the blind."""
 
 from __future__ import annotations
 
-import base64
-import io
-import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
-from usjp_research.report.strips import says, scoreboard_words
 from usjp_research.report.tables import (
+    cases_words,
     counted,
     dollars,
     exposure_words,
@@ -24,194 +20,63 @@ from usjp_research.report.tables import (
     records,
     told,
     told_row,
+    verdict_words,
 )
-from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import ROLES, in_project
+from usjp_research.report.theme import (
+    BAND,
+    DOWN,
+    IMPLIED,
+    INK,
+    ON_TINT,
+    PAPER,
+    QUIET,
+    SMALL,
+    TEXT,
+    UP,
+    WINDOW,
+    Interval,
+    Picture,
+    above,
+    both,
+    canvas,
+    interval_rows,
+    lowest,
+    note,
+    panels,
+    percent_axis,
+    tag,
+    title,
+    tone,
+    wrapped,
+)
+from usjp_research.spec.records import ROLES
 from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
 from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
-from usjp_research.study.verdict import Verdict
-from usjp_research.words import (
-    NOT_COUNTED,
-    label,
-    level,
-    moved,
-    number,
-    p_value,
-    percent,
-)
+from usjp_research.study.verdict import CASES, Verdict
+from usjp_research.words import NOT_COUNTED, between, label, level, moved, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-# Okabe and Ito's palette: told apart with any colour vision, and on paper.
-COLOURS = {
-    "power_utilities": "#0072B2",
-    "ai_infrastructure": "#D55E00",
-    "mining_metals": "#8C6D00",
-    "defense_aerospace": "#4B4B4B",
-    "manufacturing_logistics": "#007A5A",
-    "pharma_biotech": "#A8477F",
-}
-INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
-GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", "#FFFFFF"
-IMPLIED = "#B3470B"
-UP, DOWN = "#8FBCE6", "#F0B477"  # a rise and a fall, as in the table of the first page
-ON_TINT = "#15191E"  # words on a light tint, which stays light by night
+def nothing(why: str) -> Picture:
+    """Return a sentence in place of a figure."""
 
-LONGEST = 34  # characters of a label on an axis
-PIXELS, TONES = 120, 128  # per inch of a PNG, and its colours: half the bytes of all
+    def draw(narrow: bool) -> Figure:
+        text = wrapped(why, 46 if narrow else 110)
+        figure = canvas(narrow, 0.35 + 0.17 * (1 + text.count("\n")))
+        (axes,) = figure.axes
+        axes.set_axis_off()
+        axes.text(0, 0.5, text, color=QUIET, va="center", transform=axes.transAxes, fontsize=TEXT)
+        return figure
 
-# What each colour becomes where the reader's screen is dark; paper stays white.
-NIGHT = {
-    "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
-    INK: "#E4E8ED",
-    QUIET: "#A5AFBB",
-    BAND: "#3D4855",
-    GRID: "#262E37",
-    WINDOW: "#3A3220",
-    PAPER: "#13171C",
-    IMPLIED: "#FF9A5C",
-    COLOURS["power_utilities"]: "#5DB7F0",
-    COLOURS["ai_infrastructure"]: "#FF8F4A",
-    COLOURS["mining_metals"]: "#D8B23C",
-    COLOURS["defense_aerospace"]: "#B9C0C8",
-    COLOURS["manufacturing_logistics"]: "#3CC79B",
-    COLOURS["pharma_biotech"]: "#E58CC3",
-}
+    return both(draw, why)
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure and the words for a reader who cannot see it.
-
-    Attributes
-    ----------
-    figure : matplotlib Figure
-        Not registered with pyplot, so that nothing is shown twice.
-    alt : str
-        Made from the numbers that are drawn.
-    """
-
-    figure: Figure
-    alt: str
-
-    @property
-    def axes(self) -> list[Axes]:
-        """The axes, to change anything about them."""
-        return list(self.figure.axes)
-
-    def svg(self) -> bytes:
-        """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
-        import matplotlib
-
-        buffer = io.BytesIO()
-        with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "usjp"}):
-            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        head, end, _ = buffer.getvalue().rpartition(b"</svg>")
-        return head + _night().encode() + end + b"\n"
-
-    def png(self) -> bytes:
-        """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
-        from PIL import Image
-
-        drawn, packed = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None})
-        pixels = np.asarray(Image.open(drawn).convert("RGB")).astype(np.int32)
-        values, place, counts = np.unique(
-            pixels @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True
-        )
-        tones = (values[:, None] >> np.array([16, 8, 0])) & 255
-        kept = tones[np.argsort(-counts, kind="stable")[:TONES]]  # areas and lines stay exact
-        nearest = ((tones[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
-        image = Image.fromarray(nearest[place].reshape(pixels.shape[:2]))
-        image.putpalette(kept.astype(np.uint8).tobytes())
-        image.save(packed, "PNG", optimize=True)
-        return packed.getvalue()
-
-    def save(self, path: str | Path) -> Path:
-        """Write the SVG, and the words beside it with the ending ``.txt``."""
-        path = in_project(Path(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.svg())
-        write_whole(path.with_suffix(".txt"), self.alt.encode())
-        return path
-
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
-        # JupyterLab draws no SVG in a notebook that another process ran: it is not trusted.
-        data = {"image/svg+xml": self.svg().decode(), "text/plain": self.alt}
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        width, height = (round(96 * inches) for inches in self.figure.get_size_inches())
-        return data, {"alt": self.alt, "image/png": {"width": width, "height": height}}
-
-
-def _night() -> str:
-    """Return the style that exchanges the theme's colours; a picture cannot see its page's."""
-    rules = "".join(
-        f'[style*="{part}: {day.lower()}"]{{{part}:{night.lower()} !important}}'
-        for day, night in NIGHT.items()
-        for part in ("fill", "stroke")
-    )
-    rules = f"svg{{fill:{NIGHT[INK].lower()}}}{rules}"  # shapes that name no colour inherit it
-    return f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
-
-
-def _canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Figure:
-    import seaborn as sns
-    from matplotlib.figure import Figure
-
-    style = {
-        "axes.edgecolor": BAND,
-        "axes.labelcolor": QUIET,
-        "xtick.color": QUIET,
-        "ytick.color": INK,
-        "text.color": INK,
-        "grid.color": GRID,
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "axes.titlesize": 10,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-    }
-    with sns.axes_style("whitegrid", rc=style):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
-        figure.subplots(rows, columns, squeeze=False, **more)
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _tag(name: str) -> str:
-    """Return a label that leaves room for the drawing, however long the name is."""
-    lines = label(name).replace("$", r"\$").split(": ")
-    return ":\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines)
-
-
-def _percent_axis(axis: Any) -> None:
-    """Label an axis in percent, with the digits that its ticks need to be told apart."""
-    from matplotlib.ticker import FuncFormatter
-
-    def words(value: float, _: object) -> str:
-        return percent(value, tick_digits(axis.get_majorticklocs()))
-
-    axis.set_major_formatter(FuncFormatter(words))
-
-
-def tick_digits(places: Sequence[float]) -> int:
-    """Return how many decimals of a percent show every tick as it is.
-
-    Examples
-    --------
-    >>> tick_digits([-0.05, 0.0, 0.05]), tick_digits([0.0, 0.025]), tick_digits([0.0, 0.00125])
-    (0, 1, 3)
-    """
-    ticks = 100 * np.asarray(places, float)
-    return next((k for k in range(6) if np.allclose(ticks, ticks.round(k), rtol=0, atol=1e-9)), 6)
+# --- intervals ---------------------------------------------------------------------------------
 
 
 def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
@@ -225,46 +90,89 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     -------
     Picture
     """
-    figure = _canvas(9.2, 0.62 * len(rows) + 1.0)
-    (axes,) = figure.axes
-    axes.axvline(0, color=QUIET, linewidth=1)
-    for place, (row, seen) in enumerate((row, told_row(row)) for row in rows):
-        colour = COLOURS.get(row.name.split(":")[0], INK)
-        axes.plot(
-            [seen.low, seen.high],
-            [place, place],
-            color=colour,
-            linewidth=5,
-            solid_capstyle="butt",
-            alpha=0.35,
-        )
-        axes.plot([seen.effect], [place], "o", color=colour, markersize=7)
-        share = seen.share
-        if share:
-            axes.plot([share["low"], share["high"]], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
-            axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
-        edge = max(0.0, *(end for end in (seen.high, *share.values()) if np.isfinite(end)), 0.0)
-        axes.annotate(
-            textwrap.fill(says(row), 36),
-            (edge, place),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=INK,
-        )
-    axes.set_yticks(range(len(rows)), [_tag(row.name) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.7)
-    low, high = axes.get_xlim()
-    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
-    axes.set_xlim(low, high + 0.55 * (high - low))
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(
+    if not rows:
+        return nothing("There is no row.")
+    words = (
         "dot and bar: observed abnormal return and its interval\n"
         "diamond and line: implied by the thesis, base case and range"
     )
-    _percent_axis(axes.xaxis)
-    return Picture(figure, scoreboard_words(rows))
+    shown = [_scored(row) for row in rows]
+    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), scoreboard_words(rows))
+
+
+def _scored(row: Verdict) -> Interval:
+    seen = told_row(row)
+    implied = tuple(seen.share[case] for case in CASES) if seen.share else ()
+    return Interval(
+        tag(row.name), says(row), tone(row.name), seen.effect, seen.low, seen.high, implied
+    )
+
+
+def scoreboard_words(rows: Sequence[Verdict]) -> str:
+    """Say what a scoreboard shows, from the numbers it shows."""
+    said = (
+        f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
+        f"{seen.interval()}, implied {cases_words(seen.share)}"
+        for row in rows
+        for seen in [told_row(row)]
+    )
+    return f"Scoreboard. {'. '.join(said)}."
+
+
+def says(row: Verdict) -> str:
+    """Return what stands beside a row's bar: its verdict, and what was expected if not a rise."""
+    words = row.headline
+    if row.reason:
+        words += f"{';' if row.rests_on else ':'} {row.reason}"
+    expected = {-1: "; expected: down", 0: "; told in the expected direction"}
+    return words + expected.get(told_row(row).expected, "") if np.isfinite(row.effect) else words
+
+
+def plot_counterfactuals(found: Counterfactuals) -> Picture:
+    """Draw a sector's effect against every counterfactual, side by side with intervals.
+
+    Parameters
+    ----------
+    found : Counterfactuals
+
+    Returns
+    -------
+    Picture
+        Dot and bar per model, the rule on top; a cross fits the sector poorly, and a row
+        without a dot says what it needs.
+    """
+    rows: list[dict[str, Any]] = records(found.rows)
+    words = (
+        "dot: abnormal return over the primary events, a cross where the fit is poor\n"
+        f"bar: {level(found.alpha)} interval of the row alone"
+    )
+    shown = [_against(row, tone(found.sector)) for row in rows]
+    said = "; ".join(map(_against_words, rows, shown))
+    alt = f"{label(found.sector)} against each counterfactual. {said}."
+    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)
+
+
+def _against(row: Mapping[str, Any], colour: str) -> Interval:
+    name = str(row["model"])
+    if row["reason"]:
+        exact = row["fit"] == EXACT
+        return Interval(name, EXACT if exact else "not computed: the table says why", colour)
+    poor = row["fit"] == POOR
+    sign = int(row["sign"])
+    seen = told(row["effect"], row["low"], row["high"], {}, sign)
+    says = moved(row["effect"], sign) + (", fits poorly" if poor else "")
+    mark = "x" if poor else "o"
+    return Interval(name, says, colour, seen.effect, seen.low, seen.high, mark=mark)
+
+
+def _against_words(row: Mapping[str, Any], shown: Interval) -> str:
+    if row["reason"]:
+        lacking = "" if row["fit"] == EXACT else "not computed, "
+        return f"{row['model']}: {lacking}{row['reason']}"
+    return f"{row['model']} {shown.says}, interval {between(shown.low, shown.high)}"
+
+
+# --- paths with a band -------------------------------------------------------------------------
 
 
 def plot_caar(paths: EventPaths) -> Picture:
@@ -281,36 +189,40 @@ def plot_caar(paths: EventPaths) -> Picture:
         share of placebo paths.
     """
     if paths.reason:
-        return _nothing(f"{label(paths.sector)}: {paths.reason}")
-    count = len(paths.events)
-    columns = count if count < 4 else 2 if count == 4 else 3
-    rows = -(-count // columns)
-    figure = _canvas(9.2, 2.5 * rows + 0.3, rows, columns, sharex=True, sharey=True)
-    colour = COLOURS.get(paths.sector, INK)
-    words = []
-    for k, axes in enumerate(figure.axes):
-        if k >= count:
-            axes.set_visible(False)
-            continue
-        axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
-        axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
-        axes.axhline(0, color=QUIET, linewidth=0.8)
-        axes.plot(paths.offsets, paths.paths[k], color=colour, linewidth=1.8)
-        axes.set_title(f"{paths.events[k]}, {paths.sessions[k]}")
-        _percent_axis(axes.yaxis)
-        end = float(paths.paths[k][-1])
-        outside = int(((paths.paths[k] < paths.low[k]) | (paths.paths[k] > paths.high[k])).sum())
-        words.append(
-            f"{paths.events[k]} ends at {percent(end)}, outside the band on {outside} of "
-            f"{len(paths.offsets)} days"
-        )
-    for axes in figure.axes[max(0, count - columns) : count]:
-        axes.set_xlabel("sessions from day 0")
-    alt = (
-        f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
-        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {'; '.join(words)}."
+        return nothing(f"{label(paths.sector)}: {paths.reason}")
+    outside = ((paths.paths < paths.low) | (paths.paths > paths.high)).sum(axis=1)
+    words = "; ".join(
+        f"{event} ends at {percent(float(path[-1]))}, outside the band on {days} of "
+        f"{len(paths.offsets)} days"
+        for event, path, days in zip(paths.events, paths.paths, outside, strict=True)
     )
-    return Picture(figure, alt)
+    return both(
+        partial(_caar, paths),
+        f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
+        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}.",
+    )
+
+
+def _caar(paths: EventPaths, narrow: bool) -> Figure:
+    figure = panels(len(paths.events), narrow, 2.0 if narrow else 2.5)
+    for k, axes in enumerate(figure.axes):
+        axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
+        _path(axes, paths, k)
+        title(axes, f"{paths.events[k]}, {paths.sessions[k]}")
+    for axes in lowest(figure):
+        axes.set_xlabel("sessions from day 0")
+    return figure
+
+
+def _path(axes: Axes, paths: EventPaths, k: int) -> None:
+    """Draw one path over its band."""
+    import seaborn as sns
+
+    axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    line = {"color": tone(paths.sector), "linewidth": 1.8, "errorbar": None}
+    sns.lineplot(x=paths.offsets, y=paths.paths[k], ax=axes, **line)
+    percent_axis(axes.yaxis)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
@@ -326,109 +238,31 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     Picture
     """
     if not paths:
-        return _nothing("No campaign lies inside the data.")
-    columns = 3
-    rows = -(-len(paths) // columns)
-    figure = _canvas(9.2, 2.3 * rows + 0.3, rows, columns, sharex=True, sharey=True)
-    words = []
-    for axes, path in itertools.zip_longest(figure.axes, paths):
-        if path is None:
-            axes.set_visible(False)
-            continue
-        colour = COLOURS.get(path.sector, INK)
-        axes.fill_between(path.offsets, path.low[0], path.high[0], color=BAND, linewidth=0)
-        axes.axhline(0, color=QUIET, linewidth=0.8)
-        axes.plot(path.offsets, path.paths[0], color=colour, linewidth=1.6)
-        axes.set_title(label(path.sector), fontsize=9)
-        _percent_axis(axes.yaxis)
-        words.append(
-            f"{label(path.sector)} ends at {percent(float(path.paths[0][-1]), 0)}, band "
-            f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
-        )
-    for axes in figure.axes[max(0, len(paths) - columns) : len(paths)]:
-        axes.set_xlabel("sessions from the first event")
-    return Picture(
-        figure,
+        return nothing("No campaign lies inside the data.")
+    words = "; ".join(
+        f"{label(path.sector)} ends at {percent(float(path.paths[0][-1]), 0)}, band "
+        f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
+        for path in paths
+    )
+    return both(
+        partial(_campaign, paths),
         f"Cumulative abnormal return per sector through the whole campaign from "
         f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
-        f"as long in quiet years, day by day. {'; '.join(words)}.",
+        f"as long in quiet years, day by day. {words}.",
     )
 
 
-def _nothing(why: str) -> Picture:
-    """Draw a sentence in place of a figure."""
-    figure = _canvas(9.2, 0.6)
-    (axes,) = figure.axes
-    axes.set_axis_off()
-    axes.text(0, 0.5, why, color=QUIET, va="center", transform=axes.transAxes)
-    return Picture(figure, why)
+def _campaign(paths: Sequence[EventPaths], narrow: bool) -> Figure:
+    figure = panels(len(paths), narrow, 1.9 if narrow else 2.3)
+    for axes, path in zip(figure.axes, paths, strict=True):
+        _path(axes, path, 0)
+        title(axes, label(path.sector))
+    for axes in lowest(figure):
+        axes.set_xlabel(wrapped("sessions from the first event", 18 if narrow else 40))
+    return figure
 
 
-def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
-    """Draw how dollars announced become present value, per row that has an implied value.
-
-    Parameters
-    ----------
-    rows : sequence of Verdict
-
-    Returns
-    -------
-    Picture
-        Bars are the size of the base case on a logarithmic axis, lines the low and high case.
-    """
-    shown = [row for row in rows if row.implied.share]
-    if not shown:
-        return _nothing("No row has an implied value: there is no thesis, or no market value.")
-    columns = 2
-    lines = -(-len(shown) // columns)
-    figure = _canvas(9.2, 2.1 * lines + 0.4, lines, columns, sharex=True)
-    words = []
-    for axes, row in itertools.zip_longest(figure.axes, shown):
-        if row is None:
-            axes.set_visible(False)
-            continue
-        colour = COLOURS.get(row.name.split(":")[0], INK)
-        steps = _waterfall(row)
-        for place, (_, base, low, high) in enumerate(steps):
-            axes.barh(place, abs(base), left=1e-3, color=colour, alpha=0.35, height=0.62)
-            if low and high and low != high:
-                axes.plot([abs(low), abs(high)], [place, place], color=colour, linewidth=1.4)
-            axes.annotate(
-                dollars(base),
-                (max(map(abs, (base, low, high))), place),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-        axes.set_xscale("log")
-        axes.set_xlim(1e-3, 4e5)
-        axes.set_yticks(range(len(steps)), [name for name, *_ in steps], fontsize=8)
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="x", which="both", labelbottom=False, length=0)
-        worth = told_row(row).share["base"]
-        share = percent(worth, implied_digits(worth))
-        name = label(row.name).replace(" minus unnamed", " firms")
-        axes.set_title(f"{name}\n{share} of market value", fontsize=9)
-        parts = ", ".join(f"{name} {dollars(base)}" for name, base, *_ in steps)
-        words.append(f"{label(row.name)}: {parts} USD bn, {share} of market value")
-    return Picture(figure, "From dollars announced to value, base case. " + ". ".join(words) + ".")
-
-
-def _waterfall(row: Verdict) -> list[tuple[str, float, float, float]]:
-    implied = row.implied
-    steps = [("announced", implied.announced, 0.0, 0.0)]
-    for name, part in (
-        ("spent", implied.spent),
-        ("revenue of listed firms", implied.revenue),
-        ("profit", implied.profit),
-        ("after tax", implied.after_tax),
-        ("present value", implied.dollars),
-    ):
-        steps.append((name, part["base"], part["low"], part["high"]))
-    steps.append(("market value", implied.market_value or 0.0, 0.0, 0.0))
-    return steps
+# --- laws --------------------------------------------------------------------------------------
 
 
 def plot_placebo(law: Placebo) -> Picture:
@@ -443,108 +277,104 @@ def plot_placebo(law: Placebo) -> Picture:
     -------
     Picture
     """
+    name = law.groups[0]
+    if law.reason:
+        return nothing(f"{label(name)}: {law.reason}")
+    real = float(law.statistic[0])
+
+    def draw(narrow: bool) -> Figure:
+        figure = canvas(narrow, 2.6)
+        (axes,) = figure.axes
+        _law(axes, law.null_statistic[:, 0], "placebo calendars")
+        _mark(axes, real, "the real dates", tone(name), linewidth=2.5)
+        words = "S: abnormal return in the expected direction over its guarded standard error"
+        axes.set_xlabel(wrapped(words, 42) if narrow else words)
+        return figure
+
+    return both(
+        draw,
+        f"Histogram of S on {len(law)} placebo calendars for {label(name)}; the real dates have "
+        f"S = {number(real, 2)}, placebo p {p_value(float(law.p[0]))}.",
+    )
+
+
+def _law(axes: Axes, values: Any, words: str) -> None:
+    """Draw what a statistic is on quiet dates."""
     import seaborn as sns
 
-    if law.reason:
-        return _nothing(f"{label(law.groups[0])}: {law.reason}")
-    figure = _canvas(9.2, 2.6)
-    (axes,) = figure.axes
-    colour = COLOURS.get(law.groups[0], INK)
-    sns.histplot(x=law.null_statistic[:, 0], bins=40, color=BAND, edgecolor="white", ax=axes)
-    axes.axvline(float(law.statistic[0]), color=colour, linewidth=2.5)
-    axes.annotate(
-        "the real dates",
-        (float(law.statistic[0]), axes.get_ylim()[1]),
-        xytext=(6, -10),
-        textcoords="offset points",
-        color=colour,
-        fontweight="bold",
-    )
-    axes.set_xlabel("S: abnormal return in the expected direction over its guarded standard error")
-    axes.set_ylabel("placebo calendars")
-    alt = (
-        f"Histogram of S on {len(law)} placebo calendars for {label(law.groups[0])}; the real "
-        f"dates have S = {number(float(law.statistic[0]), 2)}, "
-        f"placebo p {p_value(float(law.p[0]))}."
-    )
-    return Picture(figure, alt)
+    sns.histplot(x=values, bins=40, color=BAND, edgecolor="white", ax=axes)
+    axes.set_ylabel(words)
 
 
-def plot_counterfactuals(found: Counterfactuals) -> Picture:
-    """Draw a sector's effect against every counterfactual, side by side with intervals.
+def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any) -> None:
+    """Draw a value into a law, with its name above the axes, so many points up."""
+    axes.axvline(x, color=colour, **line)
+    how: dict[str, Any] = {"ha": "center", "color": colour, "fontweight": "bold"}
+    note(axes, text, (x, 1), (0, up), up="axes fraction", **how)
+
+
+def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
+    """Draw the slope on every quiet day, the one at the events, and what the thesis implies.
 
     Parameters
     ----------
-    found : Counterfactuals
+    row : Exposure
+    public : bool
+        Draw only the quiet days when one firm carries the slope at the events.
 
     Returns
     -------
     Picture
-        Dot and bar per model, the rule on top; a cross fits the sector poorly, and a row
-        without a dot says what it needs.
+        Without a slope it shows what is implied and says why there is no more.
     """
-    rows = found.rows.to_dict("records")
-    figure = _canvas(9.2, 0.42 * len(rows) + 1.0)
+    found = row.slope
+    hidden = public and found is not None and not found.safe
+    said = [exposure_words(row)]
+    if found:
+        if found.rests_on:
+            said.append(row.headline)
+        value = "withheld" if hidden else number(100 * found.value, 1)
+        said.append(
+            f"histogram of the slope on {len(found.law)} quiet days, centred at "
+            f"{number(100 * found.raw.center, 1)}; at the events it is {value}, "
+            f"p {p_value(found.raw.p_cdf)}" + (f" ({row.remark})" if row.remark else "")
+        )
+    else:
+        said.append(f"no slope: {row.reason}")
+    if row.implied:
+        values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
+        said.append(f"the thesis implies {values}")
+    alt = f"Cents of market value per dollar announced. {'; '.join(said)}."
+    return both(partial(_exposure, row, hidden), alt)
+
+
+def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
+    figure = canvas(narrow, 2.8)
     (axes,) = figure.axes
-    colour = COLOURS.get(found.sector, INK)
-    axes.axvline(0, color=QUIET, linewidth=1)
-    words = []
-    for place, row in enumerate(rows):
-        if row["reason"]:
-            axes.annotate(
-                EXACT if row["fit"] == EXACT else "not computed: the table says why",
-                (0, place),
-                xytext=(8, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                color=QUIET,
-            )
-            lacking = "" if row["fit"] == EXACT else "not computed, "
-            words.append(f"{row['model']}: {lacking}{row['reason']}")
-            continue
-        poor = row["fit"] == POOR
-        seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
-        size = moved(row["effect"], int(row["sign"])) + (", fits poorly" if poor else "")
-        axes.plot(
-            [seen.low, seen.high],
-            [place, place],
-            color=colour,
-            linewidth=5,
-            solid_capstyle="butt",
-            alpha=0.45 if place == 0 else 0.25,
-        )
-        axes.plot(
-            [seen.effect],
-            [place],
-            "x" if poor else "o",
-            color=colour,
-            markersize=7,
-            markeredgewidth=2 if poor else 1,
-        )
-        axes.annotate(
-            size,
-            (seen.high, place),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
-        words.append(f"{row['model']} {size}, interval {seen.interval()}")
-    axes.set_yticks(range(len(rows)), [str(row["model"]) for row in rows])
-    axes.get_yticklabels()[0].set_fontweight("bold")
-    axes.set_ylim(len(rows) - 0.4, -0.7)
-    low, high = axes.get_xlim()
-    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
-    axes.set_xlim(low, high + 0.25 * (high - low))
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(
-        "dot: abnormal return over the primary events, a cross where the fit is poor\n"
-        f"bar: {level(found.alpha)} interval of the row alone"
-    )
-    _percent_axis(axes.xaxis)
-    alt = f"{label(found.sector)} against each counterfactual. {'; '.join(words)}."
-    return Picture(figure, alt)
+    axes.set_xlabel("cents of market value per dollar announced")
+    found = row.slope
+    if found:
+        _law(axes, 100 * found.quiet, "quiet days")
+        if not hidden:
+            _mark(axes, 100 * found.value, "the events", INK, linewidth=2.5)
+    else:
+        axes.set_yticks([])
+        axes.axvline(0, color=QUIET, linewidth=1)
+        text = wrapped(row.reason.replace("; ", ";\n"), 40 if narrow else 90)
+        box = {"facecolor": "white", "edgecolor": BAND}
+        axes.text(0.5, 0.15, text, transform=axes.transAxes, ha="center", fontsize=TEXT, bbox=box)
+    if row.implied:
+        low, base, high = (100 * row.implied[case] for case in CASES)
+        axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
+        up = 15 if found and not hidden else 3  # above the name of the slope
+        _mark(axes, base, "the thesis", IMPLIED, up, linewidth=1.5, linestyle=":")
+        if not found:
+            far = max(abs(low), abs(base), abs(high))
+            axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
+    return figure
+
+
+# --- reactions ---------------------------------------------------------------------------------
 
 
 def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",)) -> Picture:
@@ -562,12 +392,9 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         Each cell prints its number; nothing is said by colour alone. A hollow circle marks what
         does not count for its sector; such a cell has no colour.
     """
-    import seaborn as sns
-    from matplotlib.colors import LinearSegmentedColormap
-
     table = reactions[reactions["role"].isin(roles)]
     if table.empty or table["caar"].isna().all():
-        return _nothing("No event of these has an abnormal return.")
+        return nothing("No event of these has an abnormal return.")
     inside = np.array([counted(row) for row in records(table)])
     table = table.assign(
         shown=table["caar"].where(inside, 0.0),
@@ -581,12 +408,36 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         table.pivot(index="sector", columns="event", values=name).loc[order[0], order[1]]
         for name in ("shown", "text")
     )
-    figure = _canvas(9.2, 0.42 * len(wide) + 1.1)
-    (axes,) = figure.axes
+    words = [
+        f"{label(str(name))}: "
+        + ", ".join(f"{event} {cell}" for event, cell in row.dropna().items())
+        for name, row in text.iterrows()
+    ]
+    whole = bool(inside.all())
+    key = "" if whole else f"{NOT_COUNTED} does not count for the row"
+    marks = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
+    return both(
+        partial(_reactions, wide, text.fillna(""), key),
+        f"Abnormal return per sector and event. {'. '.join(words)}.{marks}",
+    )
+
+
+def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -> Figure:
+    """Draw the heat map; in the narrow form each sector's name has a line of its own."""
+    import seaborn as sns
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
     size = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
+    names = [str(name) for name in wide.index]
+    if narrow:
+        lines = [part for name in names for part in (f"{name}:", name)]
+        wide, text = wide.reindex(lines), text.reindex(lines, fill_value="")
+        text = text.map(lambda cell: cell.replace(" ", "\n"))
+    figure = canvas(narrow, (0.33 if narrow else 0.42) * len(wide) + 1.1)
+    (axes,) = figure.axes
     sns.heatmap(
         wide,
-        annot=text.fillna(""),
+        annot=text,
         fmt="",
         cmap=LinearSegmentedColormap.from_list("reactions", [DOWN, PAPER, UP], N=257),
         vmin=-size,
@@ -595,64 +446,22 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
         linewidths=1.5,
         linecolor="white",
         ax=axes,
-        annot_kws={"color": ON_TINT, "fontsize": 9},
+        annot_kws={"color": ON_TINT, "fontsize": SMALL if narrow else TEXT},
     )
-    axes.set_yticks(axes.get_yticks(), [_tag(str(name)) for name in wide.index], rotation=0)
-    whole = bool(inside.all())
-    axes.set(xlabel="" if whole else f"{NOT_COUNTED} does not count for the row", ylabel="")
+    faces = np.asarray(axes.collections[0].get_facecolor())[np.isfinite(wide.to_numpy().ravel())]
+    for cell, face in zip(axes.texts, faces, strict=True):
+        if to_hex(face) == PAPER.lower():  # it turns dark by night, and its words light
+            cell.set_color(INK)
+    axes.set(xlabel=key, ylabel="")
     axes.tick_params(length=0)
-    words = [
-        f"{label(str(name))}: "
-        + ", ".join(
-            f"{event} {text.loc[name, event]}"
-            for event in wide.columns
-            if isinstance(text.loc[name, event], str)
-        )
-        for name in wide.index
-    ]
-    key = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
-    return Picture(figure, f"Abnormal return per sector and event. {'. '.join(words)}.{key}")
-
-
-def plot_calendar(panel: EventPanel) -> Picture:
-    """Draw the events on a line of time, one row per role.
-
-    Parameters
-    ----------
-    panel : EventPanel
-
-    Returns
-    -------
-    Picture
-        Filled marks count for the verdict; the days of primary, secondary and leak events are
-        masked when anything is estimated.
-    """
-    roles = list(dict.fromkeys(role for role in ROLES if panel.index(role)))
-    if not roles:
-        return _nothing("No event lies inside the data.")
-    figure = _canvas(9.2, 0.5 * len(roles) + 0.9)
-    (axes,) = figure.axes
-    words = []
-    for row, role in enumerate(roles):
-        days = list(panel.days(role).items())
-        axes.axhline(row, color=BAND, linewidth=0.8, zorder=0)
-        face = IMPLIED if role == "primary" else "white"
-        for k, (id, day) in enumerate(days):
-            axes.plot([day], [row], "o", color=IMPLIED, markerfacecolor=face, markersize=6)  # type: ignore[arg-type]
-            axes.annotate(
-                id,
-                (day, row),
-                xytext=(0, 6 if k % 2 else -13),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7.5,
-            )
-        dated = ", ".join(f"{id} {day.date()}" for id, day in days)
-        words.append(f"{role}: {dated}")
-    axes.set_yticks(range(len(roles)), roles)
-    axes.set_ylim(len(roles) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-    return Picture(figure, f"Events by role and first New York session. {'; '.join(words)}.")
+    axes.grid(visible=False)
+    if narrow:
+        axes.set_yticks([])
+        for k, name in enumerate(names):
+            axes.text(0, 2 * k + 0.9, label(name), fontsize=TEXT, fontweight="bold")
+    else:
+        axes.set_yticks(axes.get_yticks(), [tag(name) for name in names], rotation=0)
+    return figure
 
 
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
@@ -670,47 +479,102 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     -------
     Picture
     """
-    from statistics import NormalDist
-
     table = reactions[reactions["role"] == "primary"]
-    sectors = list(dict.fromkeys(table["sector"]))
-    events = list(dict.fromkeys(table["event"]))
-    reach = NormalDist().inv_cdf(1 - alpha / 2)
-    columns = 4
-    lines = -(-len(sectors) // columns)
-    figure = _canvas(9.2, 2.0 * lines + 0.4, max(1, lines), columns, sharex=True, sharey=True)
+    table = table.assign(
+        own=[counted(row) for row in records(table)],
+        half=NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"],
+    )
     words = []
-    for axes in figure.axes[max(0, len(sectors) - columns) : len(sectors)]:
-        axes.tick_params(labelbottom=True)
-    for axes, sector in itertools.zip_longest(figure.axes, sectors):
-        if sector is None:
-            axes.set_visible(False)
-            continue
-        colour = COLOURS.get(str(sector), INK)
-        rows = table[table["sector"] == sector].set_index("event").reindex(events)
-        axes.axhline(0, color=QUIET, linewidth=0.8)
-        for place, row in enumerate(rows.itertuples()):
-            if np.isnan(row.caar):
-                continue
-            half = reach * row.se_guarded
-            axes.plot([place] * 2, [row.caar - half, row.caar + half], color=colour, alpha=0.35)
-            face = colour if counted(row._asdict()) else "white"
-            axes.plot([place], [row.caar], "o", color=colour, markerfacecolor=face, markersize=5)
-        axes.set_xticks(range(len(events)), events)
-        axes.set_xlim(-0.5, len(events) - 0.5)
-        axes.grid(visible=False, axis="x")
-        axes.set_title(label(str(sector)), fontsize=9)
-        _percent_axis(axes.yaxis)
+    for sector, rows in table.groupby("sector", sort=False):
         found = ", ".join(
-            f"{row.Index} {percent(row.caar)}{'' if counted(row._asdict()) else f' {NOT_COUNTED}'}"
-            for row in rows.dropna(subset=["sign"]).itertuples()
+            f"{row['event']} {percent(row['caar'])}{'' if row['own'] else f' {NOT_COUNTED}'}"
+            for row in records(rows)
         )
         words.append(f"{label(str(sector))}: {found}")
-    return Picture(
-        figure,
+    if not words:
+        return nothing("No primary event has an abnormal return.")
+    return both(
+        partial(_events, table),
         f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
         f"dots ({NOT_COUNTED}) do not count for the sector. {'. '.join(words)}.",
     )
+
+
+def _events(table: pd.DataFrame, narrow: bool) -> Figure:
+    events = list(dict.fromkeys(table["event"]))
+    figure = panels(table["sector"].nunique(), narrow, 2.0, columns=4)
+    for axes, (sector, rows) in zip(figure.axes, table.groupby("sector", sort=False), strict=True):
+        colour, rows = tone(str(sector)), rows.dropna(subset=["caar"])
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        places = rows["event"].map(events.index)
+        axes.vlines(
+            places, rows["caar"] - rows["half"], rows["caar"] + rows["half"], colour, alpha=0.35
+        )
+        for own, face in ((True, colour), (False, "white")):
+            dots = rows["caar"].where(rows["own"] == own)
+            axes.plot(places, dots, "o", color=colour, markerfacecolor=face, markersize=5)
+        axes.set_xticks(range(len(events)), events, rotation=90 if narrow else 0)
+        axes.set_xlim(-0.5, len(events) - 0.5)
+        axes.grid(visible=False, axis="x")
+        title(axes, label(str(sector)))
+        percent_axis(axes.yaxis)
+    return figure
+
+
+# --- the calendar and the market ---------------------------------------------------------------
+
+
+def plot_calendar(panel: EventPanel) -> Picture:
+    """Draw the events on a line of time, one row per role.
+
+    Parameters
+    ----------
+    panel : EventPanel
+
+    Returns
+    -------
+    Picture
+        Filled marks count for the verdict; the days of primary, secondary and leak events are
+        masked when anything is estimated.
+    """
+    days = {role: panel.days(role) for role in ROLES if panel.index(role)}
+    if not days:
+        return nothing("No event lies inside the data.")
+    words = "; ".join(
+        f"{role}: " + ", ".join(f"{id} {day.date()}" for id, day in dated.items())
+        for role, dated in days.items()
+    )
+    alt = f"Events by role and first New York session. {words}."
+    return both(partial(_calendar, days), alt)
+
+
+def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], narrow: bool) -> Figure:
+    figure = canvas(narrow, (0.62 if narrow else 0.5) * len(days) + 0.9)
+    (axes,) = figure.axes
+    for row, (role, dated) in enumerate(days.items()):
+        axes.axhline(row, color=BAND, linewidth=0.8, zorder=0)
+        face = IMPLIED if role == "primary" else "white"
+        axes.plot(list(dated.values()), [row] * len(dated), "o", color=IMPLIED, mfc=face, ms=6)  # type: ignore[arg-type]
+        if narrow:
+            above(axes, row, wrapped(f"{role}: {', '.join(dated)}", 46), 6)
+            continue
+        for k, (id, day) in enumerate(dated.items()):
+            note(axes, id, (day, row), (0, 6 if k % 2 else -13), ha="center", fontsize=SMALL)
+    axes.set_yticks([] if narrow else range(len(days)), [] if narrow else list(days))
+    axes.set_ylim(len(days) - 0.4, -0.9 if narrow else -0.6)
+    axes.grid(visible=False, axis="y")
+    _dates(axes, narrow)
+    return figure
+
+
+def _dates(axes: Axes, narrow: bool) -> None:
+    """Leave fewer and shorter dates below the narrow form."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    if narrow:
+        few = AutoDateLocator(minticks=3, maxticks=5)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(few)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(few))  # type: ignore[no-untyped-call]
 
 
 def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Picture:
@@ -726,127 +590,117 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
     -------
     Picture
     """
-    figure = _canvas(9.2, 3.6)
-    (axes,) = figure.axes
-    axes.axhline(0, color=QUIET, linewidth=0.8)
     last = paths.ffill().iloc[-1].sort_values()
-    room = 0.055 * float(np.nanmax(paths.to_numpy()) - np.nanmin(paths.to_numpy()))
-    height = -np.inf
-    for name, value in last.items():
-        colour = COLOURS.get(str(name), INK)
-        axes.plot(paths.index, paths[name], color=colour, linewidth=1.3)
-        height = max(float(value), height + room)
-        axes.annotate(
-            f"{_tag(str(name))} {percent(float(value), 0)}",
-            (1.01, height),
-            xycoords=("axes fraction", "data"),
-            color=colour,
-            fontsize=9,
-            va="center",
-            annotation_clip=False,
-        )
-    for k, (id, day) in enumerate(events.items()):
-        axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
-        axes.annotate(
-            id,
-            (day, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2 + 10 * (k % 2)),
-            textcoords="offset points",
-            fontsize=8,
-            ha="center",
-            color=IMPLIED,
-            annotation_clip=False,
-        )
-    axes.set_xlim(paths.index[0], paths.index[-1])
-    axes.set_ylabel("sum of daily returns less the market's")
-    _percent_axis(axes.yaxis)
     words = ", ".join(f"{label(str(name))} {percent(float(v), 0)}" for name, v in last.items())
-    return Picture(
-        figure,
+    return both(
+        partial(_sectors, paths, last, events),
         f"Sectors against the U.S. market, {paths.index[0].date()} to "
         f"{paths.index[-1].date()}, at the end: {words}.",
     )
 
 
-def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
-    """Draw the slope on every quiet day, the one at the events, and what the thesis implies.
+def _sectors(
+    paths: pd.DataFrame, last: pd.Series[float], events: Mapping[str, pd.Timestamp], narrow: bool
+) -> Figure:
+    figure = canvas(narrow, 4.0 if narrow else 3.6)
+    (axes,) = figure.axes
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    for name in last.index:
+        axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
+    _ends(axes, paths, last, narrow)
+    for k, (id, day) in enumerate(events.items()):
+        axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
+        shift = (0, 2 + 10 * (k % (3 if narrow else 2)))
+        how: dict[str, Any] = {"ha": "center", "color": IMPLIED, "fontsize": SMALL}
+        note(axes, id, (day, 1), shift, up="axes fraction", **how)
+    axes.set_xlim(paths.index[0], paths.index[-1])
+    axes.set_ylabel("sum of daily returns less the market's")
+    _dates(axes, narrow)
+    percent_axis(axes.yaxis)
+    return figure
+
+
+def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool) -> None:
+    """Name every line: at its end, or in the narrow form below the axis, the highest first."""
+    room = 0.055 * float(np.nanmax(paths.to_numpy()) - np.nanmin(paths.to_numpy()))
+    height = -np.inf
+    for k, (name, value) in enumerate(last.items()):
+        height = max(float(value), height + room)
+        words = f"{tag(str(name))} {percent(float(value), 0)}"
+        if narrow:
+            shift = (0, -26 - 12 * (len(last) - 1 - k))
+            place: tuple[Any, ...] = ((0, 0), shift, "axes fraction", "axes fraction")
+        else:
+            place = ((1.01, height), (0, 0), "axes fraction")
+        note(axes, words, *place, color=tone(str(name)), va="top" if narrow else "center")
+
+
+# --- dollars and doses -------------------------------------------------------------------------
+
+
+def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
+    """Draw how dollars announced become present value, per row that has an implied value.
 
     Parameters
     ----------
-    row : Exposure
-    public : bool
-        Draw only the quiet days when one firm carries the slope at the events.
+    rows : sequence of Verdict
 
     Returns
     -------
     Picture
-        Without a slope it shows what is implied and says why there is no more.
+        Bars are the size of the base case on a logarithmic axis, lines the low and high case.
     """
-    import seaborn as sns
-
-    figure = _canvas(9.2, 2.8)
-    (axes,) = figure.axes
-    hidden = public and not row.safe
-    axes.set_xlabel("cents of market value per dollar announced")
-    said = [f"{exposure_words(row)}, {row.method.upper()}"]
-    if row.rests_on:
-        said.append(row.headline)
-    if row.raw:
-        sns.histplot(x=100 * row.law, bins=40, color=BAND, edgecolor="white", ax=axes)
-        axes.set_ylabel("quiet days")
-        words = f"withheld, p {p_value(row.raw.p_cdf)}"
-        if not hidden:
-            words = f"{number(100 * row.slope, 1)}, p {p_value(row.raw.p_cdf)}"
-            axes.axvline(100 * row.slope, color=INK, linewidth=2.5)
-            side = "right" if row.slope > row.law.max() else "left"
-            shift = (-6 if side == "right" else 6, -12)
-            _at_top(axes, 100 * row.slope, "the events", INK, shift, side)
-        said.append(
-            f"histogram of the slope on {len(row.law)} quiet days, centred at "
-            f"{number(100 * row.raw.center, 1)}; at the events it is {words}"
-            + (f" ({row.remark})" if row.remark else "")
-        )
-    else:
-        axes.set_yticks([])
-        axes.axvline(0, color=QUIET, linewidth=1)
-        axes.text(
-            0.5,
-            0.15,
-            row.reason.replace("; ", ";\n"),
-            transform=axes.transAxes,
-            ha="center",
-            bbox={"facecolor": "white", "edgecolor": BAND},
-        )
-        said.append(f"no slope: {row.reason}")
-    if row.implied:
-        low, base, high = (100 * row.implied[case] for case in ("low", "base", "high"))
-        axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
-        axes.axvline(base, color=IMPLIED, linewidth=1.5, linestyle=":")
-        if not row.raw:
-            far = max(abs(low), abs(base), abs(high))
-            axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
-        _at_top(axes, base, "the thesis", IMPLIED, (0, 3), "center")
-        values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
-        said.append(f"the thesis implies {values}")
-    return Picture(figure, f"Cents of market value per dollar announced. {'; '.join(said)}.")
+    shown = [row for row in rows if row.implied.share]
+    if not shown:
+        return nothing("No row has an implied value: there is no thesis, or no market value.")
+    words = []
+    for row in shown:
+        parts = ", ".join(f"{name} {dollars(base)}" for name, base, *_ in _steps(row))
+        words.append(f"{label(row.name)}: {parts} USD bn, {_worth(row)}")
+    alt = f"From dollars announced to value, base case. {'. '.join(words)}."
+    return both(partial(_waterfall, shown), alt)
 
 
-def _at_top(
-    axes: Axes, x: float, text: str, colour: str, shift: tuple[int, int], side: str
-) -> None:
-    axes.annotate(
-        text,
-        (x, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=shift,
-        textcoords="offset points",
-        ha=side,
-        color=colour,
-        fontweight="bold",
-        fontsize=9,
-        annotation_clip=False,
-    )
+def _waterfall(shown: Sequence[Verdict], narrow: bool) -> Figure:
+    figure = panels(len(shown), narrow, 2.4 if narrow else 2.1, columns=2, abreast=1)
+    for axes, row in zip(figure.axes, shown, strict=True):
+        colour = tone(row.name)
+        names, *cases = zip(*_steps(row), strict=True)
+        base, low, high = np.abs(cases)
+        places = np.arange(len(names))
+        axes.barh(places, base, left=1e-3, color=colour, alpha=0.35, height=0.62)
+        axes.hlines(places, low, high, colour, linewidth=1.4)
+        for place, value, end in zip(places, cases[0], np.max([base, low, high], 0), strict=True):
+            note(axes, dollars(value), (end, place), (5, 0), va="center", fontsize=SMALL)
+        axes.set(xscale="log", xlim=(1e-3, 4e5), ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(places, [wrapped(name, 14) if narrow else name for name in names])
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="x", which="both", labelbottom=False, length=0)
+        title(axes, f"{label(row.name)}\n{_worth(row)}")
+    return figure
+
+
+def _worth(row: Verdict) -> str:
+    worth = told_row(row).share["base"]
+    return f"{percent(worth, implied_digits(worth))} of market value"
+
+
+def _steps(row: Verdict) -> list[tuple[str, float, float, float]]:
+    """Return each step with its base, low and high case; one number has no range."""
+    implied = row.implied
+    value = implied.market_value or 0.0
+    parts = {
+        "spent": implied.spent,
+        "revenue of listed firms": implied.revenue,
+        "profit": implied.profit,
+        "after tax": implied.after_tax,
+        "present value": implied.dollars,
+    }
+    return [
+        ("announced", implied.announced, implied.announced, implied.announced),
+        *((name, part["base"], part["low"], part["high"]) for name, part in parts.items()),
+        ("market value", value, value, value),
+    ]
 
 
 def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
@@ -865,47 +719,56 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
         Abnormal returns are less the mean of the sector's unnamed firms at the event; hollow
         marks are firms in blackout, which the line does not use.
     """
-    figure = _canvas(9.2, 1.0 if responses.empty else 3.8)
-    (axes,) = figure.axes
     if responses.empty:
-        axes.set_axis_off()
-        text = row.reason or "no firm is named with dollars"
-        words = text.replace("; ", ";\n")
-        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center")
-        return Picture(figure, f"No picture of single firms' abnormal returns on dose: {text}.")
+        why = row.reason or "no firm is named with dollars"
+        return nothing(f"No picture of single firms' abnormal returns on dose: {why}.")
     named = responses[responses["dose"] > 0].sort_values("dose")
     rest = responses[(responses["dose"] == 0) & ~responses["blackout"]]
-    axes.axhline(0, color=QUIET, linewidth=0.8)
-    axes.plot(rest["dose"], rest["car_less_sector"], "o", color=BAND, markersize=3.5)
-    near, step = -np.inf, 0
-    for firm in named.to_dict("records"):
-        colour = COLOURS.get(firm["sector"], INK)
-        place = (firm["dose"], firm["car_less_sector"])
-        inside = "white" if firm["blackout"] else colour
-        axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
-        step = step + 1 if firm["dose"] - near < 0.15 * named["dose"].max() else 0
-        near = firm["dose"]
-        axes.annotate(
-            f"{firm['ticker']}, {firm['event']}",
-            place,
-            xytext=(6, 5 + 12 * step),
-            textcoords="offset points",
-            fontsize=9,
-            color=colour,
-        )
-    if row.raw:
-        ends = np.array([0.0, float(responses["dose"].max())])
-        axes.plot(ends, row.slope * ends, color=INK, linewidth=1.5)
-    axes.set_xlabel("dose: dollars announced over market value before the news")
-    axes.set_ylabel("abnormal return less unnamed")
-    _percent_axis(axes.yaxis)
-    _percent_axis(axes.xaxis)
     words = ", ".join(
         f"{firm['ticker']} dose {percent(firm['dose'], 0, sign=False)} return "
         f"{percent(firm['car_less_sector'])}{' (in blackout)' if firm['blackout'] else ''}"
         for firm in named.to_dict("records")
     )
-    line = f"; the line rises {number(100 * row.slope, 1)} cents per dollar" if row.raw else ""
-    return Picture(
-        figure, f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
+    rise = row.slope.value if row.slope else None
+    line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
+    return both(
+        partial(_dose_response, named, rest, rise),
+        f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}.",
     )
+
+
+def _dose_response(
+    named: pd.DataFrame, rest: pd.DataFrame, slope: float | None, narrow: bool
+) -> Figure:
+    import seaborn as sns
+
+    figure = canvas(narrow, 3.8)
+    (axes,) = figure.axes
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    strip = {"native_scale": True, "jitter": False, "color": BAND, "size": 3.5, "ax": axes}
+    sns.stripplot(x=rest["dose"], y=rest["car_less_sector"], **strip)
+    near, step = np.array([-np.inf, -np.inf]), 0
+    reach = 0.2 * np.array([named["dose"].max(), np.ptp(axes.get_ylim())])
+    for firm in named.to_dict("records"):
+        colour = tone(firm["sector"])
+        place = np.array([firm["dose"], firm["car_less_sector"]])
+        inside = "white" if firm["blackout"] else colour
+        axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
+        step = step + 1 if (np.abs(place - near) < reach).all() else 0
+        near = place
+        note(
+            axes,
+            f"{firm['ticker']}, {firm['event']}",
+            tuple(place),
+            (6, 5 + 12 * step),
+            color=colour,
+        )
+    if slope is not None:
+        end = float(named["dose"].max()) if len(named) else 0.0
+        axes.plot([0.0, end], [0.0, slope * end], color=INK, linewidth=1.5)
+    words = "dose: dollars announced over market value before the news"
+    axes.set_xlabel(wrapped(words, 40) if narrow else words)
+    axes.set_ylabel("abnormal return less unnamed")
+    percent_axis(axes.yaxis)
+    percent_axis(axes.xaxis)
+    return figure

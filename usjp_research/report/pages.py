@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -20,49 +20,32 @@ from xml.etree import ElementTree
 import nbformat
 import nh3
 from bs4 import BeautifulSoup, Tag
+from jinja2 import Environment
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.results import saved_row
-from usjp_research.report.strips import scoreboard, small_multiples
-from usjp_research.report.tables import (
-    counted,
-    told_row,
-    verdict_details,
-    verdict_table,
-)
+from usjp_research.report.reading import QUESTION
 from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
-from usjp_research.runs.store import (
-    damage_named,
-    plain_json,
-    read_cells,
-    read_manifest,
-    result_files,
-)
+from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
-from usjp_research.words import (
-    NOT_COUNTED,
-    SECTOR_NAMES,
-    InputError,
-    label,
-    level,
-    naming,
-    percent,
-    scrub,
-)
+from usjp_research.words import InputError, label, naming, scrub
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
 ADDED, ERROR = "injected-parameters", "papermill-error-cell-tag"  # cells of papermill's own
-PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
-STEPS = (0.01, 0.03, 0.06)  # where the tint of a reaction becomes stronger
+SVG = "image/svg+xml"
 SHORT = 16  # characters of a cell that stay on one line
+
+NOTHING: Mapping[str, Any] = {  # what stands for the notebook of a run that was made without
+    **{"name": "answer", "notebook": "", "parameters": {}},
+    **{"status": "done", "output": None, "error": None},
+}
 
 # What an HTML output may hold, and what is dropped with everything in it.
 ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre code span b strong i em
@@ -77,7 +60,7 @@ NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
 
 
 def build_site(run: Path) -> Path:
-    """Write the pages of a run: the answer first, then one page per job.
+    """Write the pages of a run, one per notebook; the one that answers is the first page.
 
     Parameters
     ----------
@@ -121,40 +104,45 @@ def render(run: Path) -> dict[str, str]:
 def _render(run: Path, words: Words) -> dict[str, str]:
     manifest = _plain(read_manifest(run))
     result_files(run, manifest)  # as they were when the run ended
-    public = bool(manifest.get("public"))
-    jobs = []
-    for record in manifest["jobs"]:
+    records = manifest["jobs"] or [NOTHING]
+    named = (job for job in records if job["name"] == manifest.get("front"))
+    front = next(named, records[-1])
+    jobs: list[dict[str, Any]] = []
+    for record in (front, *(other for other in records if other is not front)):
         with damage_named(run / str(record["output"])):
-            jobs.append(_job(run, record, public=public))
+            jobs.append(_job(run, record, public=bool(manifest.get("public"))))
+    jobs[0]["file"] = "index.html"
     shared = {
         "words": words,
         "run": manifest,
         "simulated": is_simulated(manifest["market"]),
+        "jobs": jobs,
+        "answer": _answer(run),
+        "label": label,
     }
-    with damage_named(run / "results"):
-        front = {**shared, **_front(run), "jobs": jobs, "left_out": _left_out(run)}
-    exporter = _exporter()
-    with damage_named(run / "results"):
-        pages = {"index.html": fill("index.html", front)}
+    pages: dict[str, str] = {}
     first = {job["notebook"]: job["file"] for job in reversed(jobs)}
     for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
-        if job["file"] in {*pages, "left_out.html"}:
+        if job["file"] in pages:
             raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
         page = _Page(first | {job["notebook"]: job["file"]})
         more = {**shared, "job": job, "page": page, "before": before, "after": after}
         with damage_named(run / str(job["output"])):
-            pages[job["file"]], _ = exporter.from_notebook_node(job["content"], more)
-    if front["left_out"]:
-        pages["left_out.html"] = fill("left_out.html", front)
-    return {name: CONTROL.sub("", text) for name, text in pages.items()}
+            text = fill("front.html" if job is jobs[0] else "notebook.html", more)
+        pages[job["file"]] = CONTROL.sub("", text)
+    return pages
+
+
+def _answer(run: Path) -> str:
+    """Return the answer in one line, without the question that the page's title asks."""
+    path = run / "results" / "reading.json"
+    if not path.is_file():
+        return ""
+    with damage_named(path):
+        return str(plain_json(path)["sentences"][0]).removeprefix(QUESTION)
 
 
 # --- what the run says -----------------------------------------------------------------------
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; it is empty when there is no such file."""
-    return plain_json(path) if path.is_file() else {}
 
 
 def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
@@ -293,78 +281,6 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def _front(run: Path) -> dict[str, Any]:
-    """Return what the first page shows of the results."""
-    path = run / "results" / "verdicts.json"
-    study = _read_json(path)
-    try:
-        rows = [saved_row(row) for row in study["rows"]] if study else []
-        contrast = saved_row(study["contrast"]) if study and study["contrast"] else None
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: of another version ({error}); run the study again") from None
-    every = [*rows, *([contrast] if contrast else [])]
-    table = verdict_table(every).to_dict("records")
-    heat = _heat(run, {row.name: told_row(row).observed() for row in rows})
-    groups: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        groups.setdefault((row.headline, row.reason), []).append(label(row.name))
-    return {
-        "study": study,
-        "level": level(study["alpha"]) if study else "",
-        "table": list(zip(every, table, strict=True)),
-        "details": verdict_details,
-        "tally": sorted(groups.items(), key=lambda item: -len(item[1])),
-        "contrast": contrast,
-        "heat": heat,
-        "board": scoreboard(every),
-        "multiples": small_multiples(read_cells(run / "results" / "reactions.csv"), study["alpha"])
-        if study
-        else (),
-        "reading": (reading := _read_json(run / "results" / "reading.json")),
-        "change": [t for t in reading.get("sentences", ()) if t.startswith("What would change")],
-        "claims": _claims(run),
-    }
-
-
-def _claims(run: Path) -> dict[str, list[dict[str, str]]]:
-    """Group the note's claims by how they compare with what sources say."""
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in read_cells(run / "results" / "claims.csv"):
-        groups.setdefault(row["status"], []).append(row)
-    return groups
-
-
-def _heat(run: Path, sums: Mapping[str, str]) -> dict[str, Any]:
-    """Lay out the reactions of every sector to every primary event, with tint and sign."""
-    titles = {row["id"]: row["title"] for row in read_cells(run / "results" / "calendar.csv")}
-    events: dict[str, tuple[str, str]] = {}
-    sectors: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in read_cells(run / "results" / "reactions.csv"):
-        if row["role"] != "primary" or row["blackout"] == "not a sector":
-            continue
-        day = date.fromisoformat(row["session"])
-        events[row["event"]] = f"{day.day} {day:%b %Y}", titles.get(row["event"], "")
-        value, own = float(row["caar"] or "nan"), counted(row)
-        step = sum(abs(value) >= edge for edge in STEPS) if own else 0
-        tint = f"{'up' if value > 0 else 'down'}{step}" if step else ""
-        cell = {"text": percent(value), "tint": tint, "counts": own, "sign": int(row["sign"])}
-        sectors.setdefault(row["sector"], {})[row["event"]] = cell
-    steps = [percent(edge, 0, sign=False) for edge in STEPS]
-    shown = {"events": events, "sectors": sectors, "sums": sums, "steps": steps, "label": label}
-    return shown | {"mark": NOT_COUNTED}
-
-
-def _left_out(run: Path) -> dict[str, dict[str, list[str]]]:
-    """Group what was left out by kind, then by reason."""
-    kinds: dict[str, dict[str, list[str]]] = {}
-    for row in read_cells(run / "results" / "dropped.csv"):
-        kind, *where = f"{row['what']}/{row['name']}".split("/")
-        named = [SECTOR_NAMES.get(part, part) for part in where]
-        name = (" · " if named != where else "/").join(named)
-        kinds.setdefault(kind, {}).setdefault(row["reason"], []).append(name)
-    return kinds
-
-
 # --- one notebook ----------------------------------------------------------------------------
 
 
@@ -396,15 +312,17 @@ class _Page(IPythonRenderer):
         return Markup(self._dress(plain(safe)))
 
     def picture(self, mime: str, output: nbformat.NotebookNode, alt: str) -> dict[str, Any]:
-        """Return a figure's address, its words, and its number with the section's name."""
+        """Return a figure's addresses, its words, and its number with the section's name."""
         meta = output.metadata
-        words = meta.get("alt") or meta.get(mime, {}).get("alt") or alt
+        own = meta[mime] if isinstance(meta.get(mime), dict) else {}
+        narrow = own.get("narrow")
         id, caption = self.caption("Figure")
         return {
             "id": id,
             "caption": caption,
             "src": _address(mime, output.data[mime]),
-            "alt": words or f"{caption} (the notebook does not describe it)",
+            "narrow": _address(mime, narrow) if isinstance(narrow, str) else "",
+            "alt": meta.get("alt") or own.get("alt") or alt or f"{caption} (not described)",
         }
 
     def caption(self, kind: str, own: str = "") -> tuple[str, str]:
@@ -504,7 +422,7 @@ def _math(body: str, display: str) -> str:
 
 
 def _align(table: Tag) -> None:
-    """Drop a bare counter, say what each header cell heads, mark the columns of numbers."""
+    """Drop a bare counter, say what heads each cell, mark the columns of numbers."""
     own = [line for line in table("tr") if line.find_parent("table") is table]
     lines = [line for line in own if line.find(["th", "td"], recursive=False)]
     rows = [line.find_all(["th", "td"], recursive=False) for line in lines]
@@ -529,6 +447,10 @@ def _align(table: Tag) -> None:
                 glued = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" / "))
                 cell.string = "\N{NO-BREAK SPACE}/ ".join(glued)
     for column in zip(*rows, strict=True) if len({len(row) for row in rows}) == 1 else ():
+        if head:
+            table["class"] = "cards"  # on a phone each row is one
+        for cell in column[head:] if head else ():
+            cell["data-label"] = _words(column[head - 1])
         texts = [_words(cell) for cell in column[head:] if cell.name == "td"]
         if any(texts) and all(NUMBER.fullmatch(text) for text in texts):
             for cell in column:
@@ -543,7 +465,7 @@ def _anchor(text: str) -> str:
 
 def _address(mime: str, content: str) -> str:
     """Return a picture as a data address; an SVG shown as an image runs nothing."""
-    if mime == PICTURES[0]:
+    if mime == SVG:
         content = base64.b64encode(content.encode()).decode()
     return f"data:{mime};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', content)}"
 
@@ -551,15 +473,16 @@ def _address(mime: str, content: str) -> str:
 # --- pages on disk ---------------------------------------------------------------------------
 
 
-def _exporter() -> TemplateExporter:
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
     exporter = TemplateExporter(  # type: ignore[no-untyped-call]
         template_paths=[str(TEMPLATES)], template_file="notebook.html.j2"
     )
-    exporter.environment.autoescape = True
-    exporter.environment.trim_blocks = exporter.environment.lstrip_blocks = True
-    return exporter
+    made: Environment = exporter.environment
+    made.autoescape = made.trim_blocks = made.lstrip_blocks = True
+    return made
 
 
 def fill(name: str, resources: Mapping[str, Any]) -> str:
     """Fill one of the package's page templates in; every text in it is escaped."""
-    return str(_exporter().environment.get_template(f"{name}.j2").render(resources=resources))
+    return _templates().get_template(f"{name}.j2").render(resources=resources)

@@ -9,27 +9,16 @@ from typing import Any
 
 from usjp_research.report.tables import Told, implied_digits, share_words, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
-from usjp_research.spec.records import Words
-from usjp_research.study.checks import CHECKS
+from usjp_research.spec.records import Note, Words
+from usjp_research.study.answer import Study
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import label, level, moved, naming, number, p_value, percent
+from usjp_research.words import MINUS, label, level, listed, moved, naming, number, p_value, percent
 
 Results = Mapping[str, Any]
-COUNTS = [
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+COUNTS = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 
 # What each verdict says of the sectors that have it; {} is their names.
 SAID = {
@@ -46,6 +35,13 @@ SAID = {
     ("reacted, size unclear", ""): "{} moved the thesis's way, by an amount that stays open",
 }
 DEPENDS = "for {} the verdict depends on which value of the thesis one takes"
+QUESTION = "Has the market priced it in? "  # that the first sentence answers
+AVERAGES = ", as averages of three or more of them, so that no single firm can be read back"
+WORTH = (
+    "The thesis is worth dollars announced × share of listed firms × margin, after tax, "
+    "discounted, over market value."
+)
+OWN_MARKET = "the file’s own column of that name where it has one, else "
 FEW = 5  # named firms up to which a contrast is about very few
 
 
@@ -106,6 +102,59 @@ def compose(results: Results) -> Reading:
         return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
 
 
+def method(study: Study) -> Note:
+    """Return data and method in ten lines, with the numbers of a study's own rule.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    Note
+        Markdown.
+
+    Examples
+    --------
+    >>> method(run_study(sample(spec, load_market(spec))))         # doctest: +SKIP
+    """
+    spec, market, made = study.data.spec, study.data.market, study.data.portfolios
+    rule = spec.rule
+    firms = sum(len(made.members[f"sector/{name}"]) for name in spec.sectors)
+    averages = market.level == "portfolio"
+    first, last = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in rule.window)
+    lines = [
+        "An event is an instant; its day 0 is the first New York session that could react.",
+        "A sector is the equal-weighted average of its firms, without those that had results, "
+        f"guidance or merger news of their own within {rule.blackout.margin} sessions of the "
+        "window.",
+        "The abnormal return is the sector’s return less what the "
+        f"{rule.model.replace('_', '-')} model expects, over sessions {first} to {last}.",
+        f"The model is fitted on {rule.estimation.sessions} sessions that end "
+        f"{rule.estimation.ends_before} before the window; windows of real events are left out "
+        "of the fit.",
+        "The reaction is the sum over the primary events, each with the sign that the thesis "
+        "expects.",
+        "Its standard error is the larger of the forecast error and that of the "
+        f"{rule.guard_sessions} sessions before: wild days count for less.",
+        f"Its law is the same study on {len(study.family)} quiet dates (about "
+        f"{study.family.independent:.0f} independent): the whole calendar shifted, spacing and "
+        "common dates kept.",
+        f"The {level(rule.alpha)} intervals hold for all sectors at once, by the largest distance "
+        "of any sector on each quiet date.",
+        *([WORTH] if spec.thesis else []),
+        "The verdict follows from the interval and that value alone, by one rule for all sectors.",
+    ]
+    return Note(
+        f"Daily returns of {firms} securities in {len(spec.sectors)} sectors, "
+        f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d} ({len(market.dates)} "
+        f"sessions){AVERAGES if averages else ''}. The U.S. market is "
+        f"{'' if averages else OWN_MARKET}the mean of {', '.join(rule.benchmark)}. Firms that "
+        "are not in the universe, such as delisted ones, are missing.\n\n"
+        + "\n".join(f"{k}. {line}" for k, line in enumerate(lines, 1))
+    )
+
+
 # --- words -----------------------------------------------------------------------------------
 
 
@@ -114,7 +163,7 @@ def _count(value: int) -> str:
 
 
 def _names(rows: Sequence[Results]) -> str:
-    return _list([label(row["name"]) for row in rows])
+    return listed([label(row["name"]) for row in rows])
 
 
 def _who(rows: Sequence[Results], of: int) -> str:
@@ -124,10 +173,6 @@ def _who(rows: Sequence[Results], of: int) -> str:
     every = len(rows) == of
     some = f"all {_count(of)} sectors" if every else f"{_count(len(rows))} of {_count(of)} sectors"
     return f"{some} ({_names(rows)})"
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _upper(text: str) -> str:
@@ -170,7 +215,7 @@ def _answer(results: Results) -> str:
     for row in rows:
         groups.setdefault(_verdict(row, rows), []).append(row)
     said = [text.replace("{}", _who(part, len(rows))) for text, part in groups.items()]
-    return f"Has the market priced it in? {_upper('; '.join(said))}."
+    return f"{QUESTION}{_upper('; '.join(said))}."
 
 
 def _verdict(row: Results, rows: Sequence[Results]) -> str:
@@ -231,11 +276,11 @@ def _known(results: Results) -> str:
         if row not in out and _side(row.get("marginal_low"), row.get("marginal_high"))
     ]
     together = "taken together, " if len(rows) > 1 else ""
-    who = _list([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
+    who = listed([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
     text = f"What is known: {together}{who} moved beyond what quiet dates show"
     if alone:
         each = [f"{label(r['name'])} ({_move(r)}, p {p_value(r['p'])})" for r in alone]
-        text += f", though looked at alone {_list(each)} did"
+        text += f", though looked at alone {listed(each)} did"
     return f"{text}; {_bounds(results, rows)}{_yardsticks(results)}."
 
 
@@ -271,9 +316,9 @@ def _yardsticks(results: Results) -> str:
         if any(_stands(row) != _stands(own) for row in rows):
             said.append(f"{label(sector)} {_differs(own, rows)}")
     if said:
-        return text + _list(said)
+        return text + listed(said)
     every = len(rule) > 1 and len(rule) == len(_judged(results))
-    who = "each sector" if every else _list([*map(label, rule)])
+    who = "each sector" if every else listed([*map(label, rule)])
     return f"{text}{who} {'says' if every or len(rule) == 1 else 'say'} the same"
 
 
@@ -295,11 +340,11 @@ def _exposure(results: Results) -> str:
     row = rows[0]
     implied = row["implied"]
     if row["slope"] is None:
-        usual = row["guarded_p_cdf"] is None or row["guarded_p_cdf"] > results["study"]["alpha"]
+        usual = row["p"] is None or row["p"] > results["study"]["alpha"]
         text = (
             f"across {row['firms']} firm-events larger dollars for a firm's size went with "
             f"{'no unusual' if usual else 'an unusual'} reaction "
-            f"(p {p_value(row['guarded_p_cdf'])})"
+            f"(p {p_value(row['p'])})"
         )
     else:
         text = (
@@ -350,7 +395,7 @@ def _contrast(results: Results) -> str:
         return f"{shown}{', on very few firms' if firms <= FEW else ''}."
     if not other:
         return f"{shown}, and so say all other versions ({_count(len(same))})."
-    titles = _list([f'"{item["name"].partition(": ")[2]}"' for item in other])
+    titles = listed([f'"{item["name"].partition(": ")[2]}"' for item in other])
     verb = "appears"
     if _stands(row):
         back = any(_stands(item) for item in other)
@@ -371,7 +416,6 @@ def _pattern(results: Results) -> str:
         return ""
     alpha = results["study"]["alpha"]
     marked = [row for row in judged if _stands(row)]
-    titles = {check.key: check.title[:1].lower() + check.title[1:] for check in CHECKS}
     after = [row for row in judged if row["check"] == "after"]
     late = [row for row in after if _stands(row)]
     chance = alpha * len(judged)
@@ -383,12 +427,13 @@ def _pattern(results: Results) -> str:
     )
     if marked:
         first = min(marked, key=lambda row: (_or_one(row["p_family"]), row["p"]))
+        title = f"{first['title'][:1].lower()}{first['title'][1:]}"
         text += (
-            f'; the strongest is {label(str(first["sector"]))} in "{titles[str(first["check"])]}" '
+            f'; the strongest is {label(str(first["sector"]))} in "{title}" '
             f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:
-        who = _list([label(str(row["sector"])) for row in late]) if late else "no sector"
+        who = listed([label(str(row["sector"])) for row in late]) if late else "no sector"
         text += f"; at the events after the note was published {who} moved, looked at alone"
     return text + "."
 
@@ -501,7 +546,7 @@ def _versions(results: Results, alpha: float) -> str:
     if not rows:
         return ""
     low = [row for row in rows if row["p"] < alpha]
-    who = f" ({_list(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
+    who = f" ({listed(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
     verb = "has" if len(low) == 1 else "have"
     return (
         f"Of {len(rows)} versions of the statistics {len(low)} {verb} p below {alpha:g} alone{who}."
@@ -514,4 +559,4 @@ def _leaks(study: Results, rows: Sequence[Results]) -> str:
         return ""
     changed = [row for row in rows if leaks.get(row["name"], row["headline"]) != row["headline"]]
     words = [f'{label(row["name"])} becomes "{leaks[row["name"]]}"' for row in changed]
-    return f"With leak windows {_list(words)}." if words else "Leak windows change no verdict."
+    return f"With leak windows {listed(words)}." if words else "Leak windows change no verdict."

@@ -31,7 +31,6 @@ from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
 from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
 from usjp_research.study.missing import missing_lines
-from usjp_research.study.verdict import Implied, Verdict
 
 
 def record(
@@ -144,7 +143,7 @@ def save_study(study: Study, out: str | Path) -> Path:
     """
     files = _files(study)
     try:
-        folder = own_results(out, digest(study.spec), market_digest(study.market))
+        folder = own_results(out, digest(study.data.spec), market_digest(study.data.market))
         write_all(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
@@ -180,14 +179,14 @@ def withhold(run: Path, level: str) -> None:
 
 def _files(study: Study) -> dict[str, bytes]:
     dropped = pd.DataFrame([asdict(item) for item in study.dropped])
-    claims = [asdict(claim) for claim in study.spec.claims]
+    claims = [asdict(claim) for claim in study.data.spec.claims]
     return {
         "verdicts.json": json_bytes(_plain(study)),
         "reactions.csv": csv_bytes(study.reactions),
         "variants.csv": csv_bytes(study.variants),
         "timing.csv": csv_bytes(study.timing),
-        "calendar.csv": csv_bytes(study.panel.frame()),
-        "words.yaml": _yaml(study.spec.words),
+        "calendar.csv": csv_bytes(study.data.panel.frame()),
+        "words.yaml": _yaml(study.data.spec.words),
         "claims.csv": csv_bytes(
             pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])
         ),
@@ -204,34 +203,35 @@ def _yaml(words: Words) -> bytes:
 def _plain(study: Study) -> dict[str, object]:
     from usjp_research import __version__
 
+    spec, market, made = study.data.spec, study.data.market, study.data.portfolios
     return {
         "schema": 1,
         "version": __version__,
-        "market": study.market.name,
-        "level": study.market.level,
-        "spec": digest(study.spec),
-        "snapshot": market_digest(study.market),
-        "rule": study.spec.rule.model_dump(mode="json"),
+        "market": market.name,
+        "level": market.level,
+        "spec": digest(spec),
+        "snapshot": market_digest(market),
+        "rule": spec.rule.model_dump(mode="json"),
         "data": {
-            "first": str(study.market.dates[0].date()),
-            "last": str(study.market.dates[-1].date()),
-            "sessions": len(study.market.dates),
-            "securities": sum(len(study.made.members[f"sector/{s}"]) for s in study.spec.sectors),
-            "provenance": _clean(dict(study.market.provenance)),
+            "first": str(market.dates[0].date()),
+            "last": str(market.dates[-1].date()),
+            "sessions": len(market.dates),
+            "securities": sum(len(made.members[f"sector/{s}"]) for s in spec.sectors),
+            "provenance": _clean(dict(market.provenance)),
         },
-        "alpha": study.spec.rule.alpha,
-        "power": study.spec.rule.power,
+        "alpha": spec.rule.alpha,
+        "power": spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
-        "critical": next(row.critical for row in study.verdicts if row.events),
-        "rows": [_clean(asdict(row)) for row in study.verdicts],
-        "contrast": _clean(asdict(study.contrast)) if study.contrast else None,
+        "critical": next(row.measured.critical for row in study.verdicts if row.measured),
+        "rows": [_clean(row.numbers()) for row in study.verdicts],
+        "contrast": _clean(study.contrast.numbers()) if study.contrast else None,
         "contrast_versions": [
-            {**_clean(asdict(item.row)), "named": item.named, "safe": item.safe}
+            {**_clean(item.row.numbers()), "named": item.named, "safe": item.safe}
             for item in study.contrast_versions
         ],
-        "leak_inclusive": [_clean(asdict(row)) for row in study.leaks],
-        "campaign": [_clean(asdict(row)) for row in study.campaign],
+        "leak_inclusive": [_clean(row.numbers()) for row in study.leaks],
+        "campaign": [_clean(row.numbers()) for row in study.campaign],
         "missing": list(missing_lines(study)),
     }
 
@@ -247,14 +247,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def saved_row(row: Mapping[str, Any]) -> Verdict:
-    """Build a row again from JSON, where null stands for a number that is not finite."""
-    numbers = {field.name for field in fields(Verdict) if field.type == "float"}
-    values: dict[str, Any] = {key: row[key] for key in row if key != "implied"}
-    values |= {key: float("nan") for key in numbers & {key for key in row if row[key] is None}}
-    return Verdict(implied=Implied(**row["implied"]), **values)
 
 
 def law_frame(law: Placebo) -> pd.DataFrame:
@@ -294,7 +286,7 @@ def law_from_frame(frame: pd.DataFrame) -> Placebo:
         null_effect=column("effect"),
         null_error=column("error"),
         null_statistic=column("statistic"),
-        independent=float(real["independent"].iloc[0]),
+        worth=real["independent"].to_numpy("float64"),
     )
 
 

@@ -14,26 +14,40 @@ from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
 from usjp_research.spec.records import Spec
-from usjp_research.study.checks import CHECKS
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.events import EventPanel
-from usjp_research.study.exposure import Exposure
+from usjp_research.study.exposure import Exposure, Slope
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
-from usjp_research.study.verdict import CASES, DEPENDS, Verdict
+from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
 from usjp_research.words import (
     DASH,
     MINUS,
     NOT_COUNTED,
+    SECTOR_NAMES,
     between,
     label,
+    listed,
     money,
     moved,
     number,
     p_value,
     percent,
 )
+
+KINDS = {  # of what was left out; others are their own words
+    "before and after": "Checks before and after",
+    "contrast version": "Other versions of the contrast",
+    "blackout": "Kept in an event’s portfolio, own news not checked",
+    "day": "Days",
+    "event": "Events that could not be tested",
+    "market value": "Firms outside the implied value",
+    "own news": "News of firms outside the study",
+    "security": "Securities",
+    "slot": "Taken out of an event’s portfolio",
+    "version": "Other versions of the statistic",
+}
 
 
 class Table(pd.DataFrame):
@@ -180,14 +194,10 @@ def verdict_details(row: Verdict) -> list[str]:
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        cases = (f"{_and(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        cases = (f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
         each = "; ".join(cases)
         parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
     return [*parts, *([row.remark] if row.remark else [])]
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def verdict_words(row: Verdict) -> str:
@@ -306,14 +316,14 @@ def event_table(spec: Spec, roles: Sequence[str] = ("primary",)) -> Table:
 
 
 def calendar_table(panel: EventPanel) -> Table:
-    """Lay out every event that can be tested with its sessions in New York and Tokyo."""
+    """Lay out every event that can be tested with the sessions that can react."""
     return Table(panel.frame()).rename(
         columns={
             "id": "Event",
             "announced": "Announced",
             "precision": "Known to the",
             "new_york": "New York",
-            "tokyo": "Tokyo",
+            "second_session": panel.second_city,
             "role": "Role",
             "title": "What",
         }
@@ -557,10 +567,7 @@ def timing_table(timing: pd.DataFrame) -> Table:
         As `before_and_after` gives it.
     """
     rows = []
-    for check in CHECKS:
-        seen = timing[(timing["check"] == check.key) & (timing["sector"] != MIRROR)]
-        if seen.empty:
-            continue
+    for _, seen in timing[timing["sector"] != MIRROR].groupby("check", sort=False):
         judged = seen[seen["p"].notna()]
         up, down = judged[judged["low"] > 0], judged[judged["high"] < 0]
         marked = [
@@ -574,10 +581,10 @@ def timing_table(timing: pd.DataFrame) -> Table:
         least = judged["p_family"].min()
         rows.append(
             {
-                "Check": check.title,
-                "If priced": check.priced,
-                "If not priced": check.unpriced,
-                "If wrong": check.wrong,
+                "Check": seen["title"].iloc[0],
+                "If priced": seen["priced"].iloc[0],
+                "If not priced": seen["unpriced"].iloc[0],
+                "If wrong": seen["wrong"].iloc[0],
                 "Seen": "; ".join(words),
                 "Smallest adjusted p": p_value(float(least)),
                 "Independent windows": number(seen["independent"].min(), 0),
@@ -588,11 +595,10 @@ def timing_table(timing: pd.DataFrame) -> Table:
 
 def timing_numbers(timing: pd.DataFrame) -> Table:
     """Lay out every check's number by sector; a star marks an interval that leaves out zero."""
-    titles = {check.key: check.title for check in CHECKS}
     names = list(dict.fromkeys(timing["sector"]))
     rows = []
-    for key, part in timing.groupby("check", sort=False):
-        cells = {"Check": titles[str(key)]} | {label(name): DASH for name in names}
+    for title, part in timing.groupby("title", sort=False):
+        cells = {"Check": str(title)} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
             star = "*" if row["low"] > 0 or row["high"] < 0 else ""
             cells[label(str(row["sector"]))] = moved(row["effect"], row["sign"]) + star
@@ -692,6 +698,49 @@ def dropped_table(dropped: Sequence[Dropped], *what: str) -> Table:
     )
 
 
+def left_out_table(dropped: Sequence[Dropped]) -> Table:
+    """Lay out everything that was left out, one row for each kind and reason.
+
+    Parameters
+    ----------
+    dropped : sequence of Dropped
+        As `Study.dropped` has them, the heaviest first.
+
+    Returns
+    -------
+    Table of str
+        Kind, how many were left out, the reason, and which they are.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in dropped:
+        kind, *where = f"{item.what}/{item.name}".split("/")
+        named = [SECTOR_NAMES.get(part, part) for part in where]
+        name = (" · " if named != where else "/").join(named)
+        groups.setdefault((kind, item.reason), []).append(name)
+    return Table(
+        [
+            {
+                "What": KINDS.get(kind, kind[:1].upper() + kind[1:]),
+                "How many": len(names),
+                "Why": reason,
+                "Which": "; ".join(names),
+            }
+            for (kind, reason), names in groups.items()
+        ],
+        columns=["What", "How many", "Why", "Which"],
+    )
+
+
+def glossary_table() -> Table:
+    """Lay out every verdict that the rule knows, with its meaning.
+
+    Returns
+    -------
+    Table of str
+    """
+    return Table([{"Verdict": name, "Means": meaning} for name, meaning in MEANINGS.items()])
+
+
 def findings_table(market: Market) -> Table:
     """Lay out what looks wrong in a market's numbers, the heaviest first, or say why none does."""
     rows = [
@@ -762,6 +811,12 @@ def dose_table(spec: Spec, doses: pd.DataFrame) -> Table:
     )
 
 
+SLOPE_CELLS = (
+    *("On one firm", "Cents per dollar", "Interval", "p", "Guarded", "Quiet days", "MDE"),
+    "Break-even",
+)
+
+
 def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
     """Lay out slopes of abnormal return on dose, in cents of market value per dollar announced.
 
@@ -777,32 +832,36 @@ def exposure_table(rows: Sequence[Exposure], *, public: bool = True) -> Table:
         [
             {
                 "Slope": exposure_words(row),
-                "On one firm": percent(row.top_share, 0, sign=False),
                 "As evidence": evidence_words(row),
-                "Method": row.method.upper(),
                 "Exposed": str(row.exposed) if row.firms else DASH,
-                "Cents per dollar": _cents(row.slope) if row.safe or not public else "withheld",
-                "Interval": DASH
-                if not row.guarded
-                else f"{_cents(row.low)} to {_cents(row.high)}"
-                if row.safe or not public
-                else "withheld",
                 "Implied": " / ".join(_cents(v) for v in row.implied.values()) or "none",
-                "p": p_value(row.raw.p_cdf if row.raw else None),
-                "Guarded": p_value(row.guarded.p_cdf if row.guarded else None),
-                "Quiet days": str(len(row.law)) if row.raw else DASH,
-                "MDE": _cents(row.mde),
-                "Break-even": share_words(row.breakeven),
+                **_slope_cells(row.slope, public=public),
             }
             for row in rows
         ]
     )
 
 
+def _slope_cells(found: Slope | None, *, public: bool) -> dict[str, str]:
+    if found is None:
+        return dict.fromkeys(SLOPE_CELLS, DASH)
+    shown = (_cents(found.value), f"{_cents(found.low)} to {_cents(found.high)}")
+    cells = (
+        percent(found.top_share, 0, sign=False),
+        *(shown if found.safe or not public else ("withheld", "withheld")),
+        p_value(found.raw.p_cdf),
+        p_value(found.p),
+        str(len(found.law)),
+        _cents(found.mde),
+        share_words(found.breakeven),
+    )
+    return dict(zip(SLOPE_CELLS, cells, strict=True))
+
+
 def exposure_words(row: Exposure) -> str:
     """Return which firms and which quiet days a slope is about."""
     events = ", ".join(row.events) or "no event"
-    parts = [label(row.sector) if row.sector else "all sectors", events]
+    parts = ["all sectors", events]
     if not row.blackout:
         parts.append("blackout firms in")
     if row.without:
@@ -816,9 +875,9 @@ def evidence_words(row: Exposure) -> str:
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
-    if row.rests_on:
+    if row.slope and row.slope.rests_on:
         return f"{row.headline} (by the rule: {row.verdict}){also}"
-    if not row.safe:
+    if row.slope and not row.slope.safe:
         return f"rests on one firm (by the rule: {row.verdict}){also}"
     return row.headline + also
 

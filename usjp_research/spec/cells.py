@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-YEARS = range(1998, 2101)  # Tokyo's exchange calendar starts in 1997
+YEARS = range(1998, 2101)  # the calendars of exchanges start in 1997
 LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
 DAY = f"as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
@@ -31,7 +31,8 @@ def _days(value: object) -> object:
         raise ValueError(f"dates {DAY}, separated by spaces") from None
 
 
-def _words(value: object) -> object:
+def split_words(value: object) -> object:
+    """Take a cell apart at its spaces."""
     return tuple(value.split()) if isinstance(value, str) else value
 
 
@@ -52,7 +53,7 @@ Days = Annotated[frozenset[date], BeforeValidator(_days)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Offset = Annotated[Whole, Field(ge=-250, le=250)]
 Filled = Annotated[str, Field(min_length=1, description="a value; fill it in or remove the row")]
-Many = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Many = Annotated[tuple[str, ...], BeforeValidator(split_words)]
 KEY = "a key of small letters, digits and underscores"
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description=KEY)]
 Usd = Annotated[

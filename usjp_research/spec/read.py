@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, create_model, model_validator
 
 from usjp_research.spec.cells import YEARS, Filled, Sign
+from usjp_research.spec.checks import Check
 from usjp_research.spec.files import CellError, read_rows, read_yaml
 from usjp_research.spec.records import (
+    PAPERS,
     Accepted,
     Checked,
     Claim,
@@ -25,6 +27,7 @@ from usjp_research.spec.records import (
     Precision,
     Role,
     Rule,
+    Sector,
     Spec,
     Thesis,
     Words,
@@ -35,6 +38,7 @@ from usjp_research.words import InputError, nearest, use_names
 
 SIGNS = {"+": 1, "-": -1}  # 0 and +/- expect nothing
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
+CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
 Named = tuple[
     str, str, Iterable[str], Collection[str], str
 ]  # where, what, names, known, what to do
@@ -45,8 +49,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
     holds, without ``own_news.csv`` nothing is blacked out, without ``thesis.yaml`` no sector
-    has an implied value, and without ``words.yaml`` sectors are called by their keys. `label`
-    speaks of sectors as the study that was read last.
+    has an implied value, and without ``sectors.csv`` sectors are called by their keys. `label`
+    and figures show sectors as the study that was read last.
 
     Parameters
     ----------
@@ -69,8 +73,8 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     Examples
     --------
     >>> spec = read_spec()                                          # doctest: +SKIP
-    >>> spec.sectors[0]                                             # doctest: +SKIP
-    'power_utilities'
+    >>> len(spec.sectors)                                           # doctest: +SKIP
+    6
     """
     folder = _params_folder(params)
     firms = _read_universe(folder / "universe.csv")
@@ -100,18 +104,30 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         ),
         donors=_read_donors(folder / "donors.csv", firms),
         accepted=read_rows(folder / "accepted.csv", Accepted),
+        checks=read_rows(folder / "checks.csv", Check, once="key"),
         words=read_words(folder),
     )
     _check_names([*_named(spec, folder), *([] if events else _named_events(spec, folder))])
     _check_campaign(spec, folder / "study.yaml")
     _check_thesis(spec, folder / "thesis.yaml")
-    use_names(spec.words.names())
+    use_names(spec.words.names(), spec.words.colours(spec.sectors))
     return spec
 
 
 def read_words(folder: Path) -> Words:
     """Read what a study says of itself from its parameters or its results; neutral without."""
-    return read_yaml(folder / "words.yaml", Words) or Words()
+    words = read_yaml(folder / "words.yaml", Words) or Words()
+    path = folder / "sectors.csv"
+    if not path.exists():
+        return words
+    if words.sectors:
+        raise InputError(
+            f"{folder / 'words.yaml'}: key 'sectors': {path} names the sectors too; keep one, the "
+            "file, which has their colours as well"
+        )
+    rows = read_rows(path, SectorRow, once="sector", needed=True)
+    sectors = {row.sector: Sector(**row.model_dump(exclude={"sector"})) for row in rows}
+    return words.model_copy(update={"sectors": sectors})
 
 
 def _params_folder(params: str | Path | None) -> Path:
@@ -148,6 +164,32 @@ def _read_donors(path: Path, firms: Sequence[Firm]) -> tuple[Donor, ...]:
             raise CellError("group", "a group, or a note that says why it is no donor")
 
     return read_rows(path, Donor, once="ticker", check=check)
+
+
+class SectorRow(Sector):
+    """A row of ``sectors.csv``, whose colours can be read and seen on their paper."""
+
+    sector: Filled
+
+    @model_validator(mode="after")
+    def _check(self) -> SectorRow:
+        colours = {"colour": self.colour, "dark_colour": self.dark_colour}
+        for (column, colour), paper in zip(colours.items(), PAPERS, strict=True):
+            if not any(colours.values()):
+                break
+            if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+                raise CellError(column, "a colour as #RRGGBB, by day and by night, or neither")
+            light, dark = sorted((_luminance(colour), _luminance(paper)), reverse=True)
+            if light / dark < CONTRAST:
+                raise CellError(column, f"a contrast of {CONTRAST} to 1 or more on {paper}")
+        return self
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2.2, with its 0.05 for the light in the room."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 class EventRow(BaseModel):
@@ -246,7 +288,9 @@ def _named(spec: Spec, folder: Path) -> Iterator[Named]:
     for version in rule.contrast_versions:
         where = f"{study}: contrast_versions '{version.title}'"
         yield where, "firm ", (*version.named, *version.without), tickers, ""
-    yield f"{words}: key 'sectors'", "", spec.words.sectors, spec.sectors, ""
+    file = folder / "sectors.csv"
+    where = f"{file}: column 'sector'" if file.exists() else f"{words}: key 'sectors'"
+    yield where, "", spec.words.sectors, spec.sectors, ""
     yield f"{words}: key 'caveats'", "", spec.words.caveats, (*spec.sectors, "contrast"), ""
     for line in thesis.lines if thesis else ():
         where = f"{folder / 'thesis.yaml'}: line {line.id}"

@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass as row
 
 from usjp_research.spec.cells import (
@@ -27,13 +35,14 @@ from usjp_research.spec.cells import (
     Usd,
     Whole,
 )
+from usjp_research.spec.checks import GENERIC, Check, asked
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = get_args(Role)
 NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
 Precision = Literal["minute", "about", "day"]
-MIRROR = "japan_basket"  # key of the basket that stands beside the sectors
+MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
 ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
@@ -199,6 +208,7 @@ class Rule(_Strict):
     since: Day | None = None
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
     mirror: tuple[str, ...] = ()
+    second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
     window: tuple[Offset, Offset] = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"
@@ -344,6 +354,40 @@ class Notes(_Strict):
     limits: str = ""
 
 
+PAPERS = ("#FFFFFF", "#13171C")  # what figures are drawn on by day and by night
+# Colours of sectors by day and by night, for those that have none of their own: after Okabe and
+# Ito, told apart with any colour vision and on paper.
+PALETTE = (
+    ("#0072B2", "#5DB7F0"),
+    ("#D55E00", "#FF8F4A"),
+    ("#8C6D00", "#D8B23C"),
+    ("#4B4B4B", "#B9C0C8"),
+    ("#007A5A", "#3CC79B"),
+    ("#A8477F", "#E58CC3"),
+    ("#5B4BB5", "#AFA4F2"),
+    ("#8A4B2A", "#D9A183"),
+)
+
+
+class Sector(_Strict):
+    """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says.
+
+    Attributes
+    ----------
+    label : str
+    colour, dark_colour : str
+        As ``#RRGGBB``, on white and on a dark screen; both or none.
+    """
+
+    label: str = ""
+    colour: str = ""
+    dark_colour: str = ""
+
+
+def _sector(value: object) -> object:
+    return {"label": value} if isinstance(value, str) else value  # as in runs of earlier versions
+
+
 class Words(_Strict):
     """What only this study says; nothing is computed from it and it is in no digest.
 
@@ -353,8 +397,8 @@ class Words(_Strict):
         Title of the first page, and the sentence under it.
     provenance : str
         When the rule was written, and what was known then; stands on every page.
-    sectors : dict of str
-        Names of sector keys; a key without one is shown as words.
+    sectors : dict of Sector
+        By key, from ``sectors.csv``; a key without a label is shown as words.
     mirror : str
         Name of the basket that `Rule.mirror` makes.
     caveats : dict of str
@@ -368,14 +412,23 @@ class Words(_Strict):
         "did they not, or can the data not tell?"
     )
     provenance: str = ""
-    sectors: dict[str, str] = {}
+    sectors: dict[str, Annotated[Sector, BeforeValidator(_sector)]] = {}
     mirror: str = "Mirror basket"
     caveats: dict[str, str] = {}
     notes: Notes = Notes()
 
     def names(self) -> dict[str, str]:
         """Return what each key of the results is called, the mirror's included."""
-        return {MIRROR: self.mirror, **self.sectors}
+        named = {key: sector.label for key, sector in self.sectors.items() if sector.label}
+        return {MIRROR: self.mirror, **named}
+
+    def colours(self, sectors: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the colours of a study's sectors by day and night, their own or the palette's."""
+        own = {key: (row.colour, row.dark_colour) for key, row in self.sectors.items()}
+        return {
+            key: own[key] if any(own.get(key, ())) else PALETTE[place % len(PALETTE)]
+            for place, key in enumerate(sectors)
+        }
 
     def caveat(self, row: str) -> str:
         """Return what a reader must know beside a row of the scoreboard, or nothing."""
@@ -410,6 +463,8 @@ class Spec:
         Securities outside the sectors, by industry; empty when any other security may be one.
     accepted : tuple of Accepted
         Days that look wrong in the returns and are right.
+    checks : tuple of Check
+        What is looked at before and after the events; empty for the usual ones.
     words : Words
         What is said of it and not computed; the one part that is not in its digest.
     """
@@ -425,6 +480,7 @@ class Spec:
     claims: tuple[Claim, ...] = ()
     donors: tuple[Donor, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    checks: tuple[Check, ...] = ()
     words: Words = field(default_factory=Words)
 
     def event(self, id: str) -> Event:
@@ -536,6 +592,9 @@ def digest(spec: Spec) -> str:
     plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
     if not spec.accepted:
         del plain["accepted"]  # studies that accept nothing keep the name they had
+    plain["checks"] = _plain(asked(spec.checks))
+    if not spec.checks or asked(spec.checks) == asked(GENERIC):
+        del plain["checks"]  # so do those that look at the usual checks, whatever they call them
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law, placebo_law
-from usjp_research.market.load import load_market
-from usjp_research.market.record import Dropped, Market
-from usjp_research.spec.records import Rule, Spec
-from usjp_research.study.checks import before_and_after
-from usjp_research.study.contrast import (
-    NamedVersion,
-    contrast_row,
-    contrast_versions,
-    rest_on_one,
-)
-from usjp_research.study.events import EventPanel, event_panel
-from usjp_research.study.legs import event_legs, shared_days, why_silent
+from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
+from usjp_research.market.record import Dropped
+from usjp_research.study.checks import before_and_after, other_versions
+from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
+from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
 from usjp_research.study.missing import by_weight
 from usjp_research.study.news import stray_news
-from usjp_research.study.portfolios import Portfolios, form_portfolios
-from usjp_research.study.reactions import campaign_legs, event_reactions
-from usjp_research.study.rows import family_rows, judge, unjudged_row
+from usjp_research.study.reactions import event_reactions
+from usjp_research.study.rows import family_rows, rejudged, silent_row, untested
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
     NO_VERDICT,
     Verdict,
-    implied_value,
     with_assumptions,
+    worded,
 )
-from usjp_research.study.versions import other_versions
 from usjp_research.words import InputError
 
 LEAKS = ("primary", "leak")
@@ -48,6 +37,8 @@ class Study:
 
     Attributes
     ----------
+    data : Sample
+        What it starts from.
     verdicts : tuple of Verdict
         One per sector, in the order of the universe; a sector that cannot be judged keeps its
         row, with the reason in place of numbers.
@@ -69,10 +60,7 @@ class Study:
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
 
-    spec: Spec
-    market: Market
-    panel: EventPanel
-    made: Portfolios
+    data: Sample
     family: Placebo
     contrast_null: Placebo | None
     verdicts: tuple[Verdict, ...]
@@ -96,53 +84,65 @@ class Study:
         return verdict_table(self.rows)._repr_html_()
 
 
-def family_legs(spec: Spec, panel: EventPanel, made: Portfolios) -> dict[str, tuple[Leg, ...]]:
+def family_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
     """List the primary windows of every sector that has any.
+
+    Parameters
+    ----------
+    data : Sample
+
+    Returns
+    -------
+    dict of str to tuple of Leg
+        By sector.
 
     Raises
     ------
     InputError
         When no primary event can be tested on any sector.
     """
-    _testable(spec, panel)
-    legs = {sector: event_legs(spec, panel, made, sector) for sector in spec.sectors}
-    legs = {sector: found for sector, found in legs.items() if found}
+    found = {sector: event_legs(data, sector) for sector in data.spec.sectors}
+    legs = {sector: own for sector, own in found.items() if own}
     if not legs:
-        for item in shared_days(spec, panel, made):
-            raise InputError(f"events.csv: no primary event is left, {item.name}: {item.reason}")
-        unformed = [slot for slot in made.slots.values() if not slot.series]
-        if unformed:
-            slot = unformed[0]
-            raise InputError(
-                f"no sector portfolio can be formed for any primary event ({slot.event}, "
-                f"{slot.sector}: {slot.reason}); give returns of more firms, or a longer history"
-            )
-        raise InputError(
-            "events.csv: no primary event has an expected sign (+ or -) for any sector; fill in "
-            "a sector's column"
-        )
+        raise InputError(_untestable(data))
     return legs
 
 
+def _untestable(data: Sample) -> str:
+    """Say why no primary event can be tested on any sector."""
+    if not data.spec.with_role("primary"):
+        return "events.csv: no event has the role 'primary'; give at least one"
+    if not data.panel.index("primary"):
+        first = data.panel.dropped[0]
+        return (
+            f"events.csv: no primary event can be tested ({first.name}: {first.reason}); give "
+            "returns that cover the events"
+        )
+    for item in shared_days(data):
+        return f"events.csv: no primary event is left, {item.name}: {item.reason}"
+    for slot in data.portfolios.slots.values():
+        if not slot.series:
+            return (
+                f"no sector portfolio can be formed for any primary event ({slot.event}, "
+                f"{slot.sector}: {slot.reason}); give returns of more firms, or a longer history"
+            )
+    return (
+        "events.csv: no primary event has an expected sign (+ or -) for any sector; fill in "
+        "a sector's column"
+    )
+
+
 def family_law(data: Sample) -> Placebo:
-    """Compute the law of all sectors at once, which is where a study that cannot be made ends.
-
-    Raises
-    ------
-    InputError
-        When no primary event can be tested, or there are too few placebo calendars.
-    """
-    return data.law(family_legs(data.spec, data.panel, data.portfolios))
+    """Compute the law of all sectors at once, which is where a study that cannot be made ends."""
+    return data.law(family_legs(data))
 
 
-def sector_law(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> Placebo:
+def sector_law(data: Sample, sector: str) -> Placebo:
     """Compute one sector's statistic at the real dates and on the family's placebo calendars.
 
     Parameters
     ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
+    data : Sample
     sector : str
 
     Returns
@@ -156,17 +156,16 @@ def sector_law(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> 
     InputError
         When the sector is unknown or no sector can be tested.
     """
-    spec.members(sector)
-    legs = family_legs(spec, panel, made)
+    data.spec.members(sector)
+    legs = family_legs(data)
     if sector not in legs:
-        return no_law(sector, why_silent(spec, panel, made, sector))
+        return no_law(sector, why_silent(data, sector))
     every = [leg for found in legs.values() for leg in found]
-    return _placebo({sector: legs[sector]}, made, panel, spec.rule, calendar=every)
+    return data.law({sector: legs[sector]}, calendar=every)
 
 
 def run_study(
-    spec: Spec,
-    market: Market | None = None,
+    data: Sample,
     say: Callable[[str], None] = lambda _: None,
     *,
     laws: Sequence[Placebo] | None = None,
@@ -175,9 +174,8 @@ def run_study(
 
     Parameters
     ----------
-    spec : Spec
-    market : Market, optional
-        The one that the spec names by default.
+    data : Sample
+        As `sample` makes it.
     say : callable, optional
         Called with a short line before each stage.
     laws : sequence of Placebo, optional
@@ -194,79 +192,43 @@ def run_study(
 
     Examples
     --------
-    >>> study = run_study(read_spec())                              # doctest: +SKIP
+    >>> study = run_study(sample(read_spec()))                      # doctest: +SKIP
     >>> [row.headline for row in study.verdicts]                    # doctest: +SKIP
     """
-    if market is None:
-        market = load_market(spec)
-    say("placing the events in each market's calendar")
-    panel = event_panel(spec, market)
-    say("forming sector portfolios without firms that had news of their own")
-    made = form_portfolios(spec, market, panel)
-    legs = family_legs(spec, panel, made)
-    silent = {
-        sector: why_silent(spec, panel, made, sector)
-        for sector in spec.sectors
-        if sector not in legs
-    }
     say("running the same study on every admissible placebo calendar")
-    family = join_laws(laws) if laws else _placebo(legs, made, panel, spec.rule)
-    if set(family.groups) != set(legs) or len(family) < spec.rule.least_shifts:
-        raise InputError(
-            "the saved placebo laws are not those of this family; run all sectors again"
-        )
-    judged = family_rows(spec, made, legs, family, "sector")
-    verdicts = _every_sector(spec, made, judged, silent)
+    legs = family_legs(data)
+    silent = {s: why_silent(data, s) for s in data.spec.sectors if s not in legs}
+    family = _family(data, legs, laws)
+    judged = family_rows(data, legs, family, "sector")
     say("named against unnamed, leak windows, the whole campaign")
-    missing = [*shared_days(spec, panel, made), *stray_news(spec, market, panel, made)]
-    contrast, contrast_null = contrast_row(spec, panel, made, missing)
-    if contrast:
-        contrast = rest_on_one(spec, market, panel, made, contrast, missing)
-    named_versions = contrast_versions(spec, market, panel, made, missing)
-    leaks = _leak_rows(spec, panel, made, legs, missing)
-    verdicts = tuple(_leak_remark(row, leaks) for row in verdicts)
-    campaign = _campaign_rows(spec, panel, made, list(legs), missing)
+    contrasts, no_contrast = _contrasts(data)
+    leaks, no_leaks = _leak_rows(data, legs, silent)
+    campaign, no_campaign = _campaign_rows(data, legs, silent)
     say("every event's reaction")
-    variants = other_versions(spec, panel, made, legs, family, missing)
-    reactions = event_reactions(spec, panel, made)
-    timing = before_and_after(spec, panel, made, missing)
-    for event, rows in reactions[reactions["caar"].isna()].groupby("event", sort=False):
-        lacking = [
-            sector
-            for sector in rows["sector"]
-            if (slot := made.slots.get((str(event), sector))) is None or slot.series
-        ]
-        if lacking:
-            reason = "no abnormal return, too few unmasked estimation days or a gap: "
-            missing.append(Dropped("event", str(event), reason + ", ".join(lacking)))
+    tables, no_tables = _tables(data, legs, family)
+    verdicts = tuple(_leak_remark(row, leaks) for row in _every_sector(data, judged, silent))
+    rows = (*verdicts, contrasts["contrast"])
+    dropped = (
+        *shared_days(data),
+        *stray_news(data),
+        *no_contrast,
+        *no_leaks,
+        *no_campaign,
+        *no_tables,
+        *(Dropped("implied value", r.name, text) for r in rows if r for text in r.implied.left_out),
+        *_left_out(data),
+        *(Dropped("sector", sector, reason) for sector, reason in silent.items()),
+        *_slots_without(data),
+    )
     return Study(
-        spec=spec,
-        market=market,
-        panel=panel,
-        made=made,
+        data=data,
         family=family,
-        contrast_null=contrast_null,
         verdicts=verdicts,
-        contrast=contrast,
-        contrast_versions=named_versions,
-        leaks=_every_sector(spec, made, leaks, silent),
-        campaign=_every_sector(spec, made, campaign, silent),
-        reactions=reactions,
-        timing=timing,
-        variants=variants,
-        dropped=by_weight(
-            spec,
-            made,
-            (
-                *missing,
-                *(
-                    Dropped("implied value", row.name, text)
-                    for row in (*verdicts, *([contrast] if contrast else []))
-                    for text in row.implied.left_out
-                ),
-                *_dropped(spec, market, panel, made, silent),
-            ),
-        ),
+        leaks=leaks,
+        campaign=campaign,
+        dropped=by_weight(data, dropped),
+        **contrasts,
+        **tables,
     )
 
 
@@ -291,89 +253,76 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
     """
     if not changes:
         return study.rows
-    spec, made = with_assumptions(study.spec, changes), study.made
-    rows = []
-    for row in study.rows:
-        sector = row.name.partition(":")[0]
-        key = f"sector/{sector}"
-        if row.kind == "contrast":
-            place = study.panel.position(row.events[0]) or 0
-            key = f"named/{study.panel.new_york[place]}/{sector}"
-        implied = implied_value(
-            spec,
-            made.members[key],
-            made.values.get(key),
-            sector=sector,
-            own=row.kind == "contrast",
-        )
-        rows.append(judge(spec, row, implied))
-    return tuple(rows)
+    data = replace(study.data, spec=with_assumptions(study.data.spec, changes))
+    return tuple(rejudged(data, row) for row in study.rows)
 
 
-def _testable(spec: Spec, panel: EventPanel) -> None:
-    if panel.index("primary"):
-        return
-    if not spec.with_role("primary"):
-        raise InputError("events.csv: no event has the role 'primary'; give at least one")
-    first = panel.dropped[0]
-    raise InputError(
-        f"events.csv: no primary event can be tested ({first.name}: {first.reason}); give returns "
-        "that cover the events"
-    )
+# --- parts: each with what could not be computed ---------------------------------------------
 
 
-def _placebo(
-    legs: Mapping[str, Sequence[Leg]], made: Portfolios, panel: EventPanel, rule: Rule, **more: Any
+def _family(
+    data: Sample, legs: Mapping[str, Sequence[Leg]], laws: Sequence[Placebo] | None
 ) -> Placebo:
-    return placebo_law(legs, made.array, made.benchmark, panel.masked, rule, **more)
+    """Compute the joint law of all sectors, or join it from laws that were computed before."""
+    family = join_laws(laws) if laws else data.law(legs)
+    if set(family.groups) != set(legs) or len(family) < data.spec.rule.least_shifts:
+        raise InputError(
+            "the saved placebo laws are not those of this family; run all sectors again"
+        )
+    return family
 
 
-# --- rows ------------------------------------------------------------------------------------
+def _contrasts(data: Sample) -> tuple[dict[str, Any], list[Dropped]]:
+    row, law, lost = contrast_row(data)
+    versions, gone = contrast_versions(data)
+    found = {"contrast": row, "contrast_null": law, "contrast_versions": versions}
+    return found, [*lost, *gone]
 
 
-def _every_sector(
-    spec: Spec, made: Portfolios, rows: Sequence[Verdict], silent: Mapping[str, str]
-) -> tuple[Verdict, ...]:
-    """Put the sectors that cannot be judged back in their places."""
-    if not rows:
-        return ()
-    own = {row.name: row for row in rows}
-    return tuple(
-        own[sector]
-        if sector in own
-        else unjudged_row(spec, made, sector, rows[0].kind, silent[sector])
-        for sector in spec.sectors
-        if sector in own or sector in silent
-    )
+def _tables(
+    data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
+) -> tuple[dict[str, Any], list[Dropped]]:
+    variants, no_variants = other_versions(data, legs, family)
+    timing, no_timing = before_and_after(data)
+    reactions = event_reactions(data)
+    lost = [*no_variants, *no_timing, *_not_measured(data, reactions)]
+    return {"variants": variants, "timing": timing, "reactions": reactions}, lost
+
+
+def _not_measured(data: Sample, reactions: pd.DataFrame) -> Iterator[Dropped]:
+    """List the events for which a portfolio, or the mirror, has no abnormal return."""
+    unformed = {key for key, slot in data.portfolios.slots.items() if not slot.series}
+    lacking: dict[str, list[str]] = {}
+    for row in reactions[reactions["caar"].isna()].to_dict("records"):
+        if (row["event"], row["sector"]) not in unformed:
+            lacking.setdefault(row["event"], []).append(row["sector"])
+    for event, sectors in lacking.items():
+        reason = "no abnormal return, too few unmasked estimation days or a gap: "
+        yield Dropped("event", event, reason + ", ".join(sectors))
 
 
 def _leak_rows(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    primary: Mapping[str, Sequence[Leg]],
-    missing: list[Dropped],
-) -> tuple[Verdict, ...]:
-    if not panel.index("leak"):
-        return ()
-    known = {(item.name, item.reason) for item in missing}
-    missing += [
-        Dropped("leak-inclusive rows", item.name, item.reason)
-        for item in shared_days(spec, panel, made, LEAKS)
+    data: Sample, primary: Mapping[str, Sequence[Leg]], silent: Mapping[str, str]
+) -> tuple[tuple[Verdict, ...], list[Dropped]]:
+    if not data.panel.index("leak"):
+        return (), []
+    what = "leak-inclusive rows"
+    known = {(item.name, item.reason) for item in shared_days(data)}
+    lost = [
+        Dropped(what, item.name, item.reason)
+        for item in shared_days(data, LEAKS)
         if (item.name, item.reason) not in known
     ]
-    legs = {sector: event_legs(spec, panel, made, sector, LEAKS) for sector in primary}
+    legs = {sector: event_legs(data, sector, LEAKS) for sector in primary}
     left = {sector: found for sector, found in legs.items() if found}
     try:
-        null = _placebo(left, made, panel, spec.rule)
+        law = data.law(left)
     except InputError as error:
-        missing.append(Dropped("leak-inclusive rows", "all sectors", str(error)))
-        return ()
+        return (), [*lost, Dropped(what, "all sectors", str(error))]
     reason = "its leaks and its primary events have opposite signs on shared days"
     none_left = {sector: reason for sector in primary if sector not in left}
-    return _every_sector(
-        spec, made, family_rows(spec, made, left, null, "leak-inclusive"), none_left
-    )
+    rows = family_rows(data, left, law, "leak-inclusive")
+    return _every_sector(data, rows, {**silent, **none_left}), lost
 
 
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
@@ -387,65 +336,58 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
         words = f"{DEPENDS} ({', '.join(cases)})"
     elif other.headline == NO_VERDICT:
         words = f"{NO_VERDICT}, {other.reason}"
-    return replace(row, remark=f"with leak windows: {words}")
+    return worded(row, remark=f"with leak windows: {words}")
 
 
 def _campaign_rows(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    sectors: Sequence[str],
-    missing: list[Dropped],
-) -> tuple[Verdict, ...]:
-    legs = {s: found for s, found in campaign_legs(spec, panel).items() if s in sectors}
+    data: Sample, primary: Mapping[str, Sequence[Leg]], silent: Mapping[str, str]
+) -> tuple[tuple[Verdict, ...], list[Dropped]]:
+    legs = {sector: found for sector, found in campaign_legs(data).items() if sector in primary}
     if not legs:
-        return ()
+        return (), []
     try:
-        null = _placebo(legs, made, panel, spec.rule)
+        law = data.law(legs)
     except InputError as error:
-        missing.append(Dropped("campaign rows", "all sectors", str(error)))
-        return ()
+        return (), [Dropped("campaign rows", "all sectors", str(error))]
     # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
-    return tuple(
-        replace(
-            row,
-            headline=NO_VERDICT,
-            reason=f"placebo windows this long are worth about {null.independent:.0f} independent",
-            p=math.nan,
-            p_stepdown=math.nan,
-            p_holm=math.nan,
-            p_bh=math.nan,
-            mde=math.nan,
-        )
-        for row in family_rows(spec, made, legs, null, "campaign")
-    )
+    reason = f"placebo windows this long are worth about {law.independent:.0f} independent"
+    told = [untested(row, reason) for row in family_rows(data, legs, law, "campaign")]
+    return _every_sector(data, told, silent), []
 
 
-def _dropped(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, silent: Mapping[str, str]
-) -> tuple[Dropped, ...]:
-    items = [*market.dropped, *panel.dropped, *made.dropped]
-    items += [Dropped("sector", sector, reason) for sector, reason in silent.items()]
-    tickers = {firm.ticker for firm in spec.firms}
-    items += [
-        Dropped("own news", ticker, "not in universe.csv; its news is not used")
-        for ticker in dict.fromkeys(news.ticker for news in spec.own_news)
-        if ticker not in tickers
-    ]
-    if spec.thesis:
-        items += [Dropped("implied value", "thesis.yaml", text) for text in spec.thesis.left_out]
-    for slot in made.slots.values():
+def _every_sector(
+    data: Sample, rows: Sequence[Verdict], silent: Mapping[str, str]
+) -> tuple[Verdict, ...]:
+    """Put the sectors that cannot be judged back in their places."""
+    if not rows:
+        return ()
+    own = {row.name: row for row in rows}
+    own |= {s: silent_row(data, s, rows[0].kind, reason) for s, reason in silent.items()}
+    return tuple(own[sector] for sector in data.spec.sectors if sector in own)
+
+
+def _left_out(data: Sample) -> Iterator[Dropped]:
+    """List what readers of returns, events, lists and the thesis left out."""
+    yield from (*data.market.dropped, *data.panel.dropped, *data.portfolios.dropped)
+    tickers = {firm.ticker for firm in data.spec.firms}
+    for ticker in dict.fromkeys(news.ticker for news in data.spec.own_news):
+        if ticker not in tickers:
+            yield Dropped("own news", ticker, "not in universe.csv; its news is not used")
+    if data.spec.thesis:
+        for text in data.spec.thesis.left_out:
+            yield Dropped("implied value", "thesis.yaml", text)
+
+
+def _slots_without(data: Sample) -> Iterator[Dropped]:
+    """List slots that were not formed, and the firms that are out of a slot or in it unchecked."""
+    for slot in data.portfolios.slots.values():
         where = f"{slot.event}/{slot.sector}"
         if slot.reason:
-            items.append(Dropped("slot", where, slot.reason))
-        if slot.blackout:
-            items.append(Dropped("slot", where, f"own news: {', '.join(slot.blackout)}"))
-        if slot.short:
-            items.append(Dropped("slot", where, f"too few returns: {', '.join(slot.short)}"))
-        if slot.unchecked:
-            items.append(
-                Dropped(
-                    "blackout", where, f"kept, own news not checked: {', '.join(slot.unchecked)}"
-                )
-            )
-    return tuple(dict.fromkeys(items))
+            yield Dropped("slot", where, slot.reason)
+        for what, why, firms in (
+            ("slot", "own news", slot.blackout),
+            ("slot", "too few returns", slot.short),
+            ("blackout", "kept, own news not checked", slot.unchecked),
+        ):
+            if firms:
+                yield Dropped(what, where, f"{why}: {', '.join(firms)}")

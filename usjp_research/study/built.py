@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,12 @@ from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
-REMEDY = "use --market file:PATH, or rebuild with 'usjp bundle --prices FILE'"
+REMEDY = "use --market file:PATH, or rebuild with 'python data/make_bundle.py PRICES data/bundled'"
 LONGEST = 24  # characters of a value in a message
 
 
 def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
-    """Record everything that the averages hold fixed, as plain values.
-
-    Parameters
-    ----------
-    spec : Spec
-    returns : DataFrame of shape (n_days, n_firms)
-        Of single firms; who has a return on which days decides who is in a portfolio.
-
-    Returns
-    -------
-    dict
-    """
+    """Record as plain values all that averages of firms' returns, (n_days, n_firms), hold fixed."""
     return {**_fixed(spec), **_membership(spec), "returns_from_to": _spans(spec, returns)}
 
 
@@ -77,29 +66,29 @@ def contrast_key(spec: Spec) -> str:
 
 
 def check_built(spec: Spec, market: Market) -> None:
-    """Refuse a study that a market of averages was not built for.
+    """Refuse a study that a market of averages was not built for, naming file and key.
 
-    Without contrast, thesis or list of donors nothing of theirs is used, so nothing can differ.
-
-    Raises
-    ------
-    InputError
-        Which names file and key, what was seen and what the market was built for.
+    Of a universe with fewer sectors only its own firms are compared.
     """
     if not market.built:
         raise InputError(
             f"market '{market.name}': its provenance does not say what it was built for; {REMEDY}"
         )
-    unused = {
+    unused = {  # without mirror, contrast, thesis or donors nothing of theirs can differ
+        "study.yaml: mirror": not spec.rule.mirror,
         "study.yaml: contrast": spec.rule.contrast is None,
         "thesis.yaml: valued_on": spec.thesis is None,
         "thesis.yaml: values_as_of": spec.thesis is None,
         "universe.csv: market_value_usd_bn": spec.thesis is None,
         "donors.csv: group": not spec.donors,
     }
+    firms = {firm.ticker for firm in spec.firms}
     for key, seen in _fixed(spec).items():
-        if not unused.get(key) and seen != market.built[key]:
-            raise InputError(f"{_difference(key, seen, market.built[key])}; {REMEDY}")
+        built = market.built[key]
+        if key.startswith("universe.csv"):
+            built = {ticker: value for ticker, value in built.items() if ticker in firms}
+        if not unused.get(key) and seen != built:
+            raise InputError(f"{_difference(key, seen, built)}; {REMEDY}")
 
 
 def _difference(key: str, seen: Any, built: Any) -> str:
@@ -135,12 +124,7 @@ def _spans(spec: Spec, returns: pd.DataFrame) -> dict[str, list[list[str]]]:
 
 
 def firms_known(market: Market) -> pd.DataFrame:
-    """Return on which days the firms behind a market of averages have returns.
-
-    Returns
-    -------
-    DataFrame of bool, shape (n_days, n_firms)
-    """
+    """Return when the firms behind a market of averages have returns, (n_days, n_firms), bool."""
     firms = dict.fromkeys(
         ticker
         for name, tickers in market.members.items()
@@ -148,13 +132,9 @@ def firms_known(market: Market) -> pd.DataFrame:
         for ticker in tickers
     )
     known = pd.DataFrame(True, index=market.dates, columns=list(firms))
-    for ticker, spans in _of(market.built, "returns_from_to"):
+    for ticker, spans in market.built.get("returns_from_to", {}).items():
         if ticker in known:
             known[ticker] = False
             for first, last in spans:
                 known.loc[first:last, ticker] = True
     return known
-
-
-def _of(built: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    yield from built.get(key, {}).items()

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
-from usjp_research.market.record import Dropped, Market
-from usjp_research.spec.records import ContrastVersion, Spec
+from usjp_research.market.record import Dropped
+from usjp_research.spec.records import Contrast, ContrastVersion
 from usjp_research.study.built import contrast_key
 from usjp_research.study.disclosure import SMALLEST, publishable
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import (
-    Portfolios,
-    contrast_groups,
-    short_of_returns,
-    values_before,
-)
-from usjp_research.study.rows import single_row
-from usjp_research.study.verdict import Verdict, carried, headed, implied_value
+from usjp_research.study.portfolios import contrast_groups, short_of_returns, values_before
+from usjp_research.study.rows import measured, worth
+from usjp_research.study.sample import Sample
+from usjp_research.study.verdict import Measured, Verdict, carried, implied_value, judge
 from usjp_research.words import InputError, card, label, p_value, percent
 
 
@@ -54,114 +51,86 @@ class NamedVersion:
         )
 
 
-def contrast_row(
-    spec: Spec, panel: EventPanel, made: Portfolios, missing: list[Dropped]
-) -> tuple[Verdict | None, Placebo | None]:
+def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dropped, ...]]:
     """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits.
 
-    Parameters
-    ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
-    missing : list of Dropped
-        Gets a line for whatever cannot be computed.
+    A row that one firm carries is headed by that firm, and the rule's verdict stands behind it.
 
     Returns
     -------
-    Verdict and Placebo, or None and None
+    row : Verdict or None
+    law : Placebo or None
+    dropped : tuple of Dropped
+        What cannot be computed.
     """
-    contrast = spec.rule.contrast
+    contrast, panel, made = data.spec.rule.contrast, data.panel, data.portfolios
     if contrast is None:
-        return None, None
+        return None, None, ()
     place = panel.position(contrast.event)
     if place is None:
-        missing.append(Dropped("contrast", contrast.event, "the event cannot be tested"))
-        return None, None
-    key = f"{panel.new_york[place]}/{contrast.sector}"
-    series, named = f"contrast/{key}", f"named/{key}"
+        return None, None, _left_out(contrast, "the event cannot be tested")
+    day, sector = panel.new_york[place], contrast.sector
+    series = f"contrast/{day}/{sector}"
     if series not in made.returns.columns:
         reason = "fewer than three named or unnamed firms are outside the blackout"
-        if contrast_groups(spec, panel, made.slots):
-            reason = f"the bundled market has no named and unnamed side on {panel.new_york[place]}"
-        missing.append(Dropped("contrast", contrast.event, reason))
-        return None, None
-    name = f"{contrast.sector}: named minus unnamed"
-    leg = Leg(contrast.event, series, int(panel.day0[place]), spec.rule.window, 1)
+        if contrast_groups(data.spec, panel, made.slots):
+            reason = f"the bundled market has no named and unnamed side on {day}"
+        return None, None, _left_out(contrast, reason)
+    name = f"{sector}: named minus unnamed"
+    leg = Leg(contrast.event, series, int(panel.day0[place]), data.spec.rule.window, 1)
     try:
         # The two sides may differ in beta, so the spread goes through the model of a portfolio.
-        null = placebo_law({name: (leg,)}, made.array, made.benchmark, panel.masked, spec.rule)
+        law = data.law({name: (leg,)})
     except InputError as error:
-        missing.append(Dropped("contrast", contrast.event, str(error)))
-        return None, None
-    implied = implied_value(
-        spec, made.members[named], made.values.get(named), sector=contrast.sector, own=True
-    )
-    row = single_row(spec, null, name, "contrast", (contrast.event,), implied)
-    if len(null) < null.admissible:
-        reason = f"{null.admissible - len(null)} of {null.admissible} placebo calendars"
+        return None, None, _left_out(contrast, str(error))
+    (found,) = measured(data.spec.rule, law)
+    dropped: tuple[Dropped, ...] = ()
+    if gone := law.admissible - len(law):
         why = "lie where fewer than three named firms were listed"
-        missing.append(Dropped("contrast", contrast.event, f"{reason} {why}"))
-    others = _same_session(panel, place)
-    few = _counted(made.members[named])
-    # A bound on a difference of two portfolios is no bound on dollars of either.
-    row = replace(row, excluded_usd_bn=None, effect_usd_bn=None)
-    return replace(row, remark=f"{few}; {others}" if others else few), null
+        reason = f"{gone} of {law.admissible} placebo calendars {why}"
+        dropped = _left_out(contrast, reason)
+    named = made.members[f"named/{day}/{sector}"]
+    ticker, unknown = _carrying(data, contrast, found, named)
+    remarks = [_counted(named), _same_session(panel, place)]
+    if data.firms is None:
+        remarks += [item.reason for item in unknown]
+    remark = "; ".join(filter(None, remarks))
+    judged = judge(data.spec, found, worth(data, sector, day), remark, ticker)
+    row = Verdict(name, "contrast", (contrast.event,), 1, found, judged)
+    return row, law, (*dropped, *unknown)
 
 
-def rest_on_one(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    row: Verdict,
-    missing: list[Dropped],
-) -> Verdict:
-    """Headline a contrast that one firm carries with that firm; the rule's verdict stands behind.
-
-    A market of averages brings the finding of the single firms that it was built from, and says
-    so where the rule, the events or the named firms are others by now.
-    """
-    if market.level == "firm":
-        ticker = carrying_firm(spec, market, panel, made, row, missing)
-    else:
-        key, ticker = market.built.get("contrast rests on", ("", ""))
-        if key != contrast_key(spec):
-            unknown = "whether one firm carries it needs returns of single firms"
-            missing.append(Dropped("contrast", row.events[0], unknown))
-            return replace(row, remark=f"{row.remark}; {unknown}")
-    return headed(row, ticker) if ticker else row
+def _left_out(contrast: Contrast, reason: str) -> tuple[Dropped, ...]:
+    return (Dropped("contrast", contrast.event, reason),)
 
 
-def carrying_firm(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    row: Verdict,
-    missing: list[Dropped],
-) -> str:
+def _carrying(
+    data: Sample, contrast: Contrast, row: Measured, named: Sequence[str]
+) -> tuple[str, tuple[Dropped, ...]]:
     """Find the named firm without which the contrast is another one: see `carried`.
 
-    Returns
-    -------
-    str
-        The ticker; that of the firm which takes most of the effect with it where several do,
-        and empty where none does.
+    That which takes most of the effect with it where several do, and none where none does. A
+    market of averages brings the finding of the single firms that it was built from, and says
+    so where the rule, the events or the named firms are others by now.
     """
-    assert spec.rule.contrast is not None
-    key = f"named/{panel.new_york[panel.position(row.events[0]) or 0]}/{spec.rule.contrast.sector}"
+    if data.firms is None:
+        key, ticker = data.market.built.get("contrast rests on", ("", ""))
+        if key == contrast_key(data.spec):
+            return ticker, ()
+        unknown = "whether one firm carries it needs returns of single firms"
+        return "", _left_out(contrast, unknown)
     found: dict[str, float] = {}
-    for ticker in made.members[key]:
+    dropped = []
+    for ticker in named:
         version = ContrastVersion(title=f"without {ticker}", without=(ticker,))
-        try:
-            rest = _version(spec, market, panel, made, version, []).row
-        except InputError as error:
-            missing.append(Dropped("contrast", f"without {ticker}", str(error)))
+        less, reasons = _version(data, data.firms, contrast, version)
+        if less is None:
+            dropped.append(Dropped("contrast", version.title, reasons[-1]))
             continue
+        rest = less.row
         if carried((row.effect, row.low, row.high), (rest.effect, rest.low, rest.high)):
             found[ticker] = rest.effect / row.effect
-    return min(found, key=lambda ticker: found[ticker]) if found else ""
+    return min(found, key=lambda ticker: found[ticker]) if found else "", tuple(dropped)
 
 
 def _counted(tickers: Sequence[str]) -> str:
@@ -178,9 +147,7 @@ def _same_session(panel: EventPanel, place: int) -> str:
     return f"other news in the same session: {', '.join(others)}" if others else ""
 
 
-def contrast_versions(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios, missing: list[Dropped]
-) -> tuple[NamedVersion, ...]:
+def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dropped, ...]]:
     """Judge the other versions of the contrast that ``study.yaml`` lists; needs single firms.
 
     A version's named side is the daily mean of its named firms, on days when every one of them
@@ -189,91 +156,81 @@ def contrast_versions(
 
     Parameters
     ----------
-    spec : Spec
-    market : Market
-        At portfolio level nothing can be computed, and ``missing`` says so.
-    panel : EventPanel
-    made : Portfolios
-    missing : list of Dropped
+    data : Sample
 
     Returns
     -------
-    tuple of NamedVersion
+    versions : tuple of NamedVersion
+        None of them at portfolio level.
+    dropped : tuple of Dropped
+        What cannot be computed.
+
+    Examples
+    --------
+    >>> versions, dropped = contrast_versions(data)                 # doctest: +SKIP
     """
-    if spec.rule.contrast is None:
-        return ()
-    if market.level != "firm":
-        missing.extend(
-            Dropped("contrast version", version.title, "needs returns of single firms")
-            for version in spec.rule.contrast_versions
-        )
-        return ()
-    found = []
-    for version in spec.rule.contrast_versions:
-        try:
-            found.append(_version(spec, market, panel, made, version, missing))
-        except InputError as error:
-            missing.append(Dropped("contrast version", version.title, str(error)))
-    return tuple(found)
+    contrast = data.spec.rule.contrast
+    if contrast is None:
+        return (), ()
+    found: list[NamedVersion] = []
+    dropped: list[Dropped] = []
+    for version in data.spec.rule.contrast_versions:
+        reasons: tuple[str, ...] = ("needs returns of single firms",)
+        if data.firms is not None:
+            made, reasons = _version(data, data.firms, contrast, version)
+            found += [made] if made else []
+        dropped += [Dropped("contrast version", version.title, reason) for reason in reasons]
+    return tuple(found), tuple(dropped)
 
 
 def _version(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    version: ContrastVersion,
-    missing: list[Dropped],
-) -> NamedVersion:
-    contrast = spec.rule.contrast
-    assert contrast is not None
+    data: Sample, returns: pd.DataFrame, contrast: Contrast, version: ContrastVersion
+) -> tuple[NamedVersion | None, tuple[str, ...]]:
+    """Judge one version, and say who is not in it; where there is none, why stands last."""
+    spec, panel, made, sector = data.spec, data.panel, data.portfolios, contrast.sector
     ids = version.events or (contrast.event,)
-    places = [panel.position(id) for id in ids]
-    absent = [id for id, place in zip(ids, places, strict=True) if place is None]
-    if absent:
-        raise InputError(f"event {absent[0]} cannot be tested")
-    named, unnamed, gone = _sides(spec, market, panel, made, contrast.sector, ids[0], version)
-    missing.extend(Dropped("contrast version", version.title, text) for text in gone)
+    places = [place for id in ids if (place := panel.position(id)) is not None]
+    if len(places) < len(ids):
+        absent = next(id for id in ids if panel.position(id) is None)
+        return None, (f"event {absent} cannot be tested",)
+    named, unnamed, gone = _sides(data, returns, sector, ids[0], version)
     if not named:
-        raise InputError("no listed firm of the sector was named, or none is left")
+        return None, (*gone, "no listed firm of the sector was named, or none is left")
     if len(unnamed) < SMALLEST:
-        raise InputError(f"{len(unnamed)} unnamed firms are left")
-    days = [int(panel.day0[place]) for place in places if place is not None]
+        return None, (*gone, f"{len(unnamed)} unnamed firms are left")
+    days = [int(panel.day0[place]) for place in places]
     low, high = spec.rule.window
-    window = (low, max(days) - min(days) + high)
-    name = f"{contrast.sector}: {version.title}"
-    leg = Leg("+".join(ids), name, min(days), window, 1)
-    spread = _spread(market, named, unnamed)
-    null = placebo_law(
-        {name: (leg,)}, lambda _: spread[:, None], made.benchmark, panel.masked, spec.rule
-    )
-    known = values_before(spec, market)
+    name = f"{sector}: {version.title}"
+    leg = Leg("+".join(ids), name, min(days), (low, max(days) - min(days) + high), 1)
+    spread = _spread(returns, named, unnamed)[:, None]
+    try:
+        law = placebo_law({name: (leg,)}, lambda _: spread, made.benchmark, panel.masked, spec.rule)
+    except InputError as error:
+        return None, (*gone, str(error))
+    (found,) = measured(spec.rule, law)
+    known = values_before(spec, data.market)
     value = sum(known[ticker] for ticker in named if ticker in known) or None
-    implied = implied_value(spec, named, value, sector=contrast.sector, own=True)
-    row = single_row(spec, null, name, "contrast version", ids, implied)
-    row = replace(row, excluded_usd_bn=None, effect_usd_bn=None, remark=_counted(named))
-    return NamedVersion(row, named, _publishable(made, panel, contrast.sector, ids, named))
+    implied = implied_value(spec, named, value, sector=sector, own=True)
+    judged = judge(spec, found, implied, _counted(named))
+    rule = made.members.get(f"named/{panel.new_york[places[0]]}/{sector}", ())
+    safe = publishable(named, rule, len(ids))
+    row = Verdict(name, "contrast version", ids, 1, found, judged)
+    return NamedVersion(row, named, safe), gone
 
 
 def _sides(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    sector: str,
-    event: str,
-    version: ContrastVersion,
+    data: Sample, returns: pd.DataFrame, sector: str, event: str, version: ContrastVersion
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the firms on both sides, and why others that were asked for are on neither."""
-    slot, place = made.slots[event, sector], panel.position(event)
+    slot, place = data.portfolios.slots[event, sector], data.panel.position(event)
     assert place is not None
-    known = market.returns.notna()
-    firms = [firm for firm in spec.members(sector) if firm.ticker not in version.without]
-    absent = [firm.ticker for firm in firms if firm.ticker not in known.columns]
-    there = [firm.ticker for firm in firms if firm.ticker in known.columns]
+    firms = [firm for firm in data.spec.members(sector) if firm.ticker not in version.without]
+    there = [firm.ticker for firm in firms if firm.ticker in returns]
+    absent = [firm.ticker for firm in firms if firm.ticker not in returns]
     news = set(slot.blackout) if version.blackout else set()
-    short = short_of_returns(spec, known, panel, place, [t for t in there if t not in news])
-    pool = set(there) - news - set(short)
+    left = [ticker for ticker in there if ticker not in news]
+    short = short_of_returns(data.spec, returns.notna(), data.panel, place, left)
+    pool = set(left) - set(short)
     asked = version.named or tuple(f.ticker for f in firms if f.named_event == event)
     named = tuple(f.ticker for f in firms if f.ticker in asked and f.ticker in pool)
     unnamed = tuple(
@@ -286,22 +243,10 @@ def _sides(
 
 
 def _spread(
-    market: Market, named: Sequence[str], unnamed: Sequence[str]
+    returns: pd.DataFrame, named: Sequence[str], unnamed: Sequence[str]
 ) -> npt.NDArray[np.float64]:
     """Subtract the unnamed mean from the named one; the named side is complete or missing."""
-    above = market.returns[list(named)].to_numpy("float64").mean(axis=1)
-    rest = market.returns[list(unnamed)]
+    above = returns[list(named)].to_numpy("float64").mean(axis=1)
+    rest = returns[list(unnamed)]
     below = rest.mean(axis=1).where(rest.count(axis=1) >= SMALLEST)
     return np.asarray(above - below.to_numpy("float64"))
-
-
-def _publishable(
-    made: Portfolios,
-    panel: EventPanel,
-    sector: str,
-    ids: Sequence[str],
-    named: Sequence[str],
-) -> bool:
-    place = panel.position(ids[0])
-    rule = made.members.get(f"named/{panel.new_york[place or 0]}/{sector}", ())
-    return publishable(named, rule, len(ids))

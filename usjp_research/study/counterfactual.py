@@ -22,6 +22,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import common_sign, event_legs, why_silent
 from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, level
 
 Floats = npt.NDArray[np.float64]
@@ -93,9 +94,7 @@ class _Seen:
 
 
 def counterfactuals(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
+    data: Sample,
     sector: str,
     *,
     factors: Factors | None = None,
@@ -122,9 +121,7 @@ def counterfactuals(
 
     Parameters
     ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
+    data : Sample
     sector : str
     factors : Factors, optional
         As `read_factors` gives them on the market's days.
@@ -148,13 +145,14 @@ def counterfactuals(
     Examples
     --------
     >>> donors = load_donors(spec, market)                          # doctest: +SKIP
-    >>> counterfactuals(spec, panel, made, "mining_metals", donors=donors).rows  # doctest: +SKIP
+    >>> counterfactuals(data, "rail", donors=donors).rows            # doctest: +SKIP
     """
+    spec, panel, made = data.spec, data.panel, data.portfolios
     spec.members(sector)
-    every = {key: event_legs(spec, panel, made, key) for key in spec.sectors}
+    every = {key: event_legs(data, key) for key in spec.sectors}
     legs = every[sector]
     if not legs:
-        return _nothing(spec, sector, why_silent(spec, panel, made, sector))
+        return _nothing(spec, sector, why_silent(data, sector))
     sign = common_sign(legs)
     calendar = [leg for found in every.values() for leg in found]
     shifts = admissible_shifts(calendar, panel.masked, spec.rule)

@@ -73,17 +73,8 @@ def disclosed_firms(
 
 
 def publishable(named: Collection[str], rule: Collection[str], events: int) -> bool:
-    """Say whether effect and interval of a version of the contrast may be published.
-
-    Parameters
-    ----------
-    named : collection of str
-        Firms on the named side.
-    rule : collection of str
-        Those of the contrast that is published anyway, on the same event; may be empty.
-    events : int
-        How many events the version takes; several do not line up with the rule's one.
-    """
+    """Say whether a version of the contrast may be published beside the one of the rule."""
+    # Several events do not line up with the rule's one, nor is there a rule's side to subtract.
     differs = len(set(named) ^ set(rule)) if rule and events == 1 else SMALLEST
     return len(named) >= SMALLEST and (differs == 0 or differs >= SMALLEST)
 
@@ -94,15 +85,7 @@ def is_public(level: str, wanted: bool = False) -> bool:
 
 
 def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, str]:
-    """Return which tables stay out of a public run, with the reason.
-
-    Parameters
-    ----------
-    columns : mapping of str to collection of str
-        Names of the columns by table.
-    level : str
-        ``firm`` or ``portfolio``, as in `Market`.
-    """
+    """Return which tables, given their columns, stay out of a public run, with the reason."""
     reasons = {
         name: "it shows single firms, and the run is public"
         for name, inside in columns.items()

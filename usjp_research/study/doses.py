@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.rolling import rolling_forecast
-from usjp_research.market.record import BENCHMARK, Dropped, Market
+from usjp_research.engine.placebo import Leg, own_days
+from usjp_research.engine.rolling import Forecast, rolling_forecast
+from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import Firm, Spec
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import Portfolios, values_before
+from usjp_research.study.portfolios import values_before
+from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import CASES, implied_value
+
+Floats = npt.NDArray[np.float64]
 
 NAMING_ROLES = ("primary", "secondary")
 
@@ -37,6 +41,8 @@ class Section:
         Place of the firm's sector in the family.
     implied : mapping of case to ndarray of shape (n_firms,)
         Move that a firm's own lines of the thesis imply, as decimals; zero for unnamed firms.
+    left_out : tuple of Dropped
+        Firms of the event that are not in it.
     """
 
     event: str
@@ -46,6 +52,18 @@ class Section:
     dose: npt.NDArray[np.float64]
     group: npt.NDArray[np.int64]
     implied: Mapping[str, npt.NDArray[np.float64]]
+    left_out: tuple[Dropped, ...]
+
+    def only(self, here: npt.NDArray[np.bool_]) -> Section:
+        """Keep some of the firms."""
+        return replace(
+            self,
+            tickers=tuple(t for t, stays in zip(self.tickers, here, strict=True) if stays),
+            at=self.at[here],
+            dose=self.dose[here],
+            group=self.group[here],
+            implied={case: moves[here] for case, moves in self.implied.items()},
+        )
 
 
 def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
@@ -106,47 +124,35 @@ def _moves(spec: Spec, firm: Firm, value: float | None) -> dict[str, float]:
 
 
 def cross_section(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    event: str,
-    *,
-    blackout: bool = True,
-    sector: str = "",
-    without: Sequence[str] = (),
-) -> tuple[Section, list[Dropped]]:
+    data: Sample, event: str, *, blackout: bool = True, without: Sequence[str] = ()
+) -> Section:
     """Choose the firms of an event by calendars and parameters; no return is read.
 
     Named firms whose dose is unknown are left out, and so are firms that were named at another
-    event: they are neither exposed nor unnamed. All are listed.
+    event: they are neither exposed nor unnamed. All are listed. At portfolio level firms stand
+    without returns.
 
     Parameters
     ----------
-    spec, market, panel, made
-        The study; at portfolio level firms stand without returns.
+    data : Sample
     event : str
         Of the panel.
     blackout : bool
         Leave out firms with news of their own, and those with too few returns.
-    sector : str, optional
-        One sector only.
     without : sequence of str
         Tickers to leave out.
 
     Returns
     -------
-    section : Section
-    left_out : list of Dropped
+    Section
     """
+    spec, market = data.spec, data.market
     place_of = {str(name): k for k, name in enumerate(market.returns.columns)}
     values = _values(spec, market)
     chosen: list[tuple[Firm, float, int]] = []
     out: list[Dropped] = []
     for place, key in enumerate(spec.sectors):
-        if sector not in ("", key):
-            continue
-        slot = made.slots[event, key]
+        slot = data.portfolios.slots[event, key]
         away = {*slot.blackout, *slot.short} if blackout else set()
         for what, names in (
             ("own news", slot.blackout),
@@ -164,16 +170,16 @@ def cross_section(
             dose = (firm.dose_usd_bn or 0.0) / values[firm.ticker] if named else 0.0
             chosen.append((firm, dose, place))
     moves = [_moves(spec, f, values[f.ticker]) if dose else {} for f, dose, _ in chosen]
-    section = Section(
+    return Section(
         event=event,
-        day0=int(panel.day0[panel.position(event) or 0]),
+        day0=int(data.panel.day0[data.panel.position(event) or 0]),
         tickers=tuple(firm.ticker for firm, *_ in chosen),
         at=np.array([place_of.get(firm.ticker, -1) for firm, *_ in chosen], dtype=np.int64),
         dose=np.array([dose for _, dose, _ in chosen], dtype=np.float64),
         group=np.array([place for *_, place in chosen], dtype=np.int64),
         implied={case: np.nan_to_num([m.get(case, 0.0) for m in moves]) for case in CASES},
+        left_out=tuple(out),
     )
-    return section, out
 
 
 def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequence[str]) -> str:
@@ -188,7 +194,43 @@ def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequ
     return ""
 
 
-def dose_response(spec: Spec, market: Market, panel: EventPanel, made: Portfolios) -> pd.DataFrame:
+def calendar(data: Sample, sections: Sequence[Section]) -> list[Leg]:
+    """List the rule's window of every section's event."""
+    return [Leg(section.event, "", section.day0, data.spec.rule.window, 1) for section in sections]
+
+
+def forecast(data: Sample, legs: Sequence[Leg], leg: Leg, returns: Floats) -> Forecast:
+    """Forecast one window of a calendar for returns of shape (n_days, n_series), on every day.
+
+    The calendar's own windows are masked wherever it stands, as in every placebo law.
+    """
+    rule = data.spec.rule
+    return rolling_forecast(
+        returns,
+        data.portfolios.benchmark,
+        data.panel.masked,
+        window=rule.window,
+        estimation=rule.estimation,
+        model=rule.model,
+        moving_mask=[day - leg.day0 for day in own_days(legs)],
+    )
+
+
+def firm_returns(data: Sample, section: Section) -> Floats:
+    """Return the daily returns of a section's firms, shape (n_days, n_firms)."""
+    return data.market.returns.to_numpy("float64")[:, section.at]
+
+
+def event_cars(data: Sample, section: Section, sections: Sequence[Section]) -> Floats:
+    """Return the abnormal return of each firm of a section at its event, shape (n_firms,)."""
+    if data.firms is None:
+        return np.full(len(section.tickers), np.nan)
+    legs = calendar(data, sections)
+    leg = next(leg for leg in legs if leg.event == section.event)
+    return np.asarray(forecast(data, legs, leg, firm_returns(data, section)).car[leg.day0])
+
+
+def dose_response(data: Sample) -> pd.DataFrame:
     """Tabulate each firm's dose and abnormal return at the events that name firms.
 
     For local eyes: it shows single firms. Empty at portfolio level.
@@ -202,25 +244,19 @@ def dose_response(spec: Spec, market: Market, panel: EventPanel, made: Portfolio
     """
     columns = ["event", "ticker", "sector", "blackout", "dose", "car", "car_less_sector"]
     tables = []
-    for id in naming_events(spec, panel) if market.level == "firm" else ():
-        section, _ = cross_section(spec, market, panel, made, id, blackout=False)
-        fit = rolling_forecast(
-            market.returns.to_numpy("float64")[:, section.at],
-            market.returns[BENCHMARK].to_numpy("float64"),
-            panel.masked,
-            window=spec.rule.window,
-            estimation=spec.rule.estimation,
-            model=spec.rule.model,
-        )
-        away = {t for key in spec.sectors for t in made.slots[id, key].blackout}
+    events = naming_events(data.spec, data.panel) if data.firms is not None else ()
+    for id in events:
+        section = cross_section(data, id, blackout=False)
+        slots = [data.portfolios.slots[id, key] for key in data.spec.sectors]
+        away = {ticker for slot in slots for ticker in slot.blackout}
         frame = pd.DataFrame(
             {
                 "event": id,
                 "ticker": section.tickers,
-                "sector": [spec.sectors[k] for k in section.group],
+                "sector": [data.spec.sectors[k] for k in section.group],
                 "blackout": [ticker in away for ticker in section.tickers],
                 "dose": section.dose,
-                "car": fit.car[section.day0],
+                "car": event_cars(data, section, [section]),
             }
         ).dropna()
         beside = frame[(frame["dose"] == 0) & ~frame["blackout"]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,13 +15,13 @@ import pandas as pd
 
 from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Event, Spec
-from usjp_research.words import InputError, card
+from usjp_research.words import InputError, card, nearest, shown
 
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
 
-Exchange = Literal["XNYS", "XTKS"]
+HOME = "XNYS"  # the exchange whose sessions are the days of the data
 MASKED_ROLES = ("primary", "secondary", "leak")
 
 
@@ -33,8 +33,12 @@ class EventPanel:
     ----------
     events : tuple of Event
         In order of announcement; only those whose whole window the data cover.
-    new_york, tokyo : tuple of date
+    new_york : tuple of date
         First session that can react, per event.
+    second : tuple of date
+        The same at the rule's second exchange; empty where it names none.
+    second_city : str
+        Where that exchange is.
     day0 : ndarray of shape (n_events,), int
         Position of the New York session in the market's trading days.
     window : (int, int)
@@ -47,7 +51,8 @@ class EventPanel:
 
     events: tuple[Event, ...]
     new_york: tuple[date, ...]
-    tokyo: tuple[date, ...]
+    second: tuple[date, ...]
+    second_city: str
     day0: npt.NDArray[np.int64]
     window: tuple[int, int]
     masked: npt.NDArray[np.bool_]
@@ -61,6 +66,10 @@ class EventPanel:
         """Return the place of an event in the panel, or ``None`` when it was dropped."""
         ids = [event.id for event in self.events]
         return ids.index(id) if id in ids else None
+
+    def why(self, id: str) -> str:
+        """Return why an event was dropped; empty when it was not."""
+        return next((item.reason for item in self.dropped if item.name == id), "")
 
     def days(self, *roles: str) -> dict[str, pd.Timestamp]:
         """Return the New York session of the events that have one of the roles, by id."""
@@ -79,7 +88,7 @@ class EventPanel:
                 ],
                 "precision": [event.precision for event in self.events],
                 "new_york": self.new_york,
-                "tokyo": self.tokyo,
+                **({"second_session": self.second} if self.second else {}),
                 "role": [event.role for event in self.events],
                 "title": [event.title for event in self.events],
             }
@@ -98,19 +107,19 @@ class EventPanel:
         )
 
 
-def first_session(instant: datetime, exchange: Exchange) -> date:
+def first_session(instant: datetime, exchange: str = HOME) -> date:
     """Return the first session of an exchange that can react to an instant.
 
     News before that day's close counts on the day; news at or after the close, or on a day
-    without session, counts on the next one. Half days and Tokyo's later close (15:30 from
-    5 November 2024) come from the exchange calendar.
+    without session, counts on the next one. Half days and changes of the closing hour come from
+    the exchange calendar.
 
     Parameters
     ----------
     instant : datetime
         Zone-aware.
-    exchange : {"XNYS", "XTKS"}
-        New York or Tokyo.
+    exchange : str
+        A code of ISO 10383, such as XNYS for New York.
 
     Returns
     -------
@@ -120,7 +129,7 @@ def first_session(instant: datetime, exchange: Exchange) -> date:
     Raises
     ------
     InputError
-        When the instant has no time zone.
+        When the instant has no time zone, or no calendar of the exchange is known.
 
     Examples
     --------
@@ -138,11 +147,21 @@ def first_session(instant: datetime, exchange: Exchange) -> date:
 
 
 @lru_cache(maxsize=16)
-def _calendar(exchange: Exchange, year: int) -> ExchangeCalendar:
+def _calendar(exchange: str, year: int) -> ExchangeCalendar:
     import exchange_calendars
 
+    names = exchange_calendars.get_calendar_names()
+    if exchange not in names:
+        raise InputError(
+            f"study.yaml: second_exchange '{shown(exchange)}': {nearest(exchange, names)}"
+        )
     first, last = f"{year - 1}-12-01", f"{year + 1}-02-01"
     return exchange_calendars.get_calendar(exchange, start=first, end=last)
+
+
+def _city(exchange: str) -> str:
+    zone = str(_calendar(exchange, 2025).tz)
+    return zone.rpartition("/")[2].replace("_", " ")
 
 
 def event_panel(spec: Spec, market: Market) -> EventPanel:
@@ -166,11 +185,11 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     """
     days = market.dates
     low, high = spec.rule.window
-    kept: list[tuple[Event, date, date, int]] = []
+    kept: list[tuple[Event, date, int]] = []
     dropped: list[Dropped] = []
     masked = np.zeros(len(days), dtype=bool)
     for event in sorted(spec.events, key=lambda event: (event.instant, event.id)):
-        session = first_session(event.instant, "XNYS")
+        session = first_session(event.instant)
         reason, place = _place(days, session, low, high)
         if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
             masked[place + low : place + high + 1] = True
@@ -178,12 +197,14 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
         if reason:
             dropped.append(Dropped("event", event.id, reason))
         else:
-            kept.append((event, session, first_session(event.instant, "XTKS"), place))
+            kept.append((event, session, place))
+    also = spec.rule.second_exchange
     day0 = np.array([place for *_, place in kept], dtype=np.int64)
     return EventPanel(
         events=tuple(event for event, *_ in kept),
-        new_york=tuple(session for _, session, _, _ in kept),
-        tokyo=tuple(tokyo for _, _, tokyo, _ in kept),
+        new_york=tuple(session for _, session, _ in kept),
+        second=tuple(first_session(event.instant, also) for event, *_ in kept) if also else (),
+        second_city=_city(also) if also else "",
         day0=day0,
         window=(low, high),
         masked=masked,

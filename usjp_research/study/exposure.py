@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.placebo import Leg, admissible_shifts, minimum_detectable, own_days
-from usjp_research.engine.rolling import Forecast, rolling_forecast
-from usjp_research.engine.slopes import (
-    Factors,
-    Prologue,
-    gls_weights,
-    ols_weights,
-    prologue,
-    residual_factors,
-    slope_variances,
+from usjp_research.engine.placebo import (
+    Leg,
+    Placebo,
+    admissible_shifts,
+    independent_shifts,
 )
-from usjp_research.market.record import BENCHMARK, Dropped, Market
-from usjp_research.spec.records import Spec
-from usjp_research.study.doses import Section, cross_section, firm_doses, naming_events
+from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
+from usjp_research.market.record import Dropped
+from usjp_research.study.doses import (
+    Section,
+    calendar,
+    cross_section,
+    event_cars,
+    firm_doses,
+    firm_returns,
+    forecast,
+    naming_events,
+)
 from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     carried,
@@ -39,20 +42,14 @@ from usjp_research.words import card, number
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-Method = Literal["ols", "gls"]
 
-METHODS: tuple[Method, ...] = ("ols", "gls")
 POOLED = "pooled"
 LEAST_EXPOSED = 3
 LEAST_QUIET = 250
-LEAST_IN_SECTOR = 5
 MOST_ON_ONE = 0.5
-STEP = 5  # sessions between two estimates of the covariance
-# What would give the slope back, together with the MDE: t is the slope in units of its law.
-TELLING = (
-    *("slope", "error", "low", "high", "raw_low", "raw_high", "raw_center", "guarded_center"),
-    *("raw_t", "raw_p_t", "guarded_t", "guarded_p_t"),
-)
+SLOPE = "slope"  # the one group of the law
+# What would give a slope back that one firm carries, together with the MDE.
+TELLING = ("slope", "error", "low", "high", "raw_center", "raw_t", "raw_p_t")
 NEEDS_FIRMS = (
     "needs single firms, and this market has averages of three or more; give firm prices with "
     "'usjp study --market file:PATH'"
@@ -60,8 +57,57 @@ NEEDS_FIRMS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Slope:
+    """A slope of abnormal return on dose with its law on quiet days, and what it says.
+
+    Attributes
+    ----------
+    law : Placebo
+        Of the portfolio that the slope is; its effect is the slope.
+    low, high, p, mde : float
+        Interval, p-value and smallest slope found with the rule's power, by slope over error.
+    raw : Prologue
+        The slope itself against the slopes on quiet days.
+    top_share : float
+        Part of the slope that the most exposed firm carries.
+    by_case : mapping of case to str
+        What the rule of the verdict would say; evidence, never the verdict.
+    breakeven : float or None
+        Margin times listed share at which the thesis would equal the MDE.
+    rests_on : str
+        Ticker of the exposed firm without which the slope is another one; see `carried`.
+    """
+
+    law: Placebo
+    low: float
+    high: float
+    p: float
+    mde: float
+    raw: Prologue
+    top_share: float
+    by_case: Mapping[str, str]
+    breakeven: float | None
+    rests_on: str
+
+    @property
+    def value(self) -> float:
+        """The slope at the events."""
+        return float(self.law.effect[0])
+
+    @property
+    def quiet(self) -> Floats:
+        """The slope on every quiet day, shape (n_shifts,)."""
+        return self.law.null_effect[:, 0]
+
+    @property
+    def safe(self) -> bool:
+        """Whether the slope may be published: one firm carries no more than half of it."""
+        return not self.top_share > MOST_ON_ONE
+
+
+@dataclass(frozen=True, slots=True)
 class Exposure:
-    """The slope of event CAR on dose and its law on quiet days.
+    """Who was exposed at which events, what is implied for them, and the slope where there is one.
 
     A dose is the dollars announced for a firm over its market value before the news, so a slope
     of 0.05 says that each dollar announced moved market value by five cents (five percentage
@@ -71,106 +117,56 @@ class Exposure:
     ----------
     events : tuple of str
         Events whose own named firms carry the slope; sector effects are each event's own.
-    method : {"ols", "gls"}
     blackout : bool
         Whether firms with news of their own are out, as in the event slots.
     before : bool
         Whether the law is of quiet days before the first primary event only.
+    without : tuple of str
+        Tickers left out on purpose.
     firms, exposed : int
         Firms in the cross-sections, summed over events; those with a dose above zero.
-    slope, error : float
-        The slope and its guarded standard error.
-    top_share : float
-        Part of the slope that the most exposed firm carries.
-    shifts : ndarray of shape (n_shifts,), int
-        Sessions by which the events were moved.
-    law, law_error : ndarray of shape (n_shifts,)
-        The slope and its guarded standard error there.
-    admissible, few : int
-        Quiet places of the events, and those of them with fewer than three exposed firms.
-    raw, guarded : Prologue or None
-        The slope, and the slope over its guarded error, against their laws.
-    low, high : float
-        Interval of the slope by inversion of the guarded law.
-    mde, raw_mde : float
-        Slope that the guarded and the raw interval find with the rule's power.
     implied : mapping of case to float
         The slope if every named firm moved as the thesis says; empty without a thesis.
-    by_case : mapping of case to str
-        What the rule of the verdict would say; evidence, never the verdict.
-    breakeven : float or None
-        Margin times listed share at which the thesis would equal the MDE.
-    length : int
-        Days of the window.
     same_session : tuple of str
         Other events whose first session is that of one of these.
     left_out : tuple of Dropped
+    slope : Slope or None
     reason : str
-        Why there is no slope; the numbers are NaN then.
-    rests_on : str
-        Ticker of the exposed firm without which the slope is another one; see `carried`.
+        Why there is no slope.
     """
 
     events: tuple[str, ...]
-    method: Method
     blackout: bool
     before: bool
-    sector: str = ""
-    without: tuple[str, ...] = ()
+    without: tuple[str, ...]
+    same_session: tuple[str, ...] = ()
     firms: int = 0
     exposed: int = 0
-    slope: float = math.nan
-    error: float = math.nan
-    top_share: float = math.nan
-    shifts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    law: Floats = field(default_factory=lambda: np.zeros(0))
-    law_error: Floats = field(default_factory=lambda: np.zeros(0))
-    admissible: int = 0
-    few: int = 0
-    raw: Prologue | None = None
-    guarded: Prologue | None = None
-    low: float = math.nan
-    high: float = math.nan
-    mde: float = math.nan
-    raw_mde: float = math.nan
     implied: Mapping[str, float] = field(default_factory=dict)
-    by_case: Mapping[str, str] = field(default_factory=dict)
-    breakeven: float | None = None
-    length: int = 1
-    same_session: tuple[str, ...] = ()
     left_out: tuple[Dropped, ...] = ()
+    slope: Slope | None = None
     reason: str = ""
-    rests_on: str = ""
-
-    @property
-    def headline(self) -> str:
-        """The firm that carries the slope where one does, else the verdict, or nothing."""
-        return rests_words(self.rests_on) if self.rests_on else self.verdict
 
     @property
     def verdict(self) -> str:
         """What the rule of the verdict would say of this slope, or nothing."""
-        return headline(self.by_case) if self.by_case else ""
+        return headline(self.slope.by_case) if self.slope else ""
+
+    @property
+    def headline(self) -> str:
+        """The firm that carries the slope where one does, else the verdict, or nothing."""
+        on = self.slope.rests_on if self.slope else ""
+        return rests_words(on) if on else self.verdict
 
     @property
     def remark(self) -> str:
         """What a reader must know before the slope: one firm that carries it, other news."""
         parts = []
-        if self.top_share > MOST_ON_ONE:
-            parts.append(f"one firm carries {self.top_share:.0%} of the slope")
+        if self.slope and not self.slope.safe:
+            parts.append(f"one firm carries {self.slope.top_share:.0%} of the slope")
         if self.same_session:
             parts.append(f"other news in the same session: {', '.join(self.same_session)}")
         return "; ".join(parts)
-
-    @property
-    def safe(self) -> bool:
-        """Whether the slope may be published: one firm carries no more than half of it."""
-        return not self.top_share > MOST_ON_ONE
-
-    @property
-    def independent(self) -> float:
-        """Rough number of independent quiet days: windows of neighbours overlap."""
-        return len(self.law) / self.length
 
     def numbers(self) -> dict[str, object]:
         """Return what a public page may show: the slope and its law, rounded, no single firm.
@@ -179,91 +175,75 @@ class Exposure:
         slope and whatever gives it back are withheld; the placebo p stays. The list of slopes on
         quiet days is never in it.
         """
-        plain = ("events", "method", "blackout", "before", "sector", "firms", "exposed")
-        sizes = ("slope", "error", "low", "high", "mde", "raw_mde", "top_share", "breakeven")
-        words = ("admissible", "few", "headline", "verdict", "rests_on", "remark", "reason")
-        tests = (("raw", self.raw), ("guarded", self.guarded))
-        numbers: dict[str, object] = {
-            **{name: getattr(self, name) for name in (*plain, *words)},
-            **{name: _rounded(getattr(self, name)) for name in sizes},
-            **{
-                f"{name}_{key}": _rounded(getattr(test, key, None))
-                for name, test in tests
-                for key in ("center", "p_cdf", "t", "df", "p_t")
-            },
-            "raw_low": _rounded(getattr(self.raw, "low", None)),
-            "raw_high": _rounded(getattr(self.raw, "high", None)),
-            "quiet_days": len(self.law),
-            "independent": round(self.independent),
-            "implied": {case: _rounded(value) for case, value in self.implied.items()},
-            "by_case": dict(self.by_case),
-            "withheld": not self.safe,
-        }
-        if not self.safe:
-            numbers |= dict.fromkeys(TELLING)
-        return numbers
+        words = ("events", "blackout", "before", "firms", "exposed")
+        said = ("headline", "verdict", "remark", "reason")
+        numbers: dict[str, object] = {name: getattr(self, name) for name in (*words, *said)}
+        numbers["implied"] = {case: round(value, 4) for case, value in self.implied.items()}
+        return numbers | (_slope_numbers(self.slope) if self.slope else {})
 
     def _repr_html_(self) -> str:
         events = ", ".join(self.events) or "no event"
-        if self.reason:
-            return card("Exposure", events, self.method.upper(), self.reason)
-        slope = f"slope {number(100 * self.slope, 1)} cents per dollar announced"
-        span = f"{number(100 * self.low, 1)} to {number(100 * self.high, 1)}"
-        return card("Exposure", events, self.method.upper(), f"{slope} ({span})", self.remark)
+        if not self.slope:
+            return card("Exposure", events, "", self.reason)
+        found = self.slope
+        slope = f"slope {number(100 * found.value, 1)} cents per dollar announced"
+        span = f"{number(100 * found.low, 1)} to {number(100 * found.high, 1)}"
+        return card("Exposure", events, "", f"{slope} ({span})", self.remark)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _slope_numbers(found: Slope) -> dict[str, object]:
+    law, raw = found.law, found.raw
+    sizes = {
+        "slope": found.value,
+        "error": float(law.error[0]),
+        **{name: getattr(found, name) for name in ("low", "high", "mde", "p", "top_share")},
+        "breakeven": found.breakeven,
+        **{f"raw_{name}": getattr(raw, name) for name in ("center", "p_cdf", "t", "df", "p_t")},
+    }
+    numbers: dict[str, object] = {
+        **{name: None if value is None else round(value, 4) for name, value in sizes.items()},
+        "admissible": law.admissible,
+        "few": law.admissible - len(law),
+        "quiet_days": len(law),
+        "independent": round(law.independent),
+        "rests_on": found.rests_on,
+        "by_case": dict(found.by_case),
+        "withheld": not found.safe,
+    }
+    return numbers if found.safe else numbers | dict.fromkeys(TELLING)
 
 
 # --- the law ---------------------------------------------------------------------------------
 
 
 def exposure_law(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
+    data: Sample,
     event: str = POOLED,
     *,
-    method: Method = "ols",
     blackout: bool = True,
     before: bool = True,
-    sector: str = "",
     without: Sequence[str] = (),
-    factors: Mapping[int, Factors] | None = None,
 ) -> Exposure:
     """Compare the slope of event CAR on dose with the same slope on quiet days.
 
-    On each date the abnormal returns of all firms are regressed on their doses with sector
-    effects; over several events the slope is common and sector effects are each event's own.
-    Firms that were not named have a dose of zero; firms named at another event are left out.
-    The law is the slope at every admissible shift of the events: no window touches a primary,
-    secondary or leak event and estimation fits. The slope is a portfolio, so its guarded
-    standard error is that of a portfolio, and the interval comes from slope over error.
+    The abnormal returns of all firms are regressed on their doses with sector effects; over
+    several events the slope is common and sector effects are each event's own. Firms that were
+    not named have a dose of zero; firms named at another event are left out. The slope is the
+    return of a portfolio, so its law is that of any portfolio of the study: the events are
+    moved to every quiet place, where the same firms, as far as they have returns, form it with
+    the same doses.
 
     Parameters
     ----------
-    spec : Spec
-    market : Market
-    panel : EventPanel
-    made : Portfolios
-        Its slots say who is in blackout.
+    data : Sample
     event : str
         An event id, or ``pooled``: every primary or secondary event that names firms.
-    method : {"ols", "gls"}
-        Ordinary least squares, or generalised with the covariance of `residual_factors`,
-        estimated before each date and again every five sessions.
     blackout : bool
         Leave out firms with news of their own, as the sector portfolios do.
     before : bool
         Law from quiet days before the first primary event, or from all quiet days.
-    sector : str, optional
-        One sector only; it needs five named firms with a dose.
     without : sequence of str
         Tickers to leave out.
-    factors : mapping of int to Factors, optional
-        Computed before, to be used again.
 
     Returns
     -------
@@ -274,53 +254,45 @@ def exposure_law(
     Raises
     ------
     InputError
-        When the event or the sector is unknown.
+        When the event is unknown.
 
     References
     ----------
-    Cohn, Johnson, Liu and Wardlaw (2026), "Past is Prologue", Journal of Financial Economics.
+    Cohn, Johnson, Liu and Wardlaw (2026), "Past is Prologue", Journal of Financial Economics;
+    Fama (1976), Foundations of Finance, chapter 9, for slopes as portfolios.
 
     Examples
     --------
-    >>> row = exposure_law(spec, market, panel, made)               # doctest: +SKIP
-    >>> row.slope, row.raw.p_cdf                                    # doctest: +SKIP
+    >>> row = exposure_law(data)                                    # doctest: +SKIP
+    >>> row.slope.value, row.slope.raw.p_cdf                        # doctest: +SKIP
     """
+    spec, panel = data.spec, data.panel
     events = naming_events(spec, panel) if event == POOLED else (spec.event(event).id,)
-    low, high = spec.rule.window
-    row = Exposure(
-        events=events,
-        method=method,
-        blackout=blackout,
-        before=before,
-        sector=sector,
-        without=tuple(without),
-        length=high - low + 1,
-        same_session=_same_session(panel, events),
-    )
-    if sector:
-        named = [f for f in spec.members(sector) if f.named_event in events and f.dose_usd_bn]
-        if len(named) < LEAST_IN_SECTOR:
-            reason = f"named firms with a dose: {len(named)}, expected {LEAST_IN_SECTOR} or more"
-            return replace(row, reason=reason)
+    row = Exposure(events, blackout, before, tuple(without), _same_session(panel, events))
     if not events:
         return replace(row, reason="no firm is named with dollars at any event that can be tested")
     missing = [id for id in events if panel.position(id) is None]
     if missing:
         return replace(row, reason=f"event {missing[0]} cannot be tested on this market")
-    options = {"blackout": blackout, "sector": sector, "without": without}
-    pairs = [cross_section(spec, market, panel, made, id, **options) for id in events]  # type: ignore[arg-type]
-    sections = [section for section, _ in pairs]
+    sections = [cross_section(data, id, blackout=blackout, without=without) for id in events]
+    cars = [event_cars(data, section, sections) for section in sections]
+    if data.firms is not None:
+        sections = [_seen(s, np.isfinite(car)) for s, car in zip(sections, cars, strict=True)]
+        cars = [car[np.isfinite(car)] for car in cars]
+    exposed = sum(int((section.dose > 0).sum()) for section in sections)
     row = replace(
         row,
         firms=sum(len(section.tickers) for section in sections),
-        exposed=sum(int((section.dose > 0).sum()) for section in sections),
-        left_out=tuple(item for _, items in pairs for item in items),
+        exposed=exposed,
+        left_out=tuple(item for section in sections for item in section.left_out),
     )
-    if market.level != "firm":
-        return replace(row, implied=_implied_alone(sections), reason=NEEDS_FIRMS)
-    if row.exposed < LEAST_EXPOSED:
-        return replace(row, reason=_too_few(row.exposed))
-    return _measured(spec, market, panel, row, sections, factors)
+    if exposed < LEAST_EXPOSED:
+        reason = f"exposed firms left: {exposed}, expected {LEAST_EXPOSED} or more"
+        return replace(row, reason=reason)
+    row = replace(row, implied=_implied(sections))
+    if data.firms is None:
+        return replace(row, reason=NEEDS_FIRMS)
+    return _measured(data, row, sections, cars)
 
 
 def _same_session(panel: EventPanel, events: Sequence[str]) -> tuple[str, ...]:
@@ -332,384 +304,212 @@ def _same_session(panel: EventPanel, events: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _too_few(exposed: int) -> str:
-    return f"exposed firms left: {exposed}, expected {LEAST_EXPOSED} or more"
+def _seen(section: Section, here: Bools) -> Section:
+    """Leave out the firms that have no abnormal return at the event."""
+    reason = "no abnormal return at the event"
+    gone = [ticker for ticker, seen in zip(section.tickers, here, strict=True) if not seen]
+    left_out = [Dropped("exposure", f"{section.event}/{ticker}", reason) for ticker in gone]
+    return replace(section.only(here), left_out=(*section.left_out, *left_out))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One event's share of the slope: at the real date in row 0, at each shift below it."""
+def _at_events(sections: Sequence[Section]) -> tuple[list[Floats], list[float]]:
+    """Weigh every firm of every event for one common slope; return each event's curvature too."""
+    pairs = [
+        slope_weights(np.ones((1, len(section.dose)), bool), section.dose, section.group)
+        for section in sections
+    ]
+    curvatures = [float(curvature[0]) for _, curvature in pairs]
+    total = sum(curvatures)
+    return [weights[0] / total if total else weights[0] for weights, _ in pairs], curvatures
 
-    section: Section
-    fit: Forecast
-    dates: Ints
-    returns: Floats
-    present: Bools
-    usable: Bools
-    weights: Floats
-    curvature: Floats
+
+def _implied(sections: Sequence[Section]) -> dict[str, float]:
+    """Return the slope if every named firm moved by what its own lines are worth."""
+    weights, _ = _at_events(sections)
+    pairs = list(zip(weights, sections, strict=True))
+    implied: dict[str, float] = {
+        case: sum((float(w @ s.implied[case]) for w, s in pairs), start=0.0) for case in CASES
+    }
+    return implied if any(implied.values()) else {}
 
 
 def _measured(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    row: Exposure,
-    sections: Sequence[Section],
-    factors: Mapping[int, Factors] | None,
+    data: Sample, row: Exposure, sections: Sequence[Section], cars: Sequence[Floats]
 ) -> Exposure:
-    rule = spec.rule
-    legs = [Leg(s.event, "", s.day0, rule.window, 1) for s in sections]
-    shifts = admissible_shifts(legs, panel.masked, rule)
-    if row.before and panel.index("primary"):
-        first = min(int(panel.day0[k]) for k in panel.index("primary")) + rule.window[0]
-        shifts = shifts[max(s.day0 for s in sections) + shifts + rule.window[1] < first]
-    moves = np.concatenate([[0], shifts])
-    if row.method == "ols":
-        factors = None
-    elif factors is None:
-        factors = _factors(spec, market, panel, legs, [s.day0 + moves for s in sections])
-    own = own_days(legs)
-    parts = [_part(spec, market, panel, section, moves, own, factors) for section in sections]
-    curvature = np.sum([part.curvature for part in parts], axis=0)
-    count = np.sum([part.present @ (part.section.dose > 0).astype(int) for part in parts], axis=0)
-    good = (count >= LEAST_EXPOSED) & (curvature > 0)
-    gone = [
-        Dropped("exposure", f"{part.section.event}/{ticker}", "no abnormal return at the event")
-        for part in parts
-        for ticker, here in zip(part.section.tickers, part.present[0], strict=True)
-        if not here
-    ]
-    row = replace(
-        row,
-        firms=sum(int(part.present[0].sum()) for part in parts),
-        exposed=int(count[0]),
-        admissible=len(shifts),
-        few=int((~good[1:]).sum()),
-        left_out=(*row.left_out, *gone),
-    )
-    if not good[0]:
-        return replace(row, reason=_too_few(row.exposed))
-    if good[1:].sum() < LEAST_QUIET:
+    """Form the slope's portfolio, move it over the quiet days, and say what it shows."""
+    rule, primary = data.spec.rule, data.panel.index("primary")
+    legs = calendar(data, sections)
+    shifts = admissible_shifts(legs, data.panel.masked, rule)
+    if row.before and primary:
+        first = min(int(data.panel.day0[k]) for k in primary) + rule.window[0]
+        shifts = shifts[max(leg.day0 for leg in legs) + shifts + rule.window[1] < first]
+    law = _law(data, sections, legs, shifts)
+    if len(law) < LEAST_QUIET:
         when = " before the first primary event" if row.before else ""
-        reason = f"{int(good[1:].sum())} quiet days{when}, expected {LEAST_QUIET} or more"
+        reason = f"{len(law)} quiet days{when}, expected {LEAST_QUIET} or more"
         return replace(row, reason=reason)
-    slope, variance, share = np.zeros(len(moves)), np.zeros(len(moves)), 0.0
-    implied: dict[str, float] = dict.fromkeys(CASES, 0.0)
-    for part in parts:
-        weights = part.weights / np.where(good, curvature, np.inf)[:, None]
-        slope += (weights * np.nan_to_num(part.fit.car[part.dates])).sum(axis=1)
-        variance += slope_variances(
-            weights,
-            part.returns,
-            market.returns[BENCHMARK].to_numpy("float64"),
-            part.usable,
-            part.fit,
-            part.dates,
-            window=rule.window,
-            estimation=rule.estimation,
-            guard_sessions=rule.guard_sessions,
-        )
-        share = max(share, float((weights[0] * part.section.dose).max()))
-        for case in CASES:
-            implied[case] += float(weights[0] @ part.section.implied[case])
-    error, quiet = np.sqrt(variance), np.flatnonzero(good[1:]) + 1
-    row = replace(
-        row,
-        slope=float(slope[0]),
-        error=float(error[0]),
-        top_share=share,
-        shifts=moves[quiet],
-        law=slope[quiet],
-        law_error=error[quiet],
-        implied=implied if any(implied.values()) else {},
-    )
-    return replace(_judged(spec, row), rests_on=_half_on(parts, factors, row.slope))
+    weights, _ = _at_events(sections)
+    share = max(float((w * s.dose).max()) for w, s in zip(weights, sections, strict=True))
+    on = _half_on(sections, cars)
+    return replace(row, slope=_slope(data, law, share, row.implied, on))
 
 
-def _part(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    section: Section,
-    moves: Ints,
-    own: Sequence[int],
-    factors: Mapping[int, Factors] | None,
-) -> _Part:
-    """Weigh the firms of one event at the real date and at every shift.
+def _law(data: Sample, sections: Sequence[Section], legs: Sequence[Leg], shifts: Ints) -> Placebo:
+    """Compute the slope and its guarded error at the events and at every shift of them.
 
-    Who was there at the event is in wherever it has an abnormal return. The calendar's own
-    windows are masked as it moves, as in `placebo_law`.
+    Exposed firms are listed at different times. Dates that have the same ones share a portfolio,
+    so that its error is estimated on the firms that are in it; dates with fewer than three are
+    left out.
     """
-    returns = market.returns.to_numpy("float64")[:, section.at]
-    benchmark = market.returns[BENCHMARK].to_numpy("float64")
-    moving = [day - section.day0 for day in own]
-    fit = _fit(spec, returns, benchmark, panel.masked, moving)
-    dates = section.day0 + moves
-    present = np.isfinite(fit.car[dates]) & np.isfinite(fit.car[section.day0])
-    weights, curvature = _weigh(section, present, dates, factors)
-    usable = np.tile(~panel.masked & np.isfinite(benchmark), (len(dates), 1))
-    for k in moving:
-        inside = np.flatnonzero((dates + k >= 0) & (dates + k < len(benchmark)))
-        usable[inside, dates[inside] + k] = False
-    return _Part(section, fit, dates, returns, present, usable, weights, curvature)
+    moves = np.concatenate([[0], shifts])
+    there = np.hstack(
+        [
+            np.isfinite(
+                forecast(data, legs, leg, firm_returns(data, section)).car[leg.day0 + moves]
+            )
+            for leg, section in zip(legs, sections, strict=True)
+        ]
+    )
+    exposed = np.concatenate([section.dose > 0 for section in sections])
+    there[:, ~exposed] = True
+    patterns, which = np.unique(there, axis=0, return_inverse=True)
+    effect = np.where(there[:, exposed].sum(axis=1) >= LEAST_EXPOSED, 0.0, np.nan)
+    variance = effect.copy()
+    for k, pattern in enumerate(patterns):
+        dates = np.flatnonzero((which == k) & np.isfinite(effect))
+        for leg, series in zip(legs, _portfolios(data, sections, pattern), strict=True):
+            fit = forecast(data, legs, leg, series[:, None])
+            effect[dates] += fit.car[leg.day0 + moves[dates], 0]
+            variance[dates] += fit.guarded[leg.day0 + moves[dates], 0]
+    error = np.sqrt(variance)[:, None]
+    effect = effect[:, None]
+    known = np.isfinite(effect + error)[1:, 0]
+    return Placebo(
+        groups=(SLOPE,),
+        shifts=shifts[known],
+        effect=effect[0],
+        error=error[0],
+        statistic=effect[0] / error[0],
+        null_effect=effect[1:][known],
+        null_error=error[1:][known],
+        null_statistic=(effect / error)[1:][known],
+        admissible=len(shifts),
+        worth=np.array([independent_shifts(legs, shifts[known]) if known.any() else 0.0]),
+    )
 
 
-def _weigh(
-    section: Section, present: Bools, dates: Ints, factors: Mapping[int, Factors] | None
-) -> tuple[Floats, Floats]:
-    """Weigh the firms present; generalised weights take those out that have no covariance."""
-    if factors is None:
-        return ols_weights(present, section.dose, section.group)
-    models = _latest(factors, dates)
-    present &= np.array([np.isin(section.at, model.firms) for model in models])
-    return gls_weights(present, section.dose, section.group, models, section.at)
+def _portfolios(data: Sample, sections: Sequence[Section], pattern: Bools) -> list[Floats]:
+    """Return the daily return of each event's part of the slope, formed by some of its firms."""
+    every = np.split(pattern, np.cumsum([len(section.dose) for section in sections])[:-1])
+    left = [section.only(here) for section, here in zip(sections, every, strict=True)]
+    _, curvatures = _at_events(left)
+    return [
+        slope_portfolio(firm_returns(data, s), s.dose, s.group) * curvature / sum(curvatures)
+        for s, curvature in zip(left, curvatures, strict=True)
+    ]
 
 
-def _half_on(parts: Sequence[_Part], factors: Mapping[int, Factors] | None, slope: float) -> str:
+def _slope(
+    data: Sample, law: Placebo, share: float, implied: Mapping[str, float], on: str
+) -> Slope:
+    """Read a slope's law: interval, tests, and what they say of the implied slope."""
+    rule, thesis = data.spec.rule, data.spec.thesis
+    numbers = law.table(rule.alpha, rule.power, family=False).iloc[0]
+    low, high, p, mde = (float(numbers[name]) for name in ("low", "high", "p", "mde"))
+    return Slope(
+        law=law,
+        low=low,
+        high=high,
+        p=p,
+        mde=mde,
+        raw=prologue(float(law.effect[0]), law.null_effect[:, 0]),
+        top_share=share,
+        by_case={case: decide(low, high, implied.get(case)) for case in CASES},
+        breakeven=mde / kept_per_dollar(thesis, "base") if thesis else None,
+        rests_on=on,
+    )
+
+
+def _half_on(sections: Sequence[Section], cars: Sequence[Floats]) -> str:
     """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
-    exposed = {
-        ticker
-        for part in parts
-        for ticker, dose, here in zip(
-            part.section.tickers, part.section.dose, part.present[0], strict=True
-        )
-        if dose > 0 and here
+    from statsmodels.regression.linear_model import OLS
+
+    firms = np.array([ticker for section in sections for ticker in section.tickers])
+    dose = np.concatenate([section.dose for section in sections])
+    cell = np.concatenate([1000 * k + section.group for k, section in enumerate(sections)])
+    design = np.column_stack([dose, cell[:, None] == np.unique(cell)]).astype(float)
+    car = np.concatenate(cars)
+    whole = float(OLS(car, design).fit().params[0])
+    rest = {
+        ticker: (float(OLS(car[stays], design[stays]).fit().params[0]), math.nan, math.nan)
+        for ticker in np.unique(firms[dose > 0]).tolist()
+        if (dose[stays := firms != ticker] > 0).any()
     }
-    rest: dict[str, float] = {}
-    for ticker in sorted(exposed):
-        total = curvature = 0.0
-        for part in parts:
-            present = part.present[:1] & (np.array(part.section.tickers) != ticker)
-            weights, size = _weigh(part.section, present, part.dates[:1], factors)
-            car = np.nan_to_num(part.fit.car[part.section.day0])
-            total, curvature = total + float(weights[0] @ car), curvature + float(size[0])
-        rest[ticker] = total / curvature if curvature > 0 else 0.0
-    return _heaviest({ticker: (value, math.nan, math.nan) for ticker, value in rest.items()}, slope)
+    return _heaviest(rest, (whole, math.nan, math.nan))
 
 
 def _heaviest(
-    rest: Mapping[str, tuple[float, float, float]],
-    slope: float,
-    low: float = math.nan,
-    high: float = math.nan,
+    rest: Mapping[str, tuple[float, float, float]], whole: tuple[float, float, float]
 ) -> str:
     """Return which of the firms that carry a slope leaves least of it; empty when none does."""
-    found = {
-        ticker: value[0] / slope
-        for ticker, value in rest.items()
-        if carried((slope, low, high), value)
-    }
+    found = {t: value[0] / whole[0] for t, value in rest.items() if carried(whole, value)}
     return min(found, key=lambda ticker: found[ticker]) if found else ""
-
-
-def _fit(
-    spec: Spec, returns: Floats, benchmark: Floats, masked: Bools, moving: Sequence[int] = ()
-) -> Forecast:
-    return rolling_forecast(
-        returns,
-        benchmark,
-        masked,
-        window=spec.rule.window,
-        estimation=spec.rule.estimation,
-        model=spec.rule.model,
-        moving_mask=moving,
-    )
-
-
-def _factors(
-    spec: Spec, market: Market, panel: EventPanel, legs: Sequence[Leg], dates: Sequence[Ints]
-) -> dict[int, Factors]:
-    """Estimate the covariance of all firms before the events and before every fifth session."""
-    returns = market.returns.to_numpy("float64").copy()
-    firms = {firm.ticker for firm in spec.firms}
-    returns[:, [name not in firms for name in market.returns.columns]] = np.nan
-    benchmark = market.returns[BENCHMARK].to_numpy("float64")
-    return residual_factors(
-        returns,
-        benchmark,
-        panel.masked,
-        _fit(spec, returns, benchmark, panel.masked),
-        np.union1d(np.concatenate(dates) // STEP * STEP, [leg.day0 for leg in legs]),
-        window=spec.rule.window,
-        estimation=spec.rule.estimation,
-    )
-
-
-def _latest(factors: Mapping[int, Factors], dates: Ints) -> list[Factors]:
-    """Return each date's latest estimate; the very first dates take one a few sessions younger.
-
-    It ends well before their windows all the same.
-    """
-    known = sorted(factors)
-    places = np.maximum(np.searchsorted(known, dates, side="right") - 1, 0)
-    return [factors[known[k]] for k in places.tolist()]
-
-
-def _implied_alone(sections: Sequence[Section]) -> dict[str, float]:
-    """Return the implied slope from parameters alone, where there is no return to look at."""
-    every = [section for section in sections if len(section.dose)]
-    pairs = [
-        (section, *ols_weights(np.ones((1, len(section.dose)), bool), section.dose, section.group))
-        for section in every
-    ]
-    total = sum(float(curvature[0]) for *_, curvature in pairs)
-    implied = {
-        case: sum(float(weights[0] @ section.implied[case]) for section, weights, _ in pairs)
-        for case in CASES
-    }
-    return {case: value / total for case, value in implied.items()} if any(implied.values()) else {}
-
-
-def _judged(spec: Spec, row: Exposure) -> Exposure:
-    """Add tests, intervals, and what they say of the implied slope."""
-    rule = spec.rule
-    raw = prologue(row.slope, row.law, rule.alpha)
-    scaled = row.law / row.law_error
-    guarded = prologue(row.slope / row.error, scaled, rule.alpha)
-    mde = minimum_detectable(scaled - guarded.center, row.error, guarded.critical, rule.power)
-    low, high = guarded.low * row.error, guarded.high * row.error
-    return replace(
-        row,
-        raw=raw,
-        guarded=guarded,
-        low=low,
-        high=high,
-        mde=mde,
-        raw_mde=minimum_detectable(row.law - raw.center, 1.0, raw.critical, rule.power),
-        by_case={case: decide(low, high, row.implied.get(case)) for case in CASES},
-        breakeven=mde / kept_per_dollar(spec.thesis, "base") if spec.thesis else None,
-    )
 
 
 # --- rows ------------------------------------------------------------------------------------
 
 
-def exposure_rows(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios
-) -> tuple[Exposure, ...]:
-    """Compute the slopes that any page may show: pooled by both methods, and per sector.
+def exposure_rows(data: Sample) -> tuple[Exposure, ...]:
+    """Compute the pooled slopes that any page may show.
 
-    All of them rest on one membership, the rule's. Others differ by one or two exposed firms,
-    and a slope with and without a firm would give its return away: `exposure_versions`.
+    Both rest on one membership, the rule's. Others differ by one or two exposed firms, and a
+    slope with and without a firm would give its return away: `exposure_versions`.
 
     Parameters
     ----------
-    spec : Spec
-    market : Market
-    panel : EventPanel
-    made : Portfolios
+    data : Sample
 
     Returns
     -------
     tuple of Exposure
-        Pooled: OLS and GLS, each with the law of quiet days before the first primary event and
-        of all quiet days. Then each sector, most of them with a reason instead of a slope.
+        With the law of quiet days before the first primary event, and of all quiet days.
     """
-    shared = _shared(spec, market, panel)
-    pooled = [
-        _alone(spec, market, panel, made, row, shared)
-        for method in METHODS
-        for before in (True, False)
-        for row in (
-            exposure_law(spec, market, panel, made, method=method, before=before, factors=shared),
-        )
-    ]
-    sectors = [
-        _alone(spec, market, panel, made, exposure_law(spec, market, panel, made, sector=key), None)
-        for key in spec.sectors
-    ]
-    return (*pooled, *(_public(row, pooled[0]) for row in sectors))
+    return tuple(_alone(data, exposure_law(data, before=before)) for before in (True, False))
 
 
-def _alone(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    made: Portfolios,
-    row: Exposure,
-    factors: Mapping[int, Factors] | None,
-) -> Exposure:
+def _alone(data: Sample, row: Exposure) -> Exposure:
     """Ask of an interval that leaves out zero whether it does so without each exposed firm."""
-    if row.reason or row.rests_on or row.low <= 0 <= row.high:
+    found = row.slope
+    if found is None or found.rests_on or found.low <= 0 <= found.high:
         return row
-    tickers = [f.ticker for f in spec.firms if f.named_event in row.events and f.dose_usd_bn]
-    rest = {}
-    for ticker in tickers:
-        less = exposure_law(
-            spec,
-            market,
-            panel,
-            made,
-            method=row.method,
-            before=row.before,
-            sector=row.sector,
-            without=(ticker,),
-            factors=factors,
-        )
-        if not less.reason:
-            rest[ticker] = (less.slope, less.low, less.high)
-    return replace(row, rests_on=_heaviest(rest, row.slope, row.low, row.high))
+    named = [f.ticker for f in data.spec.firms if f.named_event in row.events and f.dose_usd_bn]
+    without = {t: exposure_law(data, before=row.before, without=(t,)).slope for t in named}
+    rest = {t: (less.value, less.low, less.high) for t, less in without.items() if less}
+    on = _heaviest(rest, (found.value, found.low, found.high))
+    return replace(row, slope=replace(found, rests_on=on))
 
 
-def _public(row: Exposure, pooled: Exposure) -> Exposure:
-    """Hide a sector's slope where the pooled one less it would be about one or two firms."""
-    if row.reason or not 0 < pooled.exposed - row.exposed < LEAST_EXPOSED:
-        return row
-    reason = "not shown: with the pooled slope it would give the other sectors' exposed firms away"
-    return Exposure(row.events, row.method, row.blackout, row.before, row.sector, reason=reason)
-
-
-def exposure_versions(
-    spec: Spec, market: Market, panel: EventPanel, made: Portfolios
-) -> tuple[Exposure, ...]:
+def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
     """Compute the slope for other memberships; for local eyes, not for public pages.
 
-    Pooled and for each event alone, by both methods: with and without blackout, without the
-    most exposed firm, and without that firm's whole basket. Empty at portfolio level.
+    Pooled and for each event alone: with and without blackout, without the most exposed firm,
+    and without that firm's whole basket. Empty at portfolio level.
 
     Returns
     -------
     tuple of Exposure
     """
-    doses = firm_doses(spec, market).dropna(subset="dose").sort_values("dose")
-    if market.level != "firm" or doses.empty:
+    spec = data.spec
+    doses = firm_doses(spec, data.market).dropna(subset="dose").sort_values("dose")
+    if data.firms is None or doses.empty:
         return ()
-    shared = _shared(spec, market, panel)
-    firms = {firm.ticker: firm for firm in spec.firms}
-    top = firms[str(doses["ticker"].iloc[-1])]
+    top = next(firm for firm in spec.firms if firm.ticker == doses["ticker"].iloc[-1])
     basket = tuple(f.ticker for f in spec.members(top.sector) if f.basket == top.basket != "")
     choices: list[tuple[bool, tuple[str, ...]]] = [(True, ()), (False, ()), (False, (top.ticker,))]
     if len(basket) > 1:
         choices.append((False, basket))
     return tuple(
-        exposure_law(
-            spec,
-            market,
-            panel,
-            made,
-            event,
-            method=method,
-            blackout=blackout,
-            without=without,
-            factors=shared,
-        )
-        for event in (POOLED, *naming_events(spec, panel))
+        exposure_law(data, event, blackout=blackout, without=without)
+        for event in (POOLED, *naming_events(spec, data.panel))
         for blackout, without in choices
-        for method in METHODS
     )
-
-
-def _shared(spec: Spec, market: Market, panel: EventPanel) -> dict[int, Factors] | None:
-    """Estimate once what all generalised slopes need."""
-    legs = [
-        Leg(id, "", int(panel.day0[panel.position(id) or 0]), spec.rule.window, 1)
-        for id in naming_events(spec, panel)
-    ]
-    if market.level != "firm" or not legs:
-        return None
-    dates = []
-    for group in (legs, *([leg] for leg in legs)):
-        moves = np.append(admissible_shifts(group, panel.masked, spec.rule), 0)
-        dates += [leg.day0 + moves for leg in group]
-    return _factors(spec, market, panel, legs, dates)

@@ -2,60 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from usjp_research.engine.placebo import Leg, runs
-from usjp_research.market.record import Dropped
+from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Spec
-from usjp_research.study.events import EventPanel
-from usjp_research.study.portfolios import Portfolios
-
-
-def event_legs(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    sector: str,
-    roles: Sequence[str] = ("primary",),
-) -> tuple[Leg, ...]:
-    """List the signed windows of a sector, each trading day counted once.
-
-    Primary events come first; the window of a further event loses the days that are already in,
-    and is split where that leaves two pieces. A day on which windows of both signs meet counts
-    for none of them: see `share_days`. An event whose expected sign for the sector is zero is
-    not in the list, nor is one whose portfolio could not be formed.
-
-    Parameters
-    ----------
-    spec : Spec
-    panel : EventPanel
-    made : Portfolios
-    sector : str
-    roles : sequence of str
-        Roles of the events to sum.
-
-    Returns
-    -------
-    tuple of Leg
-    """
-    return share_days(event_windows(spec, panel, made, sector, roles))[0]
+from usjp_research.study.sample import Sample
 
 
 def event_windows(
-    spec: Spec,
-    panel: EventPanel,
-    made: Portfolios,
-    sector: str,
-    roles: Sequence[str] = ("primary",),
+    data: Sample,
+    name: str,
+    places: Iterable[int],
+    window: tuple[int, int] | None = None,
+    *,
+    signed: bool = True,
 ) -> tuple[Leg, ...]:
-    """List the whole signed windows of a sector, primary events first; they may share days."""
-    return tuple(
-        Leg(event.id, slot.series, int(panel.day0[place]), spec.rule.window, sign)
-        for role in sorted(roles, key=lambda role: role != "primary")
-        for place in panel.index(role)
-        if (sign := (event := panel.events[place]).signs.get(sector, 0))
-        and (slot := made.slots[event.id, sector]).series
-    )
+    """List the whole windows of a sector, or of the mirror, at some places of the panel's events.
+
+    They may share days, and end with the data. The rule's window is taken where none is given;
+    if ``signed``, events without an expected sign are left out, else all count as +1.
+    """
+    low, high = window or data.spec.rule.window
+    made, found = data.portfolios, []
+    for place in places:
+        event, day0 = data.panel.events[place], int(data.panel.day0[place])
+        if name == MIRROR:
+            series = MIRROR if MIRROR in made.returns else ""
+            sign = -1 if event.role == "reverse" else 1  # bad news for the thesis counts down
+        else:
+            series, sign = made.slots[event.id, name].series, event.signs.get(name, 0)
+        sign = sign if signed else 1
+        end = min(high, len(made.benchmark) - 1 - day0)
+        if series and sign and low <= end:
+            found.append(Leg(event.id, series, day0, (low, end), sign))
+    return tuple(found)
+
+
+def event_legs(data: Sample, sector: str, roles: Sequence[str] = ("primary",)) -> tuple[Leg, ...]:
+    """List the signed windows of a sector, each trading day counted once, primary events first.
+
+    Events without an expected sign or a portfolio are not in the list.
+    """
+    return _shared(data, sector, roles)[0]
+
+
+def _shared(
+    data: Sample, sector: str, roles: Sequence[str] = ("primary",)
+) -> tuple[tuple[Leg, ...], dict[str, str]]:
+    """Share the days of a sector's windows, primary events first."""
+    order = sorted(roles, key=lambda role: role != "primary")
+    places = [place for role in order for place in data.panel.index(role)]
+    return share_days(event_windows(data, sector, places))
+
+
+def campaign_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
+    """Make one window per sector from the first to the last event of the campaign.
+
+    Empty when the rule names no campaign or an end of it cannot be tested.
+    """
+    rule, panel = data.spec.rule, data.panel
+    first, last = (panel.position(id) for id in rule.campaign or ("", ""))
+    if rule.campaign is None or first is None or last is None:
+        return {}
+    start, end = int(panel.day0[first]), int(panel.day0[last])
+    window = (rule.window[0], end - start + rule.window[1])
+    return {
+        sector: (Leg(rule.campaign[0], f"sector/{sector}", start, window, 1),)
+        for sector in data.spec.sectors
+    }
 
 
 CUT = "for neither"  # ends the reason of an event that keeps some of its days
@@ -68,23 +83,9 @@ def share_days(
 
     A day inside windows of both signs says nothing about either event, so it counts for none.
     An event whose day 0 is such a day is out with its whole window: what is left of it lies
-    before its news or long after.
-
-    Parameters
-    ----------
-    windows : sequence of Leg
-        The first comes first.
-    taken : mapping of int to str, optional
-        Days that no window may have, and the event that has them.
-    own_day0 : bool
-        Leave out an event whose day 0 is taken.
-
-    Returns
-    -------
-    legs : tuple of Leg
-        In the order of the windows, cut to their days.
-    reasons : dict of str to str
-        Why days were lost to the other sign or no day is left, by event.
+    before its news or long after. Days that are ``taken``, by which event, go to no window, and
+    with ``own_day0`` an event whose day 0 is taken is out. Returns the windows cut to their days,
+    in order, and by event why days were lost or none is left.
     """
     days = [range(leg.day0 + leg.window[0], leg.day0 + leg.window[1] + 1) for leg in windows]
     signs: dict[int, set[int]] = {}
@@ -127,17 +128,9 @@ def _disputed(windows: Sequence[Leg], leg: Leg, days: Sequence[int], length: int
     return f"{len(days)} of its {length} days {lie} in {where}: {count} {CUT}"
 
 
-def shared_days(
-    spec: Spec, panel: EventPanel, made: Portfolios, roles: Sequence[str] = ("primary",)
-) -> tuple[Dropped, ...]:
+def shared_days(data: Sample, roles: Sequence[str] = ("primary",)) -> tuple[Dropped, ...]:
     """List the events that lose days to the other sign or add no day, with the sectors."""
-    return name_sectors(
-        spec,
-        {
-            sector: share_days(event_windows(spec, panel, made, sector, roles))[1]
-            for sector in spec.sectors
-        },
-    )
+    return name_sectors(data.spec, {s: _shared(data, s, roles)[1] for s in data.spec.sectors})
 
 
 def name_sectors(
@@ -158,24 +151,22 @@ def name_sectors(
     )
 
 
-def why_silent(spec: Spec, panel: EventPanel, made: Portfolios, sector: str) -> str:
+def why_silent(data: Sample, sector: str) -> str:
     """Say why a sector has no window to sum; empty when it has one."""
-    if event_legs(spec, panel, made, sector):
+    legs, lost = _shared(data, sector)
+    if legs:
         return ""
-    signed = [event for event in spec.with_role("primary") if event.signs.get(sector)]
+    signed = [event for event in data.spec.with_role("primary") if event.signs.get(sector)]
     if not signed:
         return "no primary event has an expected sign (+ or -) for it"
-    inside = [event for event in signed if panel.position(event.id) is not None]
+    inside = [event for event in signed if data.panel.position(event.id) is not None]
     if not inside:
-        reasons = {item.name: item.reason for item in panel.dropped}
         first = signed[0].id
-        return f"none of its primary events can be tested ({first}: {reasons.get(first, '')})"
-    slots = [made.slots[event.id, sector] for event in inside]
+        return f"none of its primary events can be tested ({first}: {data.panel.why(first)})"
+    slots = [data.portfolios.slots[event.id, sector] for event in inside]
     if not any(slot.series for slot in slots):
         return f"no portfolio can be formed ({slots[0].event}: {slots[0].reason})"
-    event, reason = next(
-        iter(share_days(event_windows(spec, panel, made, sector))[1].items()), ("", "")
-    )
+    event, reason = next(iter(lost.items()), ("", ""))
     return f"no event is left ({event}: {reason})"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from usjp_research.market.record import Dropped, Market
-from usjp_research.spec.records import Firm, Spec
+from usjp_research.market.record import Dropped
+from usjp_research.spec.records import Firm
 from usjp_research.study.legs import CUT
-from usjp_research.study.portfolios import Portfolios
+from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import NO_VERDICT
 from usjp_research.words import label, percent
 
@@ -19,26 +19,24 @@ SHOWN = 5  # names in a line
 KINDS = ("sector", "event", "slot", "contrast", "security")
 
 
-def by_weight(spec: Spec, made: Portfolios, items: Iterable[Dropped]) -> tuple[Dropped, ...]:
+def by_weight(data: Sample, items: Iterable[Dropped]) -> tuple[Dropped, ...]:
     """Order what was left out by how much of the answer it takes away, each once.
 
     First sectors that cannot be judged, then primary events, primary events that one sector
     lacks, the contrast, securities by market value and other events; the rest by its kind.
     """
-    primary = {event.id for event in spec.with_role("primary")}
-    unformed = {f"{event}/{key}" for (event, key), s in made.slots.items() if not s.series}
-    sizes = {firm.ticker: firm.market_value_usd_bn or 0.0 for firm in spec.firms}
+    primary = {event.id for event in data.spec.with_role("primary")}
+    slots = data.portfolios.slots
+    unformed = {f"{id}/{key}" for (id, key), s in slots.items() if id in primary and not s.series}
+    heavy = {"event": primary, "slot": unformed}
+    sizes = {firm.ticker: _size(firm) for firm in data.spec.firms}
 
     def weight(item: Dropped) -> tuple[int, float, str]:
-        rank = KINDS.index(item.what) if item.what in KINDS else len(KINDS) + 1
-        if item.what == "event" and item.name not in primary:
-            rank = len(KINDS)
-        if item.what == "slot" and not (
-            item.name in unformed and item.name.partition("/")[0] in primary
-        ):
-            rank = len(KINDS) + 1
-        size = sizes.get(item.name, 0.0) if item.what == "security" else 0.0
-        return rank, -size, item.what if rank > len(KINDS) else ""
+        first = item.what in KINDS and item.name in heavy.get(item.what, (item.name,))
+        if first or item.what == "event":
+            rank = KINDS.index(item.what) if first else len(KINDS)
+            return rank, -sizes.get(item.name, 0.0) * (item.what == "security"), ""
+        return len(KINDS) + 1, 0.0, item.what
 
     return tuple(sorted(dict.fromkeys(items), key=weight))
 
@@ -57,27 +55,24 @@ def missing_lines(study: Study) -> tuple[str, ...]:
         their share of its firms and of its market value, a contrast that could not be computed,
         and how many things more were left out; empty when nothing was.
     """
-    spec = study.spec
-    primary = {event.id for event in spec.with_role("primary")}
+    spec = study.data.spec
     silent = {row.name for row in study.verdicts if row.headline == NO_VERDICT}
-    told = [f"{item.name}: {item.reason}" for item in study.dropped if item.what == "sector"]
-    lines = [f"No verdict for {text}." for text in told]
-    told = [
-        f"{item.name}: {item.reason}"
-        for item in study.dropped
-        if (item.what == "event" and item.name in primary) or _unformed(study, item, silent)
-    ]
+    sectors = [item for item in study.dropped if item.what == "sector"]
+    events = [item for item in study.dropped if _lost(study.data, item, silent)]
+    lines = [f"No verdict for {item.name}: {item.reason}." for item in sectors]
     lines += [
-        f"Primary event {'cut' if f' {CUT} (' in text else 'left out'}, {text}."
-        for text in told[:SHOWN]
+        f"Primary event {'cut' if f' {CUT} (' in item.reason else 'left out'}, "
+        f"{item.name}: {item.reason}."
+        for item in events[:SHOWN]
     ]
-    if len(told) > SHOWN:
-        lines.append(f"Primary events left out, {len(told) - SHOWN} more.")
+    if len(events) > SHOWN:
+        lines.append(f"Primary events left out, {len(events) - SHOWN} more.")
     lines += [
         text
         for sector in spec.sectors
-        if sector not in silent and (text := _without_prices(spec, study.market, sector))
+        if sector not in silent and (text := _without_prices(study.data, sector))
     ]
+    lines += _not_looked(study.data)
     if spec.rule.contrast and study.contrast is None:
         reasons = [item.reason for item in study.dropped if item.what == "contrast"]
         lines.append(f"No contrast of named and unnamed firms: {'; '.join(reasons)}.")
@@ -86,27 +81,36 @@ def missing_lines(study: Study) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _unformed(study: Study, item: Dropped, silent: set[str]) -> bool:
-    if item.what != "slot":
+def _lost(data: Sample, item: Dropped, silent: set[str]) -> bool:
+    """Say whether a primary event is out, or has no portfolio of a sector that is judged."""
+    id, _, sector = item.name.partition("/")
+    if item.what not in ("event", "slot") or data.spec.event(id).role != "primary":
         return False
-    event, _, sector = item.name.partition("/")
-    slot = study.made.slots.get((event, sector))
-    return (
-        slot is not None
-        and not slot.series
-        and slot.reason == item.reason
-        and sector not in silent
-        and study.spec.event(event).role == "primary"
-        and bool(study.spec.event(event).signs.get(sector))
-    )
+    if item.what == "event":
+        return True
+    slot = data.portfolios.slots[id, sector]
+    unformed = not slot.series and slot.reason == item.reason
+    return unformed and sector not in silent and bool(data.spec.event(id).signs.get(sector))
 
 
-def _without_prices(spec: Spec, market: Market, sector: str) -> str:
+def _not_looked(data: Sample) -> list[str]:
+    """Say in which sector portfolios nobody looked for firms' own news."""
+    primary = {event.id for event in data.spec.with_role("primary")}
+    formed = (slot for slot in data.portfolios.slots.values() if slot.series)
+    slots = [slot for slot in formed if slot.event in primary]
+    blind = [f"{s.event}/{s.sector}" for s in slots if s.status == "not available"]
+    if not blind:
+        return []
+    where = "any event" if len(blind) == len(slots) else ", ".join(blind)
+    return [f"Firms' own news was not looked for at {where}: every firm stays in."]
+
+
+def _without_prices(data: Sample, sector: str) -> str:
     """Return one line on a sector's firms without prices; empty when all have some."""
-    if market.level != "firm":
+    if data.firms is None:
         return ""
-    firms = spec.members(sector)
-    priced = market.returns.columns[market.returns.notna().any()]
+    firms = data.spec.members(sector)
+    priced = data.firms.columns[data.firms.notna().any()]
     gone = sorted((f for f in firms if f.ticker not in priced), key=lambda f: -_size(f))
     if not gone:
         return ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
-from usjp_research.spec.records import Contrast, Spec
+from usjp_research.spec.records import Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel, session_span
@@ -120,6 +120,13 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     return from_firms(spec, market, panel)
 
 
+def blackout_span(spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, place: int) -> set[date]:
+    """Return the sessions on which own news takes a firm out of a panel event."""
+    low, high = panel.window
+    margin = spec.rule.blackout.margin
+    return set(session_span(days, int(panel.day0[place]), margin - low, margin + high))
+
+
 def _blackout(
     spec: Spec,
     panel: EventPanel,
@@ -130,15 +137,12 @@ def _blackout(
 ) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Return who is in blackout around a panel event, who was not checked, and the status.
 
-    Uses calendars and the list of own news only, never a return. A blackout is available where
-    the list was made for the whole event window of at least one firm of the sector; a list
-    without a statement of its coverage is taken as it is.
+    A blackout is available where the list was made for the whole event window of at least one
+    firm of the sector; a list without a statement of its coverage is taken as it is.
     """
     low, high = panel.window
-    margin = spec.rule.blackout.margin
-    center = int(panel.day0[place])
-    span = set(session_span(days, center, margin - low, margin + high))
-    window = set(session_span(days, center, -low, high))
+    span = blackout_span(spec, panel, days, place)
+    window = set(session_span(days, int(panel.day0[place]), -low, high))
     kinds = spec.rule.blackout.kinds
     news = {item.ticker for item in spec.own_news if item.kind in kinds and item.session in span}
     firms = [firm.ticker for firm in spec.members(sector)]
@@ -167,108 +171,43 @@ def sessions_covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[
     }
 
 
-# --- from firms ------------------------------------------------------------------------------
+def _asked(
+    spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, known: pd.DataFrame
+) -> Iterator[Slot]:
+    """Yield who is to be in every slot: by calendars, lists, and on which days firms have returns.
 
-
-def from_firms(
-    spec: Spec,
-    market: Market,
-    panel: EventPanel,
-    pads: Mapping[tuple[date, str], tuple[str, ...]] | None = None,
-) -> Portfolios:
-    """Form portfolios from single firms; ``pads`` leave the slots of a session and sector too."""
-    there = set(market.returns.columns)
-    groups: dict[str, tuple[str, ...]] = {}
-    for sector in spec.sectors:
-        firms = [firm for firm in spec.members(sector) if firm.ticker in there]
-        groups[f"sector/{sector}"] = tuple(firm.ticker for firm in firms)
-        for basket in dict.fromkeys(firm.basket for firm in firms if firm.basket):
-            inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
-            groups[f"basket/{sector}/{basket}"] = inside
-    slots: dict[tuple[str, str], Slot] = {}
-    covered = sessions_covered(spec, market.dates)
-    known = market.returns.notna() & market.returns[[BENCHMARK]].notna().to_numpy()
+    The slots have no series yet, and list everybody outside the blackout who was not checked.
+    """
+    covered = sessions_covered(spec, days)
     for place, event in enumerate(panel.events):
         for sector in spec.sectors:
-            news = _blackout(spec, panel, market.dates, covered, place, sector)
-            pad = (pads or {}).get((panel.new_york[place], sector), ())
-            slot = _slot(spec, known, panel, place, sector, news, pad)
-            if slot.series and slot.series not in groups:
-                groups[slot.series] = slot.members
-            slots[event.id, sector] = slot
-    formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
-    refuse_findings(spec, market, panel, formed)
-    groups |= contrast_groups(spec, panel, slots)
-    averages = averages_of(market.returns, groups)
-    for name in [name for name in groups if name.startswith("named")]:
-        # Both sides or none: a sector less its unnamed side would give the named one away.
-        sides = [name, f"un{name}"]
-        averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
-    values, counts, notes = _market_values(spec, market, groups)
-    return Portfolios(
-        returns=_all_series(averages, market),
-        benchmark=market.returns[BENCHMARK].to_numpy("float64"),
-        members=groups,
-        slots=slots,
-        values=values,
-        counts=counts,
-        dropped=notes,
-    )
+            out, unchecked, status = _blackout(spec, panel, days, covered, place, sector)
+            whole = [firm.ticker for firm in spec.members(sector) if firm.ticker in known.columns]
+            inside = [ticker for ticker in whole if ticker not in out]
+            short = short_of_returns(spec, known, panel, place, inside)
+            yield Slot(
+                event=event.id,
+                sector=sector,
+                session=panel.new_york[place],
+                series="",
+                members=tuple(ticker for ticker in inside if ticker not in short),
+                blackout=tuple(ticker for ticker in out if ticker in whole),
+                unchecked=unchecked,
+                short=short,
+                status=status,
+            )
 
 
-def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Average the members that have a return, three at least, for all groups in one product."""
-    firms = [str(name) for name in returns.columns if name not in (BENCHMARK, MIRROR)]
-    values = returns[firms].to_numpy("float64")
-    known = np.isfinite(values)
-    inside = [set(group) for group in groups.values()]
-    table = np.array([[firm in group for group in inside] for firm in firms], float)
-    counts = known.astype(float) @ table
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(known, values, 0.0) @ table / counts
-    means[counts < SMALLEST] = np.nan
-    return pd.DataFrame(means, index=returns.index, columns=list(groups))
-
-
-def _all_series(averages: pd.DataFrame, market: Market) -> pd.DataFrame:
-    """Add the mirror basket and, where both sides are there, named minus unnamed."""
-    more = {
-        f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
-        for name in averages.columns
-        if name.startswith("named/")
-    }
-    if MIRROR in market.returns.columns:
-        more[MIRROR] = market.returns[MIRROR]
-    return averages.assign(**more)
-
-
-def _slot(
-    spec: Spec,
-    known: pd.DataFrame,
-    panel: EventPanel,
-    place: int,
-    sector: str,
-    news: tuple[tuple[str, ...], tuple[str, ...], str],
-    pad: tuple[str, ...],
+def _formed(
+    spec: Spec, slot: Slot, series: str, members: Sequence[str], whole: Sequence[str]
 ) -> Slot:
-    out, unchecked, status = news
-    session = panel.new_york[place]
-    whole = tuple(firm.ticker for firm in spec.members(sector) if firm.ticker in known.columns)
-    inside = [ticker for ticker in whole if ticker not in (*out, *pad)]
-    short = short_of_returns(spec, known, panel, place, inside)
-    members = tuple(ticker for ticker in inside if ticker not in short)
-    series = f"sector/{sector}" if members == whole else f"slot/{session}/{sector}"
-    reason = _too_few(spec, sector, len(members), len(whole))
-    return Slot(
-        event=panel.events[place].id,
-        sector=sector,
-        session=session,
+    """Give a slot its series and members; without a series where too few are left."""
+    reason = _too_few(spec, slot.sector, len(members), len(whole))
+    return replace(
+        slot,
         series="" if reason else series,
-        members=members,
-        blackout=tuple(ticker for ticker in out if ticker in whole),
-        unchecked=tuple(ticker for ticker in unchecked if ticker in members),
-        short=short,
-        status=status,
+        members=tuple(members),
+        unchecked=tuple(ticker for ticker in slot.unchecked if ticker in members),
         reason=reason,
     )
 
@@ -300,20 +239,105 @@ def short_of_returns(
     return tuple(t for t, good in zip(tickers, enough & whole, strict=True) if not good)
 
 
-def contrast_groups(
+# --- from firms ------------------------------------------------------------------------------
+
+
+def from_firms(
     spec: Spec,
+    market: Market,
     panel: EventPanel,
-    slots: Mapping[tuple[str, str], Slot],
+    pads: Mapping[tuple[date, str], tuple[str, ...]] | None = None,
+) -> Portfolios:
+    """Form portfolios from single firms; ``pads`` leave the slots of a session and sector too."""
+    groups = _sectors(spec, market)
+    slots: dict[tuple[str, str], Slot] = {}
+    known = market.returns.notna() & market.returns[[BENCHMARK]].notna().to_numpy()
+    for asked in _asked(spec, panel, market.dates, known):
+        pad = (pads or {}).get((asked.session, asked.sector), ())
+        whole = groups[f"sector/{asked.sector}"]
+        members = tuple(ticker for ticker in asked.members if ticker not in pad)
+        same = members == whole
+        series = f"sector/{asked.sector}" if same else f"slot/{asked.session}/{asked.sector}"
+        short = tuple(ticker for ticker in asked.short if ticker not in pad)
+        slot = _formed(spec, replace(asked, short=short), series, members, whole)
+        if slot.series:
+            groups.setdefault(slot.series, slot.members)
+        slots[slot.event, slot.sector] = slot
+    formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
+    refuse_findings(spec, market, panel, formed)
+    groups |= contrast_groups(spec, panel, slots)
+    averages = averages_of(market.returns, groups)
+    for name in [name for name in groups if name.startswith("named")]:
+        # Both sides or none: a sector less its unnamed side would give the named one away.
+        sides = [name, f"un{name}"]
+        averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
+    values, counts, notes = _market_values(spec, market, groups)
+    return Portfolios(
+        returns=_all_series(averages, market),
+        benchmark=market.returns[BENCHMARK].to_numpy("float64"),
+        members=groups,
+        slots=slots,
+        values=values,
+        counts=counts,
+        dropped=notes,
+    )
+
+
+def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
+    """List the firms with prices of every sector and basket."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for sector in spec.sectors:
+        firms = [firm for firm in spec.members(sector) if firm.ticker in market.returns]
+        groups[f"sector/{sector}"] = tuple(firm.ticker for firm in firms)
+        for firm in firms:
+            if firm.basket:
+                name = f"basket/{sector}/{firm.basket}"
+                groups[name] = (*groups.get(name, ()), firm.ticker)
+    return groups
+
+
+def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Average the members that have a return, three at least, for all groups in one product."""
+    firms = [str(name) for name in returns.columns if name not in (BENCHMARK, MIRROR)]
+    values = returns[firms].to_numpy("float64")
+    known = np.isfinite(values)
+    inside = [set(group) for group in groups.values()]
+    table = np.array([[firm in group for group in inside] for firm in firms], float)
+    counts = known.astype(float) @ table
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(known, values, 0.0) @ table / counts
+    means[counts < SMALLEST] = np.nan
+    return pd.DataFrame(means, index=returns.index, columns=list(groups))
+
+
+def _all_series(averages: pd.DataFrame, market: Market, *, mirror: bool = True) -> pd.DataFrame:
+    """Add the mirror basket and, where both sides are there, named minus unnamed."""
+    more = {
+        f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
+        for name in averages.columns
+        if name.startswith("named/")
+    }
+    if mirror and MIRROR in market.returns.columns:
+        more[MIRROR] = market.returns[MIRROR]
+    return averages.assign(**more)
+
+
+def contrast_groups(
+    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
 ) -> dict[str, tuple[str, ...]]:
     """Return both sides of the contrast; empty when one has fewer than three firms."""
+    sides = _sides(spec, panel, slots)
+    return sides if sides and min(map(len, sides.values())) >= SMALLEST else {}
+
+
+def _sides(
+    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
+) -> dict[str, tuple[str, ...]]:
+    """Return both sides of the contrast, however small; empty where its event cannot be tested."""
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return {}
-    sides = _sides(spec, contrast, slots[contrast.event, contrast.sector])
-    return sides if min(map(len, sides.values())) >= SMALLEST else {}
-
-
-def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, ...]]:
+    slot = slots[contrast.event, contrast.sector]
     firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
     return {
         f"{side}/{slot.session}/{contrast.sector}": tuple(
@@ -324,19 +348,7 @@ def _sides(spec: Spec, contrast: Contrast, slot: Slot) -> dict[str, tuple[str, .
 
 
 def values_before(spec: Spec, market: Market) -> dict[str, float]:
-    """Take market values back to before the news by each firm's own return since.
-
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-        At firm level.
-
-    Returns
-    -------
-    dict of str to float
-        USD bn by ticker, for the firms whose value is known; empty without a thesis.
-    """
+    """Take known market values, USD bn, back to before the news by each firm's return since."""
     if spec.thesis is None:
         return {}
     days = market.dates
@@ -356,21 +368,18 @@ def _market_values(
     if spec.thesis is None:
         return {}, {}, ()
     worths = values_before(spec, market)
-    notes = [
+    known = {
+        name: [worths[ticker] for ticker in tickers if ticker in worths]
+        for name, tickers in groups.items()
+        if name.startswith(("sector/", "named/"))
+    }
+    notes = (
         Dropped("market value", firm.ticker, "no market value known: not in any implied value")
         for firm in spec.firms
         if firm.market_value_usd_bn is None
-    ]
-    values: dict[str, float] = {}
-    counts: dict[str, tuple[int, int]] = {}
-    for name, tickers in groups.items():
-        if not name.startswith(("sector/", "named/")):
-            continue
-        worth = [worths[ticker] for ticker in tickers if ticker in worths]
-        counts[name] = (len(worth), len(tickers))
-        if worth:
-            values[name] = sum(worth)
-    return values, counts, tuple(notes)
+    )
+    counts = {name: (len(worth), len(groups[name])) for name, worth in known.items()}
+    return {name: sum(worth) for name, worth in known.items() if worth}, counts, tuple(notes)
 
 
 # --- from the bundle -------------------------------------------------------------------------
@@ -378,24 +387,21 @@ def _market_values(
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     check_built(spec, market)
-    covered, known = sessions_covered(spec, market.dates), firms_known(market)
-    slots: dict[tuple[str, str], Slot] = {}
     for sector in spec.sectors:
-        whole = f"sector/{sector}"
-        asked = tuple(firm.ticker for firm in spec.members(sector))
-        if market.members.get(whole) != asked:
+        firms = tuple(firm.ticker for firm in spec.members(sector))
+        if market.members.get(f"sector/{sector}") != firms:
             raise InputError(
                 f"universe.csv: sector '{sector}' is not the one the bundled market was formed "
                 "from; give prices of its firms with --market file:PATH"
             )
-        for place, event in enumerate(panel.events):
-            news = _blackout(spec, panel, market.dates, covered, place, sector)
-            slots[event.id, sector] = _bundle_slot(spec, market, known, panel, place, sector, news)
+    asked = _asked(spec, panel, market.dates, firms_known(market))
+    by_sector = sorted(asked, key=lambda slot: spec.sectors.index(slot.sector))
+    slots = {(slot.event, slot.sector): _bundled(spec, market, slot) for slot in by_sector}
     _check_sides(spec, market, panel, slots)
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
-        returns=_all_series(own, market),
+        returns=_all_series(own, market, mirror=bool(spec.rule.mirror)),
         benchmark=market.returns[BENCHMARK].to_numpy("float64"),
         members={name: group for name, group in market.members.items() if name not in donors},
         slots=slots,
@@ -408,10 +414,7 @@ def _check_sides(
     spec: Spec, market: Market, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
 ) -> None:
     """Refuse other named and unnamed firms than those behind the market's contrast."""
-    contrast = spec.rule.contrast
-    if contrast is None or panel.position(contrast.event) is None:
-        return
-    for name, asked in _sides(spec, contrast, slots[contrast.event, contrast.sector]).items():
+    for name, asked in _sides(spec, panel, slots).items():
         built = market.members.get(name, asked)
         for ticker in sorted(set(asked) ^ set(built)):
             side, here = name.partition("/")[0], "is not" if ticker in built else "is"
@@ -421,46 +424,25 @@ def _check_sides(
             )
 
 
-def _bundle_slot(
-    spec: Spec,
-    market: Market,
-    known: pd.DataFrame,
-    panel: EventPanel,
-    place: int,
-    sector: str,
-    news: tuple[tuple[str, ...], tuple[str, ...], str],
-) -> Slot:
-    out, unchecked, status = news
-    session, whole = panel.new_york[place], market.members[f"sector/{sector}"]
-    series = f"slot/{session}/{sector}"
-    inside = [ticker for ticker in whole if ticker not in out]
-    short = short_of_returns(spec, known, panel, place, inside)
-    wanted = tuple(ticker for ticker in inside if ticker not in short)
-    members = market.members.get(series, tuple(inside))
-    if reason := _too_few(spec, sector, len(members), len(whole)):
-        series = ""
-    elif series in market.members:
-        _check_members(spec, market, series, sector, wanted)
-    else:
-        series, members = f"sector/{sector}", whole
-        gone = ["in blackout"] * bool(out) + ["short of returns"] * bool(short)
-        if gone:
-            names = " or ".join(gone)
-            reason = f"the bundle has no portfolio without the firms {names} at this session"
-        if out:
-            status, unchecked, out = "not available", (), ()
-    return Slot(
-        event=panel.events[place].id,
-        sector=sector,
-        session=session,
-        series=series,
-        members=members,
-        blackout=out,
-        unchecked=tuple(t for t in unchecked if t in members),
-        short=tuple(t for t in inside if t not in members),
-        status=status,
-        reason=reason,
-    )
+def _bundled(spec: Spec, market: Market, asked: Slot) -> Slot:
+    """Serve a slot by the bundle's own average, or by the whole sector where it has none."""
+    series, sector = f"slot/{asked.session}/{asked.sector}", f"sector/{asked.sector}"
+    whole = market.members[sector]
+    inside = tuple(ticker for ticker in whole if ticker not in asked.blackout)
+    members = market.members.get(series, inside)
+    short = tuple(ticker for ticker in inside if ticker not in members)
+    slot = _formed(spec, replace(asked, short=short), series, members, whole)
+    if slot.reason:
+        return slot
+    if series in market.members:
+        _check_members(spec, market, series, asked.sector, asked.members)
+        return slot
+    slot = _formed(spec, replace(asked, short=()), sector, whole, whole)
+    if asked.blackout:
+        slot = replace(slot, status="not available", unchecked=(), blackout=())
+    gone = ["in blackout"] * bool(asked.blackout) + ["short of returns"] * bool(asked.short)
+    why = f"the bundle has no portfolio without the firms {' or '.join(gone)} at this session"
+    return replace(slot, reason=why if gone else "")
 
 
 def _check_members(

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
+from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.load import load_market
 from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
@@ -46,6 +49,16 @@ class Sample:
         made = self.portfolios
         masked, rule = self.panel.masked, self.spec.rule
         return placebo_law(groups, made.array, made.benchmark, masked, rule, **how)
+
+    def forecast(self, returns: npt.NDArray[np.float64], **how: Any) -> Forecast:
+        """Forecast the rule's window on every day, for series of shape (n_days, n_series).
+
+        ``how`` replaces what the rule says, as for `rolling_forecast`.
+        """
+        rule = self.spec.rule
+        own = {"window": rule.window, "estimation": rule.estimation, "model": rule.model}
+        how = {**own, "guard_sessions": rule.guard_sessions, **how}
+        return rolling_forecast(returns, self.portfolios.benchmark, self.panel.masked, **how)
 
     def _repr_html_(self) -> str:
         sectors = f"{len(self.spec.sectors)} sectors, {len(self.panel.events)} events"

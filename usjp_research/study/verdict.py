@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
 from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
 
 Case = Literal["low", "base", "high"]
 CASES: tuple[Case, ...] = ("low", "base", "high")
-VERDICTS = (
-    "no implied value",
-    "moved against",
-    "not priced in",
-    "cannot say",
-    "more than priced in",
-    "partly priced in",
-    "priced in",
-    "reacted, size unclear",
-)
+STEPS = ("spent", "revenue", "profit", "after_tax", "dollars")  # from announced to worth
+VERDICTS: Mapping[str, str] = {  # each with its meaning
+    "no implied value": "the thesis puts no dollars on these firms, or their market value is not "
+    "known, so there is no size to judge the reaction by",
+    "moved against": "moved against the thesis: the whole interval lies on the other side of zero",
+    "not priced in": "did not move by the implied value: the interval holds zero and rules the "
+    "implied value out",
+    "cannot say": "no reaction and the implied value both fit the data; “too small to see” when "
+    "the implied value is below the MDE, “interval too wide” when it is not",
+    "more than priced in": "moved by more than the implied value",
+    "partly priced in": "moved the thesis’s way, but by less than the implied value",
+    "priced in": "moved by what the thesis is worth: the interval lies on the thesis’s side of "
+    "zero, holds the implied value and ends below twice that value",
+    "reacted, size unclear": "moved the thesis’s way; how far is open, up to more than twice the "
+    "implied value",
+}
 DEPENDS = "depends on the implied value"
 NO_VERDICT = "no verdict"  # of a row that has no numbers, or whose numbers decide nothing
+MEANINGS: Mapping[str, str] = {
+    **VERDICTS,
+    DEPENDS: "the low, base and high implied value give different verdicts; all three are shown",
+    NO_VERDICT: "there is nothing to judge: the row says what is missing",
+    "rests on one firm": "without that firm the row would say something else; what it says with "
+    "it stands behind",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +85,19 @@ class Implied:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One row of the answer; effects are decimals, money is USD bn.
+class Tested:
+    """Placebo p-values, alone and adjusted over the family, and the minimum detectable effect."""
+
+    p: float
+    p_stepdown: float
+    p_holm: float
+    p_bh: float
+    mde: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a placebo law says of one group; effects are decimals.
 
     Attributes
     ----------
@@ -81,37 +105,12 @@ class Verdict:
         Observed reaction C, its guarded standard error and the interval the verdict rests on.
     marginal_low, marginal_high : float
         The interval of this row alone.
-    p, p_stepdown, p_holm, p_bh : float
-        Placebo p-values, alone and adjusted over the family.
-    mde : float
-        Effect that the interval finds with the rule's power.
-    implied : Implied
-    by_case : mapping of case to str
-        The verdict under the low, base and high implied value.
-    headline : str
-        The verdict; before it, where one firm carries the row, that it does.
-    reason : str
-        Why it cannot be said, when it cannot; of a row without numbers, why it has none; of a
-        row that one firm carries, what the rule says of it.
-    remark : str
-        What the leak windows would change, or which other events share the contrast's session.
-    excluded_usd_bn : float or None
-        Upper end of the interval times the market value of the firms whose value is known. The
-        interval is of an equal-weighted portfolio: a size, not a bound on dollars gained.
-    breakeven_share : float or None
-        Margin times listed share at which the implied value would equal the MDE.
-    priced_share, priced_low, priced_high : float or None
-        Observed over implied value with its interval, where the base case is above zero.
-    sign : int
-        Sign that the thesis expects of every event of the row, which ``effect`` carries; 0 when
-        its events differ.
-    rests_on : str
-        Ticker of the firm without which the row is another one; see `carried`.
+    statistic, center, critical : float
+        S = C / se, its mean over the shifts, and the interval's half-width in standard errors.
+    test : Tested or None
+        None where the windows are too long for a test.
     """
 
-    name: str
-    kind: str
-    events: tuple[str, ...]
     effect: float
     error: float
     low: float
@@ -121,24 +120,167 @@ class Verdict:
     statistic: float
     center: float
     critical: float
-    p: float
-    p_stepdown: float
-    p_holm: float
-    p_bh: float
-    mde: float
+    test: Tested | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rule makes of a row.
+
+    Attributes
+    ----------
+    implied : Implied
+    by_case : mapping of case to str
+        The verdict under the low, base and high implied value.
+    headline : str
+        The verdict; before it, where one firm carries the row, that it does.
+    reason : str
+        Why it cannot be said, when it cannot; of a row without numbers, why it has none; of a
+        row that one firm carries, what the rule says of it.
+    breakeven_share : float or None
+        Margin times listed share at which the implied value would equal the MDE.
+    remark : str
+        What the leak windows would change, or which other events share the contrast's session.
+    rests_on : str
+        Ticker of the firm without which the row is another one; see `carried`.
+    """
+
     implied: Implied
     by_case: Mapping[str, str]
     headline: str
     reason: str
-    remark: str
-    excluded_usd_bn: float | None
-    breakeven_share: float | None
-    priced_share: float | None
-    priced_low: float | None
-    priced_high: float | None
-    effect_usd_bn: float | None
-    sign: int = 1
+    breakeven_share: float | None = None
+    remark: str = ""
     rests_on: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One row of the answer: what was measured, and what the rule makes of it.
+
+    Attributes
+    ----------
+    name : str
+        Sector key, or ``sector: title`` of a contrast.
+    kind : str
+        ``sector``, ``leak-inclusive``, ``campaign``, ``contrast`` or ``contrast version``.
+    events : tuple of str
+    sign : int
+        Sign that the thesis expects of every event of the row, which its effect carries; 0 when
+        its events differ.
+    measured : Measured or None
+        None where nothing can be computed; `Judgement.reason` says why.
+    judged : Judgement
+
+    Examples
+    --------
+    >>> study.verdicts[0].numbers()["low"]                          # doctest: +SKIP
+    """
+
+    name: str
+    kind: str
+    events: tuple[str, ...]
+    sign: int
+    measured: Measured | None
+    judged: Judgement
+
+    def numbers(self) -> dict[str, Any]:
+        """Lay the row out flat, as it is saved: NaN or None where it has no such number."""
+        measured, judged = self.measured, self.judged
+        test = measured.test if measured else None
+        ends = {key: getattr(measured, key, math.nan) for key in ("effect", "low", "high")}
+        base, value = judged.implied.share.get("base", 0.0), judged.implied.market_value
+        priced = {key: ends[key] / base for key in ends} if measured and base > 0 else {}
+        # A bound on a difference of two portfolios is no bound on dollars of either.
+        one = measured and value and "contrast" not in self.kind
+        usd = {key: ends[key] * value for key in ends} if one and value else {}
+        return {
+            **{"name": self.name, "kind": self.kind, "events": self.events},
+            **{key: getattr(measured, key, math.nan) for key in MEASURED},
+            **{key: getattr(test, key, math.nan) for key in TESTED},
+            **{"implied": asdict(judged.implied), "by_case": dict(judged.by_case)},
+            **{key: getattr(judged, key) for key in ("headline", "reason", "remark")},
+            **{"excluded_usd_bn": usd.get("high"), "breakeven_share": judged.breakeven_share},
+            **{"priced_share": priced.get("effect"), "priced_low": priced.get("low")},
+            **{"priced_high": priced.get("high"), "effect_usd_bn": usd.get("effect")},
+            **{"sign": self.sign, "rests_on": judged.rests_on},
+        }
+
+    @property
+    def effect(self) -> float:
+        """Observed reaction; NaN where there is none, as for its interval and its test."""
+        return self.measured.effect if self.measured else math.nan
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval that the verdict rests on."""
+        return self.measured.low if self.measured else math.nan
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval that the verdict rests on."""
+        return self.measured.high if self.measured else math.nan
+
+    @property
+    def test(self) -> Tested:
+        """What the law says against zero, in NaN where there is no test."""
+        return (self.measured and self.measured.test) or UNTESTED
+
+    @property
+    def p(self) -> float:
+        """Placebo p-value of this row alone."""
+        return self.test.p
+
+    @property
+    def p_stepdown(self) -> float:
+        """Placebo p-value, adjusted over the family by step-down."""
+        return self.test.p_stepdown
+
+    @property
+    def mde(self) -> float:
+        """Effect that the interval finds with the rule's power."""
+        return self.test.mde
+
+    @property
+    def implied(self) -> Implied:
+        """How much the group should have moved."""
+        return self.judged.implied
+
+    @property
+    def by_case(self) -> Mapping[str, str]:
+        """The verdict under the low, base and high implied value."""
+        return self.judged.by_case
+
+    @property
+    def headline(self) -> str:
+        """The verdict, or the firm that carries the row."""
+        return self.judged.headline
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be said."""
+        return self.judged.reason
+
+    @property
+    def remark(self) -> str:
+        """What else must be known."""
+        return self.judged.remark
+
+    @property
+    def rests_on(self) -> str:
+        """Ticker of the firm that carries the row."""
+        return self.judged.rests_on
+
+    @property
+    def breakeven_share(self) -> float | None:
+        """Margin times listed share at which the implied value would equal the MDE."""
+        return self.judged.breakeven_share
+
+    @property
+    def excluded_usd_bn(self) -> float | None:
+        """Upper end of the interval times market value: a size, not a bound on dollars gained."""
+        found: float | None = self.numbers()["excluded_usd_bn"]
+        return found
 
     @property
     def verdict(self) -> str:
@@ -155,6 +297,53 @@ class Verdict:
             f"adjusted p {p_value(self.p_stepdown)}",
             f"MDE {percent(self.mde, sign=False)}",
         )
+
+
+TESTED = tuple(item.name for item in fields(Tested))
+MEASURED = tuple(item.name for item in fields(Measured) if item.name != "test")
+UNTESTED = Tested(*[math.nan] * len(TESTED))
+
+
+def verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """Build a row again from `Verdict.numbers` as saved, where null stands for no finite number."""
+
+    def some(keys: Sequence[str]) -> dict[str, Any]:
+        return {key: math.nan if row[key] is None else row[key] for key in keys}
+
+    lists = {key: tuple(row["implied"][key]) for key in ("lines", "left_out")}
+    implied = Implied(**{**row["implied"], **lists})
+    words = {key: row[key] for key in ("by_case", "headline", "reason", "remark", "rests_on")}
+    test = None if row["p"] is None else Tested(**some(TESTED))
+    measured = None if row["effect"] is None else Measured(**some(MEASURED), test=test)
+    judged = Judgement(implied, breakeven_share=row["breakeven_share"], **words)
+    return Verdict(row["name"], row["kind"], tuple(row["events"]), row["sign"], measured, judged)
+
+
+def judge(
+    spec: Spec, measured: Measured, implied: Implied, remark: str = "", rests_on: str = ""
+) -> Judgement:
+    """Hold an interval against an implied value.
+
+    The firm that carries the row, if one does, stands before the verdict, which becomes the
+    reason.
+    """
+    by_case: dict[str, str] = {
+        case: decide(measured.low, measured.high, implied.share.get(case)) for case in CASES
+    }
+    said, reason, mde = headline(by_case), "", (measured.test or UNTESTED).mde
+    if by_case["base"] == "cannot say":
+        small = abs(implied.share["base"]) < mde
+        reason = "too small to see" if small else "interval too wide"
+    if rests_on:
+        reason = f"by the rule {said}" + (f", {reason}" if reason else "")
+        said = rests_words(rests_on)
+    breakeven = breakeven_share(spec.thesis, implied, mde)
+    return Judgement(implied, by_case, said, reason, breakeven, remark, rests_on)
+
+
+def worded(row: Verdict, **words: str) -> Verdict:
+    """Return the row with other words of its judgement, such as its remark."""
+    return replace(row, judged=replace(row.judged, **words))  # type: ignore[arg-type]
 
 
 def decide(low: float, high: float, implied: float | None) -> str:
@@ -198,12 +387,6 @@ def decide(low: float, high: float, implied: float | None) -> str:
 def rests_words(ticker: str) -> str:
     """Return the headline of a row that one firm carries."""
     return f"rests on one firm: {ticker}"
-
-
-def headed(row: Verdict, ticker: str) -> Verdict:
-    """Put the firm that carries a row before its verdict, which stands behind as the reason."""
-    reason = f"by the rule {row.headline}" + (f", {row.reason}" if row.reason else "")
-    return replace(row, rests_on=ticker, headline=rests_words(ticker), reason=reason)
 
 
 def carried(row: tuple[float, float, float], without: tuple[float, float, float]) -> bool:
@@ -269,58 +452,52 @@ def implied_value(
     known = {
         f.ticker for f in spec.firms if f.ticker in tickers and f.market_value_usd_bn is not None
     }
-    lines = [line for line in thesis.lines if line.sector == sector] if thesis else []
     left_out: list[str] = []
-    spent: dict[str, float] = dict.fromkeys(CASES, 0.0)
-    revenue: dict[str, float] = dict.fromkeys(CASES, 0.0)
-    announced, used = 0.0, []
-    for line in lines:
-        named = {ticker: part for ticker, part in line.firms.items() if ticker in known}
-        missing = sorted(set(line.firms) - set(named))
-        if own:
-            missing = [ticker for ticker in missing if ticker in tickers]
-        if missing:
-            left_out.append(f"{line.id}: the part of {', '.join(missing)} (no market value)")
-        if own and not named:
+    used: list[ThesisLine] = []
+    for line in thesis.lines if thesis else ():
+        if line.sector != sector:
             continue
-        used.append(line.id)
-        announced += line.amount_usd_bn * line.years
-        for case in CASES:
-            other = 0.0 if own else getattr(line.other_listed, case)
-            part = sum(named.values()) + other
-            spent[case] += _spent(thesis, line, case)
-            revenue[case] += _spent(thesis, line, case) * part
-    profit: dict[str, float] = dict.fromkeys(CASES, 0.0)
-    after_tax, present = dict(profit), dict(profit)
-    if thesis:
-        for case in CASES:
-            profit[case] = revenue[case] * getattr(thesis.margin, case)
-            after_tax[case] = profit[case] * (1 - getattr(thesis.tax, case))
-            present[case] = profit[case] * kept_per_dollar(thesis, case)
-    share: dict[str, float] = (
-        {case: present[case] / value for case in CASES} if value and lines else {}
-    )
+        lost = sorted(t for t in line.firms if t not in known and (not own or t in tickers))
+        if lost:
+            left_out.append(f"{line.id}: the part of {', '.join(lost)} (no market value)")
+        if not own or known & set(line.firms):
+            used.append(line)
+    steps = {case: _steps(thesis, used, known, case, own=own) for case in CASES}
+    down = {step: {str(case): steps[case][step] for case in CASES} for step in STEPS}
+    share = {case: dollars / value for case, dollars in down["dollars"].items()} if value else {}
     return Implied(
         share=share if any(share.values()) else {},
-        spent=spent,
-        revenue=revenue,
-        profit=profit,
-        after_tax=after_tax,
-        dollars=present,
-        announced=announced,
+        announced=sum((line.amount_usd_bn * line.years for line in used), 0.0),
         market_value=value,
         valued=len(known),
         firms=len(tickers),
-        lines=tuple(used),
+        lines=tuple(line.id for line in used),
         left_out=tuple(left_out),
+        **down,
     )
 
 
-def _spent(thesis: Thesis | None, line: ThesisLine, case: Case) -> float:
+def _steps(
+    thesis: Thesis | None,
+    lines: Sequence[ThesisLine],
+    known: Collection[str],
+    case: Case,
+    *,
+    own: bool,
+) -> dict[str, float]:
+    """Go down from what is spent to its present value, in one case."""
     if thesis is None:
-        return 0.0
-    realised: float = getattr(thesis.realised[line.realised], case)
-    return line.amount_usd_bn * line.years * realised
+        return dict.fromkeys(STEPS, 0.0)
+    spent = revenue = 0.0
+    for line in lines:
+        paid = line.amount_usd_bn * line.years * getattr(thesis.realised[line.realised], case)
+        named = sum(part for ticker, part in line.firms.items() if ticker in known)
+        spent += paid
+        revenue += paid * (named + (0.0 if own else getattr(line.other_listed, case)))
+    profit = revenue * getattr(thesis.margin, case)
+    after_tax = profit * (1 - getattr(thesis.tax, case))
+    present = profit * kept_per_dollar(thesis, case)
+    return dict(zip(STEPS, (spent, revenue, profit, after_tax, present), strict=True))
 
 
 def kept_per_dollar(thesis: Thesis, case: Case) -> float:

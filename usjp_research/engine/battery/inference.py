@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,37 +100,3 @@ def portfolio_t(car: float, variance: float, df: int) -> TestResult:
     return TestResult(
         "portfolio_t", null, statistic, f"t({df})", p, robust_to=("cross-correlation",)
     )
-
-
-def adjusted_p(p: Sequence[float] | Floats, method: str) -> Floats:
-    """Adjust a family's p-values by Holm (family-wise) or Benjamini-Hochberg (false discovery).
-
-    Parameters
-    ----------
-    p : sequence of float
-    method : {"holm", "bh"}
-
-    Returns
-    -------
-    ndarray of the same length
-
-    References
-    ----------
-    Holm (1979), Scandinavian Journal of Statistics 6, 65-70; Benjamini and Hochberg (1995),
-    Journal of the Royal Statistical Society B 57, 289-300.
-
-    Examples
-    --------
-    >>> adjusted_p([0.01, 0.04, 0.5], "holm").round(2).tolist()
-    [0.03, 0.08, 0.5]
-    """
-    from scipy import stats
-
-    values = np.asarray(p, dtype=float)
-    if method == "bh":
-        return np.asarray(stats.false_discovery_control(values), dtype=float)
-    order = np.argsort(values)
-    steps = values[order] * np.arange(len(values), 0, -1)
-    out = np.empty_like(values)
-    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return out

@@ -1,0 +1,369 @@
+"""One look for every figure: colours by day and night, a wide and a narrow form, shared layouts."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from usjp_research.runs.store import write_whole
+from usjp_research.spec.records import PAPERS, in_project
+from usjp_research.words import SECTOR_COLOURS, label, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
+GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", PAPERS[0]
+IMPLIED = "#B3470B"
+UP, DOWN = "#8FBCE6", "#F0B477"  # a rise and a fall, as in the tables of the pages
+ON_TINT = "#15191E"  # words on a light tint, which stays light by night
+
+# What each colour becomes where the reader's screen is dark; paper stays white.
+NIGHT = {
+    "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
+    INK: "#E4E8ED",
+    QUIET: "#A5AFBB",
+    BAND: "#3D4855",
+    GRID: "#262E37",
+    WINDOW: "#3A3220",
+    PAPER: PAPERS[1],
+    IMPLIED: "#FF9A5C",
+}
+
+WIDTHS = {False: 9.2, True: 3.4}  # inches; the narrow form is drawn at its size on a phone
+TEXT, SMALL = 9, 8.5  # points: none is smaller, so that a phone shows 11 pixels
+LONGEST = 34  # characters of a label on an axis
+ACROSS, BESIDE = 46, 36  # characters of a line of the narrow form, and beside a bar
+LINE, LIFT = 11.5, 19  # points: a line of text, and the words of a narrow row above its bar
+PIXELS, TONES = 120, 128  # per inch of a PNG, and its colours: half the bytes of all
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure in a wide and a narrow form, and the words for a reader who cannot see it.
+
+    In a notebook it is an SVG with its PNG; the narrow form stands in the output's metadata, as
+    ``metadata["image/svg+xml"]["narrow"]``, for pages that show the one that fits.
+
+    Attributes
+    ----------
+    figure : matplotlib Figure
+        Not registered with pyplot, so that nothing is shown twice.
+    alt : str
+        Made from the numbers that are drawn.
+    narrow : matplotlib Figure, optional
+        The same for the width of a phone; without one the figure serves every width.
+    """
+
+    figure: Figure
+    alt: str
+    narrow: Figure | None = None
+    _drawn: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def axes(self) -> list[Axes]:
+        """The axes of the wide form, to change anything about them; it is then drawn again."""
+        self._drawn.clear()
+        return list(self.figure.axes)
+
+    def svg(self) -> bytes:
+        """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
+        return self._once("svg", lambda: _svg(self.figure))
+
+    def narrow_svg(self) -> bytes:
+        """Return the narrow form as SVG, or the wide one where there is no other."""
+        narrow = self.narrow
+        return self._once("narrow", lambda: _svg(narrow)) if narrow else self.svg()
+
+    def png(self) -> bytes:
+        """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
+        return self._once("png", lambda: _png(self.figure))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the SVG, beside it the narrow form as ``NAME-narrow.svg`` and the words as text."""
+        path = in_project(Path(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, self.svg())
+        write_whole(path.with_suffix(".txt"), self.alt.encode())
+        if self.narrow:
+            write_whole(path.with_name(f"{path.stem}-narrow{path.suffix}"), self.narrow_svg())
+        return path
+
+    def _once(self, form: str, draw: Callable[[], bytes]) -> bytes:
+        if form not in self._drawn:
+            self._drawn[form] = draw()
+        return self._drawn[form]
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        # JupyterLab draws no SVG in a notebook that another process ran: it is not trusted.
+        data = {"image/svg+xml": self.svg().decode(), "text/plain": self.alt}
+        data["image/png"] = base64.b64encode(self.png()).decode()
+        width, height = (round(96 * inches) for inches in self.figure.get_size_inches())
+        about = {"alt": self.alt, "image/png": {"width": width, "height": height}}
+        if self.narrow:
+            about["image/svg+xml"] = {"narrow": self.narrow_svg().decode()}
+        return data, about
+
+
+def _svg(figure: Figure) -> bytes:
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "usjp"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    head, end, _ = buffer.getvalue().rpartition(b"</svg>")
+    return head + _night(head.decode()).encode() + end + b"\n"
+
+
+def _png(figure: Figure) -> bytes:
+    from PIL import Image
+
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None})
+    pixels = np.asarray(Image.open(drawn).convert("RGB")).astype(np.int32)
+    values, place, counts = np.unique(
+        pixels @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True
+    )
+    tones = (values[:, None] >> np.array([16, 8, 0])) & 255
+    kept = tones[np.argsort(-counts, kind="stable")[:TONES]]  # areas and lines stay exact
+    nearest = ((tones[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    image = Image.fromarray(nearest[place].reshape(pixels.shape[:2]))
+    image.putpalette(kept.astype(np.uint8).tobytes())
+    image.save(packed, "PNG", optimize=True)
+    return packed.getvalue()
+
+
+def _night(svg: str) -> str:
+    """Return the style that exchanges the colours drawn; a picture cannot see its page's."""
+    seen = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg))
+    pairs = {**NIGHT, **dict(SECTOR_COLOURS.values())}
+    rules = "".join(
+        f'[style*="{part}: {day.lower()}"]{{{part}:{night.lower()} !important}}'
+        for day, night in pairs.items()
+        for part in ("fill", "stroke")
+        if day.lower() in seen
+    )
+    rules = f"svg{{fill:{NIGHT[INK].lower()}}}{rules}"  # shapes that name no colour inherit it
+    return f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
+
+
+# --- colours and words -------------------------------------------------------------------------
+
+
+def tone(name: str) -> str:
+    """Return the colour of a sector, or of the sector that a row's name begins with."""
+    return SECTOR_COLOURS.get(name.partition(":")[0], (INK, ""))[0]
+
+
+def tag(name: str) -> str:
+    """Return a label that leaves room for the drawing, however long the name is."""
+    lines = label(name).replace("$", r"\$").split(": ")
+    return ":\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines)
+
+
+def percent_axis(axis: Any) -> None:
+    """Label an axis in percent, with the digits that its ticks need to be told apart."""
+    from matplotlib.ticker import FuncFormatter
+
+    def words(value: float, _: object) -> str:
+        return percent(value, tick_digits(axis.get_majorticklocs()))
+
+    axis.set_major_formatter(FuncFormatter(words))
+
+
+def tick_digits(places: Sequence[float]) -> int:
+    """Return how many decimals of a percent show every tick as it is.
+
+    Examples
+    --------
+    >>> tick_digits([-0.05, 0.0, 0.05]), tick_digits([0.0, 0.025]), tick_digits([0.0, 0.00125])
+    (0, 1, 3)
+    """
+    ticks = 100 * np.asarray(places, float)
+    return next((k for k in range(6) if np.allclose(ticks, ticks.round(k), rtol=0, atol=1e-9)), 6)
+
+
+# --- layouts -----------------------------------------------------------------------------------
+
+
+def both(draw: Callable[[bool], Figure], alt: str) -> Picture:
+    """Return a picture from what draws its wide form (given False) and its narrow one (True)."""
+    return Picture(draw(False), alt, draw(True))
+
+
+def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Figure:
+    """Return an empty figure in the theme; ``height`` in inches, ``more`` goes to the subplots."""
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    style = {
+        "axes.edgecolor": BAND,
+        "axes.labelcolor": QUIET,
+        "xtick.color": QUIET,
+        "ytick.color": INK,
+        "text.color": INK,
+        "grid.color": GRID,
+        "font.family": "sans-serif",
+    }
+    with sns.axes_style("whitegrid", rc=style):
+        figure = Figure((WIDTHS[narrow], height), layout="constrained", facecolor=PAPER)
+        figure.subplots(rows, columns, squeeze=False, **more)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_tick_params(labelsize=SMALL if narrow else TEXT)
+            axis.label.set_fontsize(SMALL if narrow else TEXT)
+    return figure
+
+
+def panels(
+    count: int, narrow: bool, height: float, columns: int = 3, abreast: int = 2, **more: Any
+) -> Figure:
+    """Return small panels on shared scales, as even as they go: some columns, fewer when narrow.
+
+    The lowest panel of every column has the words of its axis under it.
+    """
+    lines = -(-count // (abreast if narrow else columns))
+    across = -(-count // lines)
+    how = {"sharex": True, "sharey": True, **more}
+    figure = canvas(narrow, height * lines + 0.3, lines, across, **how)
+    for spare in figure.axes[count:]:
+        spare.remove()
+    for axes in lowest(figure):
+        axes.tick_params(labelbottom=True)
+    return figure
+
+
+def lowest(figure: Figure) -> list[Axes]:
+    """Return the lowest panel of every column."""
+    return figure.axes[-_across(figure) :]
+
+
+def title(axes: Axes, text: str) -> None:
+    """Head a panel, on as many lines as its width needs."""
+    figure = axes.get_figure(root=True)
+    assert figure
+    words = wrapped(text, int(9 * figure.get_figwidth() / _across(figure)))
+    axes.set_title(words, loc="left", fontsize=TEXT, fontweight="bold")
+
+
+def _across(figure: Figure) -> int:
+    grid = figure.axes[0].get_gridspec()
+    assert grid
+    return grid.ncols
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One row of an interval figure: its name, what is said of it, its colour and its numbers.
+
+    ``implied`` is the least, base and largest case, or empty; numbers may be NaN.
+    """
+
+    name: str
+    says: str
+    colour: str
+    effect: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    implied: tuple[float, ...] = ()
+    mark: str = "o"
+
+    def ends(self) -> list[float]:
+        """Return the numbers that the scale must hold."""
+        return [x for x in (self.effect, self.low, self.high, *self.implied) if math.isfinite(x)]
+
+
+def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: str) -> Figure:
+    """Draw an interval a row on one scale, in percent; in the narrow form words stand above it.
+
+    Parameters
+    ----------
+    rows : sequence of Interval
+    narrow : bool
+    height : float
+        Of a row of the wide form, inches; places on the upright axis are in such rows.
+    words : str
+        Under the scale.
+    """
+    said = [wrapped(row.says, ACROSS if narrow else BESIDE) for row in rows]
+    names = [wrapped(row.name.replace("\n", " "), ACROSS - 4) for row in rows]
+    lifts = [LIFT if row.implied else LIFT - 10 if row.ends() else 0 for row in rows]
+    tops = [up + LINE * (1 + text.count("\n")) for up, text in zip(lifts, said, strict=True)]
+    heads = [up + LINE * (1 + name.count("\n")) for up, name in zip(tops, names, strict=True)]
+    rooms = [(0.2 + head / 72) / height if narrow else 1.0 for head in heads]
+    places = np.cumsum(rooms) - 1
+    below = 0.2 / height if narrow else 0.6
+    figure = canvas(narrow, height * (sum(rooms) + below - 0.6) + 1.0)
+    (axes,) = figure.axes
+    axes.axvline(0, color=QUIET, linewidth=1)
+    for k, (row, place, text) in enumerate(zip(rows, places, said, strict=True)):
+        _interval(axes, row, place)
+        if narrow:
+            above(axes, place, text, lifts[k])
+            above(axes, place, names[k], tops[k], fontweight="bold")
+        else:
+            note(axes, text, (max(0.0, *row.ends(), 0.0), place), (8, 0), va="center")
+    axes.set_yticks([] if narrow else places, [] if narrow else [row.name for row in rows])
+    axes.set_ylim(places[-1] + below, -1 if narrow else -0.7)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(wrapped(words, ACROSS) if narrow else words)
+    percent_axis(axes.xaxis)
+    if not narrow:
+        _widen(axes, max(len(line) for text in said for line in text.split("\n")) / BESIDE)
+    return figure
+
+
+def _interval(axes: Axes, row: Interval, place: float) -> None:
+    if math.isfinite(row.effect):
+        bar: dict[str, Any] = {"color": row.colour, "alpha": 0.35, "solid_capstyle": "butt"}
+        axes.plot([row.low, row.high], [place, place], linewidth=5, **bar)
+        thick = 2 if row.mark == "x" else 1
+        axes.plot([row.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
+    if row.implied:
+        low, base, high = row.implied
+        axes.plot([low, high], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
+        axes.plot([base], [place - 0.28], "D", color=IMPLIED, markersize=5)
+
+
+def above(axes: Axes, place: float, text: str, points: float, **how: Any) -> None:
+    """Write a text above a row of the narrow form, from the left edge on."""
+    note(axes, text, (0, place), (0, points), "axes fraction", "data", va="bottom", **how)
+
+
+def note(
+    axes: Axes,
+    text: str,
+    at: tuple[Any, Any],
+    shift: tuple[float, float],
+    across: str = "data",
+    up: str = "data",
+    **how: Any,
+) -> None:
+    """Write a text some points away from a place, in the axis' unit or as fraction of the axes."""
+    how = {"fontsize": TEXT, "color": INK, "annotation_clip": False, **how}
+    axes.annotate(text, at, shift, xycoords=(across, up), textcoords="offset points", **how)
+
+
+def _widen(axes: Axes, share: float) -> None:
+    """Leave room for the words to the right of the bars, and no tick in it."""
+    low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
+    axes.set_xlim(low, high + (0.05 + 0.5 * share) * (high - low))
+
+
+def wrapped(text: str, most: int) -> str:
+    """Break every line of a text after so many characters."""
+    return "\n".join(textwrap.fill(line, most) for line in text.split("\n"))
