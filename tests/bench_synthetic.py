@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from usjp_research.engine.simplex import synthetic_control, synthetic_controls
+from usjp_research.engine.simplex import synthetic_control
 
 Floats = npt.NDArray[np.float64]
 DAYS = 250
@@ -44,8 +44,9 @@ def measure() -> list[dict[str, object]]:
     heavy = np.vstack([R, np.ones(R.shape[1])])
     floor = _best(lambda: nnls(heavy, np.append(y, 1.0)))
     square = _best(lambda: np.linalg.lstsq(R[:, :DAYS], y, rcond=None))
-    hundred = _best(lambda: synthetic_controls(Y[:, 1:], R), 3)
-    worst = max(fit.relative_gap for fit in synthetic_controls(Y[:, 1:], R))
+    others = Y[:, 1:].T
+    hundred = _best(lambda: [synthetic_control(other, R) for other in others], 3)
+    worst = max(synthetic_control(other, R).relative_gap for other in others)
     Y, many = _returns(10_000, 1)
     y = Y[:, 0]
     large = _best(lambda: synthetic_control(y, many))

@@ -35,10 +35,8 @@ from usjp_research.study.portfolios import Portfolios as Portfolios
 from usjp_research.study.sample import sample as sample
 from usjp_research.study.sample import Sample as Sample
 from usjp_research.engine.rolling import rolling_forecast as rolling_forecast
-from usjp_research.engine.rolling import rolling_regression as rolling_regression
 from usjp_research.engine.rolling import Forecast as Forecast
 from usjp_research.engine.simplex import synthetic_control as synthetic_control
-from usjp_research.engine.simplex import synthetic_controls as synthetic_controls
 from usjp_research.engine.simplex import SyntheticFit as SyntheticFit
 from usjp_research.engine.matched import matched_forecast as matched_forecast
 from usjp_research.engine.matched import Match as Match

@@ -493,7 +493,7 @@ def battery_command(
         typer.Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="mean, market_adjusted, market, ff3, carhart or ff5.")
+        str, typer.Option(help="Expected return, such as market; --model list names all.")
     ] = "market",
     factors: Annotated[
         Path | None,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.sandbox.regression.gmm import IV2SLS
 
 Numbers = dict[str, float]
 Floats = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ def _one_firm(
     base, x = np.zeros(len(r)), np.ones((len(r), 1))
     if model == "market_adjusted":
         base, x = market, np.empty((len(r), 0))
-    elif model == "market":
+    elif model in ("market", "scholes_williams"):
         x = np.column_stack([x, market])
     elif model in FACTORS:
         assert factors is not None
@@ -51,6 +52,9 @@ def _one_firm(
         return None
     if k:
         done = sm.OLS(y[days], x[days]).fit()
+        if model == "scholes_williams":
+            z = np.column_stack([np.ones(len(r)), np.convolve(market, np.ones(3), "same")])
+            done = IV2SLS(y[days], x[days], z[days]).fit()
         b, inverse = done.params, done.normalized_cov_params
         e = dict(zip(days, done.resid, strict=True))
     else:

@@ -125,7 +125,7 @@ CASES = [
     ("market", 0.0, False), ("market", 0.06, False), ("market_adjusted", 0.06, False),
     ("mean", 0.06, False), ("mean", 0.0, True), ("mean", 0.06, True), ("ff3", 0.0, False),
     ("ff3", 0.06, False), ("carhart", 0.06, False), ("ff5", 0.06, False),
-    ("market_adjusted", 0.3, True), ("market", 0.3, False),
+    ("market_adjusted", 0.3, True), ("market", 0.3, False), ("scholes_williams", 0.06, False),
 ]  # fmt: skip
 
 

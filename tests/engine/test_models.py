@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pytest
 import statsmodels.api as sm
 
 from usjp_research.engine.battery.inference import portfolio_t
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation
 
@@ -31,14 +33,13 @@ def _fit(
     # The golden estimation days are -260..-11 whatever the window.
     estimation = Estimation(sessions=250, ends_before=11 + window[0], minimum=200)
     masked = np.zeros(len(market), dtype=bool)
-    return rolling_forecast(
-        returns,
-        market,
-        masked,
-        window=window,
-        estimation=estimation,
-        model=model,  # type: ignore[arg-type]
-    )
+    design = expected_return_design(model, {"market": market})
+    return rolling_forecast(returns, design, masked, window=window, estimation=estimation)
+
+
+def _market(returns: Floats, market: Floats, masked: npt.NDArray[np.bool_], **how: Any) -> Forecast:
+    design = expected_return_design("market", {"market": market})
+    return rolling_forecast(returns, design, masked, estimation=Estimation(), **how)
 
 
 @pytest.mark.parametrize("window", [(0, 0), (0, 1), (-1, 1), (0, 5), (-5, 5)])
@@ -86,7 +87,7 @@ def test_rolling_sums_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> None
     returns[draw.random((500, 3)) < 0.03] = np.nan
     masked = draw.random(500) < 0.05
     window = (-1, 2)
-    fit = rolling_forecast(returns, market, masked, window=window)
+    fit = _market(returns, market, masked, window=window)
     checked = 0
     for day in range(280, 495, 7):
         span = np.arange(day - 271, day - 21)
@@ -110,17 +111,63 @@ def test_rolling_sums_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> None
     assert checked > 60
 
 
+def test_scholes_williams_is_their_formula_with_its_prediction_error() -> None:
+    draw = np.random.default_rng(15)
+    true = draw.normal(0, 0.01, 500)
+    market = true.copy()
+    market[1:] += 0.3 * true[:-1]
+    thin = 0.4 * true + 0.6 * np.r_[0.0, true[:-1]] + draw.normal(0, 0.01, 500)
+    masked = draw.random(500) < 0.03
+    design = expected_return_design("scholes_williams", {"market": market})
+    fit = rolling_forecast(thin[:, None], design, masked, estimation=Estimation())
+    for day in (300, 377, 498):
+        span = np.arange(day - 271, day - 21)
+        use = span[~masked[span]]
+
+        early, late, m = np.roll(market, 1), np.roll(market, -1), market[use] - market[use].mean()
+        slopes = [(x[use] - x[use].mean()) @ thin[use] / (m @ m) for x in (early, market, late)]
+        rho = sum(x[use] @ m / (m @ m) for x in (early, late)) / 2
+        beta = sum(slopes) / (1 + 2 * rho)
+        alpha = thin[use].mean() - beta * market[use].mean()
+        assert fit.beta[day, 0] == pytest.approx(beta, rel=1e-9)
+        assert fit.alpha[day, 0] == pytest.approx(alpha, abs=1e-12)
+        inside = slice(day - 1, day + 2)
+        error = thin - alpha - beta * market
+        assert fit.car[day, 0] == pytest.approx(error[inside].sum(), abs=1e-12)
+        # As the forecast is linear in the returns, its variance is the sum of squared weights.
+        weights = np.zeros(500)
+        weights[inside] = 1.0
+        z = early + market + late
+        z = z[use] - z[use].mean()
+        ahead = market[inside].sum() - 3 * market[use].mean()
+        weights[use] -= 3 / len(use) + ahead * z / (z @ m)
+        assert weights @ thin == pytest.approx(fit.car[day, 0], abs=1e-12)
+        s2 = (error[use] ** 2).sum() / (len(use) - 2)
+        assert fit.variance[day, 0] == pytest.approx(s2 * (weights @ weights), rel=1e-9)
+
+
+def test_scholes_williams_finds_the_beta_of_a_share_that_trades_late() -> None:
+    draw = np.random.default_rng(16)
+    market = draw.normal(0, 0.01, 3000)
+    late = 0.4 * market + 0.6 * np.r_[0.0, market[:-1]] + draw.normal(0, 0.005, 3000)
+    days = Estimation(sessions=2500)
+    for model, beta in (("market", 0.4), ("scholes_williams", 1.0)):
+        design = expected_return_design(model, {"market": market})
+        fit = rolling_forecast(late[:, None], design, np.zeros(3000, bool), estimation=days)
+        assert fit.beta[2900, 0] == pytest.approx(beta, abs=0.05)
+
+
 def test_a_moving_mask_leaves_the_same_gaps_at_every_day() -> None:
     draw = np.random.default_rng(6)
     market = draw.normal(0, 0.01, 420)
     returns = market[:, None] + draw.normal(0, 0.02, (420, 1))
     masked = draw.random(420) < 0.03
     moving = [-250, -120, -119, -22, -5, 3]
-    fit = rolling_forecast(returns, market, masked, moving_mask=moving)
+    fit = _market(returns, market, masked, moving_mask=moving)
     for day in (280, 333, 410):
         at_day = masked.copy()
         at_day[[day + k for k in moving]] = True
-        alone = rolling_forecast(returns, market, at_day)
+        alone = _market(returns, market, at_day)
         assert fit.n_obs[day, 0] == alone.n_obs[day, 0]
         assert fit.car[day, 0] == pytest.approx(alone.car[day, 0], abs=1e-14)
         assert fit.variance[day, 0] == pytest.approx(alone.variance[day, 0], rel=1e-10)
@@ -132,7 +179,7 @@ def test_the_guard_takes_the_larger_variance() -> None:
     market = draw.normal(0, 0.01, 400)
     calm = draw.normal(0, 0.01, 400)
     calm[320:360] *= 4
-    fit = rolling_forecast(calm[:, None], market, np.zeros(400, bool))
+    fit = _market(calm[:, None], market, np.zeros(400, bool))
     assert fit.guarded[345, 0] == fit.trailing[345, 0] > fit.variance[345, 0]
     assert fit.guarded[310, 0] == max(fit.trailing[310, 0], fit.variance[310, 0])
 
@@ -141,7 +188,7 @@ def test_inputs_are_not_changed_and_early_days_are_not_shortened() -> None:
     draw = np.random.default_rng(5)
     market, returns = draw.normal(0, 0.01, 300), draw.normal(0, 0.01, (300, 2))
     copies = market.copy(), returns.copy()
-    fit = rolling_forecast(returns, market, np.zeros(300, bool))
+    fit = _market(returns, market, np.zeros(300, bool))
     np.testing.assert_array_equal(market, copies[0])
     np.testing.assert_array_equal(returns, copies[1])
     assert np.isnan(fit.car[:271]).all()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
+from usjp_research.engine.design import Design, expected_return_design
 from usjp_research.engine.placebo import (
     Leg,
     Placebo,
@@ -29,6 +30,10 @@ from usjp_research.spec.records import Estimation, Rule
 from usjp_research.words import InputError
 
 RULE = Rule(estimation=Estimation(sessions=60, ends_before=21, minimum=50), least_shifts=20)
+
+
+def _design(market: npt.NDArray[np.float64]) -> Design:
+    return expected_return_design("market", {"market": market})
 
 
 def _legs(*spots: int, window: tuple[int, int] = (-1, 1)) -> list[Leg]:
@@ -69,9 +74,10 @@ def test_no_placebo_window_touches_a_real_event_window() -> None:
 
 def test_too_few_calendars_are_refused() -> None:
     rule = RULE.model_copy(update={"least_shifts": 500})
+    draw = np.random.default_rng(14).normal(0, 0.01, 400)
     returns = np.zeros((400, 1))
     with pytest.raises(InputError, match="placebo calendars"):
-        placebo_law({"s": _legs(250)}, lambda _: returns, np.zeros(400), np.zeros(400, bool), rule)
+        placebo_law({"s": _legs(250)}, lambda _: returns, _design(draw), np.zeros(400, bool), rule)
 
 
 def test_statistics_are_signed_sums_over_guarded_errors() -> None:
@@ -79,7 +85,7 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
     market = draw.normal(0, 0.01, 400)
     returns = market[:, None] + draw.normal(0, 0.01, (400, 1))
     legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 240, (-1, 1), -1)]
-    law = placebo_law({"g": legs}, lambda _: returns, market, np.zeros(400, bool), RULE)
+    law = placebo_law({"g": legs}, lambda _: returns, _design(market), np.zeros(400, bool), RULE)
     from usjp_research.engine.rolling import rolling_forecast
 
     def by_hand(first: int, second: int) -> tuple[float, float]:
@@ -87,7 +93,7 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
         masked = np.zeros(400, bool)
         for day in (first, second):
             masked[day - 1 : day + 2] = True
-        fit = rolling_forecast(returns, market, masked, estimation=RULE.estimation)
+        fit = rolling_forecast(returns, _design(market), masked, estimation=RULE.estimation)
         error = np.sqrt(fit.guarded[first, 0] + fit.guarded[second, 0])
         return float(fit.car[first, 0] - fit.car[second, 0]), float(error)
 
@@ -170,7 +176,7 @@ def law() -> Placebo:
     def returns(names: Sequence[str]) -> npt.NDArray[np.float64]:
         return np.column_stack([columns[name] for name in names])
 
-    return placebo_law(groups, returns, market, np.zeros(500, bool), RULE)
+    return placebo_law(groups, returns, _design(market), np.zeros(500, bool), RULE)
 
 
 def test_a_family_is_tabled_with_one_half_width_and_statsmodels_adjusted_p(law: Placebo) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from usjp_research.engine.simplex import SyntheticFit, synthetic_control, synthetic_controls
+from usjp_research.engine.simplex import SyntheticFit, synthetic_control
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -191,13 +191,6 @@ def test_a_start_with_more_donors_than_days_does_no_harm() -> None:
     y, R = draw.normal(size=15), draw.normal(size=(15, 100))
     fit = synthetic_control(y, R, start=np.full(100, 0.01))
     _check(fit, y, R)
-
-
-def test_many_targets_at_once_are_each_fitted_as_if_alone() -> None:
-    Y, R = _returns(100, 60, 7, targets=9)
-    for k, fit in enumerate(synthetic_controls(Y, R)):
-        alone = synthetic_control(Y[:, k], R)
-        np.testing.assert_allclose(fit.weights, alone.weights, atol=1e-12)
 
 
 def test_memory_beyond_the_donors_is_a_fraction_of_them() -> None:

@@ -51,7 +51,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     test = ur.TestResult(EVIL, EVIL, 1.0, "t(9)", 0.3, (EVIL,))
     failed = ur.TestResult(EVIL, EVIL, np.nan, "", np.nan, reason=EVIL)
     made, panel = data.portfolios, data.panel
-    days = (made.array(["sector/rail"]), made.benchmark, panel.masked)
+    series = made.array(["sector/rail"])
     paths = ur.event_paths(data, law)
     row = worded(replace(study.verdicts[1], name=EVIL), headline=EVIL)
     picture = ur.plot_scoreboard([row])
@@ -59,7 +59,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
     more = [*_battery(market), *_comparisons(study), ur.NamedVersion(row, (EVIL,), safe=False)]
-    return [*records, finding, thesis, ur.rolling_forecast(*days), *rest, *more, study, picture]
+    return [*records, finding, thesis, data.forecast(series), *rest, *more, study, picture]
 
 
 def _battery(market: ur.Market) -> list[object]:
@@ -78,7 +78,10 @@ def _comparisons(study: ur.Study) -> list[object]:
     outside = returns.filter(regex="^S0").set_axis([f"D{k}" for k in range(10)], axis=1)
     donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)
     target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
-    _, match = ur.matched_forecast(target[2:], pool, benchmark[2:], panel.masked[2:], days=DAYS)
+    quiet, plan = panel.masked[2:], data.spec.rule.estimation
+    _, match = ur.matched_forecast(
+        target[2:], pool, benchmark[2:], quiet, days=DAYS, estimation=plan
+    )
     return [
         *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
         ur.counterfactuals(data, "rail"),

@@ -94,7 +94,7 @@ FATE: Mapping[type, Mapping[str, str]] = {
         **dict.fromkeys(("alternative", "title", "basis", "source", "source_url", "note"), WORDS),
     },
     Spec: {
-        **dict.fromkeys(("rule", "events", "thesis"), APPLIED),
+        **dict.fromkeys(("rule", "events", "thesis", "checks"), APPLIED),
         **dict.fromkeys(("firms", "sectors", "own_news", "coverage", "donors"), REFUSED),
         **dict.fromkeys(("confounders", "claims", "words"), WORDS),
         "accepted": WORDS,  # of single firms' returns, which are not there

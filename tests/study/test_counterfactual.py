@@ -14,9 +14,10 @@ import pytest
 import statsmodels.api as sm
 from scipy.optimize import nnls
 
+from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.matched import matched_forecast
 from usjp_research.engine.placebo import Leg, placebo_law
-from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
+from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.load import load_market
@@ -35,7 +36,7 @@ from usjp_research.words import InputError
 Floats = npt.NDArray[np.float64]
 SECTOR = "mining_metals"
 PLANTED = 0.05
-RULE, ITSELF, OTHERS, OUTSIDE, NEAR, CONVEX = range(6)
+RULE, ITSELF, THIN, OTHERS, OUTSIDE, NEAR, CONVEX = range(7)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,12 @@ def test_several_factors_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> N
     factors[[150, 333]] = np.nan
     masked = draw.random(420) < 0.03
     moving = [-200, -120, -30, 4]
-    fit = rolling_regression(returns, factors, masked, window=(-1, 2), moving_mask=moving)
+    names = ("mkt_rf", "smb3", "hml")
+    columns = dict(zip(names, factors.T, strict=True), rf=np.zeros(420))
+    design = expected_return_design("ff3", columns)
+    fit = rolling_forecast(
+        returns, design, masked, estimation=Estimation(), window=(-1, 2), moving_mask=moving
+    )
     checked = 0
     for day in range(275, 415, 6):
         own = masked.copy()
@@ -112,30 +118,19 @@ def test_several_factors_equal_a_refit_by_statsmodels_with_masks_and_gaps() -> N
             before = before[good[before]]
             past = returns[before, s] - ols.params[0] - factors[before] @ ols.params[1:]
             assert fit.trailing[day, s] == pytest.approx(4 * np.mean(past**2), rel=1e-8)
-            np.testing.assert_allclose(fit.beta[day, s], ols.params[1:], atol=1e-10)
+            np.testing.assert_allclose(fit.coefficients[day, s], ols.params, atol=1e-10)
             assert fit.n_obs[day, s] == len(use)
             checked += 1
     assert checked > 20
 
 
-def test_one_factor_is_the_market_model() -> None:
-    draw = np.random.default_rng(2)
-    market = draw.normal(0, 0.01, 400)
-    returns = np.outer(market, [0.7, 1.2]) + draw.normal(0, 0.01, (400, 2))
-    masked = draw.random(400) < 0.03
-    one = rolling_regression(returns, market[:, None], masked, moving_mask=[-40])
-    two = rolling_forecast(returns, market, masked, moving_mask=[-40])
-    for name in ("car", "variance", "trailing", "alpha", "residual_variance"):
-        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(one.beta[..., 0], two.beta, rtol=1e-8)
-
-
 def test_the_same_factor_twice_is_refused() -> None:
     draw = np.random.default_rng(3)
     market, firm = draw.normal(0, 0.01, 400), draw.normal(0, 0.01, (400, 1))
-    twice = np.column_stack([np.zeros(400), market])
+    columns = {"mkt_rf": market, "smb3": market, "hml": draw.normal(size=400), "rf": 0 * market}
+    design = expected_return_design("ff3", columns)
     with pytest.raises(InputError, match="leave one out"):
-        rolling_regression(firm, twice, np.zeros(400, bool))
+        rolling_forecast(firm, design, np.zeros(400, bool), estimation=Estimation())
 
 
 def _by_hand(day: int, masked: npt.NDArray[np.bool_], moving: list[int]) -> npt.NDArray[np.int64]:
@@ -152,7 +147,14 @@ def test_synthetic_control_equals_one_by_hand() -> None:
     masked = draw.random(400) < 0.03
     days, moving = np.array([300, 333, 280]), [-60, -22, 0]
     fit, match = matched_forecast(
-        returns, donors, market, masked, days=days, moving_mask=moving, method="synthetic"
+        returns,
+        donors,
+        market,
+        masked,
+        days=days,
+        estimation=Estimation(),
+        moving_mask=moving,
+        method="synthetic",
     )
     for day in days:
         rows = _by_hand(int(day), masked, moving)
@@ -177,7 +179,13 @@ def test_nearest_donors_equal_a_choice_and_a_regression_by_hand() -> None:
     returns = (1.2 * market + theme + draw.normal(0, 0.005, 400))[:, None]
     masked = draw.random(400) < 0.03
     fit, match = matched_forecast(
-        returns, donors, market, masked, days=np.array([310]), method="nearest"
+        returns,
+        donors,
+        market,
+        masked,
+        days=np.array([310]),
+        estimation=Estimation(),
+        method="nearest",
     )
     assert np.flatnonzero(match.weights[0]).tolist() == [3, 9, 17, 28, 31]
     rows, path = _by_hand(310, masked, []), donors[:, [3, 9, 17, 28, 31]].mean(axis=1)
@@ -195,7 +203,12 @@ def test_a_day_without_all_donors_is_not_used() -> None:
     returns = donors.mean(axis=1)[:, None] + draw.normal(0, 0.001, (400, 1))
     donors[[250, 320], 2] = np.nan
     fit, _ = matched_forecast(
-        returns, donors, market, np.zeros(400, bool), days=np.array([300, 320, 350])
+        returns,
+        donors,
+        market,
+        np.zeros(400, bool),
+        days=np.array([300, 320, 350]),
+        estimation=Estimation(),
     )
     assert fit.n_obs[300, 0] == 249
     assert np.isnan(fit.car[320, 0])
@@ -210,7 +223,7 @@ def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
     data = sample(spec, market)
     rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(market, 1)))
     computed = [row for row in rows if not row["reason"]]
-    assert len(computed) == 6
+    assert len(computed) == 7
     for row in computed:
         assert row["low"] < total < row["high"], row["model"]
         assert row["low"] > 0, row["model"]
@@ -295,7 +308,8 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
         masked[[199, 200, 201, 224, 225, 226]] = True
 
         expected = partial(_only_forecast, donors, market)
-        law = placebo_law({"g": legs}, partial(_same, y), market, masked, rule, forecast=expected)
+        design = expected_return_design("market", {"market": market})
+        law = placebo_law({"g": legs}, partial(_same, y), design, masked, rule, forecast=expected)
         rejected += bool(law.p[0] <= 0.10)
     # Bounds of the binomial law at level 0.10, two-sided at about one in a thousand.
     assert 1 <= rejected <= 18

@@ -474,7 +474,7 @@ def test_doses_use_the_value_of_the_day_before_the_news(single: Sample) -> None:
 def test_every_cell_that_shows_single_firms_stays_local() -> None:
     path = find_root(Path(__file__)) / "notebooks" / "3_exposure.ipynb"
     cells = json.loads(path.read_text("utf-8"))["cells"]
-    telling = ("exposure_versions", "dose_response", "firm_doses(spec, source)")
+    telling = ("exposure_versions", "dose_response", "firm_doses(data.spec, data.market)")
     found = ["".join(c["source"]) for c in cells if "local" in c["metadata"].get("tags", [])]
     open_ = ["".join(c["source"]) for c in cells if "local" not in c["metadata"].get("tags", [])]
     for word in telling:

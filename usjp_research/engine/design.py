@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,91 @@ from usjp_research.words import InputError, card, nearest
 
 Floats = npt.NDArray[np.float64]
 
-MODEL_FACTORS: dict[str, tuple[str, ...]] = {
-    "mean": (),
-    "market_adjusted": (),
-    "market": (),
-    "ff3": ("mkt_rf", "smb3", "hml"),
-    "carhart": ("mkt_rf", "smb3", "hml", "mom"),
-    "ff5": ("mkt_rf", "smb5", "hml", "rmw", "cma"),
-}
-FACTOR_MODELS = {
-    "ff3": "Fama-French three factors",
-    "carhart": "Carhart four factors",
-    "ff5": "Fama-French five factors",
+
+class Estimation(Protocol):
+    """An estimation window, as a rule gives it."""
+
+    @property
+    def sessions(self) -> int:
+        """Its length in trading days."""
+
+    @property
+    def ends_before(self) -> int:
+        """Trading days from its end to the start of the event window."""
+
+    @property
+    def minimum(self) -> int:
+        """Least number of usable days."""
+
+
+class Plan(Protocol):
+    """What a rule fixes of windows and calendars."""
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The event window, offsets from day 0."""
+
+    @property
+    def estimation(self) -> Estimation:
+        """The estimation window."""
+
+    @property
+    def guard_sessions(self) -> int:
+        """Trailing sessions of the volatility guard."""
+
+    @property
+    def least_shifts(self) -> int:
+        """Least number of placebo calendars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An expected-return model: the return less ``base`` is regressed on ``regressors``.
+
+    Attributes
+    ----------
+    regressors : tuple of str
+        Names of columns.
+    base : str
+        The column that is taken off the return first; empty for none.
+    constant : bool
+        Whether there is an intercept.
+    reach : int
+        Days on either side whose regressors are summed up to be its instruments; 0 for least
+        squares.
+    """
+
+    title: str
+    regressors: tuple[str, ...] = ()
+    base: str = ""
+    constant: bool = True
+    reach: int = 0
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the columns that the model is made of."""
+        return (*filter(None, (self.base,)), *self.regressors)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Those of them that are French's factors."""
+        return tuple(name for name in self.needs if name != "market")
+
+    def _repr_html_(self) -> str:
+        return card("Model", self.title, f"made of {', '.join(self.needs) or 'a constant'}")
+
+
+MODELS = {
+    "mean": Model("mean return"),
+    "market_adjusted": Model("the market itself", base="market", constant=False),
+    "market": Model("market model", ("market",)),
+    # Its beta, (b_-1 + b_0 + b_1) / (1 + 2 rho) with all covariances over the same days, is that of
+    # instrumental variables: the market, with its sum over three days as the instrument. Its t law
+    # is approximate.
+    "scholes_williams": Model("Scholes-Williams, for thin trading", ("market",), reach=1),
+    "ff3": Model("Fama-French three factors", ("mkt_rf", "smb3", "hml"), "rf"),
+    "carhart": Model("Carhart four factors", ("mkt_rf", "smb3", "hml", "mom"), "rf"),
+    "ff5": Model("Fama-French five factors", ("mkt_rf", "smb5", "hml", "rmw", "cma"), "rf"),
 }
 
 
@@ -82,7 +156,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An expected-return model: the return less ``base`` is regressed on ``regressors``.
+    """An expected-return model on a list of days.
 
     Attributes
     ----------
@@ -91,6 +165,9 @@ class Design:
     regressors : ndarray of shape (n_days, k)
         The constant first, the others centred and scaled: that changes no residual and keeps
         the normal equations well conditioned.
+    instruments : ndarray of shape (n_days, k)
+        What coefficients are estimated with, ``(Z'X)^-1 Z'y``: the regressors themselves for
+        least squares.
     centre, scale : ndarray of shape (k,)
         To return coefficients to the units of the data.
     """
@@ -98,6 +175,7 @@ class Design:
     model: str
     base: Floats
     regressors: Floats
+    instruments: Floats
     centre: Floats
     scale: Floats
 
@@ -109,21 +187,28 @@ class Design:
         """Number of estimated coefficients k."""
         return int(self.regressors.shape[1])
 
+    def original(self, coefficients: Floats) -> Floats:
+        """Return coefficients, shape (..., k), to the units of the data, intercept first."""
+        out = coefficients / self.scale
+        if self.parameters > 1:
+            out[..., 0] -= out[..., 1:] @ self.centre[1:]
+        return np.asarray(out)
+
 
 def expected_return_design(
-    model: str, n_days: int, benchmark: Floats | None = None, factors: Mapping[str, Floats] = {}
+    model: str, columns: Mapping[str, Floats], n_days: int | None = None
 ) -> Design:
     """Set up an expected-return model on a common list of days.
 
     Parameters
     ----------
-    model : {"mean", "market_adjusted", "market", "ff3", "carhart", "ff5"}
-        Factor models are fitted to excess returns.
-    n_days : int
-    benchmark : ndarray of shape (n_days,)
-        Simple returns of the market, as decimals; for the market and market-adjusted models.
-    factors : mapping of str to ndarray of shape (n_days,)
-        Decimals, under the names of `MODEL_FACTORS` and ``rf``.
+    model : str
+        A key of `MODELS`. Factor models are fitted to excess returns.
+    columns : mapping of str to ndarray of shape (n_days,)
+        What the model needs, as decimals: ``market``, or French's factors and ``rf``. Others
+        are passed over.
+    n_days : int, optional
+        For a model that needs no column.
 
     Returns
     -------
@@ -138,40 +223,52 @@ def expected_return_design(
     ----------
     Brown and Warner (1980), Journal of Financial Economics 8, 205-258; MacKinlay (1997), Journal
     of Economic Literature 35, 13-39; Fama and French (1993, 2015), Journal of Financial Economics
-    33 and 116; Carhart (1997), Journal of Finance 52, 57-82.
+    33 and 116; Carhart (1997), Journal of Finance 52, 57-82; Scholes and Williams (1977), Journal
+    of Financial Economics 5, 309-327.
 
     Examples
     --------
-    >>> expected_return_design("market", 3, np.array([0.01, -0.02, 0.0])).parameters
+    >>> expected_return_design("market", {"market": np.array([0.01, -0.02, 0.0])}).parameters
     2
     """
-    if model not in MODEL_FACTORS:
-        raise InputError(f"unknown model '{model}': {nearest(model, MODEL_FACTORS)}")
-    base = np.zeros(n_days)
-    columns: list[Floats] = []
-    if model in ("market", "market_adjusted"):
-        if benchmark is None:
-            raise InputError(f"model '{model}' needs a benchmark; name its series")
-        if model == "market":
-            columns = [benchmark]
-        else:
-            base = benchmark.copy()
-    elif MODEL_FACTORS[model]:
-        for name in ("rf", *MODEL_FACTORS[model]):
-            if name not in factors:
-                raise InputError(f"model '{model}' needs the factor '{name}'")
-        base = factors["rf"].copy()
-        columns = [factors[name] for name in MODEL_FACTORS[model]]
-    table = np.column_stack(columns) if columns else np.empty((n_days, 0))
+    made = named_model(model)
+    for name in made.needs:
+        if name not in columns:
+            what = "a benchmark; name its series" if name == "market" else f"the factor '{name}'"
+            raise InputError(f"model '{model}' needs {what}")
+    if n_days is None:
+        n_days = len(next(iter(columns.values())))
+    base = columns[made.base].copy() if made.base else np.zeros(n_days)
+    table = np.array([columns[name] for name in made.regressors]).reshape(-1, n_days).T
     known = np.isfinite(base) & np.isfinite(table).all(axis=1)
     if not known.any():
         raise InputError(f"model '{model}': no day has a value for every regressor")
-    centre = table[known].mean(axis=0)
-    scale = table[known].std(axis=0)
+    centre, scale = table[known].mean(axis=0), table[known].std(axis=0)
     scale[scale < 1e-100] = 1.0  # it does not move
     table = (table - centre) / scale
-    if model != "market_adjusted":
+    if made.constant:
         table = np.column_stack([np.ones(n_days), table])
         centre, scale = np.r_[0.0, centre], np.r_[1.0, scale]
     base[~known], table[~known] = np.nan, 0.0
-    return Design(model, base, table, centre, scale)
+    instruments = _summed(table, made.reach) if made.reach else table
+    return Design(model, base, table, instruments, centre, scale)
+
+
+def _summed(regressors: Floats, reach: int) -> Floats:
+    """Sum regressors (n_days, k) over the days around each; a missing day counts as the mean."""
+    around = np.ones(2 * reach + 1)
+    sums = [np.convolve(column, around)[reach:-reach] for column in regressors[:, 1:].T]
+    return np.column_stack([regressors[:, 0], *sums])
+
+
+def named_model(name: str) -> Model:
+    """Look a model up.
+
+    Raises
+    ------
+    InputError
+        When there is none of that name; it proposes the nearest.
+    """
+    if name not in MODELS:
+        raise InputError(f"unknown model '{name}': {nearest(name, MODELS)}")
+    return MODELS[name]

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.rolling import Forecast
+from usjp_research.engine.design import Design, Estimation, expected_return_design
+from usjp_research.engine.rolling import Forecast, forecast_once
 from usjp_research.engine.simplex import synthetic_control
-from usjp_research.spec.records import Estimation
 from usjp_research.words import card
 
 Floats = npt.NDArray[np.float64]
@@ -47,17 +47,6 @@ class Match:
         return card("Match", "", size, f"{self.fits} windows fitted", f"largest gap {self.gap:.0e}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One fit: ``alpha + beta x (donors' weighted mean)`` and its parameters."""
-
-    weights: Floats
-    alpha: float
-    beta: float
-    parameters: int
-    gap: float
-
-
 def matched_forecast(
     returns: Floats,
     donors: Floats,
@@ -65,9 +54,10 @@ def matched_forecast(
     masked: Bools,
     *,
     days: Ints,
+    estimation: Estimation,
     method: Method = "synthetic",
     window: tuple[int, int] = (-1, 1),
-    estimation: Estimation | None = None,
+    anchor: int | None = None,
     guard_sessions: int = 20,
     moving_mask: Sequence[int] = (),
 ) -> tuple[Forecast, Match]:
@@ -88,7 +78,7 @@ def matched_forecast(
     donors : ndarray of shape (n_days, n_donors)
         A day on which any donor is missing is not used.
     benchmark : ndarray of shape (n_days,)
-    masked, window, estimation, guard_sessions, moving_mask
+    masked, estimation, window, anchor, guard_sessions, moving_mask
         As for `rolling_forecast`.
     days : ndarray of int
         Places of day 0; the forecast is NaN on all others.
@@ -104,80 +94,77 @@ def matched_forecast(
     Abadie, Diamond and Hainmueller (2010), Journal of the American Statistical Association 105,
     493-505, on daily returns as in Goldsmith-Pinkham and Lyu (2025), arXiv 2511.15123.
     """
-    estimation = estimation or Estimation()
-    low, high = window
-    length, (n_days, n_series) = high - low + 1, returns.shape
+    end = (window[0] if anchor is None else anchor) - estimation.ends_before
     there = np.isfinite(donors).all(axis=1) & np.isfinite(benchmark)
-    out = {name: np.full((n_days, n_series), np.nan) for name in FIELDS}
-    n_obs = np.zeros((n_days, n_series), dtype=np.int64)
-    last: list[_Line | None] = [None] * n_series
-    first_weights = np.full((n_series, donors.shape[1]), np.nan)
-    gap, fits = (0.0 if method == "synthetic" else np.nan), 0
+    out = _nowhere(returns.shape)
+    weights = np.full((returns.shape[1], donors.shape[1]), np.nan)
+    last: dict[int, Floats] = {}
+    gaps: list[float] = []
     for day in sorted({int(day) for day in days}):
-        first = day + low
-        begin = first - estimation.ends_before - estimation.sessions + 1
-        if begin < 0 or day + high >= n_days:
+        begin, first = day + end - estimation.sessions + 1, day + window[0]
+        if begin < 0 or day + window[1] >= len(returns):
             continue
         usable = there & ~masked
-        usable[:begin] = usable[begin + estimation.sessions :] = False
+        usable[:begin] = usable[day + end + 1 :] = False
         own = day + np.asarray(moving_mask, dtype=np.int64)
-        usable[own[(own >= 0) & (own < n_days)]] = False
-        inside, before = np.arange(first, day + high + 1), np.arange(first - guard_sessions, first)
-        for s in range(n_series):
-            known = there & np.isfinite(returns[:, s])
+        usable[own[(own >= 0) & (own < len(usable))]] = False
+        inside = np.arange(first, day + window[1] + 1)
+        before = np.arange(max(first - guard_sessions, 0), first)
+        for s, y in enumerate(returns.T):
+            known = there & np.isfinite(y)
             rows = np.flatnonzero(usable & known)
-            n_obs[day, s] = len(rows)
+            out.n_obs[day, s] = len(rows)
             if len(rows) < estimation.minimum or not known[inside].all():
                 continue
-            y, R = returns[rows, s], donors[rows]
             if method == "synthetic":
-                previous = last[s]
-                line = _convex(y, R, previous.weights if previous else None)
-                gap = max(gap, line.gap)
+                chosen, gap = _convex(y[rows], donors[rows], last.get(s))
             else:
-                near = _nearest(y, R, benchmark[rows])
-                if near is None:  # nothing moves there
-                    continue
-                line = near
-            last[s], fits = line, fits + 1
+                chosen, gap = _nearest(y[rows], donors[rows], benchmark[rows])
+            if not chosen.any():  # nothing moves there
+                continue
+            last[s] = chosen
+            gaps.append(gap)
             if day == days[0]:
-                first_weights[s] = line.weights
-            used = np.flatnonzero(line.weights)
-
-            def error(at: Ints, line: _Line = line, used: Ints = used, s: int = s) -> Floats:
-                path = donors[np.ix_(at, used)] @ line.weights[used]
-                return np.asarray(returns[at, s] - line.alpha - line.beta * path)
-
-            residual = float((error(rows) ** 2).sum() / (len(rows) - line.parameters))
-            spread = 0.0
-            if method == "nearest":
-                path = R[:, used] @ line.weights[used]
-                total = (donors[np.ix_(inside, used)] @ line.weights[used]).sum()
-                about = float(((path - path.mean()) ** 2).sum())
-                spread = length**2 / len(rows) + (total - length * path.mean()) ** 2 / about
-            trail = before[known[before]]
-            out["car"][day, s] = error(inside).sum()
-            out["variance"][day, s] = residual * (length + spread)
-            if len(trail) >= guard_sessions / 2:
-                out["trailing"][day, s] = length * np.mean(error(trail) ** 2)
-            out["alpha"][day, s], out["beta"][day, s] = line.alpha, line.beta
-            out["residual_variance"][day, s] = residual
-    return Forecast(n_obs=n_obs, parameters=0, **out), Match(first_weights, gap, fits)
+                weights[s] = chosen
+            used = np.flatnonzero(chosen)
+            free = len(used) - 1 if method == "synthetic" else 0
+            design = _design(method, donors[:, used] @ chosen[used])
+            fit = forecast_once(y, design, rows, inside, before[known[before]], guard_sessions)
+            _place(out, (day, s), fit, len(rows) / (len(rows) - free))
+    gap = max(gaps, default=0.0) if method == "synthetic" else np.nan
+    return out, Match(weights, gap, len(gaps))
 
 
-FIELDS = ("car", "variance", "trailing", "alpha", "beta", "residual_variance")
+def _nowhere(shape: tuple[int, ...]) -> Forecast:
+    """Return a forecast of shape (n_days, n_series) that is NaN on all days."""
+    car, variance, trailing, residual = np.full((4, *shape), np.nan)
+    n_obs = np.zeros(shape, dtype=np.int64)
+    return Forecast(car, variance, trailing, residual, n_obs, np.full((*shape, 2), np.nan), 0)
 
 
-def _convex(y: Floats, R: Floats, start: Floats | None) -> _Line:
+def _place(out: Forecast, to: tuple[int, int], fit: Forecast, factor: float) -> None:
+    """Take over the forecast of one day and series, its residual variance times a factor."""
+    out.car[to], out.trailing[to] = fit.car[0, 0], fit.trailing[0, 0]
+    out.variance[to] = factor * fit.variance[0, 0]
+    out.residual_variance[to] = factor * fit.residual_variance[0, 0]
+    out.coefficients[to] = fit.alpha[0, 0], fit.beta[0, 0]
+
+
+def _design(method: Method, path: Floats) -> Design:
+    model = "market_adjusted" if method == "synthetic" else "market"
+    return expected_return_design(model, {"market": path})
+
+
+def _convex(y: Floats, R: Floats, start: Floats | None) -> tuple[Floats, float]:
     fit = synthetic_control(y, R, start=start)
-    return _Line(fit.weights, 0.0, 1.0, len(fit.support) - 1, fit.relative_gap)
+    return fit.weights, fit.relative_gap
 
 
-def _nearest(y: Floats, R: Floats, m: Floats) -> _Line | None:
-    """Choose by what is left beyond the market, then regress on the mean of the chosen."""
-    m = m - m.mean()
+def _nearest(y: Floats, R: Floats, m: Floats) -> tuple[Floats, float]:
+    """Weigh alike the donors that are alike beyond the market; none where nothing moves."""
+    m, weights = m - m.mean(), np.zeros(R.shape[1])
     if not m @ m > 0:
-        return None
+        return weights, np.nan
 
     def beyond(values: Floats) -> Floats:
         centred = values - values.mean(axis=0)
@@ -187,11 +174,6 @@ def _nearest(y: Floats, R: Floats, m: Floats) -> _Line | None:
     length = np.sqrt((theirs**2).sum(axis=0))
     alike = (own @ theirs) / np.where(length > 0, length, np.inf)
     count = max(FEWEST, R.shape[1] // NEAREST)
-    weights = np.zeros(R.shape[1])
-    weights[np.argsort(-alike, kind="stable")[:count]] = 1 / count
-    path = R @ weights
-    about = float((path - path.mean()) @ path)
-    if not about > 0:
-        return None
-    beta = float((path - path.mean()) @ y / about)
-    return _Line(weights, float(y.mean() - beta * path.mean()), beta, 2, np.nan)
+    nearest = np.argsort(-alike, kind="stable")[:count]
+    weights[nearest] = 1 / count if np.ptp(R[:, nearest].mean(axis=1)) > 0 else 0.0
+    return weights, np.nan

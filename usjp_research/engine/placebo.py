@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Design, Plan
 from usjp_research.engine.rolling import Forecast, rolling_forecast
-from usjp_research.spec.records import Estimation, Rule
 from usjp_research.words import InputError, card, label, number, p_value
 
 Floats = npt.NDArray[np.float64]
@@ -208,7 +208,7 @@ def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def admissible_shifts(
-    legs: Sequence[Leg], masked: Bools, rule: Rule, *, anchored: bool = False
+    legs: Sequence[Leg], masked: Bools, rule: Plan, *, anchored: bool = False
 ) -> npt.NDArray[np.int64]:
     """Enumerate the shifts of an event calendar that touch no real event.
 
@@ -223,7 +223,8 @@ def admissible_shifts(
         All windows of all groups: one list of shifts serves the family.
     masked : ndarray of shape (n_days,), bool
         Days inside real event windows.
-    rule : Rule
+    rule : Plan
+        The study's rule: its window, estimation window, guard and least number of shifts.
     anchored : bool
         As in `placebo_law`.
 
@@ -237,16 +238,17 @@ def admissible_shifts(
     good = np.ones(len(shifts), dtype=bool)
     busy = np.concatenate([[0], np.cumsum(masked)])
     own = _moving_days(legs, rule, anchored)
+    estimation = rule.estimation
     for day0, (low, high) in spots:
-        estimation = _estimation(rule, low, anchored)
         first, last = day0 + low + shifts, day0 + high + shifts
-        good &= first - estimation.ends_before - estimation.sessions + 1 >= 0
+        end = day0 + (rule.window[0] if anchored else low) - estimation.ends_before
+        good &= end + shifts - estimation.sessions + 1 >= 0
         good &= (last < n_days) & (day0 + shifts < n_days)
         good &= busy[np.clip(last + 1, 0, n_days)] == busy[np.clip(first, 0, n_days)]
-        span = day0 + low - estimation.ends_before - np.arange(estimation.sessions)
+        span = end - np.arange(estimation.sessions)
         span = span[~np.isin(span, own)]  # the calendar's own windows are masked as it moves
         moved = np.clip(span + shifts[:, None], 0, n_days - 1)
-        good &= (~masked[moved]).sum(axis=1) >= rule.estimation.minimum
+        good &= (~masked[moved]).sum(axis=1) >= estimation.minimum
     return np.asarray(shifts[good & (shifts != 0)], dtype=np.int64)
 
 
@@ -283,26 +285,17 @@ def independent_shifts(legs: Sequence[Leg], shifts: npt.NDArray[np.int64]) -> fl
     return float(len(shifts) ** 2 / (pairs * share**2).sum())
 
 
-def _moving_days(legs: Sequence[Leg], rule: Rule, anchored: bool) -> list[int]:
-    if not anchored:
-        return own_days(legs)
-    return own_days([replace(leg, window=rule.window) for leg in legs])
-
-
-def _estimation(rule: Rule, low: int, anchored: bool) -> Estimation:
-    """Let the estimation window end before the rule's event window, whatever the leg's."""
-    if not anchored:
-        return rule.estimation
-    moved = rule.estimation.ends_before + low - rule.window[0]
-    return rule.estimation.model_copy(update={"ends_before": moved})
+def _moving_days(legs: Sequence[Leg], rule: Plan, anchored: bool) -> list[int]:
+    """List the days that are masked as the calendar moves; of the events where anchored."""
+    return own_days([replace(leg, window=rule.window) for leg in legs] if anchored else legs)
 
 
 def placebo_law(
     groups: Mapping[str, Sequence[Leg]],
     returns: Callable[[Sequence[str]], Floats],
-    benchmark: Floats,
+    design: Design,
     masked: Bools,
-    rule: Rule,
+    rule: Plan,
     *,
     calendar: Sequence[Leg] | None = None,
     shifts: npt.NDArray[np.int64] | None = None,
@@ -325,9 +318,11 @@ def placebo_law(
     groups : mapping of str to sequence of Leg
     returns : callable
         From series names to an array of shape (n_days, n_series).
-    benchmark : ndarray of shape (n_days,)
+    design : Design
+        The expected-return model on these days.
     masked : ndarray of shape (n_days,), bool
-    rule : Rule
+    rule : Plan
+        The study's rule: its window, estimation window, guard and least number of shifts.
     calendar : sequence of Leg, optional
         All windows of the family when ``groups`` is only a part of it; they decide which shifts
         are admissible and which days move with the calendar.
@@ -339,8 +334,8 @@ def placebo_law(
         Windows before or after the event, such as drift: every estimation window ends where
         that of the event itself ends, and only the days of the event windows move as masked.
     forecast : callable, optional
-        Another expected return in place of the rule's model on ``benchmark``: called with
-        returns and mask, and by name ``window``, ``estimation``, ``guard_sessions``,
+        Another forecast in place of `rolling_forecast` on ``design``: called with returns and
+        mask, and by name ``window``, ``estimation``, ``anchor``, ``guard_sessions``,
         ``moving_mask`` and ``days``, the places of day 0 that will be read.
 
     Returns
@@ -356,49 +351,58 @@ def placebo_law(
     calendar = every if calendar is None else calendar
     if shifts is None:
         shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
-        if len(shifts) < rule.least_shifts:
-            raise InputError(
-                f"seen {len(shifts)} placebo calendars, the rule asks for {rule.least_shifts}: "
-                "give a longer history of returns, or fewer and closer events"
-            )
-    forecasts: dict[tuple[str, int, tuple[int, int]], tuple[Floats, Floats]] = {}
-    moves = np.concatenate([[0], shifts])
+        _enough(len(shifts), rule, "", "a longer history of returns, or fewer and closer events")
+    moves, moving = np.concatenate([[0], shifts]), _moving_days(calendar, rule, anchored)
+    parts: dict[Leg, Floats] = {}
     for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
-        names = sorted({leg.series for leg in every if (leg.day0, leg.window) == (day0, window)})
+        here = [leg for leg in every if (leg.day0, leg.window) == (day0, window)]
+        names = sorted({leg.series for leg in here})
         plan: dict[str, Any] = {
             "window": window,
-            "estimation": _estimation(rule, window[0], anchored),
+            "estimation": rule.estimation,
+            "anchor": rule.window[0] if anchored else None,
             "guard_sessions": rule.guard_sessions,
-            "moving_mask": [day - day0 for day in _moving_days(calendar, rule, anchored)],
+            "moving_mask": [day - day0 for day in moving],
         }
         if forecast:
             fit = forecast(returns(names), masked, days=day0 + moves, **plan)
         else:
-            fit = rolling_forecast(returns(names), benchmark, masked, model=rule.model, **plan)
-        spread = variance(fit)
-        for column, name in enumerate(names):
-            forecasts[name, day0, window] = (fit.car[:, column], spread[:, column])
+            fit = rolling_forecast(returns(names), design, masked, **plan)
+        both = np.stack([fit.car, variance(fit)])[:, day0 + moves]
+        parts |= {leg: both[:, :, names.index(leg.series)] for leg in here}
+    signed = {
+        name: [np.array([leg.sign, 1])[:, None] * parts[leg] for leg in legs]
+        for name, legs in groups.items()
+    }
+    effect, total = np.stack([np.sum(sums, axis=0) for sums in signed.values()], axis=-1)
+    return _law(groups, shifts, effect, total, rule)
 
-    effect = np.zeros((len(moves), len(groups)))
-    total = np.zeros_like(effect)
-    for g, legs in enumerate(groups.values()):
-        for leg in legs:
-            car, spread = forecasts[leg.series, leg.day0, leg.window]
-            effect[:, g] += leg.sign * car[leg.day0 + moves]
-            total[:, g] += spread[leg.day0 + moves]
-    whole = np.asarray(np.isfinite(effect + total).all(axis=1))
-    if not whole[0]:
-        bad = [name for g, name in enumerate(groups) if not np.isfinite(effect + total)[0, g]]
+
+def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
+    if seen < rule.least_shifts:
         raise InputError(
-            f"sector '{bad[0]}': a real event window, or the sessions before it, are not complete; "
+            f"seen {seen} placebo calendars{which}, the rule asks for {rule.least_shifts}: "
+            f"give {remedy}"
+        )
+
+
+def _law(
+    groups: Mapping[str, Sequence[Leg]],
+    shifts: npt.NDArray[np.int64],
+    effect: Floats,
+    total: Floats,
+    rule: Plan,
+) -> Placebo:
+    """Make the law of sums and variances, shape (1 + n_shifts, n_groups), the real ones first."""
+    known = np.isfinite(effect + total)
+    if not known[0].all():
+        bad = list(groups)[int(known[0].argmin())]
+        raise InputError(
+            f"sector '{bad}': a real event window, or the sessions before it, are not complete; "
             "give a longer history of returns"
         )
-    whole = whole[1:]
-    if whole.sum() < rule.least_shifts:
-        raise InputError(
-            f"seen {int(whole.sum())} placebo calendars with complete returns, the rule asks for "
-            f"{rule.least_shifts}: give a longer history of returns"
-        )
+    whole = known[1:].all(axis=1)
+    _enough(int(whole.sum()), rule, " with complete returns", "a longer history of returns")
     error = np.sqrt(total)
     statistic = np.divide(effect, error, out=np.zeros_like(effect), where=error > 0)
     return Placebo(

@@ -1,19 +1,19 @@
-"""Expected returns and the forecast error of a window's cumulative abnormal return."""
+"""The forecast error of a window's cumulative abnormal return, with day 0 at every trading day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.spec.records import Estimation
+from usjp_research.engine.design import Design, Estimation
 from usjp_research.words import InputError, card, percent
 
 Floats = npt.NDArray[np.float64]
-ModelName = Literal["market", "market_adjusted"]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,39 @@ class Forecast:
     trailing : ndarray
         Length of the window times the mean squared abnormal return of the guard sessions
         before it.
-    alpha, beta, residual_variance : ndarray
-        The fit; with several factors ``beta`` has a further axis, one slope per factor.
+    residual_variance : ndarray
     n_obs : ndarray of int
         Usable days of the estimation window.
+    coefficients : ndarray of shape (n_days, n_series, k)
+        In the units of the data, intercept first.
     """
 
     car: Floats
     variance: Floats
     trailing: Floats
-    alpha: Floats
-    beta: Floats
     residual_variance: Floats
-    n_obs: npt.NDArray[np.int64]
+    n_obs: Ints
+    coefficients: Floats
     parameters: int
 
     @property
     def guarded(self) -> Floats:
         """The larger of forecast-error and trailing variance: the volatility guard."""
         return np.fmax(self.variance, self.trailing)
+
+    @property
+    def alpha(self) -> Floats:
+        """Intercept; zero for the market itself."""
+        if self.parameters:
+            return np.asarray(self.coefficients[..., 0])
+        return np.asarray(0.0 * self.residual_variance)
+
+    @property
+    def beta(self) -> Floats:
+        """Slope on the first regressor; one for the market itself."""
+        if self.parameters:
+            return np.asarray(self.coefficients[..., 1])
+        return np.asarray(1.0 + 0.0 * self.residual_variance)
 
     def _repr_html_(self) -> str:
         days, series = self.car.shape
@@ -65,38 +79,39 @@ class Forecast:
 
 def rolling_forecast(
     returns: Floats,
-    benchmark: Floats,
-    masked: npt.NDArray[np.bool_],
+    design: Design,
+    masked: Bools,
     *,
+    estimation: Estimation,
     window: tuple[int, int] = (-1, 1),
-    estimation: Estimation | None = None,
-    model: ModelName = "market",
+    anchor: int | None = None,
     guard_sessions: int = 20,
     moving_mask: Sequence[int] = (),
 ) -> Forecast:
     """Estimate the model before every trading day and forecast the window around it.
 
-    Ordinary least squares on a constant and the benchmark over the estimation window, by
-    cumulative sums: one pass serves every day, so that placebo calendars need no refit. The
-    variance of the cumulative abnormal return is the full prediction-error variance
-    ``s2 [L + L^2/T + (sum of (m - mean))^2 / Sxx]``; the market-adjusted model has no
-    parameters and ``s2 L`` (METHODS section 0).
+    Least squares over the estimation window by cumulative sums: one pass serves every day, so
+    that placebo calendars need no refit. The variance of the cumulative abnormal return is the
+    full prediction-error variance ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with
+    ``s2 = SSR / (T - k)`` (METHODS section 0). Where a design has instruments Z of its own,
+    ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
 
     Parameters
     ----------
     returns : ndarray of shape (n_days, n_series)
         Simple returns as decimals; NaN where missing, never filled.
-    benchmark : ndarray of shape (n_days,)
-        Returns of the market.
+    design : Design
+        The expected-return model on the same days.
     masked : ndarray of shape (n_days,), bool
         Days that no estimation may use, such as windows of real events. They stay in event
         windows and in the guard.
-    window : (int, int)
-        Offsets of the event window, both ends included.
     estimation : Estimation
         Length, end and least number of usable days.
-    model : {"market", "market_adjusted"}
-        Ordinary least squares on the benchmark, or the benchmark itself.
+    window : (int, int)
+        Offsets of the event window, both ends included.
+    anchor : int, optional
+        Offset before which the estimation window ends; the start of the event window when left
+        out.
     guard_sessions : int
         Trailing sessions of the volatility guard; at least half must have returns.
     moving_mask : sequence of int
@@ -106,6 +121,11 @@ def rolling_forecast(
     Returns
     -------
     Forecast
+
+    Raises
+    ------
+    InputError
+        When the regressors depend on each other before every day.
 
     References
     ----------
@@ -117,195 +137,168 @@ def rolling_forecast(
     >>> draw = np.random.default_rng(1)
     >>> market = draw.normal(0, 0.01, 400)
     >>> firm = 0.9 * market + draw.normal(0, 0.02, 400)
-    >>> fit = rolling_forecast(firm[:, None], market, np.zeros(400, bool))
-    >>> bool(abs(fit.beta[300, 0] - 0.9) < 0.3)
-    True
+    >>> design = expected_return_design("market", {"market": market})      # doctest: +SKIP
+    >>> fit = rolling_forecast(firm[:, None], design, np.zeros(400, bool),
+    ...                        estimation=spec.rule.estimation)            # doctest: +SKIP
+    >>> round(float(fit.beta[300, 0]), 1)                                  # doctest: +SKIP
+    0.9
     """
-    estimation = estimation or Estimation()
     low, high = window
-    length = high - low + 1
-    n_days = len(returns)
-    known = np.isfinite(returns) & np.isfinite(benchmark)[:, None]
-    usable = known & ~masked[:, None]
-    r = np.where(known, returns, 0.0)
-    m = np.where(np.isfinite(benchmark), benchmark, 0.0)[:, None]
-
-    end = np.arange(n_days) + low - estimation.ends_before
+    length, day = high - low + 1, np.arange(len(returns))
+    known = np.isfinite(returns) & np.isfinite(design.base)[:, None]
+    y = np.where(known, returns - design.base[:, None], 0.0)
+    end = (low if anchor is None else anchor) - estimation.ends_before
     start = end - estimation.sessions + 1
-
-    def span(
-        values: npt.NDArray[Any], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
-    ) -> Floats:
-        total = np.zeros((n_days + 1, values.shape[1]))
-        np.cumsum(values, axis=0, out=total[1:])
-        upper = np.clip(last + 1, 0, n_days)
-        return total[upper] - total[np.clip(first, 0, upper)]
-
-    holes = [k for k in moving_mask if low - estimation.ends_before - estimation.sessions < k]
-    holes = [k for k in holes if k <= low - estimation.ends_before]
-
-    def fitted(values: Floats) -> Floats:
-        used = values * usable
-        total = span(used, start, end)
-        for k in holes:
-            place = np.arange(n_days) + k
-            total[place >= 0] -= used[place[place >= 0]]
-        return total
-
-    n = fitted(np.ones_like(m))
-    sum_m, sum_r = fitted(m), fitted(r)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_m = sum_m / n
-        s_mm = fitted(m * m) - sum_m * mean_m
-        s_mr = fitted(m * r) - mean_m * sum_r
-        s_rr = fitted(r * r) - sum_r * sum_r / n
-        if model == "market":
-            parameters = 2
-            beta = s_mr / s_mm
-            alpha = sum_r / n - beta * mean_m
-            residual = np.maximum(s_rr - beta * s_mr, 0.0) / (n - 2)
-        else:
-            parameters = 0
-            beta, alpha = np.ones_like(n), np.zeros_like(n)
-            residual = fitted((r - m) ** 2) / n
-        # Days whose estimation window starts before the data are out, not shortened.
-        good = (n >= max(estimation.minimum, parameters + 1)) & (start >= 0)[:, None]
-
-        first, last = np.arange(n_days) + low, np.arange(n_days) + high
-        whole = span(known, first, last) == length
-        whole &= ((first >= 0) & (last < n_days))[:, None]
-        window_m = span(m, first, last)
-        car = span(r, first, last) - length * alpha - beta * window_m
-        spread = length**2 / n + (window_m - length * mean_m) ** 2 / s_mm
-        variance = residual * (length + (spread if parameters else 0.0))
-
-        before, until = first - guard_sessions, first - 1
-        n_g = span(known, before, until)
-        g_r, g_m = span(r * known, before, until), span(m * known, before, until)
-        squares = (
-            span(r * r * known, before, until)
-            - 2 * alpha * g_r
-            - 2 * beta * span(m * r * known, before, until)
-            + n_g * alpha**2
-            + 2 * alpha * beta * g_m
-            + beta**2 * span(m * m * known, before, until)
-        )
-        trailing = np.where(n_g >= guard_sessions / 2, length * squares / n_g, np.nan)
-
-    out = ~(good & whole)
-    for values in (car, variance, trailing):
-        values[out] = np.nan
-    return Forecast(
-        car=car,
-        variance=variance,
-        trailing=trailing,
-        alpha=np.where(good, alpha, np.nan),
-        beta=np.where(good, beta, np.nan),
-        residual_variance=np.where(good, residual, np.nan),
-        n_obs=np.rint(n).astype(np.int64),
-        parameters=parameters,
-    )
+    holes = [hole for hole in moving_mask if start <= hole <= end]
+    sums = _moments(known & ~masked[:, None], y, design, day + start, day + end, holes)
+    first, last = day + low, day + high
+    ahead = _spans(design.regressors, first, last)
+    total = _spans(y, first, last)
+    whole = np.rint(_spans(known.astype(float), first, last)) == length
+    whole &= ((first >= 0) & (last < len(day)))[:, None]
+    # Days whose estimation window starts before the data are out, not shortened.
+    enough = (np.rint(sums.n) >= max(estimation.minimum, design.parameters + 1)) & (
+        day + start >= 0
+    )[:, None]
+    guard = _moments(known, y, design, first - guard_sessions, first - 1)
+    full = guard.n >= guard_sessions / 2
+    return _forecast(design, sums, enough, _Window(length, ahead, total, whole), guard, full)
 
 
-def rolling_regression(
-    returns: Floats,
-    factors: Floats,
-    masked: npt.NDArray[np.bool_],
-    *,
-    window: tuple[int, int] = (-1, 1),
-    estimation: Estimation | None = None,
-    guard_sessions: int = 20,
-    moving_mask: Sequence[int] = (),
+def forecast_once(
+    y: Floats, design: Design, rows: Ints, inside: Ints, before: Ints, guard_sessions: int
 ) -> Forecast:
-    """Regress on several factors before every trading day and forecast the window around it.
+    """Estimate one series, shape (n_days,), on some rows and forecast the window ``inside``.
 
-    The same days, masks, guard and full prediction-error variance as `rolling_forecast`, here
-    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with ``s2 = SSR / (T - k)``, from cumulative
-    cross-products of a constant and the factors.
-
-    Parameters
-    ----------
-    returns : ndarray of shape (n_days, n_series)
-        Simple returns as decimals, over the riskless rate where the factors are.
-    factors : ndarray of shape (n_days, n_factors)
-    masked, window, estimation, guard_sessions, moving_mask
-        As for `rolling_forecast`.
-
-    Returns
-    -------
-    Forecast
-        With ``beta`` of shape (n_days, n_series, n_factors).
-
-    References
-    ----------
-    Fama and French (1993, 2015), Journal of Financial Economics 33, 3-56 and 116, 1-22; Carhart
-    (1997), Journal of Finance 52, 57-82.
+    ``before`` are the guard sessions that have a return. The forecast has one day and series.
     """
-    estimation = estimation or Estimation()
-    low, high = window
-    length, n_days, k = high - low + 1, len(returns), factors.shape[1] + 1
-    there = np.asarray(np.isfinite(factors).all(axis=1))
-    known = np.isfinite(returns) & there[:, None]
-    usable = known & ~masked[:, None]
-    X = np.column_stack([np.ones(n_days), np.where(there[:, None], factors, 0.0)])
-    r = np.where(known, returns, 0.0)
-    square = X[:, :, None] * X[:, None, :]
+    y, X = y - design.base, design.regressors
 
-    first = np.arange(n_days) + low
-    end = first - estimation.ends_before
-    start = end - estimation.sessions + 1
-    holes = [h for h in moving_mask if low - estimation.ends_before - estimation.sessions < h]
-    holes = [h for h in holes if h <= low - estimation.ends_before]
+    def sums(at: Ints) -> _Moments:
+        x, z, r = X[at], design.instruments[at], y[at]
+        parts = (len(at), x.T @ x, x.T @ r, r @ r, z.T @ x, z.T @ r, z.T @ z)
+        return _Moments(*(np.asarray(part, dtype=np.float64)[None, None] for part in parts))
 
-    def span(
-        values: npt.NDArray[Any], begin: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
-    ) -> Floats:
-        total = np.zeros((n_days + 1, *values.shape[1:]))
-        np.cumsum(values, axis=0, out=total[1:])
-        upper = np.clip(last + 1, 0, n_days)
-        return np.asarray(total[upper] - total[np.clip(begin, 0, upper)])
-
-    def fitted(values: npt.NDArray[Any]) -> Floats:
-        total = span(values, start, end)
-        for hole in holes:
-            place = np.arange(n_days) + hole
-            total[place >= 0] -= values[place[place >= 0]]
-        return total
-
-    n = np.rint(fitted(usable))
-    sum_xx = fitted(usable[:, :, None, None] * square[:, None])
-    sum_xr = fitted((usable * r)[:, :, None] * X[:, None])
-    sum_rr = fitted(usable * r * r)
-    good = (n >= max(estimation.minimum, k + 1)) & (start >= 0)[:, None]
-    sum_xx[~good] = np.eye(k)
-    try:
-        inverse = np.linalg.inv(sum_xx)
-    except np.linalg.LinAlgError:
-        raise InputError("factors: two of them are the same on all days; leave one out") from None
-    b = (inverse @ sum_xr[..., None])[..., 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        residual = np.maximum(sum_rr - (b * sum_xr).sum(axis=-1), 0.0) / (n - k)
-        last = first + length - 1
-        whole = np.rint(span(known, first, last)) == length
-        whole &= ((first >= 0) & (last < n_days))[:, None]
-        window_x = span(X, first, last)
-        car = span(r, first, last) - np.einsum("dsk,dk->ds", b, window_x)
-        spread = np.einsum("dk,dskl,dl->ds", window_x, inverse, window_x)
-        before = (first - guard_sessions, first - 1)
-        n_g = span(known, *before)
-        g_xx = span(known[:, :, None, None] * square[:, None], *before)
-        g_xr = span((known * r)[:, :, None] * X[:, None], *before)
-        squares = span(known * r * r, *before) - 2 * (b * g_xr).sum(axis=-1)
-        squares = np.maximum(squares + np.einsum("dsk,dskl,dsl->ds", b, g_xx, b), 0.0)
-        trailing = np.where(n_g >= guard_sessions / 2, length * squares / n_g, np.nan)
-    out = ~(good & whole)
-    return Forecast(
-        car=np.where(out, np.nan, car),
-        variance=np.where(out, np.nan, residual * (length + spread)),
-        trailing=np.where(out, np.nan, trailing),
-        alpha=np.where(good, b[..., 0], np.nan),
-        beta=np.where(good[..., None], b[..., 1:], np.nan),
-        residual_variance=np.where(good, residual, np.nan),
-        n_obs=n.astype(np.int64),
-        parameters=k,
+    yes = np.ones((1, 1), dtype=bool)
+    window = _Window(
+        len(inside), X[inside].sum(axis=0)[None], np.full((1, 1), y[inside].sum()), yes
     )
+    full = yes if len(before) >= guard_sessions / 2 else ~yes
+    return _forecast(design, sums(rows), yes, window, sums(before), full)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Its length, its sums of regressors (days, k) and of y (days, series), and where whole."""
+
+    length: int
+    ahead: Floats
+    total: Floats
+    whole: Bools
+
+
+def _forecast(
+    design: Design, sums: _Moments, enough: Bools, window: _Window, guard: _Moments, full: Bools
+) -> Forecast:
+    """Forecast windows from the sums before them; every prediction error is computed here."""
+    unit = np.eye(design.parameters)
+    inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, unit))
+    if bad.any() and (bad | ~enough).all():
+        raise InputError(
+            f"model '{design.model}': two of its regressors move as one before every day; "
+            "leave one out"
+        )
+    b = (inverse @ sums.zy[..., None])[..., 0]
+    good = np.broadcast_to(enough & ~bad, window.total.shape)
+    whole = window.whole & good
+    car = window.total - (b * window.ahead[:, None]).sum(axis=-1)
+    if design.instruments is not design.regressors:
+        inverse = inverse @ sums.zz @ np.swapaxes(inverse, -1, -2)
+    spread = np.einsum("dk,dskl,dl->ds", window.ahead, inverse, window.ahead)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        s2 = sums.squares(b) / (sums.n - design.parameters)
+        usual = window.length * guard.squares(b) / guard.n
+    return Forecast(
+        car=np.where(whole, car, np.nan),
+        variance=np.where(whole, s2 * (window.length + spread), np.nan),
+        trailing=np.where(whole & full, usual, np.nan),
+        residual_variance=np.where(good, s2, np.nan),
+        n_obs=np.broadcast_to(np.rint(sums.n).astype(np.int64), car.shape),
+        coefficients=design.original(np.where(good[..., None], b, np.nan)),
+        parameters=design.parameters,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Sums n (days, series), X'X, X'y, y'y, Z'X, Z'y and Z'Z over a window before each day.
+
+    Where all series have the same days, what has no y in it has one series.
+    """
+
+    n: Floats
+    xx: Floats
+    xy: Floats
+    yy: Floats
+    zx: Floats
+    zy: Floats
+    zz: Floats
+
+    def squares(self, b: Floats) -> Floats:
+        """Sum of squared residuals of the coefficients ``b``, shape (days, series)."""
+        fitted = (b[..., None, :] @ self.xx @ b[..., None])[..., 0, 0]
+        return np.asarray(np.maximum(self.yy - 2 * (b * self.xy).sum(axis=-1) + fitted, 0.0))
+
+
+def _moments(
+    used: Bools, y: Floats, design: Design, first: Ints, last: Ints, holes: Sequence[int] = ()
+) -> _Moments:
+    """Sum products over the days from first to last that are used, less those at the holes."""
+    X, Z = design.regressors, design.instruments
+    w = (used[:, :1] if (used == used[:, :1]).all() else used).astype(float)
+
+    def sums(part: Floats) -> Floats:
+        return _spans(part, first, last, holes)
+
+    def products(a: Floats, b: Floats) -> Floats:
+        return sums(w[..., None, None] * (a[:, None, :, None] * b[:, None, None, :]))
+
+    n, xx, yy = sums(w), products(X, X), sums(w * y * y)
+    xy = sums((w * y)[..., None] * X[:, None])
+    if Z is X:
+        return _Moments(n, xx, xy, yy, xx, xy, xx)
+    zy = sums((w * y)[..., None] * Z[:, None])
+    return _Moments(n, xx, xy, yy, products(Z, X), zy, products(Z, Z))
+
+
+def _spans(values: Floats, first: Ints, last: Ints, holes: Sequence[int] = ()) -> Floats:
+    """Sum values, shape (days, ...), from first to last, both in, cut at the data; less holes."""
+    total = np.zeros((len(values) + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=total[1:])
+    upper = np.clip(last + 1, 0, len(values))
+    out = total[upper] - total[np.clip(first, 0, upper)]
+    for hole in holes:
+        place = np.arange(len(values)) + hole
+        inside = (place >= 0) & (place < len(values))
+        out[inside] -= values[place[inside]]
+    return np.asarray(out)
+
+
+def inverse_gram(gram: Floats) -> tuple[Floats, Bools]:
+    """Invert matrices of shape (..., k, k); the unit matrix, and True, where one cannot be."""
+    k = gram.shape[-1]
+    size = np.linalg.norm(gram, axis=(-2, -1))
+    if not k:
+        return gram, np.zeros(size.shape, dtype=bool)
+    bad = size == 0
+    gram = np.where(bad[..., None, None], np.eye(k), gram)
+    try:
+        inverse = np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        bad |= np.linalg.matrix_rank(gram) < k
+        gram[bad] = np.eye(k)
+        inverse = np.linalg.inv(gram)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad |= ~(size * np.linalg.norm(inverse, axis=(-2, -1)) <= 1e13)
+    inverse[bad] = np.eye(k)
+    return np.asarray(inverse), np.asarray(bad)

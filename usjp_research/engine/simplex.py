@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 
 from usjp_research.words import InputError, card, percent
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-TOGETHER = 6  # donors that may join in one step
 FRESH = 32  # donors that may join between two screenings of all of them
-MOST_ROUNDS = 500
+ROUNDS = 200
+PATIENCE = 5  # rounds without a smaller gap: rounding does not let it fall further
+HEAVY = 30.0  # of the row that makes weights sum to one; the exact step undoes its error
 EXACT = 1e-6  # a fit this close, relative to the returns themselves, is exact for any purpose
 
 
@@ -57,11 +59,11 @@ def synthetic_control(
 ) -> SyntheticFit:
     """Fit a target by the convex combination of donors with the least squared error.
 
-    Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one. An active
-    set holds the donors with a weight; on it the weights are solved for exactly, a donor whose
-    weight would turn negative leaves, and all donors are screened by their gradient for those
-    that should join. The Gram matrix of the donors is never formed: memory beyond ``donors``
-    itself grows with their number and with the days times the donors in use.
+    Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one, by
+    SciPy's non-negative least squares on the few donors in use and one exact step on those with
+    a weight; all donors are then screened by their gradient for those that should join. The
+    Gram matrix of the donors is never formed: memory beyond ``donors`` itself grows with their
+    number and with the days times the donors in use.
 
     Parameters
     ----------
@@ -87,8 +89,8 @@ def synthetic_control(
     References
     ----------
     Abadie, Diamond and Hainmueller (2010), Journal of the American Statistical Association 105,
-    493-505; Wolfe (1976), Mathematical Programming 11, 128-149, for the active set; Jaggi
-    (2013), Proceedings of ICML 28, 427-435, for the gap.
+    493-505; Lawson and Hanson (1974), Solving Least Squares Problems, chapter 23; Jaggi (2013),
+    Proceedings of ICML 28, 427-435, for the gap.
 
     Examples
     --------
@@ -98,160 +100,71 @@ def synthetic_control(
     >>> fit.support.tolist(), fit.weights[:2].round(6).tolist()
     ([0, 1], [0.3, 0.7])
     """
-    (fit,) = synthetic_controls(
-        np.asarray(target)[:, None],
-        donors,
-        tolerance=tolerance,
-        start=None if start is None else np.asarray(start),
-    )
-    return fit
+    y, R = np.asarray(target, float), np.asarray(donors, float)
+    _refuse(y, R)
+    scale = 0.5 * max(float(np.einsum("ij,ij->j", R, R).max()), float(y @ y))
+    pool = np.array([int((R.T @ y).argmax())])
+    if start is not None and (start > 0).any():
+        pool = np.flatnonzero(start > 0)
+    best: SyntheticFit | None = None
+    idle = 0
+    for _ in range(ROUNDS):
+        weights = np.zeros(R.shape[1])
+        weights[pool] = _on_pool(R[:, pool] - y[:, None])
+        fit, gradient = _certified(weights, y, R, scale)
+        idle = 0 if best is None or fit.relative_gap < best.relative_gap else idle + 1
+        best = best if best and idle else fit
+        level = float(weights @ gradient)
+        gradient[fit.support] = np.inf
+        joining = np.argsort(gradient)[:FRESH]
+        joining = joining[gradient[joining] < level]
+        if fit.relative_gap <= tolerance or idle > PATIENCE or not len(joining):
+            break
+        pool = np.concatenate([fit.support, joining])
+    assert best is not None
+    return best
 
 
-def synthetic_controls(
-    targets: Floats, donors: Floats, *, tolerance: float = 1e-8, start: Floats | None = None
-) -> tuple[SyntheticFit, ...]:
-    """Fit several targets by the same donors; what does not depend on the target is done once.
-
-    Parameters
-    ----------
-    targets : ndarray of shape (n_days, n_targets)
-    donors : ndarray of shape (n_days, n_donors)
-    tolerance, start
-        As for `synthetic_control`.
-
-    Returns
-    -------
-    tuple of SyntheticFit
-    """
-    Y, R = np.asarray(targets, float), np.asarray(donors, float)
+def _refuse(y: Floats, R: Floats) -> None:
     if R.ndim != 2 or not R.size:
         raise InputError(f"donors: seen an array of shape {R.shape}, expected days times donors")
-    if Y.ndim != 2 or len(Y) != len(R):
-        raise InputError(f"targets: seen shape {Y.shape}, expected {len(R)} days, as the donors")
-    for name, values in (("target", Y), ("donor", R)):
+    if y.ndim != 1 or len(y) != len(R):
+        raise InputError(f"target: seen shape {y.shape}, expected {len(R)} days, as the donors")
+    for name, values in (("target", y[:, None]), ("donor", R)):
         if not np.isfinite(values).all():
             day, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(
                 f"{name} {column}: no return on day {day}; leave the day or the {name} out"
             )
-    longest = float(np.einsum("ij,ij->j", R, R).max())
-    known = R.T @ Y  # every target's side of its first gradient
-    fits: list[SyntheticFit] = []
-    for y, side in zip(np.ascontiguousarray(Y.T), known.T, strict=True):
-        scale = 0.5 * max(longest, float(y @ y))
-        fit = _fit(y, R, side, scale, tolerance, start)
-        if start is not None and fit.relative_gap > tolerance:  # a start that misled
-            fit = min(fit, _fit(y, R, side, scale, tolerance, None), key=lambda f: f.relative_gap)
-        fits.append(fit)
-    return tuple(fits)
 
 
-def _fit(
-    y: Floats, R: Floats, known: Floats, scale: float, tolerance: float, start: Floats | None
-) -> SyntheticFit:
-    """Screen all donors, solve on those in use and the best others, and so on until done."""
-    support, weights = _first(R, known, start)
-    best: tuple[float, float, Ints, Floats, float] | None = None
-    for _ in range(MOST_ROUNDS):
-        residual = R[:, support] @ weights - y
-        gradient = R.T @ residual
-        level = float(weights @ gradient[support])
-        gap = max(0.0, level - float(gradient.min()))
-        objective = 0.5 * float(residual @ residual)
-        relative = gap / max(objective, EXACT * scale) if scale else 0.0
-        if best is None or relative < best[0]:
-            best = (relative, gap, support, weights, objective)
-        elif support.size == best[2].size and (support == best[2]).all():
-            break  # rounding: the same donors again, and no better
-        if relative <= tolerance:
-            break
-        joining = gradient < level
-        joining[support] = False
-        fresh = np.flatnonzero(joining)
-        if fresh.size > FRESH:
-            fresh = fresh[np.argpartition(gradient[fresh], FRESH)[:FRESH]]
-        pool = np.concatenate([support, fresh])
-        inside = np.concatenate([weights, np.zeros(fresh.size)])
-        used, weights = _on_pool(R[:, pool] - y[:, None], inside, 0.1 * tolerance, scale)
-        support = pool[used]
-        order = np.argsort(support)
-        support, weights = support[order], weights[order]
-    assert best is not None
-    relative, gap, support, weights, objective = best
-    full = np.zeros(R.shape[1])
-    full[support] = weights
-    return SyntheticFit(full, support, gap, relative, float(np.sqrt(2 * objective / len(y))))
+def _certified(weights: Floats, y: Floats, R: Floats, scale: float) -> tuple[SyntheticFit, Floats]:
+    """Measure how far weights can be from the best, and return the gradient too."""
+    support = np.flatnonzero(weights)
+    residual = R[:, support] @ weights[support] - y
+    gradient = R.T @ residual
+    gap = max(0.0, float(weights @ gradient) - float(gradient.min()))
+    objective = 0.5 * float(residual @ residual)
+    relative = gap / max(objective, EXACT * scale) if scale else 0.0
+    rmse = float(np.sqrt(2 * objective / len(y)))
+    return SyntheticFit(weights, support, gap, relative, rmse), gradient
 
 
-def _first(R: Floats, known: Floats, start: Floats | None) -> tuple[Ints, Floats]:
-    if start is not None:
-        support = np.flatnonzero(start > 0)
-        if support.size:
-            return support, start[support] / start[support].sum()
-    return np.array([int(known.argmax())]), np.ones(1)
-
-
-def _on_pool(A: Floats, weights: Floats, tolerance: float, scale: float) -> tuple[Ints, Floats]:
-    """Find the point of least norm in the convex hull of the columns, by Wolfe's active set.
-
-    Columns join a few at a time. Should that end early, as when some depend on each other, they
-    join one by one from the nearest column on: a single column inside the affine hull of the
-    set has the gradient that the set has, and so never joins.
-    """
-    H = A.T @ A
-    limits = (tolerance, 1e-15 * scale)
-    used = np.flatnonzero(weights > 0)
-    used, w, done = _descend(H, used, weights[used], TOGETHER, limits)
-    if not done:
-        nearest = np.array([int(np.diag(H).argmin())])
-        other, v, _ = _descend(H, nearest, np.ones(1), 1, limits)
-        if v @ H[other[:, None], other] @ v <= w @ H[used[:, None], used] @ w:
-            return other, v
-    return used, w
-
-
-def _descend(
-    H: Floats, used: Ints, w: Floats, most: int, limits: tuple[float, float]
-) -> tuple[Ints, Floats, bool]:
-    """Let up to ``most`` columns join at a time while the point gets shorter."""
-    unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
-    used, w = _settle(H, unit, used, w)
-    kept, seen = (used, w), np.inf
-    for _ in range(20 * len(H) + 20):
-        q = H[:, used] @ w
-        level = float(w @ q[used])
-        if level >= seen:
-            return *kept, False
-        kept, seen = (used, w), level
-        slack = level - float(q.min())
-        if slack <= max(limits[0] * level, limits[1]):
-            return used, w, True
-        q[used] = np.inf
-        joining = np.argsort(q)[:most] if most > 1 else np.array([int(q.argmin())])
-        joining = joining[q[joining] < level - 0.3 * slack]
-        used = np.append(used, joining)
-        used, w = _settle(H, unit, used, np.append(w, np.zeros(len(joining))))
-    return *kept, False
-
-
-def _settle(H: Floats, unit: float, used: Ints, w: Floats) -> tuple[Ints, Floats]:
-    """Move to the point of least norm of the affine hull; who would turn negative leaves."""
-    while True:
-        try:
-            u = np.linalg.solve(H[used[:, None], used] + unit, np.ones(len(used)))
-            total = float(u.sum())
-        except np.linalg.LinAlgError:
-            total = 0.0
-        if not 0 < total < np.inf:  # they depend on each other
-            return used[w > 0], w[w > 0]
-        v = np.asarray(u / total, dtype=np.float64)
+def _on_pool(A: Floats) -> Floats:
+    """Find the shortest convex combination of columns: roughly, then exactly on those in use."""
+    size = float(np.abs(A).max()) or 1.0
+    rows = np.vstack([A / size, np.full(A.shape[1], HEAVY)])
+    weights, _ = nnls(rows, np.append(np.zeros(len(A)), HEAVY))
+    weights /= weights.sum()
+    used, shortest = np.flatnonzero(weights), float(((A @ weights) ** 2).sum())
+    while len(used):
+        H = A[:, used].T @ A[:, used]
+        unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
+        v = np.linalg.lstsq(H + unit, np.ones(len(used)), rcond=None)[0]
         if v.min() > 0:
-            return used, v
-        falling = np.flatnonzero(v <= 0)
-        ratio = w[falling] / np.maximum(w[falling] - v[falling], np.finfo(float).tiny)
-        step = min(1.0, float(ratio.min()))
-        w = w + step * (v - w)
-        stays = np.ones(len(used), dtype=bool)
-        stays[falling[ratio <= step]] = False
-        used, w = used[stays], np.maximum(w[stays], 0.0)
-        w /= w.sum()
+            exact = np.zeros(len(weights))
+            exact[used] = v / v.sum()
+            better = float(((A @ exact) ** 2).sum()) <= shortest * (1 + 1e-12)
+            return np.asarray(exact if better else weights)
+        used = used[v > 0]
+    return np.asarray(weights)

@@ -73,8 +73,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     Examples
     --------
     >>> spec = read_spec()                                          # doctest: +SKIP
-    >>> len(spec.sectors)                                           # doctest: +SKIP
-    6
+    >>> [event.id for event in spec.with_role("primary")]           # doctest: +SKIP
     """
     folder = _params_folder(params)
     firms = _read_universe(folder / "universe.csv")

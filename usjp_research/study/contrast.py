@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, placebo_law
+from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Contrast, ContrastVersion
 from usjp_research.study.built import contrast_key
@@ -204,7 +204,7 @@ def _version(
     leg = Leg("+".join(ids), name, min(days), (low, max(days) - min(days) + high), 1)
     spread = _spread(returns, named, unnamed)[:, None]
     try:
-        law = placebo_law({name: (leg,)}, lambda _: spread, made.benchmark, panel.masked, spec.rule)
+        law = data.law({name: (leg,)}, returns=lambda _: spread)
     except InputError as error:
         return None, (*gone, str(error))
     (found,) = measured(spec.rule, law)

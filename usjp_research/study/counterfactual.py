@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.design import FACTOR_MODELS, MODEL_FACTORS
+from usjp_research.engine.design import MODELS, Design, expected_return_design
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
-from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, placebo_law, quantile
-from usjp_research.engine.rolling import Forecast, rolling_forecast, rolling_regression
+from usjp_research.engine.placebo import Leg, admissible_shifts
+from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
-from usjp_research.spec.records import Spec
-from usjp_research.study.events import EventPanel
 from usjp_research.study.legs import common_sign, event_legs, why_silent
-from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, level
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Expected = Callable[..., tuple[Forecast, Match | None]]
+Ints = npt.NDArray[np.int64]
 
 NUMBERS = ("effect", "low", "high", "p", "shifts", "rmse", "r2", "spread", "gap")
-MODEL_WORDS = {"market": "market model", "market_adjusted": "the market itself"}
 ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
 EXACT = "exact fit: not believed"
@@ -75,22 +70,22 @@ class Counterfactuals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
-    """An expected-return model, or the reason why there is none."""
-
-    model: str
-    expected: Expected | None = None
-    riskless: Floats | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Seen:
     """What a forecast showed at a real date."""
 
     day: int
     residual_variance: float
     match: Match | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """What stands in for the sector: a design, a way of matching donors, or why neither can."""
+
+    title: str
+    design: Design | None = None
+    method: Method | None = None
+    reason: str = ""
 
 
 def counterfactuals(
@@ -105,7 +100,7 @@ def counterfactuals(
     The same signed sum over the primary events, the same placebo calendars, masks and guard as
     the rule; only the expected return changes:
 
-    - the rule's model, and the market itself (or the market model, when that is the rule's);
+    - the rule's model, and the other models of `MODELS` that are made of the market;
     - *the other sectors*: the market model on the mean of the other sectors' portfolios, a
       market without the sector; what the news did to all of them alike is not seen;
     - *firms outside the sectors*: the market model on the mean of the donors, a market without
@@ -144,91 +139,69 @@ def counterfactuals(
 
     Examples
     --------
-    >>> donors = load_donors(spec, market)                          # doctest: +SKIP
-    >>> counterfactuals(data, "rail", donors=donors).rows            # doctest: +SKIP
+    >>> donors = load_donors(data.spec, data.market)                # doctest: +SKIP
+    >>> counterfactuals(data, "rail", donors=donors).rows           # doctest: +SKIP
     """
-    spec, panel, made = data.spec, data.panel, data.portfolios
-    spec.members(sector)
-    every = {key: event_legs(data, key) for key in spec.sectors}
+    data.spec.members(sector)
+    every = {key: event_legs(data, key) for key in data.spec.sectors}
     legs = every[sector]
-    if not legs:
-        return _nothing(spec, sector, why_silent(data, sector))
-    sign = common_sign(legs)
-    calendar = [leg for found in every.values() for leg in found]
-    shifts = admissible_shifts(calendar, panel.masked, spec.rule)
-    around = _around(made, panel, spec, legs)
+    title = f"the rule: {MODELS[data.spec.rule.model].title}"
     donors, strangers = _outsiders(donors, sector)
-    names = [str(name) for name in donors.returns.columns] if donors else []
-    rows: list[dict[str, object]] = []
-    used: list[dict[str, object]] = []
     dropped = [*(factors.dropped if factors else ()), *(donors.dropped if donors else ())]
     dropped += strangers
-    for version in _versions(spec, made, sector, factors, donors):
-        row: dict[str, object] = {"model": version.model, "sector": sector, "sign": sign}
-        row |= dict.fromkeys(NUMBERS, np.nan) | {"reason": version.reason}
-        if version.expected is not None:
-            seen: list[_Seen] = []
+    if legs:
+        stands = [_Stand(title, data.design), *_stands(data, sector, factors, donors)]
+    else:
+        stands, dropped = [_Stand(title, reason=why_silent(data, sector))], []
+    calendar = [leg for found in every.values() for leg in found]
+    rows: list[dict[str, object]] = []
+    used: list[dict[str, object]] = []
+    for stand in stands:
+        row: dict[str, object] = {"model": stand.title, "sector": sector}
+        row |= {"sign": common_sign(legs)} | dict.fromkeys(NUMBERS, np.nan)
+        row["reason"] = stand.reason
+        if not stand.reason:
             try:
-                law = placebo_law(
-                    {sector: legs},
-                    _over(made, version.riskless),
-                    made.benchmark,
-                    panel.masked,
-                    spec.rule,
-                    calendar=calendar,
-                    shifts=shifts,
-                    forecast=partial(_watched, version.expected, seen),
-                )
-                row |= _numbers(law, spec.rule.alpha, seen, around)
-                mine = _used(version.model, legs, seen, names)
+                numbers, mine = _numbers(data, {sector: legs}, calendar, stand, donors)
+                row |= numbers
                 used += mine
-                donated = names if version.model == MEAN else [item["donor"] for item in mine]
-                copies = [str(x) for x in donated if donors and x in donors.inside]
-                if copies or float(str(row["r2"])) >= SAME:
-                    row |= dict.fromkeys(("effect", "low", "high", "p"), np.nan)
-                    row["reason"] = _exact_words(copies, mine)
             except InputError as error:
                 row["reason"] = str(error)
         if row["reason"]:
-            what = f"{sector}: {version.model}"
+            what = f"{sector}: {stand.title}"
             dropped.append(Dropped("counterfactual", what, str(row["reason"])))
         rows.append(row)
     frame = pd.DataFrame(rows)
-    rule = frame.iloc[0]
-    frame["fit"] = [_fit_words(row, rule, k == 0) for k, row in frame.iterrows()]
+    frame["fit"] = [_fit_words(row, frame.iloc[0], k == 0) for k, row in frame.iterrows()]
     weights = pd.DataFrame(used, columns=["model", "event", "donor", "weight"])
-    return Counterfactuals(sector, frame, weights, spec.rule.alpha, tuple(dropped))
-
-
-def _nothing(spec: Spec, sector: str, reason: str) -> Counterfactuals:
-    model = f"the rule: {MODEL_WORDS[spec.rule.model]}"
-    row = {"model": model, "sector": sector, "sign": 0} | dict.fromkeys(NUMBERS, np.nan)
-    rows = pd.DataFrame([row | {"reason": reason, "fit": ""}])
-    weights = pd.DataFrame(columns=["model", "event", "donor", "weight"])
-    dropped = (Dropped("counterfactual", f"{sector}: {model}", reason),)
-    return Counterfactuals(sector, rows, weights, spec.rule.alpha, dropped)
+    return Counterfactuals(sector, frame, weights, data.spec.rule.alpha, tuple(dropped))
 
 
 # --- models ----------------------------------------------------------------------------------
 
 
-def _versions(
-    spec: Spec, made: Portfolios, sector: str, factors: Factors | None, donors: Donors | None
-) -> list[_Version]:
-    words = MODEL_WORDS
-    other = "market" if spec.rule.model == "market_adjusted" else "market_adjusted"
-    found = [
-        _Version(f"the rule: {words[spec.rule.model]}", _on(made.benchmark, spec.rule.model)),
-        _Version(words[other], _on(made.benchmark, other)),
-    ]
-    rest = [f"sector/{key}" for key in spec.sectors if key != sector]
-    rest = [series for series in rest if made.returns[series].notna().any()]
-    name = "market model on the other sectors"
+def _stands(
+    data: Sample, sector: str, factors: Factors | None, donors: Donors | None
+) -> Iterator[_Stand]:
+    market = {"market": data.portfolios.benchmark}
+    for key, model in MODELS.items():
+        if model.needs == ("market",) and key != data.spec.rule.model:
+            yield _Stand(model.title, expected_return_design(key, market))
+    rest = [f"sector/{key}" for key in data.spec.sectors if key != sector]
+    rest = [series for series in rest if data.portfolios.returns[series].notna().any()]
+    title = "market model on the other sectors"
     if len(rest) < FEWEST:
-        found.append(_Version(name, reason=f"fewer than {FEWEST} other sectors"))
+        yield _Stand(title, reason=f"fewer than {FEWEST} other sectors")
     else:
-        found.append(_Version(name, _on(made.array(rest).mean(axis=1))))
-    return [*found, *_donor_versions(made, donors), *_factor_versions(factors)]
+        yield _Stand(title, _market_model(data.portfolios.array(rest).mean(axis=1)))
+    yield from _donor_stands(donors)
+    for key, model in MODELS.items():
+        if model.factors:
+            yield _factor_stand(key, factors)
+
+
+def _market_model(market: Floats) -> Design:
+    return expected_return_design("market", {"market": market})
 
 
 def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[Dropped]]:
@@ -241,118 +214,92 @@ def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[
     return replace(donors, returns=donors.returns.drop(columns=list(others))), notes
 
 
-def _donor_versions(made: Portfolios, donors: Donors | None) -> list[_Version]:
-    mean, near, convex = MEAN, "nearest donors", "synthetic control"
+def _donor_stands(donors: Donors | None) -> list[_Stand]:
+    near, convex = "nearest donors", "synthetic control"
     if donors is None or donors.returns.shape[1] < FEWEST:
         reason = donors.reason if donors else ""
         reason = reason or f"fewer than {FEWEST} donors: give --donors FILE"
-        return [_Version(name, reason=reason) for name in (mean, near, convex)]
-    values = donors.returns.to_numpy("float64")
-
-    def matched(method: Method) -> Expected:
-        def expected(returns: Floats, masked: Bools, **plan: Any) -> tuple[Forecast, Match]:
-            return matched_forecast(returns, values, made.benchmark, masked, method=method, **plan)
-
-        return expected
-
+        return [_Stand(title, reason=reason) for title in (MEAN, near, convex)]
+    mean = _market_model(donors.returns.to_numpy("float64").mean(axis=1))
     return [
-        _Version(mean, _on(values.mean(axis=1))),
-        _Version(near, matched("nearest")),
-        _Version(convex, matched("synthetic")),
+        _Stand(MEAN, mean),
+        _Stand(near, method="nearest"),
+        _Stand(convex, method="synthetic"),
     ]
 
 
-def _factor_versions(factors: Factors | None) -> list[_Version]:
-    found = []
-    for key, name in FACTOR_MODELS.items():
-        columns = MODEL_FACTORS[key]
-        if factors is None or factors.reason:
-            reason = factors.reason if factors else "needs French's daily factors: --factors FILE"
-            found.append(_Version(name, reason=reason))
-        elif absent := [column for column in columns if column not in factors.returns]:
-            reason = f"{factors.source} has no column {', '.join(absent)}"
-            found.append(_Version(name, reason=reason))
-        else:
-            values = factors.returns[list(columns)].to_numpy("float64")
-            found.append(
-                _Version(name, _regressed(values), factors.returns["rf"].to_numpy("float64"))
-            )
-    return found
-
-
-def _on(benchmark: Floats, model: str = "market") -> Expected:
-    def expected(
-        returns: Floats, masked: Bools, *, days: object, **plan: Any
-    ) -> tuple[Forecast, None]:
-        return rolling_forecast(returns, benchmark, masked, model=model, **plan), None  # type: ignore[arg-type]
-
-    return expected
-
-
-def _regressed(values: Floats) -> Expected:
-    def expected(
-        returns: Floats, masked: Bools, *, days: object, **plan: Any
-    ) -> tuple[Forecast, None]:
-        return rolling_regression(returns, values, masked, **plan), None
-
-    return expected
+def _factor_stand(key: str, factors: Factors | None) -> _Stand:
+    model = MODELS[key]
+    if factors is None or factors.reason:
+        reason = factors.reason if factors else "needs French's daily factors: --factors FILE"
+        return _Stand(model.title, reason=reason)
+    if absent := [column for column in model.factors if column not in factors.returns]:
+        reason = f"{factors.source} has no column {', '.join(absent)}"
+        return _Stand(model.title, reason=reason)
+    columns = {name: factors.returns[name].to_numpy("float64") for name in model.factors}
+    return _Stand(model.title, expected_return_design(key, columns))
 
 
 # --- rows ------------------------------------------------------------------------------------
 
 
-def _watched(
-    expected: Expected, seen: list[_Seen], returns: Floats, masked: Bools, **plan: Any
-) -> Forecast:
-    """Forecast, and note what the forecast is like at the real date, the first one asked for."""
-    forecast, match = expected(returns, masked, **plan)
-    day = int(plan["days"][0])
-    seen.append(_Seen(day, float(forecast.residual_variance[day].mean()), match))
-    return forecast
+def _numbers(
+    data: Sample,
+    groups: Mapping[str, Sequence[Leg]],
+    calendar: Sequence[Leg],
+    stand: _Stand,
+    donors: Donors | None,
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Compute one row, and the donors that made it at the real dates."""
+    ((_, legs),) = groups.items()
+    masked, rule = data.panel.masked, data.spec.rule
+    seen: list[_Seen] = []
 
+    def watched(returns: Floats, masked: Bools, *, days: Ints, **plan: Any) -> Forecast:
+        """Forecast, and note what the forecast is like at the real date, the first of the days."""
+        match = None
+        if stand.method and donors:
+            values, market = donors.returns.to_numpy("float64"), data.portfolios.benchmark
+            how = {"days": days, "method": stand.method, **plan}
+            forecast, match = matched_forecast(returns, values, market, masked, **how)
+        else:
+            forecast = rolling_forecast(returns, stand.design or data.design, masked, **plan)
+        day = int(days[0])
+        seen.append(_Seen(day, float(forecast.residual_variance[day].mean()), match))
+        return forecast
 
-def _over(made: Portfolios, riskless: Floats | None) -> Callable[[Sequence[str]], Floats]:
-    if riskless is None:
-        return made.array
-    return lambda names: np.asarray(made.array(names) - riskless[:, None])
-
-
-def _around(made: Portfolios, panel: EventPanel, spec: Spec, legs: Sequence[Leg]) -> float:
-    """Return the sector's own variance in the estimation windows, for R squared."""
-    nothing = np.empty((len(made.benchmark), 0))
-    return float(
-        np.mean(
-            [
-                rolling_regression(
-                    made.array([leg.series]),
-                    nothing,
-                    panel.masked,
-                    window=leg.window,
-                    estimation=spec.rule.estimation,
-                ).residual_variance[leg.day0, 0]
-                for leg in legs
-            ]
-        )
-    )
-
-
-def _numbers(law: Placebo, alpha: float, seen: Sequence[_Seen], around: float) -> dict[str, object]:
-    error = float(law.error[0])
-    middle = float(law.effect[0]) - float(law.center[0]) * error
-    half = quantile(law.null_distance[:, 0], alpha) * error
+    shifts = admissible_shifts(calendar, masked, rule)
+    law = data.law(groups, calendar=calendar, shifts=shifts, forecast=watched)
+    alone = law.table(rule.alpha, rule.power, family=False).iloc[0]
     residual = float(np.mean([item.residual_variance for item in seen]))
     gaps = [item.match.gap for item in seen if item.match]
-    return {
-        "effect": float(law.effect[0]),
-        "low": middle - half,
-        "high": middle + half,
-        "p": float(law.p[0]),
+    row: dict[str, object] = {name: float(alone[name]) for name in ("effect", "low", "high", "p")}
+    row |= {
         "shifts": len(law),
         "rmse": residual**0.5,
-        "r2": 1 - residual / around,
+        "r2": 1 - residual / _own_variance(data, legs),
         "spread": float(law.null_effect[:, 0].std(ddof=1)),
-        "gap": max(gaps) if gaps else np.nan,
+        "gap": max(gaps, default=np.nan),
     }
+    names = [str(name) for name in donors.returns.columns] if donors else []
+    used = _used(stand.title, legs, seen, names)
+    donated = names if stand.title == MEAN else [item["donor"] for item in used]
+    copies = [str(x) for x in donated if donors and x in donors.inside]
+    if copies or float(str(row["r2"])) >= SAME:
+        row |= dict.fromkeys(("effect", "low", "high", "p"), np.nan)
+        row["reason"] = _exact_words(copies, used)
+    return row, used
+
+
+def _own_variance(data: Sample, legs: Sequence[Leg]) -> float:
+    """Return the sector's own variance in the estimation windows, for R squared."""
+    mean = expected_return_design("mean", {}, len(data.portfolios.benchmark))
+    fits = [
+        data.forecast(data.portfolios.array([leg.series]), design=mean, window=leg.window)
+        for leg in legs
+    ]
+    own = [fit.residual_variance[leg.day0, 0] for fit, leg in zip(fits, legs, strict=True)]
+    return float(np.mean(own))
 
 
 def _exact_words(copies: Sequence[str], used: Sequence[dict[str, object]]) -> str:

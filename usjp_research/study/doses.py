@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.placebo import Leg, own_days
-from usjp_research.engine.rolling import Forecast, rolling_forecast
+from usjp_research.engine.rolling import Forecast
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import Firm, Spec
 from usjp_research.study.events import EventPanel
@@ -204,16 +204,7 @@ def forecast(data: Sample, legs: Sequence[Leg], leg: Leg, returns: Floats) -> Fo
 
     The calendar's own windows are masked wherever it stands, as in every placebo law.
     """
-    rule = data.spec.rule
-    return rolling_forecast(
-        returns,
-        data.portfolios.benchmark,
-        data.panel.masked,
-        window=rule.window,
-        estimation=rule.estimation,
-        model=rule.model,
-        moving_mask=[day - leg.day0 for day in own_days(legs)],
-    )
+    return data.forecast(returns, moving_mask=[day - leg.day0 for day in own_days(legs)])
 
 
 def firm_returns(data: Sample, section: Section) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Design, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.load import load_market
@@ -18,6 +19,8 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.words import card
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,36 @@ class Sample:
         """Daily returns of single firms, shape (n_days, n_firms); None where only averages are."""
         return self.market.returns if self.market.level == "firm" else None
 
-    def law(self, groups: Mapping[str, Sequence[Leg]], **how: Any) -> Placebo:
-        """Compute the placebo law of groups of windows; ``how`` as for `placebo_law`."""
-        made = self.portfolios
-        masked, rule = self.panel.masked, self.spec.rule
-        return placebo_law(groups, made.array, made.benchmark, masked, rule, **how)
+    @property
+    def design(self) -> Design:
+        """The rule's expected-return model on the market's days."""
+        return expected_return_design(self.spec.rule.model, {"market": self.portfolios.benchmark})
 
-    def forecast(self, returns: npt.NDArray[np.float64], **how: Any) -> Forecast:
+    def law(
+        self,
+        groups: Mapping[str, Sequence[Leg]],
+        *,
+        returns: Callable[[Sequence[str]], Floats] | None = None,
+        design: Design | None = None,
+        **how: Any,
+    ) -> Placebo:
+        """Compute the placebo law of groups of windows by the rule.
+
+        Other ``returns`` than the portfolios', or another ``design``, replace what the rule
+        says; ``how`` as for `placebo_law`.
+        """
+        returns, design = returns or self.portfolios.array, design or self.design
+        return placebo_law(groups, returns, design, self.panel.masked, self.spec.rule, **how)
+
+    def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).
 
-        ``how`` replaces what the rule says, as for `rolling_forecast`.
+        ``design`` and ``how`` replace what the rule says, as for `rolling_forecast`.
         """
         rule = self.spec.rule
-        own = {"window": rule.window, "estimation": rule.estimation, "model": rule.model}
+        own = {"window": rule.window, "estimation": rule.estimation}
         how = {**own, "guard_sessions": rule.guard_sessions, **how}
-        return rolling_forecast(returns, self.portfolios.benchmark, self.panel.masked, **how)
+        return rolling_forecast(returns, design or self.design, self.panel.masked, **how)
 
     def _repr_html_(self) -> str:
         sectors = f"{len(self.spec.sectors)} sectors, {len(self.panel.events)} events"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.engine.design import Design, Timing
+from usjp_research.engine.rolling import inverse_gram
 from usjp_research.words import card
 
 Floats = npt.NDArray[np.float64]
@@ -89,10 +90,7 @@ class AbnormalReturns:
     @property
     def original_units(self) -> Floats:
         """Coefficients in the units of the data, intercept first, shape (N, k)."""
-        out = self.coefficients / self.design.scale
-        if out.shape[1] > 1:
-            out[:, 0] -= out[:, 1:] @ self.design.centre[1:]
-        return np.asarray(out)
+        return self.design.original(self.coefficients)
 
 
 def abnormal_returns(
@@ -134,12 +132,11 @@ def abnormal_returns(
 
     Examples
     --------
-    >>> from usjp_research.expected import expected_return_design
     >>> panel = np.random.default_rng(2).normal(0, 0.02, (4, 300))
     >>> timing = Timing((-250, -11), ((0, 0), (-1, 1)))
     >>> fit = abnormal_returns(
     ...     lambda a, b: panel[a:b], np.arange(4), np.full(4, 280),
-    ...     expected_return_design("mean", 300), timing)
+    ...     expected_return_design("mean", {}, 300), timing)
     >>> fit.car.shape, fit.n_obs.tolist()
     ((4, 2), [240, 240, 240, 240])
     """
@@ -179,21 +176,8 @@ def residual_blocks(
     blocks = _gather(read, fit.series[wanted], fit.day0[wanted], fit.timing, chunk)
     for place, returns, start in blocks:
         at = wanted[place]
-        base, X = _windows(fit.design, start, T)
+        base, X, _ = _windows(fit.design, start, T)
         yield at, _less_fitted(returns[:, :T] - base, X, fit.coefficients[at])
-
-
-def abnormal_on(
-    read: ReadSeries, fit: AbnormalReturns, offsets: tuple[int, int], *, chunk: int | None = None
-) -> Floats:
-    """Return the abnormal returns from one offset to another, shape (N, n_offsets)."""
-    low, high = offsets
-    out = np.full((len(fit.series), high - low + 1), np.nan)
-    around = Timing((low - 1, low - 1), ((low, high),))
-    for rows, returns, start in _gather(read, fit.series, fit.day0, around, chunk):
-        base, X = _windows(fit.design, start + 1, high - low + 1)
-        out[rows] = _less_fitted(returns[:, 1:] - base, X, fit.coefficients[rows])
-    return out
 
 
 def _gather(
@@ -229,12 +213,14 @@ def _pieces(rows: Ints, day0: Ints) -> Iterator[Ints]:
             yield part[at : at + ROWS]
 
 
-def _windows(design: Design, start: Ints, length: int) -> tuple[Floats, Floats]:
-    """Return base (n or 1, length) and regressors (k, n or 1, length) of a block."""
+def _windows(design: Design, start: Ints, length: int) -> tuple[Floats, Floats, Floats]:
+    """Return base (n or 1, length), regressors and instruments (k, n or 1, length) of a block."""
     if (start == start[0]).all():
         start = start[:1]
     index = start[:, None] + np.arange(length)
-    return design.base[index], design.regressors.T[:, index]
+    X = design.regressors.T[:, index]
+    least_squares = design.instruments is design.regressors
+    return design.base[index], X, X if least_squares else design.instruments.T[:, index]
 
 
 def _less_fitted(y: Floats, X: Floats, coefficients: Floats) -> Floats:
@@ -248,15 +234,16 @@ def _less_fitted(y: Floats, X: Floats, coefficients: Floats) -> Floats:
 def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -> None:
     timing, k = out.timing, out.design.parameters
     T, span = timing.days, returns.shape[1]
-    base, X = _windows(out.design, start, span)
+    base, X, Z = _windows(out.design, start, span)
     y = returns - base
     known = np.isfinite(y)
     n_obs = known[:, :T].sum(axis=1)
-    inverse, bad = _inverse_gram(X[:, :, :T], known[:, :T])
+    gram = _products(Z[:, :, :T], X[:, :, :T], known[:, :T])
+    inverse, bad = inverse_gram(gram)
     few = n_obs < k + FREE
     y_est = np.where(known[:, :T], y[:, :T], 0.0)
     moments = np.empty((len(rows), k))
-    for at, x in enumerate(X[:, :, :T]):
+    for at, x in enumerate(Z[:, :, :T]):
         moments[:, at] = y_est @ x[0] if len(x) == 1 else np.einsum("nt,nt->n", y_est, x)
     coefficients = np.einsum("nkl,nl->nk", np.broadcast_to(inverse, (len(rows), k, k)), moments)
     e = _less_fitted(y[:, :T], X[:, :, :T], coefficients)
@@ -280,6 +267,9 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
     out.variance_about_mean[rows] = np.where(fine, about, np.nan)
     out.positive[rows] = np.where(fine, positive / np.maximum(n_obs, 1), np.nan)
     out.ar[rows] = ar
+    if Z is not X:
+        squares_of_z = _products(Z[:, :, :T], Z[:, :, :T], known[:, :T])
+        inverse = inverse @ squares_of_z @ np.swapaxes(inverse, -1, -2)
     leverage = np.einsum("knh,nkl,lnh->nh", x_hull, inverse, x_hull)
     out.sar[rows] = ar / np.sqrt(s2[:, None] * (1 + leverage))
     for w, window in enumerate(timing.windows):
@@ -295,28 +285,11 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
         out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - inside).prod(axis=1)
 
 
-def _inverse_gram(X: Floats, known: npt.NDArray[np.bool_]) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Invert X'X over each firm's own days: shape (1, k, k) where all firms share them."""
-    k, n = len(X), len(known)
-    if not k:
-        return np.empty((1, 0, 0)), np.zeros(n, dtype=bool)
-    if X.shape[1] == 1:
-        shared = known[:1] if (known == known[:1]).all() else known
-        pairs = np.einsum("kt,lt->tkl", X[:, 0], X[:, 0]).reshape(-1, k * k)
-        gram = (shared.astype(float) @ pairs).reshape(-1, k, k)
-    else:
-        gram = np.einsum("knt,lnt,nt->nkl", X, X, known.astype(float), optimize=True)
-    size = np.linalg.norm(gram, axis=(1, 2))
-    bad = size == 0
-    gram[bad] = np.eye(k)
-    try:
-        inverse = np.linalg.inv(gram)
-    except np.linalg.LinAlgError:
-        singular = np.linalg.matrix_rank(gram, hermitian=True) < k
-        bad |= singular
-        gram[singular] = np.eye(k)
-        inverse = np.linalg.inv(gram)
-    with np.errstate(over="ignore", invalid="ignore"):
-        bad |= ~(size * np.linalg.norm(inverse, axis=(1, 2)) <= 1e13)
-    inverse[bad] = np.eye(k)
-    return inverse, np.broadcast_to(bad, (n,))
+def _products(A: Floats, B: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Sum products over each firm's own days: shape (1, k, k) where all firms share them."""
+    if A.shape[1] > 1:
+        return np.asarray(np.einsum("knt,lnt,nt->nkl", A, B, known.astype(float), optimize=True))
+    k, T = len(A), A.shape[2]
+    shared = known[:1] if (known == known[:1]).all() else known
+    pairs = np.einsum("kt,lt->tkl", A[:, 0], B[:, 0]).reshape(T, k * k)
+    return np.asarray((shared.astype(float) @ pairs).reshape(len(shared), k, k))

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.battery.abnormal import FAULTS, FREE, AbnormalReturns, ReadSeries
-from usjp_research.engine.design import MODEL_FACTORS, Design, Timing, expected_return_design
+from usjp_research.engine.design import Design, Timing, expected_return_design, named_model
 from usjp_research.market.factors import factor_columns, in_decimals
 from usjp_research.market.panel import ReturnPanel
 from usjp_research.words import InputError, nearest
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[Any]
 
@@ -45,31 +46,36 @@ def panel_design(
     InputError
         For a model, benchmark or factor that is not there.
     """
-    if model not in MODEL_FACTORS:
-        raise InputError(f"unknown model '{model}': {nearest(model, MODEL_FACTORS)}")
+    made = named_model(model)
     if benchmark is not None and benchmark not in panel.names:
         known = nearest(benchmark, panel.names)
         raise InputError(f"unknown benchmark '{benchmark}': {known} in {panel.where}")
-    market, table = None, {}
-    if model in ("market", "market_adjusted"):
+    columns: dict[str, Floats] = {}
+    if "market" in made.needs:
         if benchmark is None:
             raise InputError(f"model '{model}' needs a benchmark; give --benchmark SERIES")
-        market = panel.read([benchmark])[0]
-    needed = ("rf", *MODEL_FACTORS[model]) if MODEL_FACTORS[model] else ()
-    if needed and factors is None:
-        found = factor_columns(panel.names, needed, panel.where)
+        columns["market"] = panel.read([benchmark])[0]
+    if made.factors:
+        columns |= _factors(panel, made.factors, factors, units)
+    return expected_return_design(model, columns, len(panel.days))
+
+
+def _factors(
+    panel: ReturnPanel, needed: Sequence[str], factors: pd.DataFrame | None, units: str
+) -> dict[str, Floats]:
+    """Take factors, each of shape (n_days,), from the panel's columns or from their own table."""
+    if factors is None:
+        where = panel.where
+        found = factor_columns(panel.names, needed, where)
         table = dict(zip(found, panel.read(list(found.values())), strict=True))
-    elif needed and factors is not None:
-        found = factor_columns(tuple(map(str, factors.columns)), needed, "the factors file")
-        shared = panel.days.intersection(pd.DatetimeIndex(factors.index))
-        if not len(shared):
+    else:
+        where = "the factors file"
+        found = factor_columns(tuple(map(str, factors.columns)), needed, where)
+        if not len(panel.days.intersection(pd.DatetimeIndex(factors.index))):
             raise InputError("the factors file and the returns have no day in common")
         here = factors.reindex(panel.days)
         table = {key: here[name].to_numpy(np.float64) for key, name in found.items()}
-    if table:
-        where = "the factors file" if factors is not None else panel.where
-        table = in_decimals(table, units, where, lambda _, at: f"day {panel.days[at].date()}")
-    return expected_return_design(model, len(panel.days), market, table)
+    return in_decimals(table, units, where, lambda _, at: f"day {panel.days[at].date()}")
 
 
 def series_reader(panel: ReturnPanel, names: Sequence[str]) -> tuple[ReadSeries, int | None]:

@@ -9,20 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import (
+    FREE,
     ROWS,
     AbnormalReturns,
     ReadSeries,
-    abnormal_on,
-    abnormal_returns,
 )
 from usjp_research.engine.battery.catalogue import outcome
 from usjp_research.engine.battery.inference import TestResult
 from usjp_research.engine.battery.parametric import joint_statistic
+from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 GUARD = 20  # days before a window that say how volatile it is about to be
+NOISE = 1e-13
 LEAST = 99  # dates, so that p can be as low as 0.01
 
 
@@ -128,29 +129,41 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
     Brown and Warner (1985), Journal of Financial Economics 14, 3-31.
     """
     timing, day0 = fit.timing, int(fit.day0[0])
-    dates = np.r_[day0, earlier_dates(fit)]
-    if len(dates) <= LEAST:
-        dates = dates[:1]
-    n_sets = len(lines)
-    series = np.repeat(np.arange(n_sets), len(dates))
-    made = abnormal_returns(
-        lambda a, b: lines[a:b], series, np.tile(dates, n_sets), fit.design, timing
-    )
-    statistic, trailing = np.full((2, len(series), len(timing.windows)), np.nan)
-    for w, (low, high) in enumerate(timing.windows):
-        if (made.day0 + low < GUARD).any():
+    dates = earlier_dates(fit)
+    dates = np.r_[day0, dates if len(dates) >= LEAST else dates[:0]]
+    k, T = fit.design.parameters, timing.days
+    estimation = _Days(T, -timing.estimation[1], k + FREE)
+    masked = np.zeros(lines.shape[1], dtype=bool)
+    statistic, trailing = np.full((2, len(lines), len(dates), len(timing.windows)), np.nan)
+    for w, window in enumerate(timing.windows):
+        if day0 + window[0] < GUARD:
             continue  # of the event date alone: earlier ones have their guard days
-        before = abnormal_on(lambda a, b: lines[a:b], made, (low - GUARD, low - 1))
-        known = np.isfinite(before)
-        n = known.sum(axis=1)
-        squares = np.where(known, before, 0.0) ** 2
-        usual = np.where(n >= GUARD / 2, squares.sum(axis=1) / np.maximum(n, 1), np.nan)
-        guarded = np.maximum(made.variance[:, w], (high - low + 1) * usual)
-        statistic[:, w] = made.car[:, w] / np.sqrt(guarded)
-        trailing[:, w] = np.sqrt(usual / made.variance_residual)
-    shape = (n_sets, len(dates), len(timing.windows))
-    statistic, trailing = statistic.reshape(shape), trailing.reshape(shape)
+        made = rolling_forecast(
+            lines.T,
+            fit.design,
+            masked,
+            estimation=estimation,
+            window=window,
+            anchor=0,
+            guard_sessions=GUARD,
+        )
+        # Sums of squares this small are what rounding leaves of a line that does not move.
+        moves = made.residual_variance > NOISE * np.nan_to_num(lines**2).mean(axis=1)
+        usual = np.where(moves, made.residual_variance, np.nan)
+        guarded = np.where(moves, np.maximum(made.variance, made.trailing), np.nan)
+        length = window[1] - window[0] + 1
+        statistic[..., w] = (made.car / np.sqrt(guarded))[dates].T
+        trailing[..., w] = np.sqrt(made.trailing / length / usual)[dates].T
     return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """An estimation window, as `rolling_forecast` takes it."""
+
+    sessions: int
+    ends_before: int
+    minimum: int
 
 
 def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
@@ -213,16 +226,16 @@ def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) 
         if not np.isfinite(y[:, needed]).all():
             continue
         y = np.where(np.isfinite(y), y, 0.0)
-        x = X[:T][used[:T]]
-        inverse = _inverse(x.T @ x)
-        if inverse is None:  # the regressors do not move there
+        x, z = X[:T][used[:T]], design.instruments[days][:T][used[:T]]
+        inverse, bad = inverse_gram(z.T @ x)
+        if bad:  # the regressors do not move there
             continue
-        b = y[:, :T][:, used[:T]] @ x @ inverse
+        b = y[:, :T][:, used[:T]] @ z @ inverse.T
         e = y[:, :T][:, used[:T]] - b @ x.T
         ar = y[:, hull:] - b @ X[hull:].T
         total = np.array([X[hull:][timing.place(w)].sum(axis=0) for w in timing.windows])
         length = np.array([high - low + 1 for low, high in timing.windows])
-        scale = length + np.einsum("wk,kl,wl->w", total, inverse, total)
+        scale = length + ((total @ inverse @ z.T) ** 2).sum(axis=1)
         car = np.column_stack([ar[:, timing.place(w)].sum(axis=1) for w in timing.windows])
         free = len(x) - k
         zero.append(joint_statistic(car, e @ e.T, free, scale))
@@ -231,14 +244,6 @@ def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) 
     if len(zero) < LEAST:
         return f"{len(zero)} earlier dates without holes, {LEAST} needed"
     return JointLaw(np.array(zero), np.array(equal))
-
-
-def _inverse(gram: Floats) -> Floats | None:
-    if not len(gram):
-        return gram
-    if not np.linalg.cond(gram) < 1e13:
-        return None
-    return np.asarray(np.linalg.inv(gram))
 
 
 def upper_p(real: float, null: Floats) -> float:

@@ -103,8 +103,8 @@ def run_battery(
         Columns ``firm`` and ``date``, for dates of their own.
     benchmark : str, optional
         The market's series.
-    model : {"mean", "market_adjusted", "market", "ff3", "carhart", "ff5"}
-        Factor models are fitted to returns in excess of the riskless rate.
+    model : str
+        A key of `MODELS`. Factor models are fitted to returns in excess of the riskless rate.
     estimation : (int, int)
         First and last estimation day, in trading days from day 0.
     windows : sequence of (int, int)
