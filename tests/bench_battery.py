@@ -151,7 +151,7 @@ def _write_million(folder: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
 def _run_million(folder: Path) -> None:
     import resource
 
-    from usjp_research.market.table import open_returns
+    from usjp_research.market.panel import open_returns
 
     start = time.perf_counter()
     groups, events = (pd.read_parquet(folder / f"{name}.parquet") for name in ("groups", "events"))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root
 from usjp_research.words import InputError, label, level, nearest, shown
@@ -140,10 +141,7 @@ def _one_line_errors() -> Iterator[None]:
 def study(
     market: Annotated[
         str | None,
-        typer.Option(
-            help="bundled, file:PATH (CSV, Excel or Parquet; returns:PATH or prices:PATH where it "
-            "must be said) or simulated."
-        ),
+        typer.Option(help=sources_help()),
     ] = None,
     returns: Annotated[
         bool, typer.Option("--returns", help="The file of --market holds returns, not prices.")
@@ -415,7 +413,7 @@ def _print_study(
         if caveat := spec.words.caveat(name):
             _say(f"{label(name)}: {caveat}")
     _say(spec.words.provenance or "The study does not say when its rule was written.")
-    if str(facts["market"]).startswith("simulated"):
+    if is_simulated(str(facts["market"])):
         _say("SIMULATED returns: these rows say nothing about any real market.")
     _say(f"spec {str(facts['spec'])[:12]}, snapshot {str(facts['snapshot'])[:12]}")
     for line in content["missing"]:

@@ -30,17 +30,6 @@ NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for it
 def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
     """Return one line of HTML for a record: what it is, its name, and a few facts.
 
-    Parameters
-    ----------
-    kind : str
-        In words, for example ``Event``.
-    name : str
-        What tells this record from others of its kind; may be empty.
-    *facts : str
-        Plain text; empty ones are left out.
-    warning : str
-        What a reader must know first.
-
     Examples
     --------
     >>> card("Firm", "A<B", "solar")
@@ -141,15 +130,6 @@ def level(alpha: float) -> str:
 def moved(effect: float | None, expected: int, digits: int = 1) -> str:
     """Return a signed sum as what the market did, when it is not a plain rise or fall.
 
-    Parameters
-    ----------
-    effect : float
-        Sum of abnormal returns, each with the sign that the thesis expects.
-    expected : int
-        That sign where all of them have the same, else 0.
-    digits : int
-        Decimals of the percentage.
-
     Examples
     --------
     >>> moved(0.086, 1), moved(0.086, -1), moved(-0.086, 0)
@@ -244,18 +224,6 @@ class InputError(ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest to a wrong one.
-
-    Parameters
-    ----------
-    name : str
-        The unknown name.
-    known : iterable of str
-        The names that would have been accepted.
-
-    Returns
-    -------
-    str
-        ``"did you mean 'x'?"``, or the (first twenty) known names when none is close.
 
     Examples
     --------

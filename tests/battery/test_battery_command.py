@@ -13,9 +13,10 @@ import pytest
 from typer.testing import Result
 
 from usjp_research.engine.battery.run import run_battery
-from usjp_research.market import table
+from usjp_research.market import panel as opened
 from usjp_research.market.factors import factor_columns, in_decimals
-from usjp_research.market.table import open_returns, read_event_dates
+from usjp_research.market.groups import read_event_dates, read_groups
+from usjp_research.market.panel import open_returns
 from usjp_research.words import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -81,8 +82,8 @@ def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
     words = (*USUAL, "--window", "0,0", "--window", "-1,1")
     want = battery(*words, returns=tmp_path / "r.csv")
     assert battery(*words, returns=tmp_path / "r.parquet") == want
-    monkeypatch.setattr(table, "IN_MEMORY", 1000)
-    monkeypatch.setattr(table, "BLOCK", 7 * 8 * len(panel))
+    monkeypatch.setattr(opened, "IN_MEMORY", 1000)
+    monkeypatch.setattr(opened, "BLOCK", 7 * 8 * len(panel))
     for name in ("r.parquet", "i.parquet"):
         assert open_returns(tmp_path / name).chunk == 7
         done = battery(*words, returns=tmp_path / name)
@@ -294,10 +295,10 @@ def test_an_empty_cell_of_a_parquet_file_is_refused_like_one_of_a_csv(tmp_path: 
     groups = pd.DataFrame({"firm": ["F01", "F02"], "sector": ["A", None]})
     groups.to_parquet(tmp_path / "g.parquet")
     with pytest.raises(InputError, match="column 'sector': seen nothing"):
-        table.read_groups(tmp_path / "g.parquet")
+        read_groups(tmp_path / "g.parquet")
     groups.assign(firm=[np.nan, "F02"], sector="A").to_parquet(tmp_path / "g.parquet")
     with pytest.raises(InputError, match="column 'firm': seen nothing"):
-        table.read_groups(tmp_path / "g.parquet")
+        read_groups(tmp_path / "g.parquet")
 
 
 # --- many dates --------------------------------------------------------------------------------
@@ -311,7 +312,7 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
         encoding="utf-8",
     )
     returns = open_returns(RETURNS)
-    groups = table.read_groups(GROUPS)
+    groups = read_groups(GROUPS)
     done = run_battery(
         returns, groups, events=read_event_dates(path), benchmark="MKT",
         estimation=(-200, -11), windows=[(0, 0), (0, 1)],
@@ -333,7 +334,7 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
 
 
 def test_the_same_date_for_all_gives_the_same_numbers_either_way() -> None:
-    returns, groups = open_returns(RETURNS), table.read_groups(GROUPS)
+    returns, groups = open_returns(RETURNS), read_groups(GROUPS)
     treated = groups.loc[groups["treated"], "firm"]
     events = pd.DataFrame({"firm": treated, "date": pd.Timestamp("2024-02-13")})
     one = run_battery(returns, groups, event="2024-02-13", benchmark="MKT").as_dict()

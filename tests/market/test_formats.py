@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from usjp_research.market.files import existing
+from usjp_research.market.groups import read_groups
 from usjp_research.market.load import load_market
-from usjp_research.market.table import Kind, Table, open_returns, read_groups, read_prices
+from usjp_research.market.panel import open_returns
+from usjp_research.market.table import Kind, Table, read_prices
 from usjp_research.spec.read import read_spec
 from usjp_research.words import InputError
 

@@ -194,7 +194,7 @@ REFUSALS: Mapping[str, tuple[Edit, str]] = {
         r"thesis.yaml: key 'values_as_of': seen .2026-07-30., .* built for .2026-07-31.",
     ),
     "news moved": (lambda s: _news(s, session=date(2025, 6, 2)), r"own_news.csv: at .* firm 'LMT'"),
-    "news far away": (lambda s: _news(s, session=date(2999, 1, 4)), r"own_news.csv: at .* 'LMT'"),
+    "news far away": (lambda s: _news(s, session=date(2099, 1, 4)), r"own_news.csv: at .* 'LMT'"),
     "news kind": (lambda s: _news(s, kind="contract"), r"own_news.csv: at .* firm 'LMT'"),
     "news ticker": (lambda s: _news(s, ticker="ZZZ"), r"own_news.csv: at .* firm 'LMT'"),
     "coverage": (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import EVERY, Dropped, Finding, Kind
-from usjp_research.market.units import middle_of, whole_series
+from usjp_research.market.units import middle_of, raw_moves, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
@@ -86,12 +86,7 @@ def check_returns(
 
 
 def refuse_file(where: str, findings: Iterable[Finding]) -> None:
-    """Refuse a file whose series all share a fault that nobody accepted.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a file whose series all share a fault that nobody accepted."""
     for item in findings:
         if item.ticker == EVERY and item.witness and not item.accepted and item.kind != "stale":
             raise InputError(f"{where}: {item.line()}")
@@ -180,8 +175,9 @@ class _Move:
 
 
 def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
-    logs = _logs(returns)
-    raw = _raw_moves(returns, close)
+    values = returns.to_numpy("float64")
+    logs = _logs(values)
+    raw = np.full(logs.shape, np.nan) if close is None else _logs(raw_moves(returns, close))
     sizes = np.abs(logs)
     usual = middle_of(np.where(sizes > 0, sizes, np.nan))
     scale = np.where(np.isfinite(usual), 1.4826 * usual, 0.0)
@@ -338,16 +334,8 @@ def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, 
     return before, after, coarse
 
 
-def _logs(returns: pd.DataFrame) -> Floats:
-    values = returns.to_numpy("float64").T
-    return np.ascontiguousarray(np.log(np.maximum(1.0 + values, 1e-300)))
-
-
-def _raw_moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Floats:
-    if close is None:
-        return np.full(returns.shape[::-1], np.nan)
-    moves = close.reindex(columns=returns.columns).pct_change(fill_method=None)
-    return _logs(moves.reindex(returns.index))
+def _logs(values: Floats) -> Floats:
+    return np.ascontiguousarray(np.log(np.maximum(1.0 + values.T, 1e-300)))
 
 
 # --- runs and ends ---------------------------------------------------------------------------

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.market.check import check_returns, doubtful
+from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.table import FEWEST_SESSIONS, read_returns
-from usjp_research.spec.records import Spec, in_project
+from usjp_research.spec.records import Spec
 from usjp_research.words import InputError, card
 
 DONOR = "donor/"
+NOT_LISTED = "not in donors.csv"
 FLAT = 1e-6  # standard deviation a day of a price that stands, or grows as a deposit does
 STANDING = 0.5  # share of days without any move
 ALIKE = 0.01  # distance of two donors over their size; prices in cents are rounded by as much
@@ -84,31 +86,10 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
             return _complete(market.returns[own], market, market.name, ())
         reason = "no donors: give prices of firms outside the sectors with --donors FILE"
         return Donors(market.returns[[]], "", reason)
-    path = _path(source, "donors")
+    path = existing(source)
     returns, dropped = read_returns(path)
-    funds = {BENCHMARK, MIRROR, *spec.rule.benchmark, *spec.rule.mirror}
-    outside = [
-        str(name)
-        for name in returns.columns
-        if name not in funds and name not in {firm.ticker for firm in spec.firms}
-    ]
-    notes = [item for item in dropped if item.what != "day"]
-    if spec.donors:
-        listed = {donor.ticker: donor for donor in spec.donors}
-        for name in outside:
-            if name not in listed:
-                notes.append(Dropped("donor", name, "not in donors.csv"))
-            elif not listed[name].group:
-                notes.append(Dropped("donor", name, listed[name].note))
-        absent = [donor.ticker for donor in spec.donors if donor.group]
-        absent = [name for name in absent if name not in returns.columns]
-        notes += [Dropped("donor", name, f"not in {path.name}") for name in absent]
-        outside = [name for name in outside if name in listed and listed[name].group]
-    if not outside:
-        raise InputError(
-            f"{path}: no donor there: seen {', '.join(map(str, returns.columns[:5]))}, ..., "
-            "expected securities outside the sectors, such as other members of the index"
-        )
+    outside, notes = _outside(spec, list(map(str, returns.columns)), path)
+    notes = [*(item for item in dropped if item.what != "day"), *notes]
     table = returns[outside].reindex(market.dates)
     if table.notna().any(axis=1).sum() < FEWEST_SESSIONS:
         raise InputError(
@@ -126,6 +107,27 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
+
+
+def _outside(spec: Spec, names: list[str], path: Path) -> tuple[list[str], list[Dropped]]:
+    """Choose the securities of a file that may be donors, and say why the others may not."""
+    inside = {BENCHMARK, MIRROR, *spec.rule.benchmark, *spec.rule.mirror}
+    inside |= {firm.ticker for firm in spec.firms}
+    outside = [name for name in names if name not in inside]
+    notes = []
+    if spec.donors:
+        listed = {donor.ticker: donor for donor in spec.donors}
+        reasons = {name: listed[name].note if name in listed else NOT_LISTED for name in outside}
+        outside = [name for name in outside if name in listed and listed[name].group]
+        notes = [Dropped("donor", k, why) for k, why in reasons.items() if k not in outside]
+        absent = [name for name in listed if listed[name].group and name not in names]
+        notes += [Dropped("donor", name, f"not in {path.name}") for name in absent]
+    if not outside:
+        raise InputError(
+            f"{path}: no donor there: seen {', '.join(names[:5])}, ..., "
+            "expected securities outside the sectors, such as other members of the index"
+        )
+    return outside, notes
 
 
 def _believable(table: pd.DataFrame, path: Path) -> None:
@@ -199,11 +201,3 @@ def _complete(
     )
     table = table.loc[:, holes == 0].where(covered)
     return Donors(table.reindex(market.dates), source, dropped=(*notes, *gone))
-
-
-def _path(source: str, what: str) -> Path:
-    kind, colon, rest = source.partition(":")
-    path = in_project(Path(rest if colon and kind == "file" else source))
-    if not path.is_file():
-        raise InputError(f"{what} '{source}': no such file; give the path of a CSV or Parquet file")
-    return path

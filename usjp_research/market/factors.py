@@ -12,15 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.files import existing
+from usjp_research.market.columns import ascending_days, date_column, plain, read_numbers
+from usjp_research.market.files import existing, read_table
 from usjp_research.market.record import Dropped
-from usjp_research.market.table import (
-    FEWEST_SESSIONS,
-    ascending_days,
-    date_column,
-    read_numbers,
-    read_table,
-)
+from usjp_research.market.table import FEWEST_SESSIONS
 from usjp_research.words import InputError, card, nearest
 
 Floats = npt.NDArray[np.float64]
@@ -106,14 +101,14 @@ def read_factors(
     if not str(source):
         none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
-    kind, colon, rest = str(source).partition(":")
-    path = existing(rest if colon and kind == "file" else str(source))
+    path = existing(str(source))
     table, name = _table(path)
     index = ascending_days(path, table, name)
     _daily(path, index)
     columns = [column for column in table.columns if column != name]
-    known = {key for key in FACTOR_NAMES if _called(key, _plain(columns))}
-    found = factor_columns(columns, [key for key in FACTOR_NAMES if key in (*NEEDED, *known)], path)
+    known = {plain(column) for column in columns}
+    there = [k for k, words in FACTOR_NAMES.items() if k in NEEDED or known & {*words}]
+    found = factor_columns(columns, there, path)
     values = {key: read_numbers(path, table[own], own) for key, own in found.items()}
 
     def place(key: str, at: int) -> str:
@@ -135,19 +130,7 @@ def read_factors(
 
 
 def check_factors(factors: Factors, market: pd.Series) -> None:
-    """Refuse a market factor that goes with the market of another day, or against it.
-
-    Parameters
-    ----------
-    factors : Factors
-        On the days of the market.
-    market : Series of shape (n_days,)
-        Its returns.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a market factor that goes with the market of another day, or against it."""
     if factors.reason:
         return
     own = factors.returns["mkt_rf"]
@@ -169,20 +152,13 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
 
 
 def _table(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read the table of a file and the name of its column of days, YYYYMMDD made plain."""
+    """Read the table of a file, French's own or any other, and the name of its column of days."""
     table = _french(path)
-    table = read_table(path) if table is None else table
+    table = read_table(path).frame if table is None else table
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
-    if _compact(table[name]).all():
-        written = table[name].astype(str).str.strip().str[:8]
-        table[name] = written.str.replace(r"(\d{4})(\d\d)(\d\d)", r"\1-\2-\3", regex=True)
     return table, name
-
-
-def _compact(days: pd.Series) -> pd.Series:
-    return days.astype(str).str.strip().str.fullmatch(r"[0-9]{8}(\.0)?")
 
 
 def _french(path: Path) -> pd.DataFrame | None:
@@ -220,8 +196,8 @@ def _french(path: Path) -> pd.DataFrame | None:
 
 def _his_header(line: str) -> bool:
     first, *names = (cell.strip() for cell in line.split(","))
-    plain = set(_plain(names))
-    return not first and bool(plain & {word for words in FACTOR_NAMES.values() for word in words})
+    known = {word for words in FACTOR_NAMES.values() for word in words}
+    return not first and not known.isdisjoint(map(plain, names))
 
 
 def _daily(path: Path, days: pd.DatetimeIndex) -> None:
@@ -257,56 +233,31 @@ def _on(
     return here, notes
 
 
-def _plain(names: Iterable[object]) -> dict[str, list[str]]:
-    plain: dict[str, list[str]] = {}
-    for name in names:
-        plain.setdefault(re.sub(r"[^a-z0-9]", "", str(name).lower()), []).append(str(name))
-    return plain
-
-
-def _called(key: str, plain: Mapping[str, list[str]]) -> str | None:
-    return next((word for word in FACTOR_NAMES[key] if word in plain), None)
-
-
 def factor_columns(
     names: Sequence[str], needed: Iterable[str], where: str | Path
 ) -> Mapping[str, str]:
     """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Columns of the file.
-    needed : iterable of str
-        `mkt_rf`, `smb3`, `smb5`, `hml`, `rmw`, `cma`, `mom`, `rf`. `smb3` is the size factor of
-        the three-factor file, `smb5` of the five-factor file; a plain SMB serves for either.
-    where : str
-        For the message.
-
-    Raises
-    ------
-    InputError
 
     Examples
     --------
     >>> factor_columns(["Mkt-RF", "SMB", "RF"], ["mkt_rf", "smb3", "rf"], "the file")
     {'mkt_rf': 'Mkt-RF', 'smb3': 'SMB', 'rf': 'RF'}
     """
-    plain = _plain(names)
     found = {}
     for key in needed:
-        called = _called(key, plain)
-        if called is None:
+        called = ([n for n in names if plain(n) == word] for word in FACTOR_NAMES[key])
+        there = next(filter(None, called), [])
+        if not there:
             raise InputError(
                 f"{where}: factor '{key}' is missing: seen {', '.join(names[:8])}, expected a "
                 f"column named {' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
             )
-        if len(plain[called]) > 1:
+        if len(there) > 1:
             raise InputError(
-                f"{where}: columns '{plain[called][0]}' and '{plain[called][1]}' are both the "
-                f"factor '{key}'; keep one"
+                f"{where}: columns '{there[0]}' and '{there[1]}' are both the factor '{key}'; "
+                "keep one"
             )
-        found[key] = plain[called][0]
+        found[key] = there[0]
     return found
 
 
@@ -326,24 +277,6 @@ def in_decimals(
     declared. It is taken from the median size of the days (0.67 of a standard deviation in a
     normal law), so that no code for a missing day moves it. The riskless rate and the other
     factors are checked against the same unit, and no day may move by more than 50%.
-
-    Parameters
-    ----------
-    factors : mapping of str to ndarray
-        With ``mkt_rf`` and ``rf``.
-    units : {"auto", "percent", "decimal"}
-    where : str
-    place : callable, optional
-        From a factor and a place in its array to words for the message.
-
-    Returns
-    -------
-    dict of str to ndarray
-        The arrays themselves where they are decimals already.
-
-    Raises
-    ------
-    InputError
     """
     if units not in UNITS:
         raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")

@@ -18,6 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from usjp_research.market.columns import (
+    COMMA,
+    DATE_NAMES,
+    FIELDS,
+    POINT,
+    TEXTS,
+    counts_rows,
+    plain,
+    plain_numbers,
+    short,
+)
 from usjp_research.spec.records import in_project
 from usjp_research.words import InputError
 
@@ -28,8 +39,6 @@ MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
 LONGEST = 1000  # characters of a text in a Parquet file
 FIRST = 20  # lines that tell what parts the columns
-SEEN = 40  # characters of a value that a message repeats
-
 # What a file starts with when it is something else than it should be.
 OTHERS = {
     b"BZh": "compressed with bzip2; unpack it",
@@ -50,32 +59,6 @@ OTHERS = {
 }
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".joblib")
-
-EXPONENT = r"(?:[eE][+-]?\d+)?"
-POINT = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[,'’\s]\d{{3}})+)?(?:\.\d*)?{EXPONENT}"
-COMMA = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[.'’\s]\d{{3}})+)?(?:,\d*)?{EXPONENT}"
-
-FIELDS = frozenset(
-    {"open", "high", "low", "close", "volume", "price", "last", "bid", "ask", "mid", "vwap"}
-    | {"adjclose", "adjustedclose", "adjusted", "adjopen", "adjhigh", "adjlow", "adjvolume"}
-    | {"dividends", "dividend", "stocksplits", "splits", "split", "capitalgains", "repaired"}
-    | {"return", "returns", "ret", "pxlast", "pxopen", "pxhigh", "pxlow", "pxvolume"}
-    | {"totreturnindexgrossdvds", "totreturnindexnetdvds"}
-)
-TEXTS = frozenset(
-    {
-        "date",
-        "dates",
-        "day",
-        "timestamp",
-        "datetime",
-        "tradedate",
-        "tradingday",
-        "ticker",
-        "tickers",
-    }
-    | {"symbol", "symbols", "tic", "sym", "tickersymbol", "security", "firm", "name"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,44 +84,52 @@ class Cells:
     parted: bool = True
 
 
-def plain(name: str) -> str:
-    """Write a name without case, spaces and marks, so that 'Adj. Close' is 'adj_close'.
-
-    Examples
-    --------
-    >>> plain("Adj. Close")
-    'adjclose'
-    """
-    return re.sub(r"[^0-9a-z]", "", name.casefold())
-
-
-def short(text: object) -> str:
-    """Quote a value of a file, cut where it is long."""
-    shown = str(text)
-    return repr(shown if len(shown) <= SEEN else f"{shown[:SEEN]}...")
-
-
-def existing(text: str) -> Path:
-    """Find a file of the user; InputError when there is none."""
+def existing(source: str) -> Path:
+    """Find a file of the user, ``file:`` in front of it or not; InputError when there is none."""
+    text = source.removeprefix("file:")
+    who = ""
     try:
-        path = in_project(Path(text).expanduser())
+        path = in_project(Path(text))
         there = path.is_file()
-    except (OSError, RuntimeError, ValueError):  # a name too long, a user who does not exist
+    except InputError:
+        there, who = False, " (no such user)"
+    except (OSError, ValueError):  # a name too long
         there = False
     if not there:
-        raise InputError(f"{text}: no such file; give the path of a CSV, Excel or Parquet file")
+        raise InputError(
+            f"{text}: no such file{who}; give the path of a CSV, Excel or Parquet file"
+        )
     return path
 
 
-def read_cells(path: Path) -> Cells:
-    """Read a CSV, gzipped CSV, Excel or Parquet file, told apart by what it starts with.
+def read_table(path: Path) -> Cells:
+    """Read a file with plain numbers, whatever it has, and a name for its column of days."""
+    cells = read_cells(path)
+    frame, said = plain_numbers(path, cells.frame, parted=cells.parted)
+    if "" in frame.columns:
+        frame, titled = _titled(path, frame)
+        said = (*said, titled)
+    return replace(cells, frame=frame, read_as=(*cells.read_as, *said))
 
-    Raises
-    ------
-    InputError
-        For a file that is none of these, larger than its bound, or has a row with too few or
-        too many cells.
-    """
+
+def _titled(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Name the column of days that has no name, or leave out one that only counts the rows."""
+    named = [name for name in frame.columns if plain(name) in DATE_NAMES]
+    if not named and not frame.empty and _looks_like_a_day(frame[""].iloc[0]):
+        return frame.rename(columns={"": "date"}), "the column without a name as dates"
+    if counts_rows(frame[""]):
+        said = "without the column that has no name and counts the rows"
+        return frame.drop(columns=""), said
+    at = list(frame.columns).index("") + 1
+    raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
+
+
+def _looks_like_a_day(value: object) -> bool:
+    return isinstance(value, pd.Timestamp) or bool(re.match(r"\d{1,4}[-./]\d", str(value)))
+
+
+def read_cells(path: Path) -> Cells:
+    """Read a CSV, gzipped CSV, Excel or Parquet file, told apart by what it starts with."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -162,17 +153,25 @@ def _whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _too_large(path: Path) -> InputError:
+    return InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> InputError:
+    return InputError(f"{path}: not readable as {what} ({short(' '.join(str(error).split()))})")
+
+
 def _unpacked(path: Path) -> bytes:
     """Unpack gzip as far as the bound, never further."""
     unzip = zlib.decompressobj(wbits=31)
     if path.stat().st_size > UNPACKED:
-        raise InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+        raise _too_large(path)
     try:
         data = unzip.decompress(path.read_bytes(), UNPACKED + 1)
     except zlib.error:
         raise InputError(f"{path}: damaged gzip file; pack it again") from None
     if len(data) > UNPACKED:
-        raise InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
+        raise _too_large(path)
     if not unzip.eof:
         raise InputError(f"{path}: the gzip file is cut short; copy it again")
     if unzip.unused_data.strip(b"\0"):
@@ -363,9 +362,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
             if "xl/workbook.xml" not in parts:
                 raise InputError(f"{path}: a zip archive, no Excel workbook; unpack it")
             if sum(parts.values()) > UNPACKED:
-                raise InputError(
-                    f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet"
-                )
+                raise _too_large(path)
             unsaved = rb"(?:</f>|<f[^>]*/>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"
             for name in parts:
                 if name.startswith("xl/worksheets/") and re.search(unsaved, packed.read(name)):
@@ -379,8 +376,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
     except InputError:
         raise
     except Exception as error:  # a damaged workbook fails in any of a dozen ways
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as an Excel workbook ({reason})") from None
+        raise _unreadable(path, "an Excel workbook", error) from None
     full = [title for title, rows in sheets.items() if rows]
     if len(full) > 1:
         raise InputError(
@@ -435,8 +431,7 @@ def open_parquet(path: Path) -> Any:
         ]
         return pq.ParquetFile(path, read_dictionary=texts)  # a text that recurs is held once
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
+        raise _unreadable(path, "CSV or Parquet", error) from None
 
 
 def _parquet(path: Path) -> Cells:
@@ -457,8 +452,7 @@ def _parquet(path: Path) -> Cells:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        reason = short(" ".join(str(error).split()))
-        raise InputError(f"{path}: not readable as CSV or Parquet ({reason})") from None
+        raise _unreadable(path, "CSV or Parquet", error) from None
     frame.index = pd.RangeIndex(1, len(frame) + 1)
     names, pairs = [], {}
     for name in map(str, schema.names):
@@ -501,74 +495,3 @@ def _pair(name: str) -> tuple[str, str] | None:
         return None
     first, second = ast.literal_eval(name)
     return (second, first) if plain(second) in FIELDS else (first, second)
-
-
-# --- numbers ---------------------------------------------------------------------------------
-
-
-def plain_numbers(path: Path, cells: Cells) -> Cells:
-    """Write the numbers of a file with a decimal point and nothing else.
-
-    The whole file decides between decimal comma and point: a cell such as 1,234 alone could be
-    either, and is refused when no other cell settles it.
-    """
-    frame = cells.frame
-    kinds = zip(frame.columns, frame.dtypes, strict=True)
-    texts = [
-        at
-        for at, (name, kind) in enumerate(kinds)
-        if plain(name) not in TEXTS and isinstance(kind, pd.StringDtype)
-    ]
-    odd = _holding(frame, texts, r"[,'’\s]")
-    if cells.parted and not odd:
-        return cells
-    odd = _holding(frame, texts, r"[.,'’\s]")
-    if not odd:
-        return cells
-    found = pd.concat([frame.iloc[:, at][rows] for at, rows in odd.items()])
-    by_point, by_comma = found.str.fullmatch(POINT), found.str.fullmatch(COMMA)
-    point, comma = found[by_point & ~by_comma], found[by_comma & ~by_point]
-    both = found[by_point & by_comma & found.str.contains("[.,]")]
-    if len(point) and len(comma):
-        raise InputError(
-            f"{path}: rows {point.index[0]} and {comma.index[0]}: seen {short(point.iloc[0])} and "
-            f"{short(comma.iloc[0])}, expected one decimal mark; save the numbers alike"
-        )
-    if len(both) and not len(point) and not len(comma):
-        digits = re.sub(r"[.,]", "", both.iloc[0])
-        raise InputError(
-            f"{path}: row {both.index[0]}: seen {short(both.iloc[0])}, which may be "
-            f"{both.iloc[0].replace(',', '.')} or {digits}; save the file without thousands "
-            "separators and with decimal points, columns parted by commas"
-        )
-    return _rewritten(cells, odd, comma=bool(len(comma)))
-
-
-def _holding(frame: pd.DataFrame, places: Sequence[int], marks: str) -> dict[int, Any]:
-    """Find the cells with one of the marks: rows as a mask, by the place of the column."""
-    if not places or frame.empty:
-        return {}
-    flat = pd.Series(frame.iloc[:, list(places)].to_numpy(dtype=object).ravel(), dtype="str")
-    found = flat.fillna("").str.contains(marks).to_numpy(bool).reshape(len(frame), len(places))
-    return {at: found[:, k] for k, at in enumerate(places) if found[:, k].any()}
-
-
-def _rewritten(cells: Cells, odd: dict[int, Any], *, comma: bool) -> Cells:
-    frame, grouped = cells.frame.copy(), False
-    drop, style = (r"[.'’\s]", COMMA) if comma else (r"[,'’\s]", POINT)
-    for at, rows in odd.items():
-        column = frame.iloc[:, at].astype(object)
-        number = rows & column.astype(str).str.fullmatch(style).to_numpy(bool)
-        written = column[number].str.replace(drop, "", regex=True)
-        grouped |= bool((written.str.len() < column[number].str.len()).any())
-        column[number] = written.str.replace(",", ".") if comma else written
-        frame.isetitem(at, column.astype(str).array)
-    said = ["numbers with a decimal comma"] if comma else []
-    said += ["numbers with thousands separators"] if grouped else []
-    return replace(cells, frame=frame, read_as=(*cells.read_as, *said))
-
-
-def counts_rows(column: pd.Series) -> bool:
-    """Whether a column without a name only numbers the rows, as some programs add it."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
-    return bool(len(numbers) and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())

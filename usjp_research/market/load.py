@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,10 @@ from usjp_research.market.check import accept, check_returns, refuse_file
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
+from usjp_research.market.sources import SOURCES, usage
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
 from usjp_research.spec.records import Spec, find_root, home
 from usjp_research.words import InputError, nearest
-
-FILES: Mapping[str, Kind] = {"file": "auto", "returns": "returns", "prices": "prices"}
 
 
 def load_market(spec: Spec, source: str | None = None) -> Market:
@@ -50,25 +50,19 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     """
     source = source or spec.rule.market
     kind, _, rest = source.partition(":")
-    if kind == "bundled" and not rest:
-        own = find_root() / "data" / "bundled"
-        return _load_bundle(spec, own if own.is_dir() else home() / "data" / "bundled")
-    if kind in FILES and rest:
-        return _from_file(spec, existing(rest), FILES[kind])
-    if kind == "simulated":
-        if rest and not rest.isdecimal():
-            raise InputError(f"market '{source}': the seed must be a whole number of 0 or more")
-        return simulated_market(spec, seed=int(rest) if rest else spec.rule.seed)
+    known = SOURCES.get(kind)
+    if known and (rest or not known.place):
+        return OPEN[kind](spec, rest)
     if Path(source).is_file():
         raise InputError(f"unknown market '{source}': did you mean 'file:{source}'?")
-    known = ("bundled", *(f"{kind}:PATH" for kind in FILES), "simulated")
-    raise InputError(f"unknown market '{source}': {nearest(source, known)}")
+    raise InputError(f"unknown market '{source}': {nearest(source, map(usage, SOURCES))}")
 
 
 # --- files -----------------------------------------------------------------------------------
 
 
-def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
+def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
+    path = existing(place)
     read = read_prices(path, kind)
     returns = read.returns
     missing = [
@@ -82,15 +76,7 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
             f"there; seen {', '.join(map(str, returns.columns[:5]))}, ..."
         )
     wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
-    benchmark = _mean_of(returns, BENCHMARK, spec.rule.benchmark)
-    if benchmark is None:
-        names = ", ".join((BENCHMARK, *spec.rule.benchmark))
-        raise InputError(
-            f"{path}: no benchmark: none of {names} is there; add one of them, or name yours "
-            "under 'benchmark' in study.yaml"
-        )
-    used = [name for name in (BENCHMARK, *spec.rule.benchmark) if name in returns.columns]
-    used = used[:1] if BENCHMARK in used else used
+    benchmark, used = _benchmark(path, returns, spec.rule.benchmark)
     findings, idle = _check(spec, read, used, wanted, benchmark)
     refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
@@ -113,6 +99,20 @@ def _from_file(spec: Spec, path: Path, kind: Kind) -> Market:
         read_as=read.read_as,
         findings=findings,
     )
+
+
+def _benchmark(
+    path: Path, returns: pd.DataFrame, funds: Sequence[str]
+) -> tuple[pd.Series, list[str]]:
+    """Return the market's returns, its own series or the mean of funds, and what was used."""
+    benchmark = _mean_of(returns, BENCHMARK, funds)
+    if benchmark is None:
+        raise InputError(
+            f"{path}: no benchmark: none of {', '.join((BENCHMARK, *funds))} is there; add one of "
+            "them, or name yours under 'benchmark' in study.yaml"
+        )
+    used = [name for name in (BENCHMARK, *funds) if name in returns.columns]
+    return benchmark, used[:1] if BENCHMARK in used else used
 
 
 def _benchmarked(
@@ -167,7 +167,11 @@ def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series
 # --- the bundle ------------------------------------------------------------------------------
 
 
-def _load_bundle(spec: Spec, folder: Path) -> Market:
+def _bundled(spec: Spec, rest: str) -> Market:
+    if rest:
+        raise InputError(f"market 'bundled:{rest}': there is one bundle; give 'bundled'")
+    own = find_root() / "data" / "bundled"
+    folder = own if own.is_dir() else home() / "data" / "bundled"
     try:
         returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
         record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
@@ -202,4 +206,16 @@ def _load_bundle(spec: Spec, folder: Path) -> Market:
     )
 
 
-# --- simulation ------------------------------------------------------------------------------
+def _simulated(spec: Spec, seed: str) -> Market:
+    if seed and not seed.isdecimal():
+        raise InputError(f"market 'simulated:{seed}': the seed must be a whole number of 0 or more")
+    return simulated_market(spec, seed=int(seed) if seed else spec.rule.seed)
+
+
+OPEN: Mapping[str, Callable[[Spec, str], Market]] = {
+    "bundled": _bundled,
+    "file": partial(_from_file, kind="auto"),
+    "returns": partial(_from_file, kind="returns"),
+    "prices": partial(_from_file, kind="prices"),
+    "simulated": _simulated,
+}

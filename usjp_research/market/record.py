@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
+from usjp_research.market.sources import is_simulated
 from usjp_research.spec.records import MIRROR as MIRROR
 from usjp_research.words import card, percent
 
@@ -94,8 +95,7 @@ class Finding:
         if self.kind in ("stale", "ends early", "twin"):
             return f"{self.size:.0f} sessions"
         if self.kind == "shifted":
-            shown = f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"
-            return shown
+            return f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"
         if self.kind == "weekly":
             return f"a row every {self.size:.0f} days"
         if self.kind in ("log", "percent", "prices", "returns"):
@@ -164,15 +164,21 @@ class Market:
         """The trading days, ascending."""
         return cast("pd.DatetimeIndex", self.returns.index)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the returns are drawn, so that nothing is about a real market."""
+        return is_simulated(self.name)
+
     def _repr_html_(self) -> str:
         first, last = self.dates[0].date(), self.dates[-1].date()
-        simulated = self.provenance.get("source") == "simulated"
         return card(
             "Market",
             self.name,
             f"{self.level} level",
             f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}",
-            warning="SIMULATED returns: nothing here is about a real market." if simulated else "",
+            warning="SIMULATED returns: nothing here is about a real market."
+            if self.simulated
+            else "",
         )
 
 

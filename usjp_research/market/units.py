@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -40,18 +41,8 @@ def whole_series(
         alike = [item for item in found if item.kind == kind]
         if len(alike) >= several:
             middle = float(np.median([item.size for item in alike]))
-            first = alike[0]
-            out.append(
-                Finding(
-                    EVERY,
-                    first.day,
-                    kind,
-                    middle,
-                    first.looks_like,
-                    first.remedy,
-                    first.witness or f"{len(alike)} of {returns.shape[1]} series",
-                )
-            )
+            witness = alike[0].witness or f"{len(alike)} of {returns.shape[1]} series"
+            out.append(replace(alike[0], ticker=EVERY, size=middle, witness=witness))
         elif kind != "log":
             out += alike
         else:  # one low price that moves little may well be a firm's
@@ -149,8 +140,7 @@ def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Find
     """Tell log returns from simple ones where the file has closes beside them."""
     if close is None:
         return []
-    simple = close.reindex(columns=returns.columns).pct_change(fill_method=None)
-    moves = simple.reindex(returns.index).to_numpy("float64")
+    moves = raw_moves(returns, close)
     given = returns.to_numpy("float64")
     use = np.isfinite(moves) & np.isfinite(given) & (np.abs(moves) > 0.02) & (moves > -1)
     if use.sum() < 20:
@@ -166,6 +156,12 @@ def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Find
         Finding(str(n), day, "log", size, words, does, "by the closes beside them")
         for n in returns.columns
     ]
+
+
+def raw_moves(returns: pd.DataFrame, close: pd.DataFrame) -> Floats:
+    """Return simple returns of closes, in the place of the returns beside them."""
+    moves = close.reindex(columns=returns.columns).pct_change(fill_method=None)
+    return moves.reindex(returns.index).to_numpy("float64")
 
 
 def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
@@ -203,13 +199,7 @@ def _centred(rows: Floats) -> Floats:
 
 
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
-    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends.
-
-    Parameters
-    ----------
-    table : DataFrame of shape (n_rows, n_series)
-        Days as index, as they stand in the file.
-    """
+    """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends."""
     weekly = _weekly(table)
     if weekly:
         return (weekly,)

@@ -19,8 +19,9 @@ from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.design import Timing
 from usjp_research.market.check import check_returns, refuse_file, told
 from usjp_research.market.factors import read_factors
+from usjp_research.market.groups import read_event_dates, read_groups
+from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, Finding
-from usjp_research.market.table import ReturnPanel, open_returns, read_event_dates, read_groups
 from usjp_research.runs.store import write_whole
 from usjp_research.words import DASH, InputError, number, p_value, percent
 

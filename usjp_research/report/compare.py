@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
 from usjp_research.report.tables import told
@@ -300,7 +301,7 @@ def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:
 
 def comparison_page(found: Comparison) -> str:
     """Return the comparison as a page of its own."""
-    simulated = any(str(run["market"]).startswith("simulated") for run in found.runs)
+    simulated = any(is_simulated(str(run["market"])) for run in found.runs)
     return fill("diff.html", {"found": found, "simulated": simulated, "shown": SHOWN})
 
 
@@ -354,7 +355,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
         "link": link if index.is_file() else "",
         "rows": shown,
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
-        "simulated": str(manifest["market"]).startswith("simulated"),
+        "simulated": is_simulated(str(manifest["market"])),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from usjp_research.market.sources import is_simulated
 from usjp_research.runs.store import (
     CODEBOOK,
     RISKY,
@@ -223,7 +224,7 @@ def write_workbook(run: Path, out: Path) -> list[str]:
 def _provenance(manifest: Mapping[str, Any], lines: list[str]) -> pd.DataFrame:
     market = str(manifest.get("market", ""))
     rows = {
-        **({"SIMULATED": "nothing here is about a real market"} if "simulated" in market else {}),
+        **({"SIMULATED": "nothing here is about a real market"} if is_simulated(market) else {}),
         "market": market,
         "level": manifest.get("level"),
         "first day of returns": manifest.get("first"),

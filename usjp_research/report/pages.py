@@ -26,6 +26,7 @@ from markupsafe import Markup
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from usjp_research.market.sources import is_simulated
 from usjp_research.report.reading import QUESTION
 from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
@@ -114,7 +115,7 @@ def _render(run: Path, words: Words) -> dict[str, str]:
     shared = {
         "words": words,
         "run": manifest,
-        "simulated": manifest["market"].startswith("simulated"),
+        "simulated": is_simulated(manifest["market"]),
         "jobs": jobs,
         "answer": _answer(run),
         "label": label,

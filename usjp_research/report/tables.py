@@ -758,7 +758,7 @@ def findings_table(market: Market) -> Table:
     told = "nothing looks wrong"
     if market.level == "portfolio":
         told = "averages of firms: there is no single price here that could be checked"
-    elif market.provenance.get("source") == "simulated":
+    elif market.simulated:
         told = "simulated: nothing was read that could be wrong"
     return Table([{"Prices and returns": told}])
 

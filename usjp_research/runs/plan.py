@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from usjp_research.runs.batch import Job
-from usjp_research.spec.read import read_entries
+from usjp_research.spec.files import read_entries
 from usjp_research.spec.records import find_root, home
 from usjp_research.words import InputError, nearest
 

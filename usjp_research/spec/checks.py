@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from usjp_research.spec.cells import Key, split_words
+from usjp_research.spec.files import read_rows
 
 FARTHEST = 250  # sessions from day 0
 SPAN = f"two numbers of sessions from day 0 such as '2 20', in order, within {FARTHEST}, or nothing"
@@ -23,10 +24,6 @@ def _span(value: object) -> object:
         if -FARTHEST <= low <= high <= FARTHEST:
             return low, high
     raise ValueError(SPAN)
-
-
-def _roles(value: object) -> object:
-    return tuple(value.split()) if isinstance(value, str) else value
 
 
 Asked = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo", "note"]
@@ -48,17 +45,11 @@ class Check:
         What it would show if the thesis is right and priced, right and not priced, or wrong.
     """
 
-    key: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z][a-z0-9_]*$",
-            description="a key of small letters, digits and underscores",
-        ),
-    ]
+    key: Key
     title: Annotated[str, Field(min_length=1, description="a title")]
     roles: Annotated[
         tuple[Asked, ...],
-        BeforeValidator(_roles),
+        BeforeValidator(split_words),
         Field(min_length=1, description="roles of events.csv or 'note', separated by spaces"),
     ]
     window: Annotated[tuple[int, int] | None, BeforeValidator(_span)] = None
@@ -75,21 +66,8 @@ class Check:
         return bool(self.part) or "note" in self.roles
 
 
-def from_cells(cells: Mapping[str, str]) -> Check:
-    """Build a check from one row of a CSV file, where an empty cell is the default.
-
-    Raises
-    ------
-    ValidationError
-        Of pydantic.
-    """
-    given = {name: cell for name, cell in cells.items() if cell or name in NEEDED}
-    return TypeAdapter(Check).validate_python(given)
-
-
-NEEDED = ("key", "title", "roles")
-with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-    GENERIC = tuple(map(from_cells, csv.DictReader(file)))  # of a study that lists none
+# Of a study that lists none.
+GENERIC = read_rows(Path(__file__).with_suffix(".csv"), Check, once="key", needed=True)
 
 
 def asked(checks: tuple[Check, ...]) -> list[tuple[object, ...]]:

@@ -5,25 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as row
 
+from usjp_research.spec.cells import (
+    KEY,
+    LARGEST_USD_BN,
+    Day,
+    Days,
+    Filled,
+    Key,
+    Many,
+    Offset,
+    Usd,
+    Whole,
+)
 from usjp_research.spec.checks import GENERIC, Check, asked
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
-ROLES: tuple[Role, ...] = ("primary", "secondary", "leak", "reverse", "publication", "placebo")
+ROLES: tuple[Role, ...] = get_args(Role)
+NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
+Precision = Literal["minute", "about", "day"]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
-NEWS_KINDS = ("results", "guidance", "merger", "contract", "other")
-YEARS = range(1998, 2101)  # the calendars of exchanges start in 1997
-LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
+
+ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -58,17 +79,22 @@ class Event:
         return card("Event", self.id, f"{self.instant:%Y-%m-%d %H:%M %Z}", self.role, self.title)
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class Firm:
     """One security of the universe; money in USD bn, ``None`` where unknown."""
 
-    ticker: str
-    name: str
-    sector: str
-    basket: str = ""
+    ticker: Filled
+    sector: Key
+    name: Annotated[str, Field(validate_default=True)] = ""
+    basket: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$", description=KEY)] = ""
     named_event: str = ""
-    dose_usd_bn: float | None = None
-    market_value_usd_bn: float | None = None
+    dose_usd_bn: Usd = None
+    market_value_usd_bn: Usd = None
+
+    @field_validator("name")
+    @classmethod
+    def _or_ticker(cls, name: str, known: ValidationInfo) -> str:
+        return name or known.data.get("ticker", "")
 
     def _repr_html_(self) -> str:
         value = self.market_value_usd_bn
@@ -76,81 +102,67 @@ class Firm:
         return card("Firm", self.ticker, self.name, self.sector, self.basket, worth)
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class News:
     """A firm's own news and the first session that could react to it."""
 
-    ticker: str
-    session: date
-    kind: str
+    ticker: Filled
+    session: Day
+    kind: NewsKind
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
+class Checked:
+    """The sessions around which a firm's own news was looked for."""
+
+    ticker: Filled
+    checked: Days
+
+
+@row(frozen=True, slots=True, config=ROW)
 class Confounder:
     """Other market-moving news near the events."""
 
-    session: date
-    title: str
-    near_events: tuple[str, ...] = ()
-    checked: bool = True
+    session: Day
+    title: Filled
+    near_events: Many = ()
+    checked: Annotated[bool, Field(description="yes or no")] = True
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class Claim:
     """One claim of the note, and what sources say."""
 
-    id: str
-    claim: str
+    id: Filled
+    claim: Filled
     found: str
-    status: str
+    status: Filled
     comment: str = ""
     source: str = ""
     source_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class Donor:
     """A security outside the sectors that may stand in for one; without a group it may not."""
 
-    ticker: str
-    group: str = ""
+    ticker: Filled
+    group: Annotated[str, Field(pattern="^[^/]*$", description="a name without '/'")]
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class Accepted:
     """A day of a series that looks wrong and is right, and why."""
 
-    ticker: str
-    day: date
-    reason: str
+    ticker: Filled
+    day: Annotated[Day, Field(validation_alias="date")]
+    reason: Filled
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
-
-
-def _day(value: object) -> object:
-    # A bare number would be taken for seconds since 1970.
-    if isinstance(value, date) or (isinstance(value, str) and value[4:5] == value[7:8] == "-"):
-        year = (
-            value.year if isinstance(value, date) else int(value[:4]) if value[:4].isdigit() else 0
-        )
-        if year in YEARS:
-            return value
-    raise ValueError(f"a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}")
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]+", value):
-        raise ValueError("a whole number")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Offset = Annotated[Whole, Field(ge=-250, le=250)]
 
 
 class Estimation(_Strict):
@@ -165,7 +177,7 @@ class Blackout(_Strict):
     """Own news within ``margin`` sessions of the window takes a firm out of an event's slot."""
 
     margin: Whole = Field(2, ge=0, le=250)
-    kinds: tuple[str, ...] = ("results", "guidance", "merger")
+    kinds: tuple[NewsKind, ...] = ("results", "guidance", "merger")
 
 
 class Contrast(_Strict):

@@ -13,7 +13,7 @@ import pandas as pd
 from usjp_research.engine.battery.abnormal import FAULTS, FREE, AbnormalReturns, ReadSeries
 from usjp_research.engine.design import Design, Timing, expected_return_design, named_model
 from usjp_research.market.factors import factor_columns, in_decimals
-from usjp_research.market.table import ReturnPanel
+from usjp_research.market.panel import ReturnPanel
 from usjp_research.words import InputError, nearest
 
 Bools = npt.NDArray[np.bool_]

@@ -25,7 +25,7 @@ from usjp_research.engine.battery.joint import portfolio_series, quiet_law
 from usjp_research.engine.battery.sums import day_sums
 from usjp_research.engine.battery.window import Sets, WindowTests, Work, window_tests
 from usjp_research.engine.design import Timing
-from usjp_research.market.table import ReturnPanel, panel_of_frame
+from usjp_research.market.panel import ReturnPanel, panel_of_frame
 from usjp_research.words import card
 
 Bools = npt.NDArray[np.bool_]

@@ -1,0 +1,345 @@
+"""Columns of any table: what they are called, and the days and numbers in their cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.words import InputError, nearest
+
+SEEN = 40  # characters of a value that a message repeats
+YEARS = (1900, 2100)
+PRICES = (1e-9, 1e12)
+MOST_RETURN = 100.0
+SMALL = 0.5  # below it numbers without sign may be returns as well as prices
+
+# Names of columns, as `plain` writes them. What may as well be a ticker counts in long tables only.
+DATE_NAMES = ("date", "dates", "day", "timestamp", "datetime", "tradedate", "tradingday")
+TICKER_NAMES = ("ticker", "symbol", "tickers", "symbols", "tickersymbol", "security")
+TICKER_LIKE = ("tic", "sym")
+TEXTS = frozenset((*DATE_NAMES, *TICKER_NAMES, *TICKER_LIKE, "firm", "name"))
+FIELDS = frozenset(
+    {"open", "high", "low", "close", "volume", "price", "last", "bid", "ask", "mid", "vwap"}
+    | {"adjclose", "adjustedclose", "adjusted", "adjopen", "adjhigh", "adjlow", "adjvolume"}
+    | {"dividends", "dividend", "stocksplits", "splits", "split", "capitalgains", "repaired"}
+    | {"return", "returns", "ret", "pxlast", "pxopen", "pxhigh", "pxlow", "pxvolume"}
+    | {"totreturnindexgrossdvds", "totreturnindexnetdvds"}
+)
+
+NOTHING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
+EXPONENT = r"(?:[eE][+-]?\d+)?"
+NUMBER = rf"[+-]?(?:\d+\.?\d*|\.\d+){EXPONENT}"
+POINT = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[,'’\s]\d{{3}})+)?(?:\.\d*)?{EXPONENT}"
+COMMA = rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:[.'’\s]\d{{3}})+)?(?:,\d*)?{EXPONENT}"
+SPLIT_DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[T ]\d.*)?")
+EXPECTED_DAY = f"expected a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[1]}"
+
+
+def plain(name: object) -> str:
+    """Write a name without case, spaces and marks, so that 'Adj. Close' is 'adj_close'.
+
+    Examples
+    --------
+    >>> plain("Adj. Close")
+    'adjclose'
+    """
+    return re.sub(r"[^0-9a-z]", "", str(name).casefold())
+
+
+def short(text: object) -> str:
+    """Quote a value of a file, cut where it is long."""
+    shown = str(text)
+    return repr(shown if len(shown) <= SEEN else f"{shown[:SEEN]}...")
+
+
+def two(names: Sequence[str]) -> str:
+    """Name two columns between which a file leaves the choice."""
+    return f"columns {short(names[0])} and {short(names[-1])}"
+
+
+def refuse(
+    path: Path,
+    column: pd.Series,
+    name: str,
+    bad: npt.ArrayLike,
+    expected: str = "",
+    say: Callable[[int], str] | None = None,
+) -> None:
+    """Refuse the first bad row by its number, as the user counts it, and what is seen there."""
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return
+    at = int(rows[0])
+    value = column.iloc[at]
+    seen = f"{value:g}" if isinstance(value, float) and value == value else _seen(value)
+    words = say(at) if say else f"seen {seen}, expected {expected}"
+    raise InputError(f"{path}: row {column.index[at]}, column {short(name)}: {words}")
+
+
+def _seen(value: object) -> str:
+    return "nothing" if value is None or value != value or value == "" else short(value)
+
+
+def missing(path: Path, name: str, names: Iterable[object], hint: str = "") -> InputError:
+    """Say that a column is not there, and which is nearest."""
+    closest = nearest(name, [str(known)[:40] for known in names])[:140]
+    return InputError(f"{path}: row 1: column '{name}' is missing ({closest}){hint}")
+
+
+# --- days ------------------------------------------------------------------------------------
+
+
+def date_column(path: Path, columns: Iterable[object]) -> str:
+    """Find the column of days; InputError when there is none, or two that could be meant."""
+    names = list(map(str, columns))
+    there = [name for name in names if plain(name) in DATE_NAMES]
+    exact = [name for name in there if plain(name) == "date"] or there
+    if not there:
+        raise missing(path, "date", names)
+    if len(exact) > 1:
+        raise InputError(f"{path}: row 1: {two(exact[:2])} could both be the date; keep one")
+    return exact[0]
+
+
+def read_days(path: Path, table: pd.DataFrame, name: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Read a column of days, each as it is written, and say how; a row that is none is refused."""
+    days, said = table[name], ""
+    if pd.api.types.is_datetime64_any_dtype(days):
+        if days.dt.tz is not None:
+            days = days.dt.tz_localize(None)
+    else:
+        # The day as it is written: a time or an offset does not move it.
+        written, said = _iso(path, days.astype(str).str.strip(), name)
+        written = written.str.extract(r"^(\d{4}-\d\d-\d\d)(?:[T ]\d.*)?$")[0]
+        days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce")
+    bad = ~days.dt.year.between(*YEARS)
+    refuse(
+        path,
+        table[name],
+        name,
+        bad,
+        say=lambda at: f"seen {_seen(table[name].iloc[at])}, {EXPECTED_DAY}",
+    )
+    stamps = cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))
+    return stamps, (said,) if said else ()
+
+
+def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
+    """Write days as YYYY-MM-DD where the whole column can be read in one way only."""
+    first = str(written.iloc[0]) if len(written) else ""
+    if re.fullmatch(r"\d{8}(\.0)?", first):
+        pattern = r"^(\d{4})(\d\d)(\d\d)(?:\.0)?$"
+        return written.str.replace(pattern, r"\1-\2-\3", regex=True), ""
+    if re.match(r"\d{4}[/.]\d", first):
+        return written.str.replace(r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3", regex=True), ""
+    serial = re.fullmatch(r"([2-6]\d{4})(?:\.\d+)?", first)
+    if serial:
+        meant = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
+        raise InputError(
+            f"{path}: row {written.index[0]}, column {short(name)}: seen {short(first)}, a "
+            f"spreadsheet's number for {meant.date()}; format the column as dates (YYYY-MM-DD)"
+        )
+    if not SPLIT_DAY.fullmatch(first):
+        return written, ""
+    parts = written.str.extract(rf"^{SPLIT_DAY.pattern}$")
+    one, other = (pd.to_numeric(parts[k], errors="coerce") for k in (0, 2))
+    orders = {"DD MM YYYY": not (other > 12).any(), "MM DD YYYY": not (one > 12).any()}
+    fit = [order for order, fits in orders.items() if fits]
+    if len(fit) == 2:
+        raise InputError(
+            f"{path}: column {short(name)}: dates such as {short(first)} may start with the day "
+            "or with the month; write them as YYYY-MM-DD"
+        )
+    if not fit:
+        return written, ""
+    places = (0, 2) if fit[0].startswith("D") else (2, 0)
+    day, month = (parts[at].str.zfill(2) for at in places)
+    iso = parts[3] + "-" + month + "-" + day
+    return iso.fillna(written), f"dates as {fit[0].replace(' ', str(parts[1].iloc[0]))}"
+
+
+def in_order(
+    path: Path,
+    days: pd.Series,
+    name: str,
+    tickers: pd.Series | None = None,
+    *,
+    newest_first: bool = True,
+) -> tuple[str, ...]:
+    """Refuse days that stand twice or in no order, of each ticker where rows have one.
+
+    Returns what to say where the newest come first, which may be refused too.
+    """
+
+    def check(bad: npt.ArrayLike, fault: str, of: str, advice: str) -> None:
+        def say(at: int) -> str:
+            whose = "" if tickers is None else f" {of} ticker {short(tickers.iloc[at])}"
+            return f"{days.iloc[at].date()} {fault}{whose}; {advice}"
+
+        refuse(path, days, name, bad, say=say)
+
+    groups = pd.Series(0, index=days.index) if tickers is None else tickers
+    twice = pd.DataFrame({"day": days, "of": groups}).duplicated()
+    check(twice, "stands there twice", "for", "keep one")
+    step = days.diff() if tickers is None else days.groupby(tickers, sort=False).diff()
+    back = (step < pd.Timedelta(0)).to_numpy()
+    if newest_first and back.any() and not (step > pd.Timedelta(0)).any():
+        return ("newest first: sorted by date",)
+    rows = "the rows" if tickers is None else "each ticker's rows"
+    check(back, "comes after a later date", "of", f"sort {rows} by date")
+    return ()
+
+
+def ascending_days(path: Path, table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
+    """Read a column of days, each once and the oldest first."""
+    days, _ = read_days(path, table, name)
+    in_order(path, days, name, newest_first=False)
+    return pd.DatetimeIndex(days, name="date")
+
+
+# --- numbers ---------------------------------------------------------------------------------
+
+
+def plain_numbers(
+    path: Path, frame: pd.DataFrame, *, parted: bool
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Write the numbers of a file with a decimal point and nothing else.
+
+    The whole file decides between decimal comma and point: a cell such as 1,234 alone could be
+    either, and is refused when no other cell settles it. Where commas part the columns a point
+    is no question.
+    """
+    kinds = zip(frame.columns, frame.dtypes, strict=True)
+    texts = [
+        at
+        for at, (name, kind) in enumerate(kinds)
+        if plain(name) not in TEXTS and isinstance(kind, pd.StringDtype)
+    ]
+    odd = _holding(frame, texts, r"[,'’\s]")
+    if parted and not odd:
+        return frame, ()
+    odd = _holding(frame, texts, r"[.,'’\s]")
+    if not odd:
+        return frame, ()
+    found = pd.concat([frame.iloc[:, at][rows] for at, rows in odd.items()])
+    by_point, by_comma = found.str.fullmatch(POINT), found.str.fullmatch(COMMA)
+    point, comma = found[by_point & ~by_comma], found[by_comma & ~by_point]
+    both = found[by_point & by_comma & found.str.contains("[.,]")]
+    if len(point) and len(comma):
+        raise InputError(
+            f"{path}: rows {point.index[0]} and {comma.index[0]}: seen {short(point.iloc[0])} and "
+            f"{short(comma.iloc[0])}, expected one decimal mark; save the numbers alike"
+        )
+    if len(both) and not len(point) and not len(comma):
+        digits = re.sub(r"[.,]", "", both.iloc[0])
+        raise InputError(
+            f"{path}: row {both.index[0]}: seen {short(both.iloc[0])}, which may be "
+            f"{both.iloc[0].replace(',', '.')} or {digits}; save the file without thousands "
+            "separators and with decimal points, columns parted by commas"
+        )
+    return _rewritten(frame, odd, comma=bool(len(comma)))
+
+
+def _holding(frame: pd.DataFrame, places: Sequence[int], marks: str) -> dict[int, Any]:
+    """Find the cells with one of the marks: rows as a mask, by the place of the column."""
+    if not places or frame.empty:
+        return {}
+    flat = pd.Series(frame.iloc[:, list(places)].to_numpy(dtype=object).ravel(), dtype="str")
+    found = flat.fillna("").str.contains(marks).to_numpy(bool).reshape(len(frame), len(places))
+    return {at: found[:, k] for k, at in enumerate(places) if found[:, k].any()}
+
+
+def _rewritten(
+    frame: pd.DataFrame, odd: dict[int, Any], *, comma: bool
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    frame, grouped = frame.copy(), False
+    drop, style = (r"[.'’\s]", COMMA) if comma else (r"[,'’\s]", POINT)
+    for at, rows in odd.items():
+        column = frame.iloc[:, at].astype(object)
+        number = rows & column.astype(str).str.fullmatch(style).to_numpy(bool)
+        written = column[number].str.replace(drop, "", regex=True)
+        grouped |= bool((written.str.len() < column[number].str.len()).any())
+        column[number] = written.str.replace(",", ".") if comma else written
+        frame.isetitem(at, column.astype(str).array)
+    said = ("numbers with a decimal comma",) if comma else ()
+    return frame, (*said, *(("numbers with thousands separators",) if grouped else ()))
+
+
+def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+    """Read a column of finite numbers or nothing; InputError names the row that is neither."""
+    if column.dtype.kind in "iuf" and not isinstance(column.dtype, pd.StringDtype):
+        numbers = column.astype("float64")
+        refuse(path, numbers, name, np.isinf(numbers.to_numpy()), "a number, or nothing")
+        return numbers
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
+    numeric = text.str.fullmatch(NUMBER)
+    numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")
+    bad = ~(nothing | numeric) | (numeric & ~np.isfinite(numbers))
+    refuse(path, column, name, bad, "a number, or nothing")
+    return pd.Series(numbers, index=column.index)
+
+
+def counts_rows(column: pd.Series) -> bool:
+    """Whether a column without a name only numbers the rows, as some programs add it."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
+    return bool(len(numbers) and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+
+
+# --- what a number may be --------------------------------------------------------------------
+
+
+def check_priced(path: Path, numbers: pd.Series, name: str) -> None:
+    """Refuse a column that holds what no price is."""
+    values = numbers.to_numpy()
+    expected = "a price above zero; leave the cell empty when there was none"
+    refuse(path, numbers, name, values <= 0, expected)
+    far = (values < PRICES[0]) | (values > PRICES[1])
+    refuse(path, numbers, name, far, f"a price from {PRICES[0]:g} to {PRICES[1]:g}")
+    _no_days(path, values[~np.isnan(values)], name)
+
+
+def check_bounded(path: Path, numbers: pd.Series, name: str) -> None:
+    """Refuse a loss of all or more."""
+    expected = "a return above -1 (decimals, not percent)"
+    refuse(path, numbers, name, numbers.to_numpy() <= -1, expected)
+
+
+def check_returned(path: Path, numbers: pd.Series, name: str) -> None:
+    """Refuse a column that holds what no daily return of one security is."""
+    check_bounded(path, numbers, name)
+    values = numbers.to_numpy()
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return
+    _no_days(path, known, name)
+    middle = float(np.median(np.abs(known)))
+    if middle > SMALL:
+        raise InputError(
+            f"{path}: column {short(name)}: the middle of its absolute values is "
+            f"{middle:.4g}, expected daily returns as decimals, not prices or percent"
+        )
+    if len(known) >= 20 and middle > 0.01 and not (known < 0).any():
+        raise InputError(
+            f"{path}: column {short(name)}: none of {len(known)} numbers is negative and their "
+            f"middle is {middle:.4g}, expected daily returns, not prices"
+        )
+    refuse(path, numbers, name, values > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
+
+
+def _no_days(path: Path, known: npt.NDArray[np.float64], name: str) -> None:
+    """Refuse numbers that are all days, as YYYYMMDD."""
+    low, high = YEARS[0] * 10000, (YEARS[1] + 1) * 10000
+    if len(known) and known[0] >= low and (known >= low).all() and (known < high).all():
+        month, day = known // 100 % 100, known % 100
+        if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
+            raise InputError(
+                f"{path}: column {short(name)}: seen {known[0]:.0f}, which is a date; expected "
+                "prices or returns: take the column out"
+            )

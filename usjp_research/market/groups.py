@@ -1,0 +1,76 @@
+"""Which firms are in which group, and the dates of events of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from usjp_research.market.columns import missing, read_days, refuse
+from usjp_research.market.files import existing, read_cells
+from usjp_research.words import InputError
+
+YES, NO = ("true", "1", "yes"), ("false", "0", "no")
+
+
+def read_groups(path: str | Path) -> pd.DataFrame:
+    """Read ``firm``, ``sector`` and, where it is there, ``treated``: without it all firms are."""
+    path = existing(str(path))
+    table = _words(path, ("firm", "sector"))
+    firms, sectors = table["firm"], table["sector"]
+    refuse(
+        path,
+        firms,
+        "firm",
+        firms.duplicated(),
+        say=lambda at: f"seen '{firms.iloc[at]}' again; keep one row a firm",
+    )
+    refuse(
+        path,
+        sectors,
+        "sector",
+        sectors.isin(("ALL", "dropped")),
+        say=lambda at: (
+            f"'{sectors.iloc[at]}' has its own meaning in the results; call the sector something "
+            "else"
+        ),
+    )
+    treated = np.ones(len(table), dtype=bool)
+    if "treated" in table.columns:
+        marks = table["treated"].str.lower()
+        refuse(path, table["treated"], "treated", ~marks.isin((*YES, *NO)), "true or false")
+        treated = marks.isin(YES).to_numpy()
+    return pd.DataFrame({"firm": firms, "sector": sectors, "treated": treated})
+
+
+def read_event_dates(path: str | Path) -> pd.DataFrame:
+    """Read event dates by firm: a CSV with ``firm`` and ``date``; a firm may have several."""
+    path = existing(str(path))
+    table = _words(path, ("firm", "date"))
+    out = pd.DataFrame({"firm": table["firm"], "date": read_days(path, table, "date")[0]})
+
+    def say(at: int) -> str:
+        return f"firm '{out['firm'].iloc[at]}' has {out['date'].iloc[at].date()} twice; keep one"
+
+    refuse(path, out["firm"], "firm", out.duplicated(), say=say)
+    return out
+
+
+def _words(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a table of words, none of the needed ones empty; typed days stay as they are."""
+    table = read_cells(path).frame
+    for name in needed:
+        if name not in table.columns:
+            raise missing(path, name, table.columns)
+    if table.empty:
+        raise InputError(f"{path}: there is a header but no row; add firms")
+    for name in table.columns:
+        if not pd.api.types.is_datetime64_any_dtype(table[name]):
+            table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
+    for name in needed:
+        if not pd.api.types.is_datetime64_any_dtype(table[name]):
+            table[name] = table[name].str.strip()
+            refuse(path, table[name], name, table[name] == "", f"a {name}")
+    return table

@@ -1,0 +1,164 @@
+"""Returns on anybody's trading days: a table in memory, or a file read when series are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.market.columns import (
+    ascending_days,
+    check_returned,
+    date_column,
+    in_order,
+    read_days,
+    read_numbers,
+)
+from usjp_research.market.files import existing, open_parquet, read_table
+from usjp_research.market.table import read_grid, security_names, ticker_column
+from usjp_research.words import InputError
+
+Floats = npt.NDArray[np.float64]
+IN_MEMORY = 2**26  # bytes of returns that are read at once; larger Parquet files come in blocks
+BLOCK = 2**25
+TILE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPanel:
+    """Daily simple returns of many series on common days.
+
+    Attributes
+    ----------
+    days : DatetimeIndex of shape (n_days,)
+    names : tuple of str
+    read : callable
+        From names to an array of shape (n_names, n_days), NaN where missing.
+    chunk : int or None
+        Series to read at a time; None when everything may be read at once.
+    where : str
+        The file, for messages.
+    read_as : tuple of str
+        As `Table`.
+    """
+
+    days: pd.DatetimeIndex
+    names: tuple[str, ...]
+    read: Callable[[Sequence[str]], Floats]
+    chunk: int | None
+    where: str
+    read_as: tuple[str, ...] = ()
+
+    def position(self, day: pd.Timestamp) -> int:
+        """Place of a day; raises InputError when it is not one of the panel's."""
+        at = int(self.days.searchsorted(day))
+        if at < len(self.days) and self.days[at] == day:
+            return at
+        span = f"{self.days[0].date()} to {self.days[-1].date()}"
+        if 0 < at < len(self.days):
+            hint = f"the next day there is {self.days[at].date()}"
+        else:
+            hint = f"the file runs from {span}"
+        raise InputError(f"event {day.date()}: not a day of {self.where}; {hint}")
+
+
+def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPanel:
+    """Make a panel of a table with a column per series and ascending days as index.
+
+    Examples
+    --------
+    >>> days = pd.bdate_range("2024-01-01", periods=3)
+    >>> panel_of_frame(pd.DataFrame({"A": [0.01, 0.02, -0.01]}, index=days)).names
+    ('A',)
+    """
+    days = pd.DatetimeIndex(frame.index)
+    if not (days.is_monotonic_increasing and days.is_unique):
+        raise InputError(f"{where}: days must ascend, each once")
+    names = tuple(map(str, frame.columns))
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: a series stands there twice")
+    plain = bool((frame.dtypes == np.float64).all())  # then no copy is made
+    values = frame.to_numpy() if plain else frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    place = {name: at for at, name in enumerate(names)}
+
+    def read(wanted: Sequence[str]) -> Floats:
+        columns = np.array([place[name] for name in wanted])
+        out = np.empty((len(columns), len(days)))
+        for at in range(0, len(columns), TILE):  # a tile at a time stays in the cache
+            out[at : at + TILE] = values[:, columns[at : at + TILE]].T
+            if np.isinf(out[at : at + TILE]).any():
+                raise InputError(f"{where}: seen an infinite return, expected numbers or nothing")
+        return out
+
+    return ReturnPanel(days, names, read, None, where)
+
+
+def open_returns(path: str | Path) -> ReturnPanel:
+    """Open daily simple returns on the trading days of the file itself, whatever they are.
+
+    A large wide Parquet file is read in blocks of columns, when they are needed; nothing is
+    filled.
+    """
+    path = existing(str(path))
+    blocks = _in_blocks(path)
+    if blocks is not None:
+        return blocks
+    cells = read_table(path)
+    date_name = date_column(path, cells.frame.columns)
+    if cells.pairs or cells.frame.empty or ticker_column(path, cells.frame, date_name):
+        grid = read_grid(path, "returns")
+        return replace(panel_of_frame(grid.values, str(path)), read_as=grid.read_as)
+    days, said = read_days(path, cells.frame, date_name)
+    back = in_order(path, days, date_name)
+    order = slice(None, None, -1 if back else 1)
+    table = cells.frame.drop(columns=date_name)[order]
+    names, listed = security_names(path, list(map(str, table.columns)))
+    columns = dict(zip(names, table.columns, strict=True))
+    return ReturnPanel(
+        pd.DatetimeIndex(days[order], name="date"),
+        tuple(names),
+        lambda wanted: _read(path, table[[columns[name] for name in wanted]]),
+        None,
+        str(path),
+        (*cells.read_as, *said, *back, *listed),
+    )
+
+
+def _in_blocks(path: Path) -> ReturnPanel | None:
+    """Open a Parquet file that is too large to be read at once; None for any other file."""
+    with path.open("rb") as start:
+        if start.read(4) != b"PAR1":
+            return None
+    file = open_parquet(path)
+    names = [name for name in file.schema_arrow.names if name != "__index_level_0__"]
+    rows = file.metadata.num_rows
+    if rows * len(names) * 8 <= IN_MEMORY:
+        return None
+    date_name = date_column(path, names)
+
+    def part(wanted: Sequence[str]) -> pd.DataFrame:
+        frame = file.read(columns=list(wanted)).replace_schema_metadata(None).to_pandas()
+        return cast("pd.DataFrame", frame.set_axis(range(1, rows + 1), axis=0))
+
+    return ReturnPanel(
+        ascending_days(path, part([date_name]), date_name),
+        tuple(name for name in names if name != date_name),
+        lambda wanted: _read(path, part(wanted)[list(wanted)]),
+        max(1, BLOCK // (rows * 8)),
+        str(path),
+    )
+
+
+def _read(path: Path, frame: pd.DataFrame) -> Floats:
+    """Return series as rows, each read and found to be returns."""
+    out = np.empty((len(frame.columns), len(frame)))
+    for at, name in enumerate(frame.columns):
+        numbers = read_numbers(path, frame[name], str(name))
+        check_returned(path, numbers, str(name))
+        out[at] = numbers.to_numpy()
+    return out

@@ -1,0 +1,53 @@
+"""Where returns may come from: one register, which help texts and notebooks print."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of market, by the word before the colon of its name.
+
+    Attributes
+    ----------
+    place : str
+        What follows the colon in a help text; empty where nothing has to.
+    told : str
+        What it is, in words.
+    simulated : bool
+        Whether its returns are drawn, so that nothing is about a real market.
+    """
+
+    place: str
+    told: str
+    simulated: bool = False
+
+
+SOURCES = {
+    "bundled": Source("", "averages of firms that ship with the project"),
+    "file": Source("PATH", "prices or returns, as CSV, Excel or Parquet"),
+    "returns": Source("PATH", "the same where it must be said that they are returns"),
+    "prices": Source("PATH", "the same where it must be said that they are prices"),
+    "simulated": Source(
+        "", "a market with a known law, of the rule's seed or simulated:SEED", True
+    ),
+}
+
+
+def usage(name: str) -> str:
+    """Return how a source is written, such as ``file:PATH``."""
+    place = SOURCES[name].place
+    return f"{name}:{place}" if place else name
+
+
+def sources_help() -> str:
+    """Return the register in one sentence, for the help of an option."""
+    return "; ".join(f"{usage(name)} ({source.told})" for name, source in SOURCES.items()) + "."
+
+
+def is_simulated(market: str) -> bool:
+    """Whether a market, by the name that its run recorded, is about no real one."""
+    source = SOURCES.get(re.split(r"[:\s]", market, maxsplit=1)[0])
+    return source is not None and source.simulated

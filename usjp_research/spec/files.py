@@ -1,0 +1,305 @@
+"""Strict reading of CSV and YAML into pydantic models: complaints name file, row and column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from usjp_research.spec.cells import NUMBER
+from usjp_research.words import InputError, nearest, shortened, shown
+
+LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
+DEEPEST = 12  # levels of a YAML file
+MOST_ALIASES = 20  # each may repeat all that stands before it
+EXPECTED = {
+    "model_type": "keys with values, as 'key: value'",
+    "tuple_type": "a list, as [a, b]",
+    "float_parsing": "a valid number, finite and written as 0.5",
+}
+T = TypeVar("T")
+
+
+class CellError(ValueError):
+    """What a validator of a row has against the cell of one of its columns."""
+
+    def __init__(self, column: str, expected: str) -> None:
+        super().__init__(expected)
+        self.column = column
+
+
+def content_of(path: Path, most: int) -> bytes:
+    """Read a plain file that is no larger than a file of parameters has reason to be."""
+    try:
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):
+            raise InputError(f"{path}: a folder or a device, expected a plain file; give another")
+        if kind.st_size > most:
+            raise InputError(
+                f"{path}: seen {kind.st_size / 1e6:,.1f} MB, expected at most {most / 1e6:g} MB; "
+                "leave out what is no parameter"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+
+
+# --- what a model says of its keys -----------------------------------------------------------
+
+
+def _columns(kind: Any) -> Mapping[str, FieldInfo]:
+    """List the fields of a model, or of the model inside a list or an optional, as files do."""
+    model = next((k for k in (kind, *get_args(kind)) if hasattr(k, "__pydantic_fields__")), None)
+    fields: Mapping[str, FieldInfo] = getattr(model, "__pydantic_fields__", {})
+    return {str(field.validation_alias or name): field for name, field in fields.items()}
+
+
+def _field_at(kind: Any, place: Sequence[int | str]) -> FieldInfo | None:
+    """Find the field that a place in a file belongs to; places in lists are passed over."""
+    field = None
+    for part in place:
+        found = _columns(kind).get(str(part))
+        field, kind = (found, found.annotation) if found else (field, kind)
+    return field
+
+
+def _expected(fault: ErrorDetails, kind: Any) -> str:
+    """Say what should stand there: a validator's own words, else the field's description."""
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    field = _field_at(kind, fault["loc"])
+    if field and field.description:
+        return field.description
+    if fault["type"] == "literal_error":
+        known = re.findall("'([^']*)'", fault["ctx"]["expected"])
+        return f"one of {', '.join(known)} ({nearest(str(fault['input']), known)})"
+    return EXPECTED.get(fault["type"], fault["msg"])
+
+
+# --- CSV -------------------------------------------------------------------------------------
+
+
+def read_rows(
+    path: Path,
+    model: type[T],
+    *,
+    beside: Sequence[str] = (),
+    once: str = "",
+    needed: bool = False,
+    check: Callable[[T], None] | None = None,
+) -> tuple[T, ...]:
+    """Read a CSV file into one record a row.
+
+    A column is a field of the model, under its alias where it has one; those without a default
+    must be there, and an empty cell of any other is the default. The description of a field
+    says what is expected in its column; a `CellError` of a validator, or of ``check``, which
+    takes a record, says it of another. Columns ``beside`` may be there and are not read, values
+    of the column ``once`` may not be there again, and without ``needed`` no file is no row.
+
+    Examples
+    --------
+    >>> read_rows(Path("params/donors.csv"), Donor, once="ticker")  # doctest: +SKIP
+    """
+    columns = _columns(model)
+    required = [name for name, field in columns.items() if field.is_required()]
+    if not path.exists():
+        if needed:
+            raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
+        return ()
+    table = _cells(path, required, [*columns, *beside])
+    if not table and needed:
+        raise InputError(f"{path}: there is a header but no row; add at least one")
+    adapter = TypeAdapter(model)
+    rows, seen = [], dict[str, int]()
+    for number, cells in table:
+        given = {k: v for k, v in cells.items() if k in required or (k in columns and v)}
+        try:
+            row = adapter.validate_python(given)
+            if check:
+                check(row)
+        except (ValidationError, CellError) as error:
+            raise _complaint(f"{path}: row {number}", error, cells, model) from None
+        if once and cells[once] in seen:
+            raise InputError(
+                f"{path}: row {number}, column '{once}': '{cells[once]}' already stands in row "
+                f"{seen[cells[once]]}; every {once} may stand there once"
+            )
+        seen[cells.get(once, "")] = number
+        rows.append(row)
+    return tuple(rows)
+
+
+def _complaint(
+    where: str, error: ValidationError | CellError, cells: Mapping[str, str], model: Any
+) -> InputError:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        own = first.get("ctx", {}).get("error")
+        column = own.column if isinstance(own, CellError) else "".join(map(str, first["loc"][:1]))
+        expected = _expected(first, model)
+    else:
+        column, expected = error.column, str(error)
+    if not column:
+        return InputError(f"{where}: {expected}")
+    return InputError(
+        f"{where}, column '{column}': seen '{cells.get(column, '')}', expected {expected}"
+    )
+
+
+def _cells(
+    path: Path, needed: Sequence[str], known: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+    """Read the rows that are not blank: their number in the file, and cells by column."""
+    try:
+        text = content_of(path, LARGEST_TABLE).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        table = [(reader.line_num, [shown(cell.strip()) for cell in cells]) for cells in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not readable as UTF-8 CSV ({error}); close quotes, save as UTF-8"
+        ) from None
+    if not table:
+        raise InputError(f"{path}: the file is empty; expected columns {', '.join(needed)}")
+    header = table[0][1]
+    for name in needed:
+        if name not in header:
+            hint = nearest(name, header) if header else "the header is empty"
+            raise InputError(
+                f"{path}: row 1: column '{name}' is missing ({hint}); expected {', '.join(needed)}"
+            )
+    for name in header:
+        if name not in known:
+            raise InputError(f"{path}: row 1: unknown column '{name}': {nearest(name, known)}")
+        if header.count(name) > 1:
+            raise InputError(f"{path}: row 1: column '{name}' stands there twice; keep one")
+    filled = [(number, cells) for number, cells in table[1:] if any(cells)]
+    for number, cells in filled:
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path}: row {number}: seen {len(cells)} cells, expected {len(header)}; "
+                "quote cells that contain commas"
+            )
+    return [(number, dict(zip(header, cells, strict=True))) for number, cells in filled]
+
+
+# --- YAML ------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose values stay text as written, and where a key stands once; the model converts.
+
+    So ``01``, ``1E1``, ``NO`` and ``12:30`` remain what they are, no number is too long to read,
+    and a merge key is an unknown key. Depth and aliases are bounded: they make small files large.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class has it so
+        first: [pair for pair in pairs if pair[0].endswith(":null")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {  # noqa: RUF012 - the base class has it so
+        tag: make
+        for tag, make in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.endswith((":null", ":str", ":seq", ":map"))
+    }
+    depth = aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.aliases += self.check_event(yaml.AliasEvent)
+        fault = f"more than {DEEPEST} levels deep" if self.depth >= DEEPEST else ""
+        if self.aliases > MOST_ALIASES:
+            fault = fault or f"more than {MOST_ALIASES} aliases"
+        if fault:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"{fault}, write it out flat", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        return shown(super().construct_scalar(node))
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                problem = f"key '{key.value}' stands there twice, keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, model: type[T]) -> T | None:
+    """Read a YAML file into a model; None when there is no file.
+
+    Examples
+    --------
+    >>> read_yaml(Path("params/study.yaml"), Rule)                  # doctest: +SKIP
+    """
+    if not path.exists():
+        return None
+    content = _load_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
+    return _validated(str(path), content, model)
+
+
+def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
+    """Read a YAML file that is a list; what is wrong is said with the entry's number."""
+    content = _load_yaml(path)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
+    entries = enumerate(content, start=1)
+    return tuple(_validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
+
+
+def _load_yaml(path: Path) -> object:
+    try:
+        return yaml.load(content_of(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
+        raise InputError(
+            f"{path}{where}: not readable as YAML ({problem}); check indent and quotes"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
+
+
+def _validated(where: str, content: object, model: type[T]) -> T:
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_explain(error, model)}") from None
+
+
+def _explain(error: ValidationError, model: Any) -> str:
+    # A misspelt key is also a missing one: the unknown name tells more.
+    found = error.errors()
+    first = next((fault for fault in found if fault["type"] == "extra_forbidden"), found[0])
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        field = _field_at(model, first["loc"][:-1])
+        known = _columns(field.annotation if field else model)
+        hint = nearest(str(first["loc"][-1]), known) if known else "remove it"
+        return f"unknown key '{where}': {hint}"
+    if first["type"] == "missing":
+        return f"key '{where}' is missing; add it"
+    message = _expected(first, model)
+    if not where:
+        return message
+    # A number stands in the file without quotes.
+    value = first["input"]
+    plain = isinstance(value, str) and NUMBER.fullmatch(value)
+    seen = f"'{value}'" if isinstance(value, str) and not plain else str(value)
+    return f"key '{where}': seen {shortened(seen, 60)}, expected: {message}"
