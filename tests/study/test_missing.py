@@ -185,7 +185,7 @@ def test_what_is_left_out_stands_in_the_order_of_its_weight(
         ur.Dropped("event", "N1", "outside"),
         ur.Dropped("sector", "rail", "no firm"),
     )
-    from usjp_research.study.missing import by_weight
+    from usjp_research.study.weight import by_weight
 
     kinds = [(item.what, item.name) for item in by_weight(found.data, items)]
     assert kinds == [

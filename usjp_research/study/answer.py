@@ -13,7 +13,6 @@ from usjp_research.market.record import Dropped
 from usjp_research.study.checks import before_and_after, other_versions
 from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
-from usjp_research.study.missing import by_weight
 from usjp_research.study.news import stray_news
 from usjp_research.study.reactions import event_reactions
 from usjp_research.study.rows import family_rows, rejudged, silent_row, untested
@@ -26,7 +25,8 @@ from usjp_research.study.verdict import (
     with_assumptions,
     worded,
 )
-from usjp_research.words import InputError
+from usjp_research.study.weight import by_weight
+from usjp_research.words import InputError, card, label
 
 LEAKS = ("primary", "leak")
 
@@ -79,9 +79,7 @@ class Study:
         return (*self.verdicts, *([self.contrast] if self.contrast else []))
 
     def _repr_html_(self) -> str:
-        from usjp_research.report.tables import verdict_table
-
-        return verdict_table(self.rows)._repr_html_()
+        return card("Study", "", *(f"{label(row.name)}: {row.headline}" for row in self.rows))
 
 
 def family_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:

@@ -1,44 +1,16 @@
-"""Who is missing, the heaviest first: sectors, primary events, firms by their size, the rest."""
+"""Who is missing from a study, said in a few lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Firm
+from usjp_research.study.answer import Study
 from usjp_research.study.legs import CUT
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import NO_VERDICT
 from usjp_research.words import label, percent
 
-if TYPE_CHECKING:
-    from usjp_research.study.answer import Study
-
 SHOWN = 5  # names in a line
-KINDS = ("sector", "event", "slot", "contrast", "security")
-
-
-def by_weight(data: Sample, items: Iterable[Dropped]) -> tuple[Dropped, ...]:
-    """Order what was left out by how much of the answer it takes away, each once.
-
-    First sectors that cannot be judged, then primary events, primary events that one sector
-    lacks, the contrast, securities by market value and other events; the rest by its kind.
-    """
-    primary = {event.id for event in data.spec.with_role("primary")}
-    slots = data.portfolios.slots
-    unformed = {f"{id}/{key}" for (id, key), s in slots.items() if id in primary and not s.series}
-    heavy = {"event": primary, "slot": unformed}
-    sizes = {firm.ticker: _size(firm) for firm in data.spec.firms}
-
-    def weight(item: Dropped) -> tuple[int, float, str]:
-        first = item.what in KINDS and item.name in heavy.get(item.what, (item.name,))
-        if first or item.what == "event":
-            rank = KINDS.index(item.what) if first else len(KINDS)
-            return rank, -sizes.get(item.name, 0.0) * (item.what == "security"), ""
-        return len(KINDS) + 1, 0.0, item.what
-
-    return tuple(sorted(dict.fromkeys(items), key=weight))
 
 
 def missing_lines(study: Study) -> tuple[str, ...]:
