@@ -276,13 +276,15 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
         place = timing.place(window)
         total = x_hull[:, :, place].sum(axis=2)
         spread = np.einsum("kn,nkl,ln->n", total, inverse, total)
-        inside = ar[:, place]
-        out.car[rows, w] = inside.sum(axis=1)
-        out.variance[rows, w] = np.where(
-            np.isfinite(out.car[rows, w]), s2 * (window[1] - window[0] + 1 + spread), np.nan
-        )
-        held = returns[:, hull][:, place]
-        out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - inside).prod(axis=1)
+        _fill_window(out, rows, w, ar[:, place], returns[:, hull][:, place])
+        error = s2 * (window[1] - window[0] + 1 + spread)
+        out.variance[rows, w] = np.where(np.isfinite(out.car[rows, w]), error, np.nan)
+
+
+def _fill_window(out: AbnormalReturns, rows: Ints, w: int, ar: Floats, held: Floats) -> None:
+    """Sum and compound the abnormal returns of one window, shape (n_rows, length)."""
+    out.car[rows, w] = ar.sum(axis=1)
+    out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - ar).prod(axis=1)
 
 
 def _products(A: Floats, B: Floats, known: npt.NDArray[np.bool_]) -> Floats:

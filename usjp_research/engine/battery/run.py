@@ -148,12 +148,12 @@ def run_battery(
     marked = groups["treated"].astype(bool) if "treated" in groups else slice(None)
     asked = groups.loc[marked, "sector"].astype(str).str.strip()
     sets = _sets(made.sectors, whole, tuple(dict.fromkeys(asked)))
-    sums = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
+    sums, pairs = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
     quiet = None
     if (made.day0 == made.day0[0]).all():
         lines = portfolio_series(read, made.series, sets.members, len(panel.days), chunk=chunk)
         quiet = quiet_law(lines, fit)
-    work = Work(read, chunk, fit, sets, sums, quiet)
+    work = Work(read, chunk, fit, sets, sums, pairs, quiet)
     done: dict[str, dict[str, WindowTests]] = {}
     for group in sets.groups:
         done[group] = {

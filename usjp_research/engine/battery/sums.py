@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,6 @@ class DaySums:
         The scaled rank beside one cumulated event day.
     grank_event : ndarray of shape (n_sets, n_windows)
         Scaled ranks of that day.
-    pairs : PairSums
     """
 
     count: Floats
@@ -51,7 +50,6 @@ class DaySums:
     zivney_count: Floats
     grank: Floats
     grank_event: Floats
-    pairs: PairSums
 
 
 def day_sums(
@@ -61,7 +59,7 @@ def day_sums(
     windows: list[tuple[int, ...]],
     *,
     chunk: int | None = None,
-) -> DaySums:
+) -> tuple[DaySums, PairSums]:
     """Sum residuals, ranks and pair correlations over the members of each set.
 
     Parameters
@@ -75,7 +73,7 @@ def day_sums(
 
     Returns
     -------
-    DaySums
+    DaySums, PairSums
     """
     timing = fit.timing
     T, H, W = timing.days, fit.ar.shape[1], len(timing.windows)
@@ -93,19 +91,14 @@ def day_sums(
     if len(dates) > 1 and 8 * T * len(dates) * n_sets * (2 * len(lags) - 1) > UNIT_BYTES:
         complete[:] = False  # many dates near one another: pair by pair takes less memory
 
-    count, rank, scaled, zivney, zivney_count = (np.zeros((n_sets, T + H)) for _ in range(5))
-    residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, W, T))
-    grank_event = np.zeros((n_sets, W))
-    day_scale, car_scale = _scales(fit, members, windows)
-    scar = fit.scar
-    sigma = np.sqrt(fit.variance_residual)
-
+    sums = _zeros(n_sets, T, H, W)
+    scales = _scales(fit, members, windows)
     for rows, e in residual_blocks(read, fit, wanted, chunk=chunk):
         ours = members[rows].astype(float)
         there = np.isfinite(np.hstack([e, fit.ar[rows]]))
         plain = np.where(there[:, :T], e, 0.0)
-        count += ours.T @ there
-        residual += ours.T @ plain
+        sums.count[:] += ours.T @ there
+        sums.residual[:] += ours.T @ plain
         whole = complete[rows]
         if whole.all():
             units.add(plain, fit.day0[rows], ours)
@@ -114,41 +107,61 @@ def day_sums(
 
         ranked = rank_residuals(e)
         K, size = _all_ranks(ranked, fit.ar[rows], there)
-        scaled += (ours / (size + 1)[:, None]).T @ K
-        rank += ours.T @ K - (ours * ((size + 1) / 2)[:, None]).T @ there
+        sums.scaled_rank[:] += (ours / (size + 1)[:, None]).T @ K
+        sums.rank[:] += ours.T @ K - (ours * ((size + 1) / 2)[:, None]).T @ there
         for s in range(n_sets):
             inside = np.flatnonzero(members[rows, s])
-            if not len(inside):
-                continue
-            at = rows[inside]
-            part = ranked if len(inside) == len(rows) else ranked[inside]
-            present = there[inside, :T]
-            value = fit.sar[at] / day_scale[s] * sigma[at, None]
-            both = np.hstack([present, np.isfinite(value)])
-            K, size = _all_ranks(part, value, both)
-            zivney[s] += (1 / (size + 1)) @ K
-            zivney_count[s] += both.sum(axis=0)
-            for w in windows[s]:
-                value = (scar[at, w] / car_scale[s, w] * sigma[at])[:, None]
-                if not np.isfinite(value).all():
-                    grank[s, w], grank_event[s, w] = np.nan, np.nan
-                    continue
-                K, own, size = combined_ranks(part, value)
-                K[~present] = 0.0
-                grank[s, w] += (1 / (size + 1)) @ K
-                grank_event[s, w] += (own[:, 0] / (size + 1) - 0.5).sum()
-
-    return DaySums(
-        count=count,
-        residual=residual,
-        rank=rank,
-        scaled_rank=scaled - count / 2,
-        zivney=zivney - zivney_count / 2,
-        zivney_count=zivney_count,
-        grank=grank - count[:, None, :T] / 2,
-        grank_event=grank_event,
-        pairs=pair_sums(read, fit, members, units, complete, chunk=chunk),
+            if len(inside):
+                part = ranked if len(inside) == len(rows) else ranked[inside]
+                present = there[inside, :T]
+                _add_standardised(sums, fit, s, windows[s], rows[inside], part, present, scales)
+    centred = replace(
+        sums,
+        scaled_rank=sums.scaled_rank - sums.count / 2,
+        zivney=sums.zivney - sums.zivney_count / 2,
+        grank=sums.grank - sums.count[:, None, :T] / 2,
     )
+    return centred, pair_sums(read, fit, members, units, complete, chunk=chunk)
+
+
+def _zeros(n_sets: int, T: int, H: int, W: int) -> DaySums:
+    """Return sums of nothing, to add to."""
+    days = (n_sets, T + H)
+    count, rank, scaled, zivney, zivney_count = (np.zeros(days) for _ in range(5))
+    residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, W, T))
+    grank_event = np.zeros((n_sets, W))
+    return DaySums(count, residual, rank, scaled, zivney, zivney_count, grank, grank_event)
+
+
+def _add_standardised(
+    sums: DaySums,
+    fit: AbnormalReturns,
+    s: int,
+    windows: tuple[int, ...],
+    rows: Ints,
+    ranked: Ranked,
+    present: Bools,
+    scales: tuple[Floats, Floats],
+) -> None:
+    """Add one set's ranks of event days and windows over their cross-sectional spread."""
+    day_scale, car_scale = scales
+    sigma = np.sqrt(fit.variance_residual[rows])[:, None]
+    value = fit.sar[rows] / day_scale[s] * sigma
+    both = np.hstack([present, np.isfinite(value)])
+    K, size = _all_ranks(ranked, value, both)
+    sums.zivney[s] += (1 / (size + 1)) @ K
+    sums.zivney_count[s] += both.sum(axis=0)
+    for w in windows:
+        value = (
+            (fit.car[rows, w] / np.sqrt(fit.variance[rows, w]))[:, None] / car_scale[s, w] * sigma
+        )
+        if not np.isfinite(value).all():
+            sums.grank[s, w], sums.grank_event[s, w] = np.nan, np.nan
+            continue
+        K, own, size = combined_ranks(ranked, value)
+        K[~present] = 0.0
+        sums.grank[s, w] += (1 / (size + 1)) @ K
+        sums.grank_event[s, w] += (own[:, 0] / (size + 1) - 0.5).sum()
 
 
 def _all_ranks(ranked: Ranked, event: Floats, there: Bools) -> tuple[Floats, Floats]:

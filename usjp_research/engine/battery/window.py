@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, ReadSeries
 from usjp_research.engine.battery.catalogue import CROSS_CHECKS, FOILS, HEADLINE, TESTS, outcome
-from usjp_research.engine.battery.dependence import effective_firms, estimation_residuals
+from usjp_research.engine.battery.dependence import PairSums, effective_firms, estimation_residuals
 from usjp_research.engine.battery.inference import TestResult
 from usjp_research.engine.battery.joint import (
     GUARD,
@@ -121,6 +121,7 @@ class Work:
     fit: AbnormalReturns
     sets: Sets
     sums: DaySums
+    pairs: PairSums
     quiet: QuietLaw | None
     laws: dict[tuple[int, ...], JointLaw | str] = field(default_factory=dict)
     products: dict[tuple[int, ...], Floats] = field(default_factory=dict)
@@ -154,11 +155,7 @@ def window_tests(work: Work, group: str, w: int) -> WindowTests:
     length = window[1] - window[0] + 1
     count = sums.count[s, :T]
     there = count > 0
-    no_portfolio = ""
-    if _several(fit.day0[rows]):
-        no_portfolio = "firms have different event dates and form no portfolio"
-    elif (count[there] != n).any():
-        no_portfolio = "firms lack returns on different estimation days: no common regressors"
+    no_portfolio = _why_no_portfolio(fit.day0[rows], count[there])
     spread = float(fit.variance[rows[0], w] / fit.variance_residual[rows[0]]) - length
     car = fit.car[rows, w]
     found.add(
@@ -194,11 +191,20 @@ def window_tests(work: Work, group: str, w: int) -> WindowTests:
     return _record(group, window, found, shared=shared)
 
 
+def _why_no_portfolio(day0: Ints, count: Floats) -> str:
+    """Say why firms form no portfolio with common regressors; empty when they do."""
+    if _several(day0):
+        return "firms have different event dates and form no portfolio"
+    if (count != len(day0)).any():
+        return "firms lack returns on different estimation days: no common regressors"
+    return ""
+
+
 def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
     """Count and average, and say how strongly the firms depend; True when windows share days."""
     fit, n = work.fit, len(rows)
     window = fit.timing.windows[w]
-    rbar, overlapping, overlap = work.sums.pairs.mean(s, window[1] - window[0] + 1)
+    rbar, overlapping, overlap = work.pairs.mean(s, window[1] - window[0] + 1)
     car = fit.car[rows, w]
     found.numbers.update(
         {
@@ -219,7 +225,7 @@ def _dependence(work: Work, rows: Ints, s: int, w: int, found: _Found) -> bool:
         )
     elif math.isnan(found.numbers["n_eff"]):
         found.reasons["n_eff"] = "1 + (n-1) r-bar is not above zero"
-    lost = float(work.sums.pairs.undefined[s].sum())
+    lost = float(work.pairs.undefined[s].sum())
     if lost and not math.isnan(rbar):
         found.notes.append(
             f"r-bar leaves out {lost:.0f} pairs: fewer than two common days, or constant residuals"
