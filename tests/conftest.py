@@ -117,7 +117,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         try:
             folder.mkdir()
         except FileExistsError:
-            for _ in range(1200):
+            for _ in range(4800):
                 if done.exists():
                     break
                 time.sleep(0.1)

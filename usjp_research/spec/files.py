@@ -13,7 +13,6 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from usjp_research.spec.cells import NUMBER
 from usjp_research.words import InputError, nearest, shortened, shown
@@ -72,7 +71,7 @@ def _field_at(kind: Any, place: Sequence[int | str]) -> FieldInfo | None:
     return field
 
 
-def _expected(fault: ErrorDetails, kind: Any) -> str:
+def _expected(fault: Mapping[str, Any], kind: Any) -> str:
     """Say what should stand there: a validator's own words, else the field's description."""
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
@@ -82,7 +81,7 @@ def _expected(fault: ErrorDetails, kind: Any) -> str:
     if fault["type"] == "literal_error":
         known = re.findall("'([^']*)'", fault["ctx"]["expected"])
         return f"one of {', '.join(known)} ({nearest(str(fault['input']), known)})"
-    return EXPECTED.get(fault["type"], fault["msg"])
+    return str(EXPECTED.get(fault["type"], fault["msg"]))
 
 
 # --- CSV -------------------------------------------------------------------------------------
