@@ -53,7 +53,7 @@ TELLING = ("slope", "error", "low", "high", "raw_center", "raw_t", "raw_p_t")
 SAVED = (  # what is saved of a slope
     *("slope", "error", "low", "high", "mde", "p", "top_share", "breakeven", "admissible", "few"),
     *("raw_center", "raw_p_cdf", "raw_t", "raw_df", "raw_p_t", "quiet_days", "independent"),
-    *("rests_on", "by_case", "withheld"),
+    *("rests_on", "withheld"),
 )
 NEEDS_FIRMS = (
     "needs single firms, and this market has averages of three or more; give firm prices with "
@@ -184,7 +184,8 @@ class Exposure:
         said = ("headline", "verdict", "remark", "reason")
         numbers: dict[str, object] = {name: getattr(self, name) for name in (*words, *said)}
         numbers["implied"] = {case: round(value, 4) for case, value in self.implied.items()}
-        found = _slope_numbers(self.slope) if self.slope else dict.fromkeys(SAVED)
+        nothing = {**dict.fromkeys(SAVED), "by_case": dict.fromkeys(CASES)}
+        found = _slope_numbers(self.slope) if self.slope else nothing
         return numbers | found
 
     def _repr_html_(self) -> str:
