@@ -41,7 +41,7 @@ from usjp_research.engine.simplex import SyntheticFit as SyntheticFit
 from usjp_research.engine.matched import matched_forecast as matched_forecast
 from usjp_research.engine.matched import Match as Match
 from usjp_research.engine.battery.inference import TestResult as TestResult
-from usjp_research.engine.battery.inference import portfolio_t as portfolio_t
+from usjp_research.engine.battery.parametric import portfolio_t as portfolio_t
 from usjp_research.engine.placebo import admissible_shifts as admissible_shifts
 from usjp_research.engine.placebo import placebo_law as placebo_law
 from usjp_research.engine.placebo import join_laws as join_laws

@@ -15,8 +15,7 @@ from scipy import stats
 from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
 from usjp_research.engine.battery.catalogue import TESTS, catalogue_page, outcome
-from usjp_research.engine.battery.inference import portfolio_t
-from usjp_research.engine.battery.parametric import joint_test, sign_tests
+from usjp_research.engine.battery.parametric import joint_test, portfolio_t, sign_tests
 from usjp_research.engine.battery.run import Battery, run_battery
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from usjp_research.engine.battery.inference import portfolio_t
+from usjp_research.engine.battery.parametric import portfolio_t
 from usjp_research.engine.design import expected_return_design
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.spec.records import Estimation

@@ -1,4 +1,4 @@
-"""Sector portfolios per event: who is in, who is in blackout, and what may be published."""
+"""Sector portfolios per event: who is in, who is in blackout, and their averages."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.battery.inference import portfolio_t
+from usjp_research.engine.battery.parametric import portfolio_t
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.engine.battery.window import WindowTests, no_tests
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days

@@ -193,6 +193,44 @@ def sign_tests(car: Floats, p_hat: float) -> list[TestResult]:
     return [*out, outcome("wilcoxon_V", V, p=p, law="normal, continuity corrected")]
 
 
+def portfolio_t(car: float, variance: float, df: int) -> TestResult:
+    """Test the mean abnormal return of firms that share an event date, as one portfolio.
+
+    The null is a mean abnormal return of zero over the window. The statistic is the portfolio's
+    cumulative abnormal return over its forecast standard error; it follows t with ``df`` degrees
+    of freedom exactly under normality, whatever the correlation between firms, and is not
+    robust to event days that are more volatile than the estimation window.
+
+    Parameters
+    ----------
+    car : float
+        Cumulative abnormal return of the equal-weighted portfolio, as a decimal.
+    variance : float
+        Its forecast-error variance.
+    df : int
+        Usable estimation days less the model's parameters.
+
+    Returns
+    -------
+    TestResult
+
+    References
+    ----------
+    Brown and Warner (1980), Journal of Financial Economics 8, 205-258; equal to the
+    average-effect test of Schipper and Thompson (1983), Journal of Accounting Research 21,
+    184-221.
+
+    Examples
+    --------
+    >>> print(portfolio_t(0.02, 0.0001, 248))
+    portfolio_t: 2.00, t(248), p = 0.047; H0: the mean abnormal return is zero
+    """
+    if not (math.isfinite(car) and variance > 0 and df > 0):
+        reason = "no complete window or too few estimation days"
+        return outcome("portfolio_t", df=(df,), reason=reason)
+    return outcome("portfolio_t", car / math.sqrt(variance), df=(df,))
+
+
 def time_series_tests(
     caar: float,
     length: int,
@@ -257,8 +295,7 @@ def time_series_tests(
     if not squares > ROUNDING * days * float(variance_about_mean.mean()):
         reason = "the firms' mean does not vary over the estimation days"
         return [*out, outcome("portfolio_t", df=(free,), reason=reason)]
-    variance = squares / free * (length + spread)
-    return [*out, outcome("portfolio_t", caar / math.sqrt(variance), df=(free,))]
+    return [*out, portfolio_t(caar, squares / free * (length + spread), free)]
 
 
 def joint_test(
