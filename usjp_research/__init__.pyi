@@ -40,7 +40,7 @@ from usjp_research.engine.simplex import synthetic_control as synthetic_control
 from usjp_research.engine.simplex import SyntheticFit as SyntheticFit
 from usjp_research.engine.matched import matched_forecast as matched_forecast
 from usjp_research.engine.matched import Match as Match
-from usjp_research.engine.battery.inference import TestResult as TestResult
+from usjp_research.engine.battery.catalogue import TestResult as TestResult
 from usjp_research.engine.battery.parametric import portfolio_t as portfolio_t
 from usjp_research.engine.placebo import admissible_shifts as admissible_shifts
 from usjp_research.engine.placebo import placebo_law as placebo_law
@@ -48,7 +48,7 @@ from usjp_research.engine.placebo import join_laws as join_laws
 from usjp_research.engine.placebo import stepdown_p as stepdown_p
 from usjp_research.engine.placebo import minimum_detectable as minimum_detectable
 from usjp_research.engine.placebo import Placebo as Placebo
-from usjp_research.engine.battery.catalogue import catalogue_page as catalogue_page
+from usjp_research.engine.battery.run import catalogue_page as catalogue_page
 from usjp_research.engine.design import expected_return_design as expected_return_design
 from usjp_research.engine.design import Design as Design
 from usjp_research.engine.design import Timing as Timing

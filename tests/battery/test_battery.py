@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.battery.slow_battery import slow_battery
-from usjp_research.engine.battery import sums as daysums
+from usjp_research.engine.battery import dependence
 from usjp_research.engine.battery.run import Battery, run_battery
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -163,7 +163,7 @@ def test_many_dates_follow_the_definitions(
     holes: float, spread: int, pair_by_pair: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if pair_by_pair:
-        monkeypatch.setattr(daysums, "UNIT_BYTES", 0)
+        monkeypatch.setattr(dependence, "UNIT_BYTES", 0)
     panel = _random_panel(7, holes=holes, ties=False)
     names = [c for c in panel.columns if c.startswith("F")]
     firms = pd.DataFrame({"firm": names, "sector": ["x"] * 7 + ["y"] * 7})

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
-from usjp_research.engine.battery.catalogue import TESTS, catalogue_page, outcome
-from usjp_research.engine.battery.parametric import joint_test, portfolio_t, sign_tests
-from usjp_research.engine.battery.run import Battery, run_battery
+from usjp_research.engine.battery.catalogue import TESTS, outcome
+from usjp_research.engine.battery.joint import joint_test
+from usjp_research.engine.battery.parametric import portfolio_t, sign_tests
+from usjp_research.engine.battery.run import Battery, catalogue_page, run_battery
 
 DOCS = Path(__file__).parents[2] / "docs"
 NUMBERS = ("headline", "notes", "reasons")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,8 @@ from usjp_research.words import card
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-ReadSeries = Callable[[int, int], Floats]
+ReadSeries = Callable[[int, int], Floats]  # series by place, from the first to before the last
+Residuals = Callable[[Ints], Iterator[tuple[Ints, Floats]]]
 
 FAULTS = (
     "",
@@ -115,14 +115,8 @@ def abnormal_returns(
         (last - first, n_days), NaN where missing.
     series, day0 : ndarray of shape (N,), int
         The estimation days and windows of every firm-event must lie inside the data.
-    design : Design
-    timing : Timing
     chunk : int, optional
         Series to read at a time; all by default.
-
-    Returns
-    -------
-    AbnormalReturns
 
     References
     ----------
@@ -140,44 +134,38 @@ def abnormal_returns(
     >>> fit.car.shape, fit.n_obs.tolist()
     ((4, 2), [240, 240, 240, 240])
     """
-    n, k, width = len(series), design.parameters, timing.hull[1] - timing.hull[0] + 1
+    n, W, width = len(series), len(timing.windows), timing.hull[1] - timing.hull[0] + 1
+    s2, about, positive = np.full((3, n), np.nan)
+    ar, sar = np.full((2, n, width), np.nan)
+    car, variance, bhar = np.full((3, n, W), np.nan)
     out = AbnormalReturns(
-        timing=timing,
-        design=design,
-        series=np.asarray(series, dtype=np.int64),
-        day0=np.asarray(day0, dtype=np.int64),
-        fault=np.zeros(n, dtype=np.int8),
-        coefficients=np.full((n, k), np.nan),
-        n_obs=np.zeros(n, dtype=np.int64),
-        variance_residual=np.full(n, np.nan),
-        variance_about_mean=np.full(n, np.nan),
-        positive=np.full(n, np.nan),
-        ar=np.full((n, width), np.nan),
-        sar=np.full((n, width), np.nan),
-        car=np.full((n, len(timing.windows)), np.nan),
-        variance=np.full((n, len(timing.windows)), np.nan),
-        bhar=np.full((n, len(timing.windows)), np.nan),
-    )
+        timing, design, np.asarray(series, np.int64), np.asarray(day0, np.int64),
+        np.zeros(n, np.int8), np.full((n, design.parameters), np.nan), np.zeros(n, np.int64),
+        s2, about, positive, ar, sar, car, variance, bhar,
+    )  # fmt: skip
     for rows, returns, start in _gather(read, out.series, out.day0, timing, chunk):
         _fit_block(out, rows, returns, start)
     return out
 
 
 def residual_blocks(
-    read: ReadSeries, fit: AbnormalReturns, rows: Ints | None = None, *, chunk: int | None = None
+    read: ReadSeries, fit: AbnormalReturns, chunk: int | None, rows: Ints
 ) -> Iterator[tuple[Ints, Floats]]:
-    """Yield the estimation residuals again, in blocks of rows of shape (n, n_estimation_days).
-
-    They are recomputed from the coefficients, so that memory does not grow with their number.
-    NaN where a day is missing.
-    """
-    wanted = np.flatnonzero(fit.fault == 0) if rows is None else rows
+    """Yield the estimation residuals of ``rows`` again, in blocks (n, T), NaN where missing."""
     T = fit.timing.days
-    blocks = _gather(read, fit.series[wanted], fit.day0[wanted], fit.timing, chunk)
+    blocks = _gather(read, fit.series[rows], fit.day0[rows], fit.timing, chunk)
     for place, returns, start in blocks:
-        at = wanted[place]
+        at = rows[place]
         base, X, _ = _windows(fit.design, start, T)
         yield at, _less_fitted(returns[:, :T] - base, X, fit.coefficients[at])
+
+
+def collected(residuals: Residuals, rows: Ints, days: int) -> Floats:
+    """Collect the residuals of ascending ``rows``, shape (n, days), NaN where missing."""
+    out = np.empty((len(rows), days))
+    for at, e in residuals(rows):
+        out[np.searchsorted(rows, at)] = e
+    return out
 
 
 def _gather(
@@ -186,29 +174,23 @@ def _gather(
     """Yield rows, their returns from first estimation to last event day, and the first day."""
     if not len(series):
         return
-    span = timing.hull[1] - timing.estimation[0] + 1
     total = int(series.max()) + 1
     chunk = chunk or total
     order = np.lexsort((series, day0, series // chunk))
-    edges = np.searchsorted(series[order] // chunk, np.arange(-(-total // chunk) + 1))
-    for number, (first, last) in enumerate(pairwise(edges.tolist())):
-        if first == last:
-            continue
-        low = number * chunk
+    for rows in np.split(order, np.flatnonzero(np.diff(series[order] // chunk)) + 1):
+        low = int(series[rows[0]]) // chunk * chunk
         data = read(low, min(low + chunk, total))
+        span = timing.hull[1] - timing.estimation[0] + 1
         views = np.lib.stride_tricks.sliding_window_view(data, span, axis=1)
-        inside = order[first:last]
-        for rows in _pieces(inside, day0[inside]):
-            start = day0[rows] + timing.estimation[0]
-            yield rows, views[series[rows] - low, start], start
+        for part in _pieces(rows, day0[rows]):
+            start = day0[part] + timing.estimation[0]
+            yield part, views[series[part] - low, start], start
 
 
 def _pieces(rows: Ints, day0: Ints) -> Iterator[Ints]:
     """Cut rows into blocks, at changes of date where dates are few: they share regressors."""
     changes = np.flatnonzero(np.diff(day0)) + 1
-    if len(changes) * 32 > len(rows):
-        changes = changes[:0]
-    for part in np.split(rows, changes):
+    for part in np.split(rows, changes if len(changes) * 32 <= len(rows) else []):
         for at in range(0, len(part), ROWS):
             yield part[at : at + ROWS]
 
@@ -219,8 +201,8 @@ def _windows(design: Design, start: Ints, length: int) -> tuple[Floats, Floats, 
         start = start[:1]
     index = start[:, None] + np.arange(length)
     X = design.regressors.T[:, index]
-    least_squares = design.instruments is design.regressors
-    return design.base[index], X, X if least_squares else design.instruments.T[:, index]
+    Z = X if design.instruments is design.regressors else design.instruments.T[:, index]
+    return design.base[index], X, Z
 
 
 def _less_fitted(y: Floats, X: Floats, coefficients: Floats) -> Floats:
@@ -276,15 +258,11 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
         place = timing.place(window)
         total = x_hull[:, :, place].sum(axis=2)
         spread = np.einsum("kn,nkl,ln->n", total, inverse, total)
-        _fill_window(out, rows, w, ar[:, place], returns[:, hull][:, place])
+        held = returns[:, hull][:, place]
+        out.car[rows, w] = ar[:, place].sum(axis=1)
+        out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - ar[:, place]).prod(axis=1)
         error = s2 * (window[1] - window[0] + 1 + spread)
         out.variance[rows, w] = np.where(np.isfinite(out.car[rows, w]), error, np.nan)
-
-
-def _fill_window(out: AbnormalReturns, rows: Ints, w: int, ar: Floats, held: Floats) -> None:
-    """Sum and compound the abnormal returns of one window, shape (n_rows, length)."""
-    out.car[rows, w] = ar.sum(axis=1)
-    out.bhar[rows, w] = (1 + held).prod(axis=1) - (1 + held - ar).prod(axis=1)
 
 
 def _products(A: Floats, B: Floats, known: npt.NDArray[np.bool_]) -> Floats:

@@ -1,4 +1,4 @@
-"""The same windows on earlier dates: what portfolios do when nothing happens."""
+"""Firms or sectors tested jointly, and the same windows on earlier, quiet dates."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.battery.abnormal import (
-    FREE,
-    ROWS,
-    AbnormalReturns,
-    ReadSeries,
-)
-from usjp_research.engine.battery.catalogue import outcome
-from usjp_research.engine.battery.inference import TestResult
-from usjp_research.engine.battery.parametric import joint_statistic
+from usjp_research.engine.battery.abnormal import FREE, ROWS, STILL, AbnormalReturns, ReadSeries
+from usjp_research.engine.battery.catalogue import CROSS, SHAPE, Entry, TestResult, outcome
 from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
 Floats = npt.NDArray[np.float64]
@@ -24,137 +17,24 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 GUARD = 20  # days before a window that say how volatile it is about to be
 NOISE = 1e-13
+ROUNDING = 1e-24  # a sum of squares this many times smaller than what it is made of is rounding
 LEAST = 99  # dates, so that p can be as low as 0.01
+FEW = f"fewer than {LEAST} earlier dates have their estimation days in the data"
+PAPERS = "Schipper and Thompson (1983); Binder (1985)"
 
 
 @dataclass(frozen=True, slots=True)
 class QuietLaw:
     """Guarded statistics of equal-weighted portfolios, on the event date and on earlier ones.
 
-    Attributes
-    ----------
-    lines : ndarray of shape (n_sets, n_days)
-        Returns of the portfolios.
-    statistic, trailing : ndarray of shape (n_sets, n_windows)
-        Cumulative abnormal return over its guarded error, and the standard deviation of the
-        twenty days before the window over that of the estimation days.
-    null : ndarray of shape (n_sets, n_dates, n_windows)
-        NaN where a portfolio has no return.
+    The trailing volatility is that of the guard days over that of the estimation days; both are
+    of shape (n_sets, n_windows).
     """
 
-    lines: Floats
+    lines: Floats  # returns of the portfolios, (n_sets, n_days)
     statistic: Floats
     trailing: Floats
-    null: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class JointLaw:
-    """F statistics on earlier dates, of zero effects and of equal ones: (n_dates, n_windows)."""
-
-    zero: Floats
-    equal: Floats
-
-
-def portfolio_series(
-    read: ReadSeries,
-    series: Ints,
-    members: Bools,
-    n_days: int,
-    *,
-    chunk: int | None = None,
-) -> Floats:
-    """Average the returns of each set's firms, day by day over those that have one.
-
-    Parameters
-    ----------
-    read, chunk
-        As for `abnormal_returns`.
-    series : ndarray of shape (N,), int
-        One a row of ``members``, each once.
-    members : ndarray of shape (N, n_sets), bool
-    n_days : int
-
-    Returns
-    -------
-    ndarray of shape (n_sets, n_days)
-    """
-    total, count = np.zeros((2, members.shape[1], n_days))
-    weight = np.zeros((int(series.max()) + 1, members.shape[1]))
-    weight[series] = members
-    step = min(chunk or ROWS, ROWS)
-    for low in range(0, len(weight), step):
-        part = weight[low : low + step].T
-        returns = read(low, min(low + step, len(weight)))
-        known = np.isfinite(returns)
-        if known.all():
-            total += part @ returns
-            count += part.sum(axis=1)[:, None]
-        else:
-            total += part @ np.where(known, returns, 0.0)
-            count += part @ known
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-
-
-def earlier_dates(fit: AbnormalReturns) -> Ints:
-    """List the days before the event whose windows end before the event's begin.
-
-    Their estimation days, and the days that guard against volatility, must lie in the data.
-    """
-    timing, day0 = fit.timing, int(fit.day0[0])
-    first = max(-timing.estimation[0], GUARD - timing.hull[0])
-    return np.arange(first, day0 + timing.hull[0] - timing.hull[1])
-
-
-def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
-    """Compute the guarded statistic of every portfolio on the event date and on earlier ones.
-
-    The estimation days move with the date. The statistic is the cumulative abnormal return over
-    the root of the larger of forecast-error variance and length times the mean squared abnormal
-    return of the twenty days before: without that guard, events in volatile times look real.
-
-    Parameters
-    ----------
-    lines : ndarray of shape (n_sets, n_days)
-        Returns of the portfolios.
-    fit : AbnormalReturns
-        Of the firms, with one event date: it gives model, days and windows.
-
-    Returns
-    -------
-    QuietLaw
-
-    References
-    ----------
-    Brown and Warner (1985), Journal of Financial Economics 14, 3-31.
-    """
-    timing, day0 = fit.timing, int(fit.day0[0])
-    dates = earlier_dates(fit)
-    dates = np.r_[day0, dates if len(dates) >= LEAST else dates[:0]]
-    k, T = fit.design.parameters, timing.days
-    estimation = _Days(T, -timing.estimation[1], k + FREE)
-    masked = np.zeros(lines.shape[1], dtype=bool)
-    statistic, trailing = np.full((2, len(lines), len(dates), len(timing.windows)), np.nan)
-    for w, window in enumerate(timing.windows):
-        if day0 + window[0] < GUARD:
-            continue  # of the event date alone: earlier ones have their guard days
-        made = rolling_forecast(
-            lines.T,
-            fit.design,
-            masked,
-            estimation=estimation,
-            window=window,
-            anchor=0,
-            guard_sessions=GUARD,
-        )
-        # Sums of squares this small are what rounding leaves of a line that does not move.
-        moves = made.residual_variance > NOISE * np.nan_to_num(lines**2).mean(axis=1)
-        usual = np.where(moves, made.residual_variance, np.nan)
-        guarded = np.where(moves, np.maximum(made.variance, made.trailing), np.nan)
-        length = window[1] - window[0] + 1
-        statistic[..., w] = (made.car / np.sqrt(guarded))[dates].T
-        trailing[..., w] = np.sqrt(made.trailing / length / usual)[dates].T
-    return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+    null: Floats  # (n_sets, n_dates, n_windows), NaN where a portfolio has no return
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +46,72 @@ class _Days:
     minimum: int
 
 
+def portfolio_series(
+    read: ReadSeries, series: Ints, members: Bools, n_days: int, chunk: int | None
+) -> Floats:
+    """Average the returns of each set's firms by day over those that have one: (n_sets, n_days)."""
+    total, count = np.zeros((2, members.shape[1], n_days))
+    weight = np.zeros((int(series.max()) + 1, members.shape[1]))
+    weight[series] = members
+    step = min(chunk or ROWS, ROWS)
+    for low in range(0, len(weight), step):
+        part = weight[low : low + step].T
+        returns = read(low, min(low + step, len(weight)))
+        total += part @ np.nan_to_num(returns)
+        count += part @ np.isfinite(returns)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def earlier_dates(fit: AbnormalReturns) -> Ints:
+    """List earlier days whose windows end before the event's, with estimation and guard days."""
+    timing, day0 = fit.timing, int(fit.day0[0])
+    first = max(-timing.estimation[0], GUARD - timing.hull[0])
+    return np.arange(first, day0 + timing.hull[0] - timing.hull[1])
+
+
+def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
+    """Compute each portfolio's guarded statistic on the one event date and on earlier ones.
+
+    It is the cumulative abnormal return over the root of the larger of forecast-error variance
+    and length times the mean squared abnormal return of the days before (Brown and Warner 1985).
+    """
+    timing, day0, dates = fit.timing, int(fit.day0[0]), earlier_dates(fit)
+    dates = np.r_[day0, dates if len(dates) >= LEAST else dates[:0]]
+    estimation = _Days(timing.days, -timing.estimation[1], fit.design.parameters + FREE)
+    masked = np.zeros(lines.shape[1], dtype=bool)
+    statistic, trailing = np.full((2, len(lines), len(dates), len(timing.windows)), np.nan)
+    for w, window in enumerate(timing.windows):
+        if day0 + window[0] < GUARD:
+            continue  # of the event date alone: earlier ones have their guard days
+        how = {"estimation": estimation, "window": window, "anchor": 0, "guard_sessions": GUARD}
+        made = rolling_forecast(lines.T, fit.design, masked, **how)  # type: ignore[arg-type]
+        # Sums of squares this small are what rounding leaves of a line that does not move.
+        moves = made.residual_variance > NOISE * np.nan_to_num(lines**2).mean(axis=1)
+        usual = np.where(moves, made.residual_variance, np.nan)
+        guarded = np.where(moves, np.maximum(made.variance, made.trailing), np.nan)
+        statistic[..., w] = (made.car / np.sqrt(guarded))[dates].T
+        trailing[..., w] = np.sqrt(made.trailing / (window[1] - window[0] + 1) / usual)[dates].T
+    return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+
+
+@Entry(
+    2, "placebo_t", "the portfolio's abnormal return is one of those of earlier dates", "exact",
+    (CROSS, SHAPE), "Brown and Warner (1985); METHODS section 12",
+    "The second headline, where 99 earlier dates or more are there. The larger of forecast and "
+    "trailing variance scales it, so volatility that began before the event is allowed for; "
+    "against volatility that starts on the event day itself only adj_bmp_t helps.", "headline",
+)  # fmt: skip
 def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
-    """Refer the guarded statistic to its own values on earlier dates.
+    """Refer the guarded statistic to its values on earlier dates, and count these.
 
-    Trust it on a common date with 99 earlier dates or more, which share days and are worth
-    about a third of their number.
-
-    Returns
-    -------
-    TestResult
-        ``placebo_t``, with ``p = (1 + #{|S_d - mean| >= |S_0 - mean|}) / (dates + 1)``.
-    dates : int
+    ``p = (1 + #{|S_d - mean| >= |S_0 - mean|}) / (dates + 1)``; the dates share days and are
+    worth about a third of their number.
     """
     null = law.null[s, :, w]
     null = null[np.isfinite(null)]
     real, n = float(law.statistic[s, w]), len(null)
     if n < LEAST:
-        reason = f"{n} earlier dates without holes, {LEAST} needed"
-        if law.null.shape[1] == 0:
-            reason = f"fewer than {LEAST} earlier dates have their estimation days in the data"
+        reason = f"{n} earlier dates without holes, {LEAST} needed" if law.null.shape[1] else FEW
         return outcome("placebo_t", reason=reason), n
     if math.isnan(real):
         return outcome("placebo_t", reason="the portfolio's window or its guard days have holes"), n
@@ -193,59 +120,92 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
 
 
-def joint_law(values: Floats, fit: AbnormalReturns, *, contrasts: bool = False) -> JointLaw | str:
-    """Compute joint F statistics on earlier dates, or say why there are too few.
+@Entry(
+    10, "mvrm_F", "no firm has an abnormal return", "F", (CROSS,), PAPERS,
+    "A joint question, for effects of either sign. Fat tails make it reject too often at any "
+    "length of estimation: prefer its placebo p.", df_keys=("mvrm_df1", "mvrm_df2"),
+)  # fmt: skip
+@Entry(
+    11, "sectors_zero_F", "no sector's portfolio has an abnormal return", "F", (CROSS,), PAPERS,
+    "The joint question for sectors; prefer its placebo p.",
+    df_keys=("sectors_zero_df1", "sectors_zero_df2"),
+)  # fmt: skip
+@Entry(
+    12, "sectors_equal_F", "all sectors' portfolios have the same abnormal return", "F", (CROSS,),
+    PAPERS, "Whether sectors reacted differently, whatever the market of all of them did; prefer "
+    "its placebo p.", df_keys=("sectors_equal_df1", "sectors_equal_df2"),
+)  # fmt: skip
+def joint_test(
+    key: str, effect: Floats, products: Floats, free: int, scale: float, *, equal: bool = False
+) -> TestResult:
+    """Test jointly that no series has an effect (n,), or that all have the same one.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_days)
-        Returns of firms or of portfolios; a date with a hole is not used.
-    fit : AbnormalReturns
-
-    Returns
-    -------
-    JointLaw or str
+    ``products`` (n, n) are those of the residuals, ``free`` the estimation days less parameters,
+    ``scale`` the days of the window plus what the parameters add. Exact under normality whatever
+    the correlation (Gibbons, Ross and Shanken 1989).
     """
-    dates = earlier_dates(fit)
-    few = f"fewer than {LEAST} earlier dates have their estimation days in the data"
+    n = len(effect) - equal
+    df, reason, statistic = (n, free - n + 1), "", math.nan
+    if n < 1:
+        reason = "there is one series only"
+    elif n >= free:
+        reason = f"{n} effects need more than {n} free estimation days, there are {free}"
+    else:
+        statistic = joint_statistic(effect[:, None], products, free, scale, equal=equal)[0]
+        reason = "" if math.isfinite(statistic) else "the residual covariance is singular"
+    return outcome(key, float(statistic), df=df, reason=reason)
+
+
+def joint_statistic(
+    effect: Floats, products: Floats, free: int, scale: float | Floats, *, equal: bool = False
+) -> Floats:
+    """Return the F statistics of several windows at once: ``effect`` has shape (n, n_windows)."""
+    n, own = len(effect), np.diag(products)
+    if equal:
+        contrast = np.eye(n)[1:] - np.eye(n)[:1]
+        effect, products = contrast @ effect, contrast @ products @ contrast.T
+        n, own = n - 1, own[1:] + own[0]
+    if not (np.diag(products) > np.maximum(ROUNDING * own, STILL)).all():
+        return np.full(effect.shape[1], np.nan)
+    size = np.sqrt(np.diag(products))
+    scaled = products / np.outer(size, size)
+    roots = np.linalg.eigvalsh(scaled)
+    if not roots[0] > 1e-13 * roots[-1]:
+        return np.full(effect.shape[1], np.nan)
+    x = effect / size[:, None]
+    distance = (x * np.linalg.solve(scaled, x)).sum(axis=0)
+    return np.asarray(distance / scale * (free - n + 1) / n)
+
+
+def joint_law(values: Floats, fit: AbnormalReturns, *, equal: bool = False) -> Floats | str:
+    """Compute the joint F on earlier dates, (n_dates, n_windows), or say why there are too few.
+
+    ``values`` are returns of firms or of portfolios, (n, n_days); a date with a hole is not used.
+    """
+    timing, design, dates = fit.timing, fit.design, earlier_dates(fit)
     if len(dates) < LEAST:
-        return few
-    timing, design = fit.timing, fit.design
-    T, k = timing.days, design.parameters
-    span = timing.hull[1] - timing.estimation[0] + 1
-    hull = timing.hull[0] - timing.estimation[0]
-    zero, equal = [], []
+        return FEW
+    low, high = timing.hull
+    inside = np.zeros((len(timing.windows), high - low + 1))
+    for w, window in enumerate(timing.windows):
+        inside[w, timing.place(window)] = 1.0
+    y, usable, found = values - design.base, np.isfinite(design.base), []
     for day in dates:
-        days = slice(day + timing.estimation[0], day + timing.estimation[0] + span)
-        y = values[:, days] - design.base[days]
-        X = design.regressors[days]
-        used = np.isfinite(design.base[days])
-        needed = used.copy()
-        needed[T:hull] = False
-        needed[hull:] = True
-        if not np.isfinite(y[:, needed]).all():
+        days = np.arange(day + timing.estimation[0], day + timing.estimation[1] + 1)
+        days, hull = days[usable[days]], slice(day + low, day + high + 1)
+        if not (np.isfinite(y[:, days]).all() and np.isfinite(y[:, hull]).all()):
             continue
-        y = np.where(np.isfinite(y), y, 0.0)
-        x, z = X[:T][used[:T]], design.instruments[days][:T][used[:T]]
+        x, z = design.regressors[days], design.instruments[days]
         inverse, bad = inverse_gram(z.T @ x)
         if bad:  # the regressors do not move there
             continue
-        b = y[:, :T][:, used[:T]] @ z @ inverse.T
-        e = y[:, :T][:, used[:T]] - b @ x.T
-        ar = y[:, hull:] - b @ X[hull:].T
-        total = np.array([X[hull:][timing.place(w)].sum(axis=0) for w in timing.windows])
-        length = np.array([high - low + 1 for low, high in timing.windows])
-        scale = length + ((total @ inverse @ z.T) ** 2).sum(axis=1)
-        car = np.column_stack([ar[:, timing.place(w)].sum(axis=1) for w in timing.windows])
-        free = len(x) - k
-        zero.append(joint_statistic(car, e @ e.T, free, scale))
-        if contrasts:
-            equal.append(joint_statistic(car, e @ e.T, free, scale, equal=True))
-    if len(zero) < LEAST:
-        return f"{len(zero)} earlier dates without holes, {LEAST} needed"
-    return JointLaw(np.array(zero), np.array(equal))
-
-
-def upper_p(real: float, null: Floats) -> float:
-    """Return the share of values at least as large, the real one counted among them."""
-    return (1 + int((null >= real).sum())) / (len(null) + 1)
+        b = y[:, days] @ z @ inverse.T
+        e = y[:, days] - b @ x.T
+        car = (y[:, hull] - b @ design.regressors[hull].T) @ inside.T
+        total = inside @ design.regressors[hull]
+        scale = inside.sum(axis=1) + ((total @ inverse @ z.T) ** 2).sum(axis=1)
+        free = len(x) - design.parameters
+        found.append(joint_statistic(car, e @ e.T, free, scale, equal=equal))
+    if len(found) < LEAST:
+        return f"{len(found)} earlier dates without holes, {LEAST} needed"
+    return np.array(found)

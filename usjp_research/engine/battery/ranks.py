@@ -2,175 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from usjp_research.engine.battery.abnormal import AbnormalReturns, Residuals
+from usjp_research.engine.battery.catalogue import (
+    CROSS, EVENT, RANKS, SHAPE, Entry, TestResult, outcome,
+)  # fmt: skip
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int16]
 NOISE = 1e-12  # mean ranks that move less than this are rounding: their sums would be zero
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """Residuals of a block of firm-events, ranked once for every rank test.
+class DaySums:
+    """Sums over the firm-events of each set, by the T estimation and H event days.
 
-    Attributes
-    ----------
-    values : ndarray of shape (n, T)
-        The residuals, NaN where missing.
-    ordered : ndarray of shape (n, T)
-        The same in ascending order, missing ones last.
-    rank : ndarray of shape (n, T), int16
-        1 for the smallest; missing ones have the highest.
-    tied : ndarray of shape (n,), bool
-        Rows where two residuals are equal: they take the slow path, with average ranks.
-    n_obs : ndarray of shape (n,)
+    Ranks K of M values are scaled and centred, ``K / (M + 1) - 1/2``, but for ``rank``.
     """
 
-    values: Floats
-    ordered: Floats
-    rank: Counts
-    tied: Bools
-    n_obs: Floats
-
-    def __getitem__(self, rows: npt.NDArray[np.int64] | slice) -> Ranked:
-        return Ranked(
-            self.values[rows],
-            self.ordered[rows],
-            self.rank[rows],
-            self.tied[rows],
-            self.n_obs[rows],
-        )
+    count: Floats  # firm-events with an abnormal return, (n_sets, T + H)
+    residual: Floats  # (n_sets, T)
+    rank: Floats  # K - (M + 1) / 2, (n_sets, T + H)
+    scaled: Floats  # (n_sets, T + H)
+    zivney: Floats  # with event days over their cross-sectional spread, (n_sets, T + H)
+    zivney_count: Floats
+    grank: Floats  # beside one cumulated event day, which comes last, (n_sets, W, T + 1)
 
 
-def rank_residuals(e: Floats) -> Ranked:
-    """Sort every firm's residuals once.
+def day_sums(
+    residuals: Residuals, fit: AbnormalReturns, members: Bools, windows: Sequence[Sequence[int]]
+) -> DaySums:
+    """Sum residuals and ranks over each set in one pass; ``windows`` of a set have its granks."""
+    from scipy.stats import rankdata
 
-    Parameters
-    ----------
-    e : ndarray of shape (n, T)
-        NaN where missing.
+    T, H, n_sets = fit.timing.days, fit.ar.shape[1], members.shape[1]
+    count, rank, scaled, zivney, zivney_count = (np.zeros((n_sets, T + H)) for _ in range(5))
+    residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, len(fit.timing.windows), T + 1))
+    day_spread = np.array([_spread(fit.sar[inside]) for inside in members.T])
+    car_spread = np.array([_spread(fit.scar[inside]) for inside in members.T])
+    grank[~np.isfinite(car_spread)] = np.nan
+    sigma = np.sqrt(fit.variance_residual)[:, None]
+    for rows, e in residuals(np.flatnonzero(members.any(axis=1))):
+        ours = members[rows].astype(float)
+        known = np.isfinite(e)
+        count += ours.T @ np.hstack([known, np.isfinite(fit.ar[rows])])
+        residual += ours.T @ np.where(known, e, 0.0)
+        own = rankdata(np.where(known, e, np.inf), axis=1)
+        U, M = scaled_ranks(e, own, fit.ar[rows])
+        scaled += ours.T @ U
+        rank += (ours * (M + 1)).T @ U
+        for s in range(n_sets):
+            inside = members[rows, s]
+            at = rows[inside]
+            if not len(at):
+                continue
+            e_s, own_s = (e, own) if inside.all() else (e[inside], own[inside])
+            value = fit.sar[at] / day_spread[s] * sigma[at]
+            zivney[s] += scaled_ranks(e_s, own_s, value)[0].sum(axis=0)
+            zivney_count[s] += np.hstack([known[inside], np.isfinite(value)]).sum(axis=0)
+            for w in windows[s]:
+                value = fit.scar[at, w : w + 1] / car_spread[s, w] * sigma[at]
+                grank[s, w] += scaled_ranks(e_s, own_s, value)[0].sum(axis=0)
+    return DaySums(count, residual, rank, scaled, zivney, zivney_count, grank)
 
-    Returns
-    -------
-    Ranked
 
-    Examples
-    --------
-    >>> rank_residuals(np.array([[0.3, -0.1, 0.2]])).rank.tolist()
-    [[3, 1, 2]]
+def scaled_ranks(e: Floats, own: Floats, event: Floats) -> tuple[Floats, Floats]:
+    """Rank residuals (n, T), whose own ranks are known, together with event values (n, H).
+
+    Returns ``K / (M + 1) - 1/2``, zero where missing, and M, of shape (n, 1). Ties have average
+    ranks. An event value moves up by one the residuals above it, by a half those that equal it.
     """
-    order = np.argsort(e, axis=1)
-    ordered = np.take_along_axis(e, order, axis=1)
-    rank = np.empty(e.shape, dtype=np.int16)
-    np.put_along_axis(rank, order, np.arange(1, e.shape[1] + 1, dtype=np.int16)[None], axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    return Ranked(e, ordered, rank, tied, np.isfinite(e).sum(axis=1).astype(float))
+    from scipy.stats import rankdata
+
+    T = e.shape[1]
+    known = np.isfinite(np.hstack([e, event]))
+    M = known.sum(axis=1, keepdims=True)
+    moved = np.zeros(e.shape, dtype=np.int16)  # in halves
+    K = np.hstack([own, rankdata(np.where(known[:, T:], event, np.inf), axis=1)])
+    K[:, T:] += known[:, :T].sum(axis=1, keepdims=True)
+    for h, value in enumerate(event.T):
+        above = (e > value[:, None]).view(np.int8) + (e >= value[:, None]).view(np.int8)
+        moved += above
+        K[:, T + h] -= above.sum(axis=1, dtype=np.int64) / 2
+    K[:, :T] += moved / 2
+    return np.where(known, K / (M + 1) - 0.5, 0.0), M
 
 
-def combined_ranks(ranked: Ranked, event: Floats) -> tuple[Floats, Floats, Floats]:
-    """Rank residuals together with event values, without sorting again.
+def _spread(values: Floats) -> Floats:
+    """Cross-sectional standard deviation of each column; NaN where nothing varies."""
+    known = np.isfinite(values)
+    n, x = known.sum(axis=0), np.where(known, values, 0.0)
+    mean = x.sum(axis=0) / np.maximum(n, 1)
+    squares = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0)
+    out = np.sqrt(squares / np.maximum(n - 1, 1))
+    return np.where((n > 1) & (squares > 1e-28 * (x * x).sum(axis=0)), out, np.nan)
 
-    An event value moves up by one the residuals above it: each is put in its place by bisection.
-    Rows with ties are ranked anew, with average ranks.
 
-    Parameters
-    ----------
-    ranked : Ranked
-    event : ndarray of shape (n, H)
-        In the units of the residuals; NaN where missing.
+@Entry(
+    3, "corrado_z", RANKS, "normal", (CROSS, SHAPE), "Corrado (1989)",
+    "Cross-check on a common date, fat tails welcome; rejects too often when the event days are "
+    "more volatile.", "check",
+)  # fmt: skip
+@Entry(
+    6, "corrado_zivney_z", RANKS, "normal", (CROSS, EVENT, SHAPE), "Corrado and Zivney (1992)",
+    "Like corrado_z when event days are more volatile; weak with few firms, whose "
+    "cross-sectional spread is then a poor scale.",
+)  # fmt: skip
+@Entry(
+    7, "corrado_u_z", RANKS, "normal", (CROSS, SHAPE), "Corrado and Zivney (1992)",
+    "corrado_z with holes in the returns: days weigh by how many firms they have.",
+)  # fmt: skip
+def corrado_tests(sums: DaySums, s: int, window: slice) -> Iterator[TestResult]:
+    """Compare the mean rank of a window, places among all days, with how it moves by day.
 
-    Returns
-    -------
-    estimation : ndarray of shape (n, T)
-        Ranks K of the residuals; without meaning where these are missing.
-    event : ndarray of shape (n, H)
-        Ranks of the event values, NaN where missing.
-    count : ndarray of shape (n,)
-        How many values were ranked, M.
-
-    Examples
-    --------
-    >>> ranked = rank_residuals(np.array([[0.3, -0.1, 0.2]]))
-    >>> [part.tolist() for part in combined_ranks(ranked, np.array([[0.25]]))]
-    [[[4.0, 1.0, 2.0]], [[3.0]], [4.0]]
+    The spread over days takes in whatever moves firms together (Cowan 1992 for windows).
     """
-    T = ranked.rank.shape[1]
-    there = np.isfinite(event)
-    count = ranked.n_obs + there.sum(axis=1)
-    below = _below(ranked.ordered, event)
-    at = np.minimum(below, T - 1)
-    tied = ranked.tied | (np.take_along_axis(ranked.ordered, at, axis=1) == event).any(axis=1)
-    if event.shape[1] > 1:
-        inner = np.sort(event, axis=1)
-        tied = tied | (inner[:, 1:] == inner[:, :-1]).any(axis=1)
-    steps = np.where(there, below, T).astype(np.int16)
-    moved = ranked.rank.copy()
-    for h in range(event.shape[1]):
-        moved += ranked.rank > steps[:, h : h + 1]
-    estimation = moved.astype(float)
-    own = below.astype(np.float64) + 1.0
-    for h in range(event.shape[1]) if event.shape[1] > 1 else ():
-        own += event[:, h : h + 1] < event
-    own[~there] = np.nan
-    if tied.any():
-        from scipy import stats
-
-        rows = np.flatnonzero(tied)
-        both = np.hstack([ranked.values[rows], event[rows]])
-        slow = stats.rankdata(np.where(np.isnan(both), np.inf, both), axis=1)
-        slow[np.isnan(both)] = np.nan
-        estimation[rows], own[rows] = slow[:, :T], slow[:, T:]
-    return estimation, own, np.asarray(count, dtype=np.float64)
+    count, second = sums.count[s], sums.zivney_count[s]
+    yield outcome("corrado_z", _corrado(sums.rank[s], count, count, window))
+    yield outcome("corrado_u_z", _corrado(sums.scaled[s], count, np.sqrt(count), window))
+    zivney = _corrado(sums.zivney[s], second, np.sqrt(second), window)
+    flat = "" if np.isfinite(zivney) else "an event day has no cross-sectional spread"
+    yield outcome("corrado_zivney_z", zivney, reason=flat)
 
 
-def _below(ordered: Floats, event: Floats) -> npt.NDArray[np.int64]:
-    """Count the ordered values under each event value, row by row, by bisection."""
-    n, T = ordered.shape
-    flat = ordered.ravel()
-    first = (np.arange(n) * T)[:, None]
-    at = np.broadcast_to(first, event.shape).copy()
-    left = T
-    while left > 1:
-        half = left >> 1
-        at += half * (flat[at + (half - 1)] < event)
-        left -= half
-    at += flat[at] < event
-    return np.asarray(at - first)
-
-
-def corrado_statistic(sums: Floats, count: Floats, divide: Floats, window: slice) -> float:
-    """Compare the mean rank of a window with how mean ranks move from day to day.
-
-    The spread over days takes in whatever moves firms together, so the test survives a common
-    date. Trust it unless the event days are more volatile than the estimation days; with ranks
-    of returns divided by each event day's cross-sectional spread, also then.
-
-    Parameters
-    ----------
-    sums : ndarray of shape (n_days,)
-        Of centred ranks over firms, for estimation days and then event days.
-    count : ndarray of shape (n_days,)
-        Firms with a rank that day.
-    divide : ndarray of shape (n_days,)
-        ``count`` for the mean rank, its root for missing-data weights.
-    window : slice
-        Its places among the days.
-
-    Returns
-    -------
-    float
-        NaN when a day of the window has no rank, or nothing moves.
-
-    References
-    ----------
-    Corrado (1989), Journal of Financial Economics 23, 385-395; Corrado and Zivney (1992),
-    Journal of Financial and Quantitative Analysis 27, 465-478; Cowan (1992), Review of
-    Quantitative Finance and Accounting 2, 343-358 for windows.
-    """
+def _corrado(sums: Floats, count: Floats, divide: Floats, window: slice) -> float:
+    """NaN when a day of the window has no rank, or nothing moves."""
     there = count > 0
     mean = np.divide(sums, divide, out=np.zeros_like(sums), where=there)
     spread = float(np.sqrt((mean[there] ** 2).mean())) if there.any() else 0.0
@@ -179,32 +140,26 @@ def corrado_statistic(sums: Floats, count: Floats, divide: Floats, window: slice
     return float(mean[window].sum() / (np.sqrt(window.stop - window.start) * spread))
 
 
-def grank_statistics(sums: Floats, count: Floats, event: float, n: int) -> tuple[float, float, int]:
-    """Return GRANK-T, GRANK-Z and the number of estimation days with a rank.
-
-    Trust GRANK-T on a common date with thirty firms or more; GRANK-Z takes firms for independent.
-
-    Parameters
-    ----------
-    sums : ndarray of shape (T,)
-        Of centred, scaled ranks over firms on each estimation day.
-    count : ndarray of shape (T,)
-        Firms with a rank that day.
-    event : float
-        Mean of the centred, scaled rank of the cumulated event day.
-    n : int
-        Firms.
-
-    References
-    ----------
-    Kolari and Pynnönen (2011), Journal of Empirical Finance 18, 953-971.
-    """
+@Entry(
+    5, "grank_t", RANKS, "t", (CROSS, EVENT, SHAPE), "Kolari and Pynnönen (2011)",
+    "On a common date with thirty firms or more; with six strongly correlated firms its true "
+    "size is about twice the nominal one.", df_keys=("grank_df",),
+)  # fmt: skip
+@Entry(
+    23, "grank_z_indep", RANKS, "normal", (EVENT, SHAPE), "Kolari and Pynnönen (2011)",
+    "Separate dates only: it is grank_t without its protection.",
+)  # fmt: skip
+def grank_tests(sums: Floats, count: Floats, n: int) -> Iterator[TestResult]:
+    """Test the generalised rank of one cumulated day, the last of ``sums`` (T + 1,), of n firms."""
     there = count > 0
-    mean = sums[there] / count[there]
+    mean, event = sums[:-1][there] / count[there], float(sums[-1]) / n
     days = int(there.sum()) + 1
     spread = np.sqrt(((count[there] / n * mean**2).sum() + event**2) / days)
-    independent = event * np.sqrt(12 * n * (days + 1) / (days - 1))
+    independent = float(event * np.sqrt(12 * n * (days + 1) / (days - 1)))
     z = event / spread if spread > NOISE else np.nan
     inside = days - 1 - z**2
-    t = z * np.sqrt((days - 2) / inside) if inside > 0 else np.nan
-    return float(t), float(independent), days - 1
+    t = float(z * np.sqrt((days - 2) / inside)) if inside > 0 else np.nan
+    reason = "" if np.isfinite(independent) else "abnormal returns have no cross-sectional spread"
+    far = "" if np.isfinite(t) else "the event day's rank is beyond what the law of t allows"
+    yield outcome("grank_t", t, df=(days - 2,), reason=reason or far)
+    yield outcome("grank_z_indep", independent, reason=reason)

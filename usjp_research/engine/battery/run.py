@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.battery.abnormal import AbnormalReturns, abnormal_returns
+from usjp_research.engine.battery.abnormal import (
+    AbnormalReturns, abnormal_returns, residual_blocks,
+)  # fmt: skip
+from usjp_research.engine.battery.catalogue import TESTS, believable_first
+from usjp_research.engine.battery.dependence import pair_sums
 from usjp_research.engine.battery.events import (
-    FirmEvents,
-    LeftOut,
-    firm_events,
-    left_by_fit,
-    left_by_holes,
-    panel_design,
-    series_reader,
-    window_label,
-)
+    firm_events, left_by_fit, left_by_holes, panel_design, window_label,
+)  # fmt: skip
 from usjp_research.engine.battery.joint import portfolio_series, quiet_law
-from usjp_research.engine.battery.sums import day_sums
-from usjp_research.engine.battery.window import Sets, WindowTests, Work, window_tests
+from usjp_research.engine.battery.ranks import day_sums
+from usjp_research.engine.battery.window import WindowTests, Work, set_firms, window_tests
 from usjp_research.engine.design import Timing
 from usjp_research.market.panel import ReturnPanel, panel_of_frame
+from usjp_research.market.record import Dropped
 from usjp_research.words import card
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +36,17 @@ class Battery:
     ----------
     groups : mapping of str to mapping of str to WindowTests
         ``ALL`` first, then the sectors; windows by their label, such as ``[-1;1]``.
-    firms : FirmEvents
-        The rows of ``fit``.
+    firms : DataFrame
+        Firm, sector and place of day 0 of the rows of ``fit``.
     fit : AbnormalReturns
-    dropped : tuple of LeftOut
+    dropped : tuple of Dropped
     """
 
     model: str
     groups: Mapping[str, Mapping[str, WindowTests]]
-    firms: FirmEvents
+    firms: pd.DataFrame
     fit: AbnormalReturns
-    dropped: tuple[LeftOut, ...]
+    dropped: tuple[Dropped, ...]
 
     def _repr_html_(self) -> str:
         return card(
@@ -62,14 +59,11 @@ class Battery:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the command writes as JSON."""
-        out: dict[str, Any] = {
+        groups = {
             group: {label: tests.as_dict() for label, tests in windows.items()}
             for group, windows in self.groups.items()
         }
-        out["dropped"] = [
-            {key: value for key, value in asdict(item).items() if value} for item in self.dropped
-        ]
-        return out
+        return {**groups, "dropped": [asdict(item) for item in self.dropped]}
 
 
 def run_battery(
@@ -113,10 +107,6 @@ def run_battery(
         Days as index. By default factors are taken from columns of ``returns``.
     factor_units : {"auto", "percent", "decimal"}
 
-    Returns
-    -------
-    Battery
-
     Raises
     ------
     InputError
@@ -139,47 +129,67 @@ def run_battery(
     panel = returns if isinstance(returns, ReturnPanel) else panel_of_frame(returns)
     timing = Timing(estimation, tuple(dict.fromkeys(windows)))
     design = panel_design(panel, model, benchmark, factors, factor_units)
-    made, dropped = firm_events(panel, groups, event, events, timing)
-    read, chunk = series_reader(panel, made.names)
-    fit = abnormal_returns(read, made.series, made.day0, design, timing, chunk=chunk)
-    whole = np.isfinite(fit.car) & (fit.fault == 0)[:, None]
-    dropped += [*left_by_fit(panel, made, fit), *left_by_holes(panel, made, fit, whole)]
+    table, dropped = firm_events(panel, groups, event, events, timing)
+    series, names = pd.factorize(table["firm"])
+    held = None if panel.chunk else panel.read(names)
 
-    marked = groups["treated"].astype(bool) if "treated" in groups else slice(None)
-    asked = groups.loc[marked, "sector"].astype(str).str.strip()
-    sets = _sets(made.sectors, whole, tuple(dict.fromkeys(asked)))
-    sums, pairs = day_sums(read, fit, sets.members, sets.windows, chunk=chunk)
+    def read(first: int, last: int) -> npt.NDArray[np.float64]:
+        return panel.read(names[first:last]) if held is None else held[first:last]
+
+    fit = abnormal_returns(read, series, table["day0"], design, timing, chunk=panel.chunk)
+    dropped += [*left_by_fit(table, fit), *left_by_holes(panel, table, fit)]
+    asked = groups[groups["treated"].astype(bool)] if "treated" in groups else groups
+    sectors = dict.fromkeys([*table["sector"], *asked["sector"].astype(str)])
+    column, members = _sets(table["sector"], list(sectors), fit)
+    of_set = [sorted({w for (_, w), s in column.items() if s == k}) for k in range(len(members.T))]
+    residuals = partial(residual_blocks, read, fit, panel.chunk)
     quiet = None
-    if (made.day0 == made.day0[0]).all():
-        lines = portfolio_series(read, made.series, sets.members, len(panel.days), chunk=chunk)
+    if (fit.day0 == fit.day0[0]).all():
+        lines = portfolio_series(read, fit.series, members, len(panel.days), panel.chunk)
         quiet = quiet_law(lines, fit)
-    work = Work(read, chunk, fit, sets, sums, pairs, quiet)
+    sums, pairs = day_sums(residuals, fit, members, of_set), pair_sums(residuals, fit, members)
+    work = Work(fit, members, column, sums, pairs, quiet)
+    firms = [set_firms(work, s, residuals, read) for s in range(members.shape[1])]
     done: dict[str, dict[str, WindowTests]] = {}
-    for group in sets.groups:
-        done[group] = {
-            window_label(window): window_tests(work, group, w)
-            for w, window in enumerate(timing.windows)
-        }
-    return Battery(model, done, made, fit, tuple(dropped))
+    for (group, w), s in column.items():
+        label = window_label(timing.windows[w])
+        done.setdefault(group, {})[label] = window_tests(work, firms[s], group, w)
+    return Battery(model, done, table.drop(columns="what"), fit, tuple(dropped))
 
 
-def _sets(sector: npt.NDArray[Any], whole: Bools, asked: tuple[str, ...]) -> Sets:
-    """Say who is in which group; one that lost all its firms is there with none."""
-    names = tuple(dict.fromkeys((*map(str, sector), *asked)))
-    codes = pd.Index(names).get_indexer(pd.Index(sector.astype(str)))
-    columns: list[Bools] = []
-    column: dict[tuple[str, int], int] = {}
-    windows: list[tuple[int, ...]] = []
-    for code, group in enumerate(("ALL", *names), start=-1):
-        inside = codes == code if code >= 0 else np.ones(len(codes), dtype=bool)
-        first = len(columns)
-        for w in range(whole.shape[1]):
-            these = inside & whole[:, w]
-            same = (s for s in range(first, len(columns)) if (columns[s] == these).all())
-            s = next(same, len(columns))
-            if s == len(columns):
-                columns.append(these)
-                windows.append(())
-            windows[s] = (*windows[s], w)
-            column[group, w] = s
-    return Sets(("ALL", *names), np.column_stack(columns), column, windows)
+def _sets(
+    sector: pd.Series, sectors: Sequence[str], fit: AbnormalReturns
+) -> tuple[dict[tuple[str, int], int], npt.NDArray[np.bool_]]:
+    """Say which firms are in which group and window: the column of each in a table of sets.
+
+    Groups and windows with the same firms share a set; a group that lost all of them has none.
+    """
+    found: dict[bytes, int] = {}
+    column = {}
+    for group in ("ALL", *sectors):
+        inside = (sector == group).to_numpy() | (group == "ALL")
+        for w in range(len(fit.timing.windows)):
+            these = inside & np.isfinite(fit.car[:, w])
+            column[group, w] = found.setdefault(these.tobytes(), len(found))
+    return column, np.column_stack([np.frombuffer(key, dtype=bool) for key in found])
+
+
+def catalogue_page() -> str:
+    """Write the page of documentation that lists every test, ``docs/tests.md``."""
+    laws = {"normal": "N(0, 1)"}
+    entries = [TESTS[key] for key in believable_first(list(TESTS))]
+    rows = "".join(
+        f"| `{e.key}` | {e.null} | {laws.get(e.law, e.law)} | {', '.join(e.robust_to) or 'nothing'} "
+        f"| {e.trust} | {e.paper} |\n"
+        for e in entries
+    )
+    return f"""# Tests of the battery
+
+What `usjp battery` computes, in the order of what can be believed when all firms share
+one event date. Cross-correlation is then the rule, and a test that assumes independent
+firms rejects a true null far too often: such tests are printed for comparison only.
+The key is the name of the statistic in the JSON file.
+
+| key | null | law | survives | when to trust it | paper |
+|---|---|---|---|---|---|
+{rows}"""
