@@ -65,7 +65,7 @@ def test_every_golden_firm_is_reproduced(golden: tuple[pd.DataFrame, pd.DataFram
         returns, firms[firms["sector"] == "A"], event="2024-02-13", benchmark="MKT",
         estimation=(-260, -11), windows=windows,
     )  # fmt: skip
-    assert done.firms.firms.tolist() == want["firm"].tolist()
+    assert done.firms["firm"].tolist() == want["firm"].tolist()
 
     def close(got: object, name: str) -> None:
         np.testing.assert_allclose(np.asarray(got), want[name].to_numpy(), rtol=TIGHT, atol=1e-13)

@@ -109,12 +109,15 @@ def test_what_is_left_out_is_listed_with_its_reason(
     panel.to_csv(tmp_path / "r.csv", index=False)
     words = (*USUAL, "--window", "0,0", "--window", "-1,1", "--model", "mean")
     done = battery(*words, returns=tmp_path / "r.csv")
-    listed = {(d["firm"], d.get("window")): d["reason"] for d in done["dropped"]}
-    assert set(listed) == {("F02", "[-1;1]"), ("F03", None), ("F04", None), ("F05", None)}
-    assert "2024-02-14 (day +1)" in listed["F02", "[-1;1]"]
-    assert "too few estimation days: 3 usable, 4 needed" in listed["F03", None]
-    assert "do not vary" in listed["F04", None]
-    assert "r.csv" in listed["F05", None]
+    listed = {(d["what"], d["name"]): d["reason"] for d in done["dropped"]}
+    want = {
+        ("window [-1;1]", "F02"): "2024-02-14 (day +1)",
+        ("firm", "F03"): "too few estimation days: 3 usable, 4 needed",
+        ("firm", "F04"): "do not vary",
+        ("firm", "F05"): "r.csv",
+    }
+    assert set(listed) == set(want)
+    assert all(words in listed[key] for key, words in want.items())
     assert [done["A"][w]["n"] for w in ("[0;0]", "[-1;1]")] == [3, 2]
     assert done["ALL"]["[0;0]"]["n"] == 33
 
@@ -317,13 +320,13 @@ def test_events_outside_the_file_are_listed_and_weekends_are_refused(tmp_path: P
         returns, groups, events=read_event_dates(path), benchmark="MKT",
         estimation=(-200, -11), windows=[(0, 0), (0, 1)],
     )  # fmt: skip
-    listed = {(d.firm, d.date): d.reason for d in done.dropped}
-    assert "outside the returns" in listed["F03", "2031-01-06"]
-    assert "begin before" in listed["F04", "2023-02-01"]
-    assert "end after" in listed["F05", "2024-03-25"]
-    assert listed["C01", "2024-02-13"] == "not treated"
-    assert listed["XX", "2024-02-13"] == "not in the groups"
-    undated = [d.firm for d in done.dropped if d.reason == "no date in the events file"]
+    listed = {(d.name, d.what): d.reason for d in done.dropped}
+    assert "outside the returns" in listed["F03", "event 2031-01-06"]
+    assert "begin before" in listed["F04", "event 2023-02-01"]
+    assert "end after" in listed["F05", "event 2024-03-25"]
+    assert listed["C01", "event 2024-02-13"] == "not treated"
+    assert listed["XX", "event 2024-02-13"] == "not in the groups"
+    undated = [d.name for d in done.dropped if d.reason == "no date in the events file"]
     assert undated == [f"F{k:02d}" for k in range(6, 37)]  # the order of the file
     assert done.groups["ALL"]["[0;0]"].numbers["n"] == 3
     assert done.groups["ALL"]["[0;0]"].tests["portfolio_t"].reason

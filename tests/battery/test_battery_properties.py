@@ -18,6 +18,7 @@ from usjp_research.engine.battery.catalogue import TESTS, outcome
 from usjp_research.engine.battery.joint import joint_test
 from usjp_research.engine.battery.parametric import portfolio_t, sign_tests
 from usjp_research.engine.battery.run import Battery, catalogue_page, run_battery
+from usjp_research.report.battery import battery_frame
 
 DOCS = Path(__file__).parents[2] / "docs"
 NUMBERS = ("headline", "notes", "reasons")
@@ -223,9 +224,11 @@ def test_the_page_of_tests_lists_every_key_of_the_results() -> None:
 def test_firms_that_share_a_date_do_not_headline_tests_of_independent_firms() -> None:
     done = _run(_panel(2), _firms())
     shared = done.groups["ALL"]["[0;0]"]
-    assert shared.headline == ("adj_bmp_t", "placebo_t")
-    assert shared.cross_checks == ("corrado_z", "portfolio_t")
-    assert {"cs_t", "patell_sum_z", "patell_mp_z", "bmp_t", "grank_z_indep"} <= set(shared.foils)
+    roles = dict(battery_frame(shared)[["Test", "Role"]].to_numpy().tolist())
+    assert shared.as_dict()["headline"] == ["adj_bmp_t", "placebo_t"] == list(roles)[:2]
+    assert list(roles.values())[2:4] == ["cross-check"] * 2
+    for key in ("cs_t", "patell_sum_z", "patell_mp_z", "bmp_t", "grank_z_indep"):
+        assert roles[key].endswith("not to be believed here")
     assert "share event days" in shared.notes[0]
     names = [f"F{k}" for k in range(7)]
     days = pd.bdate_range("2024-01-01", periods=90)[62:83:3]
@@ -234,7 +237,7 @@ def test_firms_that_share_a_date_do_not_headline_tests_of_independent_firms() ->
     )
     alone = apart.groups["ALL"]["[0;0]"]
     assert alone.numbers["rbar"] == 0
-    assert alone.foils == ()
+    assert not battery_frame(alone)["Role"].str.contains("not to be believed").any()
     assert alone.tests["adj_bmp_t"].statistic == alone.tests["bmp_t"].statistic
 
 

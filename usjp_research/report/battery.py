@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from usjp_research.engine.battery.events import FirmEvents, firm_events
+from usjp_research.engine.battery.catalogue import CROSS, EVENT, SHAPE, TESTS
+from usjp_research.engine.battery.events import firm_events
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.design import Timing
@@ -25,12 +25,7 @@ from usjp_research.market.record import EVERY, Finding
 from usjp_research.runs.store import write_whole
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
-MARKS = {
-    "cross-correlation": "C",
-    "event-induced variance": "V",
-    "non-normality": "N",
-    "nothing": "-",
-}
+MARKS = {CROSS: "C", EVENT: "V", SHAPE: "N", "nothing": "-"}
 ROLES = {
     "headline": "headline",
     "check": "cross-check",
@@ -41,17 +36,7 @@ ROLES = {
 
 
 def days_of(text: str, name: str) -> tuple[int, int]:
-    """Read a pair of days such as ``-1,1``.
-
-    Raises
-    ------
-    InputError
-
-    Examples
-    --------
-    >>> days_of("-260,-11", "estimation")
-    (-260, -11)
-    """
+    """Read a pair of days such as ``-1,1``."""
     found = re.fullmatch(r"\s*\[?\s*([+-]?\d{1,6})\s*[,;:]\s*([+-]?\d{1,6})\s*\]?\s*", text)
     if not found:
         raise InputError(
@@ -72,27 +57,23 @@ def battery_from_files(
     windows: Sequence[str],
     factors: Path | None,
     factor_units: str,
-    say: Callable[[Sequence[str]], None] = lambda lines: None,
-    warn: Callable[[Sequence[str]], None] = lambda lines: None,
+    say: Callable[[Sequence[str]], None],
+    warn: Callable[[Sequence[str]], None],
 ) -> Battery:
-    """Run the battery on files; the options are those of the command.
+    """Run the battery on files, with the options of the command.
 
-    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it; what
-    would enter a test and has a witness is refused.
-
-    Raises
-    ------
-    InputError
+    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it.
     """
-    span = days_of(estimation, "estimation")
-    wanted = [days_of(text, "window") for text in windows]
+    timing = Timing(
+        days_of(estimation, "estimation"), tuple(days_of(text, "window") for text in windows)
+    )
     table = None if factors is None else read_factors(factors, units=factor_units).returns
     panel, firms = open_returns(returns), read_groups(groups)
     say(panel.read_as)
     dates = None if events is None else read_event_dates(events)
-    timing = Timing(span, tuple(wanted))
-    made, _ = firm_events(panel, firms, event, dates, timing)
-    found = check_panel(panel, made, timing, benchmark)
+    found = check_panel(
+        panel, firm_events(panel, firms, event, dates, timing)[0], timing, benchmark
+    )
     done = run_battery(
         panel,
         firms,
@@ -100,8 +81,8 @@ def battery_from_files(
         events=dates,
         benchmark=benchmark,
         model=model,
-        estimation=span,
-        windows=wanted,
+        estimation=timing.estimation,
+        windows=timing.windows,
         factors=table,
         factor_units=factor_units if table is None else "decimal",
     )
@@ -110,17 +91,13 @@ def battery_from_files(
 
 
 def check_panel(
-    panel: ReturnPanel, made: FirmEvents, timing: Timing, benchmark: str | None
-) -> tuple[Finding, ...]:
-    """Check the returns that the tests will use, and refuse those that would mislead them.
-
-    Raises
-    ------
-    InputError
-        For a finding that stops a study, in the windows of a firm or of the benchmark.
-    """
-    names = [n for n in dict.fromkeys((benchmark, *made.names)) if n in panel.names]
-    market = pd.Series(panel.read([benchmark])[0], panel.days) if benchmark in names[:1] else None
+    panel: ReturnPanel, firms: pd.DataFrame, timing: Timing, benchmark: str | None
+) -> list[Finding]:
+    """Check the returns that the tests will use; what has a witness there is refused."""
+    market, names = None, list(dict.fromkeys(firms["firm"]))
+    if benchmark is not None and benchmark in panel.names:
+        market = pd.Series(panel.read([benchmark])[0], panel.days)
+        names = list(dict.fromkeys((benchmark, *names)))
     step = panel.chunk or len(names)
     found: list[Finding] = []
     for at in range(0, len(names), step):
@@ -129,20 +106,16 @@ def check_panel(
         part_of = check_returns(frame, benchmark=market)
         found += [replace(item, remedy=item.remedy.partition(", or accept")[0]) for item in part_of]
     refuse_file(panel.where, found)
-    first = made.day0 + min(timing.estimation[0], timing.hull[0])
-    last = made.day0 + max(timing.estimation[1], timing.hull[1])
-    firms = np.array(made.names, dtype=object)[made.series]
+    first = firms["day0"] + min(timing.estimation[0], timing.hull[0])
+    last = firms["day0"] + max(timing.estimation[1], timing.hull[1])
     for item in found:
         if not (item.witness or item.exact):
             continue
-        begins, ends = (
-            int(panel.days.searchsorted(pd.Timestamp(day)))
-            for day in (item.day, item.until or item.day)
-        )
-        there = (firms == item.ticker) | (item.ticker in (benchmark, EVERY))
+        begins, ends = panel.days.searchsorted(pd.DatetimeIndex([item.day, item.until or item.day]))
+        there = (firms["firm"] == item.ticker) | (item.ticker in (benchmark, EVERY))
         if (there & (first <= ends) & (last >= begins)).any():
             raise InputError(f"{panel.where}: {item.line()}")
-    return tuple(found)
+    return found
 
 
 def write_battery(done: Battery, path: Path) -> None:
@@ -156,28 +129,12 @@ def write_battery(done: Battery, path: Path) -> None:
 
 
 def battery_frame(tests: WindowTests) -> pd.DataFrame:
-    """Tabulate one group's tests by what they survive: the believable first.
-
-    Parameters
-    ----------
-    tests : WindowTests
-
-    Returns
-    -------
-    DataFrame
-        Columns Role, Test, Statistic, Law, p, Survives; a test without a number has its reason
-        in the column Law.
-    """
+    """Tabulate one group's tests by what they survive: the believable first, or why not."""
     rows = []
     for key, test in tests.tests.items():
-        if key in tests.headline:
-            role = "headline"
-        elif key in tests.cross_checks:
-            role = "check"
-        elif "cross-correlation" in test.robust_to:
-            role = "robust"
-        else:
-            role = "foil" if tests.foils else "assumes"
+        role = TESTS[key].role or "robust"
+        if CROSS not in test.robust_to:
+            role = "foil" if tests.shared else "assumes"
         rows.append(
             {
                 "Role": ROLES[role],
@@ -188,7 +145,7 @@ def battery_frame(tests: WindowTests) -> pd.DataFrame:
                 "Survives": ", ".join(test.robust_to) or "nothing",
             }
         )
-    order = {text: place for place, text in enumerate(ROLES.values())}
+    order = list(ROLES.values()).index
     frame = pd.DataFrame(rows, columns=["Role", "Test", "Statistic", "Law", "p", "Survives"])
     return frame.sort_values("Role", key=lambda roles: roles.map(order), kind="stable")
 
@@ -201,7 +158,7 @@ def print_battery(done: Battery, console: Console) -> None:
 
     for group, windows in done.groups.items():
         for label, tests in windows.items():
-            say(f"\n{group} {label}: {' '.join(_summary(tests))}")
+            say(f"\n{group} {label}: {_summary(tests)}")
             for note in tests.notes:
                 say(f"  note: {note}")
             for role, part in battery_frame(tests).groupby("Role", sort=False):
@@ -215,20 +172,19 @@ def print_battery(done: Battery, console: Console) -> None:
     if done.dropped:
         say(f"\n{len(done.dropped)} left out:")
         for item in done.dropped[:20]:
-            where = " ".join(filter(None, (item.firm, item.date, item.window)))
-            say(f"  {where}: {item.reason}")
+            say(f"  {item.what} {item.name}: {item.reason}")
         if len(done.dropped) > 20:
             say("  ... all of them in the JSON file (--json FILE)")
 
 
-def _summary(tests: WindowTests) -> Iterator[str]:
+def _summary(tests: WindowTests) -> str:
     numbers = tests.numbers
-    yield f"n = {numbers['n']:.0f}"
     if not tests.tests:
-        yield f"({tests.reasons['n']})"
-        return
-    yield f"({numbers['n_pos']:.0f} positive), CAAR {percent(numbers['caar'], 2)},"
-    yield f"BHAR {percent(numbers['bhar'], 2)},"
-    yield f"share of positive residuals {number(numbers['p_hat'], 2)},"
+        return f"n = {numbers['n']:.0f} ({tests.reasons['n']})"
     rbar = "none" if math.isnan(numbers["rbar"]) else number(numbers["rbar"], 3)
-    yield f"r-bar {rbar}, effective firms {number(numbers['n_eff'], 1)}"
+    return (
+        f"n = {numbers['n']:.0f} ({numbers['n_pos']:.0f} positive), "
+        f"CAAR {percent(numbers['caar'], 2)}, BHAR {percent(numbers['bhar'], 2)}, "
+        f"share of positive residuals {number(numbers['p_hat'], 2)}, "
+        f"r-bar {rbar}, effective firms {number(numbers['n_eff'], 1)}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ class Entry:
     p_normal_key: str = ""
     df_keys: tuple[str, ...] = ()
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: F) -> F:  # noqa: D102
         TESTS[self.key] = self
         return function
 
@@ -130,6 +130,6 @@ def outcome(
     )
 
 
-def believable_first(keys: Sequence[str]) -> list[str]:
+def believable_first(keys: Iterable[str]) -> list[str]:
     """Sort keys of tests by what can be believed when all firms share one event date."""
     return sorted(keys, key=lambda key: TESTS[key].place)

@@ -46,7 +46,8 @@ class PairSums:
         total, pairs = self.total[place], self.pairs[place]
         shared = pairs[near].sum()
         overlapping = float(total[near].sum() / shared) if shared else math.nan
-        return float((total * share).sum() / every), overlapping, float((pairs * share).sum() / every)
+        rbar, overlap = ((each * share).sum() / every for each in (total, pairs))
+        return float(rbar), overlapping, float(overlap)
 
 
 def effective_firms(n: int, rbar: float) -> float:
@@ -85,16 +86,16 @@ def _add_complete(
     The squared length of such a sum, less its number of terms, is twice the sum of correlations.
     Of two dates apart, the earlier one shares the tail of its days, the later one the head.
     """
-    (dates, at), T, n_sets = np.unique(fit.day0, return_inverse=True), fit.timing.days, members.shape[1]
+    dates, at = np.unique(fit.day0, return_inverse=True)
+    count = np.zeros((len(dates), members.shape[1]))
     sides = [(lag, head) for lag in sums.lags for head in ((0, 1) if lag else (0,))]
-    parts = {key: np.zeros((len(dates), n_sets, T - key[0])) for key in sides}
-    count = np.zeros((len(dates), n_sets))
+    parts = {key: np.zeros((*count.shape, fit.timing.days - key[0])) for key in sides}
     np.add.at(count, at, members)
     for rows, e in residuals(np.flatnonzero(members.any(axis=1))):
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(at[rows])) + 1):
             weight = members[rows[run]].T.astype(float)
             for lag, head in sides:
-                x = e[run, : T - lag] if head else e[run, lag:]
+                x = e[run, : e.shape[1] - lag] if head else e[run, lag:]
                 known = np.isfinite(x[0])
                 x = x[:, known] - x[:, known].mean(axis=1, keepdims=True)
                 length = np.sqrt(np.einsum("nt,nt->n", x, x))
@@ -102,8 +103,8 @@ def _add_complete(
     for column, lag in enumerate(sums.lags):
         here = np.flatnonzero(np.isin(dates + lag, dates))
         later = np.searchsorted(dates, dates[here] + lag)
-        tail, head = parts[lag, 0][here], parts[lag, int(lag > 0)][later]
-        sums.total[:, column] += np.einsum("dst,dst->s", tail, head)
+        tails, heads = parts[lag, 0][here], parts[lag, int(lag > 0)][later]
+        sums.total[:, column] += np.einsum("dst,dst->s", tails, heads)
         sums.pairs[:, column] += (count[here] * count[later]).sum(axis=0)
     for each in (sums.total, sums.pairs):
         each[:, 0] = (each[:, 0] - count.sum(axis=0)) / 2

@@ -59,11 +59,11 @@ def firm_events(
     """
     if (event is None) == (events is None):
         raise InputError("give one event date for all (event) or a table of dates (events)")
-    firms, sectors = groups["firm"].astype(str), groups["sector"].astype(str)
+    firms, sectors = _words(groups["firm"]), _words(groups["sector"])
     if firms.duplicated().any():
         twice = firms[firms.duplicated()].iloc[0]
         raise InputError(f"firm '{twice}' stands in the groups twice; keep one")
-    chosen = firms[groups["treated"].astype(bool)] if "treated" in groups else firms
+    chosen = firms[groups["treated"].to_numpy(dtype=bool)] if "treated" in groups else firms
     if chosen.empty:
         raise InputError("no firm of the groups is marked as treated")
     if events is None:
@@ -82,6 +82,10 @@ def firm_events(
             f"{dropped[0].reason}"
         )
     return table.assign(sector=table["firm"].map(dict(zip(firms, sectors, strict=True)))), dropped
+
+
+def _words(column: pd.Series) -> pd.Series:
+    return pd.Series(list(map(str, column)), dtype=object)
 
 
 def _day(event: str | pd.Timestamp | None) -> pd.Timestamp:
@@ -112,7 +116,7 @@ def _dated(
     panel: ReturnPanel, events: pd.DataFrame, firms: pd.Series, chosen: pd.Series, timing: Timing
 ) -> tuple[pd.DataFrame, list[Dropped]]:
     """Place each event's date among the panel's days; what cannot be placed is dropped."""
-    names, days = events["firm"].astype(str), pd.DatetimeIndex(events["date"]).normalize()
+    names, days = _words(events["firm"]), pd.DatetimeIndex(events["date"]).normalize()
     at = panel.days.searchsorted(days)
     exact = days.isin(panel.days)
     lost = np.flatnonzero(~exact & (days >= panel.days[0]) & (days <= panel.days[-1]))
@@ -166,8 +170,8 @@ def left_by_holes(
             lost = not np.isfinite(fit.design.base[at])
             seen = "the model's regressors have no value" if lost else "no return"
             reason = f"hole in the window: {seen} on {panel.days[at].date()} (day {offset:+d})"
-            what = f"{table['what'].iloc[row]}, window {window_label(window)}".removeprefix("firm, ")
-            yield Dropped(what, table["firm"].iloc[row], reason)
+            what = f"{table['what'].iloc[row]}, window {window_label(window)}"
+            yield Dropped(what.removeprefix("firm, "), table["firm"].iloc[row], reason)
 
 
 def window_label(window: tuple[int, int]) -> str:

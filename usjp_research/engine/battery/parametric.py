@@ -9,8 +9,14 @@ import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import STILL
 from usjp_research.engine.battery.catalogue import (
-    CROSS, EVENT, MEAN, SHAPE, Entry, TestResult, outcome,
-)  # fmt: skip
+    CROSS,
+    EVENT,
+    MEAN,
+    SHAPE,
+    Entry,
+    TestResult,
+    outcome,
+)
 from usjp_research.engine.battery.joint import ROUNDING
 
 Floats = npt.NDArray[np.float64]

@@ -10,8 +10,14 @@ import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, Residuals
 from usjp_research.engine.battery.catalogue import (
-    CROSS, EVENT, RANKS, SHAPE, Entry, TestResult, outcome,
-)  # fmt: skip
+    CROSS,
+    EVENT,
+    RANKS,
+    SHAPE,
+    Entry,
+    TestResult,
+    outcome,
+)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -40,57 +46,59 @@ def day_sums(
     """Sum residuals and ranks over each set in one pass; ``windows`` of a set have its granks."""
     from scipy.stats import rankdata
 
-    T, H, n_sets = fit.timing.days, fit.ar.shape[1], members.shape[1]
+    T, H, n_sets, scar = fit.timing.days, fit.ar.shape[1], members.shape[1], fit.scar
     count, rank, scaled, zivney, zivney_count = (np.zeros((n_sets, T + H)) for _ in range(5))
     residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, len(fit.timing.windows), T + 1))
     day_spread = np.array([_spread(fit.sar[inside]) for inside in members.T])
-    car_spread = np.array([_spread(fit.scar[inside]) for inside in members.T])
+    car_spread = np.array([_spread(scar[inside]) for inside in members.T])
     grank[~np.isfinite(car_spread)] = np.nan
     sigma = np.sqrt(fit.variance_residual)[:, None]
     for rows, e in residuals(np.flatnonzero(members.any(axis=1))):
-        ours = members[rows].astype(float)
-        known = np.isfinite(e)
+        ours, known = members[rows].astype(float), np.isfinite(e)
         count += ours.T @ np.hstack([known, np.isfinite(fit.ar[rows])])
         residual += ours.T @ np.where(known, e, 0.0)
-        own = rankdata(np.where(known, e, np.inf), axis=1)
-        U, M = scaled_ranks(e, own, fit.ar[rows])
-        scaled += ours.T @ U
-        rank += (ours * (M + 1)).T @ U
+        own = (2 * rankdata(np.where(known, e, np.inf), axis=1)).astype(np.int16)
+        block = np.ascontiguousarray(e.T), np.ascontiguousarray(own.T)
+        C, half = centred_ranks(*block, fit.ar[rows])
+        scaled += (C @ (ours * half[:, None])).T
+        rank += (C @ ours).T / 2
         for s in range(n_sets):
             inside = members[rows, s]
             at = rows[inside]
             if not len(at):
                 continue
-            e_s, own_s = (e, own) if inside.all() else (e[inside], own[inside])
+            part = block if inside.all() else (block[0][:, inside], block[1][:, inside])
             value = fit.sar[at] / day_spread[s] * sigma[at]
-            zivney[s] += scaled_ranks(e_s, own_s, value)[0].sum(axis=0)
+            C, half = centred_ranks(*part, value)
+            zivney[s] += C @ half
             zivney_count[s] += np.hstack([known[inside], np.isfinite(value)]).sum(axis=0)
             for w in windows[s]:
-                value = fit.scar[at, w : w + 1] / car_spread[s, w] * sigma[at]
-                grank[s, w] += scaled_ranks(e_s, own_s, value)[0].sum(axis=0)
+                value = scar[at, w : w + 1] / car_spread[s, w] * sigma[at]
+                C, half = centred_ranks(*part, value)
+                grank[s, w] += C @ half
     return DaySums(count, residual, rank, scaled, zivney, zivney_count, grank)
 
 
-def scaled_ranks(e: Floats, own: Floats, event: Floats) -> tuple[Floats, Floats]:
-    """Rank residuals (n, T), whose own ranks are known, together with event values (n, H).
+def centred_ranks(
+    e: Floats, own: npt.NDArray[np.int16], event: Floats
+) -> tuple[npt.NDArray[np.int16], Floats]:
+    """Rank residuals (T, n), whose doubled ranks are known, together with event values (n, H).
 
-    Returns ``K / (M + 1) - 1/2``, zero where missing, and M, of shape (n, 1). Ties have average
-    ranks. An event value moves up by one the residuals above it, by a half those that equal it.
+    Returns ``2K - (M + 1)``, zero where missing, of shape (T + H, n), and what makes of it scaled
+    ranks, ``1 / (2 (M + 1))``. Ties have average ranks: doubled, a value is two above each smaller
+    one and one above each that equals it.
     """
-    from scipy.stats import rankdata
-
-    T = e.shape[1]
-    known = np.isfinite(np.hstack([e, event]))
-    M = known.sum(axis=1, keepdims=True)
-    moved = np.zeros(e.shape, dtype=np.int16)  # in halves
-    K = np.hstack([own, rankdata(np.where(known[:, T:], event, np.inf), axis=1)])
-    K[:, T:] += known[:, :T].sum(axis=1, keepdims=True)
-    for h, value in enumerate(event.T):
-        above = (e > value[:, None]).view(np.int8) + (e >= value[:, None]).view(np.int8)
-        moved += above
-        K[:, T + h] -= above.sum(axis=1, dtype=np.int64) / 2
-    K[:, :T] += moved / 2
-    return np.where(known, K / (M + 1) - 0.5, 0.0), M
+    T, values = len(e), np.vstack([e, event.T])
+    known = np.isfinite(values)
+    n_obs, M = known[:T].sum(axis=0, dtype=np.int16), known.sum(axis=0, dtype=np.int16)
+    out = np.empty(values.shape, dtype=np.int16)
+    out[:T], out[T:] = own - (M + 1), 2 * n_obs - M
+    for h, value in enumerate(values[T:], start=T):
+        above = (values > value).view(np.int8) + (values >= value).view(np.int8)
+        out += above
+        out[h] -= above[:T].sum(axis=0, dtype=np.int16)
+    out[~known] = 0
+    return out, 0.5 / (M + 1.0)
 
 
 def _spread(values: Floats) -> Floats:

@@ -12,13 +12,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.battery.abnormal import (
-    AbnormalReturns, abnormal_returns, residual_blocks,
-)  # fmt: skip
+    AbnormalReturns,
+    abnormal_returns,
+    residual_blocks,
+)
 from usjp_research.engine.battery.catalogue import TESTS, believable_first
 from usjp_research.engine.battery.dependence import pair_sums
 from usjp_research.engine.battery.events import (
-    firm_events, left_by_fit, left_by_holes, panel_design, window_label,
-)  # fmt: skip
+    firm_events,
+    left_by_fit,
+    left_by_holes,
+    panel_design,
+    window_label,
+)
 from usjp_research.engine.battery.joint import portfolio_series, quiet_law
 from usjp_research.engine.battery.ranks import day_sums
 from usjp_research.engine.battery.window import WindowTests, Work, set_firms, window_tests
@@ -130,13 +136,15 @@ def run_battery(
     timing = Timing(estimation, tuple(dict.fromkeys(windows)))
     design = panel_design(panel, model, benchmark, factors, factor_units)
     table, dropped = firm_events(panel, groups, event, events, timing)
-    series, names = pd.factorize(table["firm"])
+    series, each = pd.factorize(table["firm"])
+    names = each.tolist()
     held = None if panel.chunk else panel.read(names)
 
     def read(first: int, last: int) -> npt.NDArray[np.float64]:
         return panel.read(names[first:last]) if held is None else held[first:last]
 
-    fit = abnormal_returns(read, series, table["day0"], design, timing, chunk=panel.chunk)
+    day0 = table["day0"].to_numpy(np.int64)
+    fit = abnormal_returns(read, series, day0, design, timing, chunk=panel.chunk)
     dropped += [*left_by_fit(table, fit), *left_by_holes(panel, table, fit)]
     asked = groups[groups["treated"].astype(bool)] if "treated" in groups else groups
     sectors = dict.fromkeys([*table["sector"], *asked["sector"].astype(str)])
@@ -176,12 +184,10 @@ def _sets(
 
 def catalogue_page() -> str:
     """Write the page of documentation that lists every test, ``docs/tests.md``."""
-    laws = {"normal": "N(0, 1)"}
-    entries = [TESTS[key] for key in believable_first(list(TESTS))]
     rows = "".join(
-        f"| `{e.key}` | {e.null} | {laws.get(e.law, e.law)} | {', '.join(e.robust_to) or 'nothing'} "
-        f"| {e.trust} | {e.paper} |\n"
-        for e in entries
+        f"| `{e.key}` | {e.null} | {'N(0, 1)' if e.law == 'normal' else e.law} "
+        f"| {', '.join(e.robust_to) or 'nothing'} | {e.trust} | {e.paper} |\n"
+        for e in (TESTS[key] for key in believable_first(TESTS))
     )
     return f"""# Tests of the battery
 

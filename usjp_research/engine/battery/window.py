@@ -11,14 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import (
-    AbnormalReturns, ReadSeries, Residuals, collected,
-)  # fmt: skip
+    AbnormalReturns,
+    ReadSeries,
+    Residuals,
+    collected,
+)
 from usjp_research.engine.battery.catalogue import TESTS, TestResult, believable_first, outcome
 from usjp_research.engine.battery.dependence import PairSums, effective_firms
 from usjp_research.engine.battery.joint import GUARD, QuietLaw, joint_law, joint_test, placebo_test
 from usjp_research.engine.battery.parametric import (
-    cross_section_tests, forecast_error_tests, sign_tests, time_series_tests,
-)  # fmt: skip
+    cross_section_tests,
+    forecast_error_tests,
+    sign_tests,
+    time_series_tests,
+)
 from usjp_research.engine.battery.ranks import DaySums, corrado_tests, grank_tests
 from usjp_research.words import card
 
@@ -54,7 +60,7 @@ class WindowTests:
 
     def as_dict(self) -> dict[str, Any]:
         """Return one flat dictionary of numbers, None where undefined, with the reasons."""
-        out: dict[str, Any] = dict(self.numbers)
+        out: dict[str, Any] = {**self.numbers}
         for key, test in self.tests.items():
             entry = TESTS[key]
             out[key] = test.statistic
@@ -62,17 +68,15 @@ class WindowTests:
             out[entry.p_key] = test.p
             if entry.p_normal_key:
                 out[entry.p_normal_key] = test.p_normal
-        out = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in out.items()}
-        headline = [key for key in believable_first(list(TESTS)) if TESTS[key].role == "headline"]
+        out = {k: v if v is None or math.isfinite(v) else None for k, v in out.items()}
+        headline = [key for key in believable_first(TESTS) if TESTS[key].role == "headline"]
         return out | {"headline": headline, "notes": [*self.notes], "reasons": {**self.reasons}}
 
 
 def no_tests(reason: str, window: tuple[int, int]) -> WindowTests:
     """Return the tests of a group that has no firm: none, and why."""
     numbers = dict.fromkeys(("caar", "bhar", "rbar", "n_eff", "p_hat"), math.nan)
-    return WindowTests(
-        "ALL", window, {"n": 0, "n_pos": 0, **numbers}, {}, (reason,), {"n": reason}
-    )
+    return WindowTests("ALL", window, {"n": 0, "n_pos": 0, **numbers}, {}, (reason,), {"n": reason})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +204,7 @@ def _placebo_p(test: TestResult, law: Floats | str, w: int) -> Number:
     return name, (1 + int((null >= test.statistic).sum())) / (len(null) + 1), ""
 
 
-def _sectors_jointly(
-    work: Work, w: int, scale: float
-) -> Iterator[tuple[TestResult, Floats | str]]:
+def _sectors_jointly(work: Work, w: int, scale: float) -> Iterator[tuple[TestResult, Floats | str]]:
     """Test that no sector reacted, and that all reacted alike, from their portfolios."""
     T, sums, fit, quiet = work.fit.timing.days, work.sums, work.fit, work.quiet
     sets = [s for (group, at), s in work.column.items() if at == w and group != "ALL"]
@@ -237,15 +239,12 @@ def _notes(
         )
     lost = float(work.pairs.undefined[s].sum())
     if lost and not math.isnan(rbar):
-        yield (
-            f"r-bar leaves out {lost:.0f} pairs: fewer than two common days, or constant residuals"
-        )
+        few = "fewer than two common days, or constant residuals"
+        yield f"r-bar leaves out {lost:.0f} pairs: {few}"
     first, T = int(fit.day0[rows[0]]) + fit.timing.estimation[0], fit.timing.days
     blank = int(np.isnan(fit.design.base[first : first + T]).sum())
     if blank and "overlap" not in numbers:
-        yield (
-            f"{blank} of {T} estimation days are not used: the model's regressors have no value"
-        )
+        yield f"{blank} of {T} estimation days are not used: the model's regressors have no value"
     if numbers["volatility_event"] > LOUD:
         yield (
             f"abnormal returns are {numbers['volatility_event']:.1f} times as dispersed as "
@@ -253,10 +252,10 @@ def _notes(
             "often"
         )
     if numbers.get("volatility_trailing", 0.0) > LOUD:
+        ratio = numbers["volatility_trailing"]
         yield (
-            f"the {GUARD} days before the window were {numbers['volatility_trailing']:.1f} times as "
-            "volatile as the estimation days: believe placebo_t rather than portfolio_t or "
-            "corrado_z"
+            f"the {GUARD} days before the window were {ratio:.1f} times as volatile as the "
+            "estimation days: believe placebo_t rather than portfolio_t or corrado_z"
         )
 
 
@@ -266,7 +265,7 @@ def _told(
     numbers = {name: value for name, value, _ in found}
     shared = len(firms.rows) > 1 and numbers.get("overlap", 1.0) != 0
     reasons = {name: why for name, value, why in found if why and math.isnan(value)}
-    tests = {key: tests[key] for key in believable_first(list(tests))}
+    tests = {key: tests[key] for key in believable_first(tests)}
     reasons |= {key: test.reason for key, test in tests.items() if test.reason}
     return WindowTests(
         group,
