@@ -85,7 +85,7 @@ def firm_events(
 
 
 def _words(column: pd.Series) -> pd.Series:
-    return pd.Series(list(map(str, column)), dtype=object)
+    return pd.Series(list(map(str, column.tolist())), dtype=object)
 
 
 def _day(event: str | pd.Timestamp | None) -> pd.Timestamp:

@@ -44,10 +44,8 @@ def day_sums(
     residuals: Residuals, fit: AbnormalReturns, members: Bools, windows: Sequence[Sequence[int]]
 ) -> DaySums:
     """Sum residuals and ranks over each set in one pass; ``windows`` of a set have its granks."""
-    from scipy.stats import rankdata
-
     T, H, n_sets, scar = fit.timing.days, fit.ar.shape[1], members.shape[1], fit.scar
-    count, rank, scaled, zivney, zivney_count = (np.zeros((n_sets, T + H)) for _ in range(5))
+    count, rank, scaled, zivney = np.zeros((4, n_sets, T + H))
     residual, grank = np.zeros((n_sets, T)), np.zeros((n_sets, len(fit.timing.windows), T + 1))
     day_spread = np.array([_spread(fit.sar[inside]) for inside in members.T])
     car_spread = np.array([_spread(scar[inside]) for inside in members.T])
@@ -57,26 +55,39 @@ def day_sums(
         ours, known = members[rows].astype(float), np.isfinite(e)
         count += ours.T @ np.hstack([known, np.isfinite(fit.ar[rows])])
         residual += ours.T @ np.where(known, e, 0.0)
-        own = (2 * rankdata(np.where(known, e, np.inf), axis=1)).astype(np.int16)
-        block = np.ascontiguousarray(e.T), np.ascontiguousarray(own.T)
+        block = np.ascontiguousarray(e.T), np.ascontiguousarray(_doubled_ranks(e).T)
         C, half = centred_ranks(*block, fit.ar[rows])
         scaled += (C @ (ours * half[:, None])).T
         rank += (C @ ours).T / 2
         for s in range(n_sets):
-            inside = members[rows, s]
+            inside = np.flatnonzero(members[rows, s])
             at = rows[inside]
             if not len(at):
                 continue
-            part = block if inside.all() else (block[0][:, inside], block[1][:, inside])
+            part = block
+            if len(at) < len(rows):
+                part = block[0].take(inside, axis=1), block[1].take(inside, axis=1)
             value = fit.sar[at] / day_spread[s] * sigma[at]
             C, half = centred_ranks(*part, value)
             zivney[s] += C @ half
-            zivney_count[s] += np.hstack([known[inside], np.isfinite(value)]).sum(axis=0)
             for w in windows[s]:
                 value = scar[at, w : w + 1] / car_spread[s, w] * sigma[at]
                 C, half = centred_ranks(*part, value)
                 grank[s, w] += C @ half
-    return DaySums(count, residual, rank, scaled, zivney, zivney_count, grank)
+    spread_known = np.hstack([np.ones((n_sets, T)), np.isfinite(day_spread)])
+    return DaySums(count, residual, rank, scaled, zivney, count * spread_known, grank)
+
+
+def _doubled_ranks(e: Floats) -> npt.NDArray[np.int16]:
+    """Twice the rank of each residual, missing ones last; rows with ties have average ranks."""
+    from scipy.stats import rankdata
+
+    order = np.argsort(e, axis=1)
+    ordered, out = np.take_along_axis(e, order, axis=1), np.empty(e.shape, dtype=np.int16)
+    np.put_along_axis(out, order, np.arange(2, 2 * e.shape[1] + 1, 2, dtype=np.int16)[None], axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    out[tied] = 2 * rankdata(np.nan_to_num(e[tied], nan=np.inf), axis=1)
+    return out
 
 
 def centred_ranks(
@@ -90,7 +101,8 @@ def centred_ranks(
     """
     T, values = len(e), np.vstack([e, event.T])
     known = np.isfinite(values)
-    n_obs, M = known[:T].sum(axis=0, dtype=np.int16), known.sum(axis=0, dtype=np.int16)
+    n_obs = known[:T].sum(axis=0, dtype=np.int16)
+    M = n_obs + known[T:].sum(axis=0, dtype=np.int16)
     out = np.empty(values.shape, dtype=np.int16)
     out[:T], out[T:] = own - (M + 1), 2 * n_obs - M
     for h, value in enumerate(values[T:], start=T):

@@ -147,7 +147,7 @@ def run_battery(
     fit = abnormal_returns(read, series, day0, design, timing, chunk=panel.chunk)
     dropped += [*left_by_fit(table, fit), *left_by_holes(panel, table, fit)]
     asked = groups[groups["treated"].astype(bool)] if "treated" in groups else groups
-    sectors = dict.fromkeys([*table["sector"], *asked["sector"].astype(str)])
+    sectors = dict.fromkeys([*table["sector"].unique(), *map(str, asked["sector"].unique())])
     column, members = _sets(table["sector"], list(sectors), fit)
     of_set = [sorted({w for (_, w), s in column.items() if s == k}) for k in range(len(members.T))]
     residuals = partial(residual_blocks, read, fit, panel.chunk)
