@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from usjp_research.engine.battery.events import (
     panel_design,
     window_label,
 )
-from usjp_research.engine.battery.joint import portfolio_series, quiet_law
+from usjp_research.engine.battery.joint import joint_law, portfolio_series, quiet_law
 from usjp_research.engine.battery.ranks import day_sums
 from usjp_research.engine.battery.window import WindowTests, Work, set_firms, window_tests
 from usjp_research.engine.design import Timing
@@ -151,12 +151,13 @@ def run_battery(
     column, members = _sets(table["sector"], list(sectors), fit)
     of_set = [sorted({w for (_, w), s in column.items() if s == k}) for k in range(len(members.T))]
     residuals = partial(residual_blocks, read, fit, panel.chunk)
-    quiet = None
+    quiet, lines = None, np.empty((0, 0))
     if (fit.day0 == fit.day0[0]).all():
         lines = portfolio_series(read, fit.series, members, len(panel.days), panel.chunk)
         quiet = quiet_law(lines, fit)
+    sectors_law = cache(lambda sets, equal: joint_law(lines[list(sets)], fit, equal=equal))
     sums, pairs = day_sums(residuals, fit, members, of_set), pair_sums(residuals, fit, members)
-    work = Work(fit, members, column, sums, pairs, quiet)
+    work = Work(fit, members, column, sums, pairs, quiet, sectors_law)
     firms = [set_firms(work, s, residuals, read) for s in range(members.shape[1])]
     done: dict[str, dict[str, WindowTests]] = {}
     for (group, w), s in column.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,7 @@ class Work:
     sums: DaySums
     pairs: PairSums
     quiet: QuietLaw | None  # None when event dates differ
+    sectors_law: Callable[[tuple[int, ...], bool], Floats | str]  # their joint F on earlier dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +207,12 @@ def _placebo_p(test: TestResult, law: Floats | str, w: int) -> Number:
 
 def _sectors_jointly(work: Work, w: int, scale: float) -> Iterator[tuple[TestResult, Floats | str]]:
     """Test that no sector reacted, and that all reacted alike, from their portfolios."""
-    T, sums, fit, quiet = work.fit.timing.days, work.sums, work.fit, work.quiet
+    T, sums, fit = work.fit.timing.days, work.sums, work.fit
     sets = [s for (group, at), s in work.column.items() if at == w and group != "ALL"]
     sets = [s for s in sets if work.members[:, s].any()]
     members, count = work.members[:, sets], sums.count[sets, :T]
     there, reason = (count > 0).any(axis=0), ""
-    if quiet is None:
+    if work.quiet is None:
         reason = "firms have different event dates and form no portfolios"
     elif len(sets) < 2:
         reason = "there is one sector only"
@@ -221,11 +222,11 @@ def _sectors_jointly(work: Work, w: int, scale: float) -> Iterator[tuple[TestRes
     effect = np.array([fit.car[inside, w].mean() for inside in members.T])
     free = int(there.sum()) - fit.design.parameters
     for key, equal in (("sectors_zero_F", False), ("sectors_equal_F", True)):
-        if quiet is None or reason:
+        if reason:
             yield outcome(key, reason=reason), reason
         else:
-            law = joint_law(quiet.lines[sets], fit, equal=equal)
-            yield joint_test(key, effect, e @ e.T, free, scale, equal=equal), law
+            test = joint_test(key, effect, e @ e.T, free, scale, equal=equal)
+            yield test, work.sectors_law(tuple(sets), equal)
 
 
 def _notes(
