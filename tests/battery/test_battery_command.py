@@ -22,6 +22,8 @@ from usjp_research.words import InputError
 GOLDEN = Path(__file__).parents[1] / "golden"
 RETURNS, GROUPS = GOLDEN / "sim_returns.csv", GOLDEN / "sim_firms.csv"
 Run = Callable[..., Result]
+MODELS = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}
+WINDOWS = ("--window", "0,0", "--window", "-1,1", "--window", "-5,5")
 USUAL = ("--benchmark", "MKT", "--event", "2024-02-13", "--estimation", "-260,-11")
 
 
@@ -53,21 +55,21 @@ def _panel() -> pd.DataFrame:
     return pd.read_csv(RETURNS, dtype={"date": str})
 
 
-def test_the_command_reproduces_the_golden_numbers(battery: Callable[..., dict[str, Any]]) -> None:
+@pytest.mark.parametrize(("short", "model"), MODELS.items())
+def test_the_command_reproduces_the_golden_numbers(
+    battery: Callable[..., dict[str, Any]], short: str, model: str
+) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))
-    names = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}
-    for case, windows in reference.items():
-        short, group = case.split("|")
-        words = [*USUAL, "--model", names[short]]
-        for low, high in ((0, 0), (-1, 1), (-5, 5)):
-            words += ["--window", f"{low},{high}"]
-        done = battery(*words)
-        assert set(done) == {"ALL", "A", "B", "C", "D", "E", "F", "dropped"}
-        assert done["dropped"] == []
-        for window, numbers in windows.items():
+    done = battery(*USUAL, "--model", model, *WINDOWS)
+    assert set(done) == {"ALL", "A", "B", "C", "D", "E", "F", "dropped"}
+    assert done["dropped"] == []
+    cases = [case for case in reference if case.startswith(f"{short}|")]
+    assert {case.split("|")[0] for case in reference} == set(MODELS) and cases
+    for case in cases:
+        for window, numbers in reference[case].items():
+            got = done[case.split("|")[1].replace("ALL36", "ALL")][window]
             for key, value in numbers.items():
-                got = done[group.replace("ALL36", "ALL")][window][key]
-                assert got == pytest.approx(value, rel=1e-9, abs=1e-12), (case, window, key)
+                assert got[key] == pytest.approx(value, rel=1e-9, abs=1e-12), (case, window, key)
 
 
 def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
@@ -176,31 +178,35 @@ def test_factors_come_from_the_panel_or_a_file_in_percent_or_decimals(
                 assert given["A"]["[0;0]"][key] == pytest.approx(value, rel=1e-8, abs=1e-12), key
 
 
-def test_units_that_cannot_be_told_apart_are_refused() -> None:
+def test_units_that_cannot_be_told_apart_or_make_the_market_absurd_are_refused() -> None:
     draw = np.random.default_rng(1).standard_normal(300)
     flat = np.full(300, 0.0001)
     for spread in (0.004, 0.03):
         assert in_decimals({"mkt_rf": spread * draw, "rf": flat}, "auto", "f")["rf"][0] == 0.0001
         percent = {"mkt_rf": 100 * spread * draw, "rf": 100 * flat}
         assert in_decimals(percent, "auto", "f")["rf"][0] == pytest.approx(0.0001)
-    with pytest.raises(InputError, match="cannot be told apart; give --factor-units"):
-        in_decimals({"mkt_rf": 0.1 * draw, "rf": flat}, "auto", "f")
     assert in_decimals({"mkt_rf": 0.1 * draw, "rf": flat}, "percent", "f")["rf"][0] < 2e-6
-    with pytest.raises(InputError, match="riskless rate reaches"):
-        in_decimals({"mkt_rf": 0.01 * draw, "rf": 100 * flat}, "auto", "f")
+    refused = [
+        (0.1, 1, "auto", "cannot be told apart; give --factor-units"),
+        (0.01, 100, "auto", "riskless rate reaches"),
+        (0.01, 1, "percent", "declare the other unit"),
+        (1.0, 100, "decimal", "declare the other unit"),
+        (0.01, np.nan, "auto", "factor 'rf' has no value"),
+    ]
+    for spread, rate, units, words in refused:
+        with pytest.raises(InputError, match=words):
+            in_decimals({"mkt_rf": spread * draw, "rf": rate * flat}, units, "f")
 
 
-@pytest.mark.parametrize("code", [-99.99, -999.0])
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 @pytest.mark.parametrize("name", ["mkt_rf", "smb3", "rf"])
-def test_codes_for_missing_days_are_not_taken_for_factors(
-    code: float, scale: float, name: str
-) -> None:
+def test_codes_for_missing_days_are_not_taken_for_factors(scale: float, name: str) -> None:
     draw = np.random.default_rng(1).standard_normal((2, 300)) * 0.01 * scale
-    factors = {"mkt_rf": draw[0], "smb3": draw[1], "rf": np.full(300, 0.0001 * scale)}
-    factors[name][7] = code
-    with pytest.raises(InputError, match=f"'{name}'.*leave missing days empty"):
-        in_decimals(factors, "auto", "f")
+    for code in (-99.99, -999.0):
+        factors = {"mkt_rf": draw[0], "smb3": draw[1], "rf": np.full(300, 0.0001 * scale)}
+        factors[name][7] = code
+        with pytest.raises(InputError, match=f"'{name}'.*leave missing days empty"):
+            in_decimals(factors, "auto", "f")
 
 
 def test_three_factor_models_take_the_three_factor_size_factor() -> None:
@@ -356,19 +362,6 @@ def test_a_panel_in_which_no_firm_can_be_fitted_still_says_why(
     assert done["ALL"]["[0;0]"]["reasons"]["n"]
     assert len(done["dropped"]) == 36
     assert "0 usable, 5 needed" in done["dropped"][0]["reason"]
-
-
-def test_a_unit_that_makes_the_market_absurd_is_refused() -> None:
-    draw = np.random.default_rng(1).normal(0, 0.01, 300)
-    factors = {"mkt_rf": draw, "rf": np.full(300, 0.0001)}
-    for units, values in (
-        ("percent", factors),
-        ("decimal", {k: 100 * v for k, v in factors.items()}),
-    ):
-        with pytest.raises(InputError, match="declare the other unit"):
-            in_decimals(values, units, "f")
-    with pytest.raises(InputError, match="factor 'rf' has no value"):
-        in_decimals({**factors, "rf": np.full(300, np.nan)}, "auto", "f")
 
 
 def test_a_sector_that_lost_all_its_firms_is_there_with_none() -> None:

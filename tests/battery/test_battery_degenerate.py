@@ -119,15 +119,14 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", SEEN)
 def test_panels_that_broke_give_numbers_or_reasons(case: str) -> None:
     shapes, how = SEEN[case]
-    for seed in (3, 369):
-        _check(shapes, seed, **how)
+    _check(shapes, 3, **how)
 
 
 shaped = st.tuples(*[st.sampled_from(SHAPES)] * (FIRMS + 1))
 MODELS = st.sampled_from(["mean", "market", "market_adjusted"])
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=4, deadline=None, derandomize=True, database=None)
 @given(shaped, st.integers(0, 5), MODELS)
 def test_mixed_panels_give_numbers_or_reasons(
     shapes: tuple[str, ...], seed: int, model: str

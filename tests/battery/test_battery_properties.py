@@ -61,7 +61,7 @@ def _same(one: Battery, two: Battery, rel: float = 1e-9, skip: tuple[str, ...] =
                     assert other == pytest.approx(value, rel=rel, abs=1e-11), key
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 10_000), st.permutations(range(7)))
 def test_neither_the_order_of_firms_nor_of_columns_matters(seed: int, order: list[int]) -> None:
     panel, firms = _panel(seed), _firms()
@@ -69,7 +69,7 @@ def test_neither_the_order_of_firms_nor_of_columns_matters(seed: int, order: lis
     _same(_run(panel, firms), _run(moved, firms.iloc[order]))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.05, 3.0))
 def test_statistics_do_not_depend_on_the_unit_of_returns(seed: int, factor: float) -> None:
     panel, firms = _panel(seed), _firms()
@@ -81,7 +81,7 @@ def test_statistics_do_not_depend_on_the_unit_of_returns(seed: int, factor: floa
             assert caar == pytest.approx(factor * tests.numbers["caar"], rel=1e-8)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 10_000))
 def test_signs_turn_when_returns_turn(seed: int) -> None:
     panel, firms = _panel(seed), _firms()
@@ -102,7 +102,7 @@ def test_inputs_are_not_changed() -> None:
     pd.testing.assert_frame_equal(firms, before[1])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_portfolio_t_is_the_average_effect_of_the_joint_model(seed: int) -> None:
     done = _run(_panel(seed, holes=0.0), _firms())
