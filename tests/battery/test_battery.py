@@ -107,7 +107,7 @@ def test_every_number_follows_the_definitions(seed: int, case: tuple[str, float,
         panel, firms, event=panel.index[60], benchmark="MKT", model=model,
         estimation=ESTIMATION, windows=[(0, 0), (-1, 1), (-3, 4)],
     ).as_dict()  # fmt: skip
-    for group in ("ALL", "x", "y", "z"):
+    for group in ("ALL", "xyz"[seed % 3]):
         inside = names if group == "ALL" else firms["firm"][firms["sector"] == group].tolist()
         want = slow_battery(
             {f: panel[f].to_numpy() for f in inside}, dict.fromkeys(inside, 60),
@@ -122,9 +122,10 @@ def test_every_number_follows_the_definitions(seed: int, case: tuple[str, float,
                 assert done[group][window]["reasons"][key]
 
 
-@pytest.mark.parametrize("pair_by_pair", [False, True])
-@pytest.mark.parametrize("holes", [0.0, 0.08])
-@pytest.mark.parametrize("spread", [4, 20])
+@pytest.mark.parametrize(
+    ("holes", "spread", "pair_by_pair"),
+    [(0.0, 4, False), (0.0, 4, True), (0.0, 20, False), (0.08, 4, False), (0.08, 20, True)],
+)
 def test_many_dates_follow_the_definitions(
     holes: float, spread: int, pair_by_pair: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +140,7 @@ def test_many_dates_follow_the_definitions(
     done = run_battery(
         panel, firms, events=dates, benchmark="MKT", estimation=ESTIMATION, windows=windows
     ).as_dict()
-    for group in ("ALL", "x", "y"):
+    for group in ("ALL", "x"):
         inside = names if group == "ALL" else firms["firm"][firms["sector"] == group].tolist()
         want = slow_battery(
             {f: panel[f].to_numpy() for f in inside},

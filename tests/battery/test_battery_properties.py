@@ -16,7 +16,7 @@ from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
 from usjp_research.engine.battery.catalogue import TESTS, outcome
 from usjp_research.engine.battery.joint import joint_test
-from usjp_research.engine.battery.parametric import portfolio_t, sign_tests
+from usjp_research.engine.battery.parametric import forecast_error_tests, sign_tests
 from usjp_research.engine.battery.run import Battery, catalogue_page, run_battery
 from usjp_research.report.battery import battery_frame
 
@@ -102,25 +102,6 @@ def test_inputs_are_not_changed() -> None:
     pd.testing.assert_frame_equal(firms, before[1])
 
 
-@settings(max_examples=3, deadline=None)
-@given(st.integers(0, 10_000))
-def test_the_portfolio_t_is_the_average_effect_of_the_joint_model(seed: int) -> None:
-    done = _run(_panel(seed, holes=0.0), _firms())
-    for w, window in enumerate(WINDOWS):
-        tests = done.groups["ALL"][f"[{window[0]};{window[1]}]"].tests
-        panel = _panel(seed, holes=0.0)
-        x = np.column_stack([np.ones(57), panel["MKT"].to_numpy()[10:67]])
-        y = panel.drop(columns="MKT").to_numpy()[10:67]
-        e = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-        car = done.fit.car[:, w]
-        c = done.fit.variance[0, w] / done.fit.variance_residual[0]
-        ones = np.full(7, 1 / 7)
-        t = ones @ car / math.sqrt(ones @ (e.T @ e) @ ones / 55 * c)
-        assert tests["portfolio_t"].statistic == pytest.approx(t, rel=1e-9)
-        again = portfolio_t(float(car.mean()), float(ones @ (e.T @ e) @ ones / 55 * c), 55)
-        assert tests["portfolio_t"].p == pytest.approx(again.p, rel=1e-9)
-
-
 @pytest.mark.parametrize("equal", [False, True])
 def test_joint_tests_are_those_of_a_multivariate_regression_with_event_dummies(
     equal: bool,
@@ -155,6 +136,12 @@ def test_signs_and_signed_ranks_agree_with_scipy(n: int) -> None:
     assert min(wilcoxon.statistic, n * (n + 1) / 2 - wilcoxon.statistic) == want.statistic
 
 
+def test_sums_that_differ_by_rounding_alone_are_ties() -> None:
+    car, exact = [0.1 + 0.2, 0.3, -0.3, 0.05, -1e-17], [0.3, 0.3, -0.3, 0.05, 0.0]
+    got, want = (sign_tests(np.array(values), 0.5)[2] for values in (car, exact))
+    assert (got.statistic, got.p) == (want.statistic, want.p)
+
+
 def test_a_test_that_cannot_be_computed_is_a_value_with_a_reason() -> None:
     panel, firms = _panel(5, holes=0.0), _firms()
     firms.loc[firms["firm"] != "F0", "sector"] = "rest"
@@ -168,19 +155,14 @@ def test_a_test_that_cannot_be_computed_is_a_value_with_a_reason() -> None:
 
 
 def test_strongly_negative_correlation_gives_no_adjusted_statistic() -> None:
-    draw = np.random.default_rng(4)
-    noise = draw.standard_normal((90, 2)) * 0.02
-    values = np.column_stack([noise[:, 0], -noise[:, 0] + 1e-5 * noise[:, 1]])
-    panel = pd.DataFrame(
-        np.column_stack([values, 0.01 * draw.standard_normal(90)]),
-        pd.bdate_range("2024-01-01", periods=90), ["F0", "F1", "MKT"],
-    )  # fmt: skip
-    panel["F2"] = -panel["F0"] - panel["F1"] + 1e-9 * draw.standard_normal(90)
+    scar = np.array([1.0, 2.0, 0.5])
+    tests = forecast_error_tests(scar[:, None], scar, np.full(3, 250), 2, -0.6)
+    for test in tests[3:]:
+        assert test.reason == "the mean residual correlation is -0.600: 1 + (n-1) r-bar <= 0"
+    panel = _panel(4, holes=0.0)
+    panel["F1"] = 2 * panel["MKT"] - panel["F0"]
     firms = pd.DataFrame({"firm": ["F0", "F1"], "sector": "x"})
-    one = _run(panel, firms).as_dict()["ALL"]["[0;0]"]
-    assert one["rbar"] < -0.9
-    if 1 + one["rbar"] > 0:
-        assert one["adj_patell_z"] is not None
+    assert _run(panel, firms).groups["ALL"]["[0;0]"].numbers["rbar"] == pytest.approx(-1)
 
 
 def test_residuals_that_never_change_cost_their_own_pairs_and_no_others() -> None:
