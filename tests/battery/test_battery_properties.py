@@ -103,9 +103,7 @@ def test_inputs_are_not_changed() -> None:
 
 
 @pytest.mark.parametrize("equal", [False, True])
-def test_joint_tests_are_those_of_a_multivariate_regression_with_event_dummies(
-    equal: bool,
-) -> None:
+def test_joint_tests_are_those_of_a_multivariate_regression_with_event_dummies(equal: bool) -> None:
     panel = _panel(11, holes=0.0)
     firms = _firms()
     firms["sector"] = firms["firm"] if equal else firms["sector"]

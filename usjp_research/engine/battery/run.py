@@ -11,11 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.battery.abnormal import (
-    AbnormalReturns,
-    abnormal_returns,
-    residual_blocks,
-)
+from usjp_research.engine.battery.abnormal import AbnormalReturns, abnormal_returns, residual_blocks
 from usjp_research.engine.battery.catalogue import TESTS, believable_first
 from usjp_research.engine.battery.dependence import pair_sums
 from usjp_research.engine.battery.events import (

@@ -10,12 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.battery.abnormal import (
-    AbnormalReturns,
-    ReadSeries,
-    Residuals,
-    collected,
-)
+from usjp_research.engine.battery.abnormal import AbnormalReturns, ReadSeries, Residuals, collected
 from usjp_research.engine.battery.catalogue import TESTS, TestResult, believable_first, outcome
 from usjp_research.engine.battery.dependence import PairSums, effective_firms
 from usjp_research.engine.battery.joint import GUARD, QuietLaw, joint_law, joint_test, placebo_test
