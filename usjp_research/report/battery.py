@@ -39,9 +39,8 @@ def days_of(text: str, name: str) -> tuple[int, int]:
     """Read a pair of days such as ``-1,1``."""
     found = re.fullmatch(r"\s*\[?\s*([+-]?\d{1,6})\s*[,;:]\s*([+-]?\d{1,6})\s*\]?\s*", text)
     if not found:
-        raise InputError(
-            f"--{name} '{text}': expected two whole numbers, days from the event, such as -1,1"
-        )
+        expected = "expected two whole numbers, days from the event, such as -1,1"
+        raise InputError(f"--{name} '{text}': {expected}")
     return int(found[1]), int(found[2])
 
 
@@ -64,16 +63,13 @@ def battery_from_files(
 
     ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it.
     """
-    timing = Timing(
-        days_of(estimation, "estimation"), tuple(days_of(text, "window") for text in windows)
-    )
+    span, asked = days_of(estimation, "estimation"), [days_of(text, "window") for text in windows]
     table = None if factors is None else read_factors(factors, units=factor_units).returns
     panel, firms = open_returns(returns), read_groups(groups)
     say(panel.read_as)
-    dates = None if events is None else read_event_dates(events)
-    found = check_panel(
-        panel, firm_events(panel, firms, event, dates, timing)[0], timing, benchmark
-    )
+    dates, timing = None if events is None else read_event_dates(events), Timing(span, (*asked,))
+    rows, _ = firm_events(panel, firms, event, dates, timing)
+    found = check_panel(panel, rows, timing, benchmark)
     done = run_battery(
         panel,
         firms,
@@ -81,8 +77,8 @@ def battery_from_files(
         events=dates,
         benchmark=benchmark,
         model=model,
-        estimation=timing.estimation,
-        windows=timing.windows,
+        estimation=span,
+        windows=asked,
         factors=table,
         factor_units=factor_units if table is None else "decimal",
     )
@@ -98,19 +94,15 @@ def check_panel(
     if benchmark is not None and benchmark in panel.names:
         market = pd.Series(panel.read([benchmark])[0], panel.days)
         names = list(dict.fromkeys((benchmark, *names)))
-    step = panel.chunk or len(names)
-    found: list[Finding] = []
-    for at in range(0, len(names), step):
-        part = names[at : at + step]
+    step, found = panel.chunk or len(names), list[Finding]()
+    for part in (names[at : at + step] for at in range(0, len(names), step)):
         frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)
-        part_of = check_returns(frame, benchmark=market)
-        found += [replace(item, remedy=item.remedy.partition(", or accept")[0]) for item in part_of]
+        for item in check_returns(frame, benchmark=market):
+            found.append(replace(item, remedy=item.remedy.partition(", or accept")[0]))
     refuse_file(panel.where, found)
     first = firms["day0"] + min(timing.estimation[0], timing.hull[0])
     last = firms["day0"] + max(timing.estimation[1], timing.hull[1])
-    for item in found:
-        if not (item.witness or item.exact):
-            continue
+    for item in (item for item in found if item.witness or item.exact):
         begins, ends = panel.days.searchsorted(pd.DatetimeIndex([item.day, item.until or item.day]))
         there = (firms["firm"] == item.ticker) | (item.ticker in (benchmark, EVERY))
         if (there & (first <= ends) & (last >= begins)).any():
@@ -135,16 +127,9 @@ def battery_frame(tests: WindowTests) -> pd.DataFrame:
         role = TESTS[key].role or "robust"
         if CROSS not in test.robust_to:
             role = "foil" if tests.shared else "assumes"
-        rows.append(
-            {
-                "Role": ROLES[role],
-                "Test": key,
-                "Statistic": DASH if test.reason else number(test.statistic, 2),
-                "Law": f"not computed: {test.reason}" if test.reason else test.law,
-                "p": DASH if test.reason else p_value(test.p),
-                "Survives": ", ".join(test.robust_to) or "nothing",
-            }
-        )
+        law = f"not computed: {test.reason}" if test.reason else test.law
+        numbers = number(test.statistic, 2), law, p_value(test.p)
+        rows.append((ROLES[role], key, *numbers, ", ".join(test.robust_to) or "nothing"))
     order = list(ROLES.values()).index
     frame = pd.DataFrame(rows, columns=["Role", "Test", "Statistic", "Law", "p", "Survives"])
     return frame.sort_values("Role", key=lambda roles: roles.map(order), kind="stable")
