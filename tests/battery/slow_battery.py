@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pytest
 import statsmodels.api as sm
 from scipy import stats
 from statsmodels.sandbox.regression.gmm import IV2SLS
@@ -25,6 +26,23 @@ FACTORS = {
     "carhart": ["mkt_rf", "smb3", "hml", "mom"],
     "ff5": ["mkt_rf", "smb5", "hml", "rmw", "cma"],
 }
+
+
+def agree(
+    got: Any, want: Any, where: str = "", rel: float = 1e-9, skip: Sequence[str] = ()
+) -> None:
+    """Hold results against what is wanted of them; what is no number must be the same."""
+    for key, value in want.items():
+        if key in skip:
+            continue
+        at = f"{where} {key}"
+        if isinstance(value, Mapping):
+            agree(got[key], value, at, rel, skip)
+        elif isinstance(value, float):
+            assert got[key] is not None, f"{at}: {got['reasons'].get(key)}"
+            assert got[key] == pytest.approx(value, rel=rel, abs=1e-12), at
+        else:
+            assert got[key] == value, at
 
 
 def _one_firm(

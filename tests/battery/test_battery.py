@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.battery.slow_battery import slow_battery
+from tests.battery.slow_battery import agree, slow_battery
 from usjp_research.engine.battery import dependence
 from usjp_research.engine.battery.run import run_battery
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TIGHT = 1e-9
-
-
-def _agree(got: dict[str, Any], want: dict[str, float], where: str) -> None:
-    for key, value in want.items():
-        assert got.get(key) is not None, f"{where} {key}: {got['reasons'].get(key)}"
-        assert got[key] == pytest.approx(value, rel=TIGHT, abs=1e-12), f"{where} {key}"
 
 
 def test_every_golden_firm_is_reproduced() -> None:
@@ -115,7 +108,7 @@ def test_every_number_follows_the_definitions(seed: int, case: tuple[str, float,
             _factor_table(panel),
         )  # fmt: skip
         for window, numbers in want.items():
-            _agree(done[group][window], numbers, f"{group} {window}")
+            agree(done[group][window], numbers, f"{group} {window}")
             optional = {"portfolio_t", "mvrm_F", "adj_bmp_t"}
             for key in optional & set(done[group][window]) - set(numbers):
                 assert done[group][window][key] is None
@@ -152,5 +145,5 @@ def test_many_dates_follow_the_definitions(
                 for key in ("portfolio_t", "portfolio_df", "mvrm_F", "mvrm_df2", "mvrm_p"):
                     numbers.pop(key, None)
                 assert "different event dates" in done[group][window]["reasons"]["portfolio_t"]
-            _agree(done[group][window], numbers, f"{group} {window}")
+            agree(done[group][window], numbers, f"{group} {window}")
             assert not math.isnan(done[group][window]["overlap"])

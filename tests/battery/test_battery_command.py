@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
+from tests.battery.slow_battery import agree
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.market import panel as opened
 from usjp_research.market.factors import factor_columns, in_decimals
@@ -66,10 +67,7 @@ def test_the_command_reproduces_the_golden_numbers(
     cases = [case for case in reference if case.startswith(f"{short}|")]
     assert {case.split("|")[0] for case in reference} == set(MODELS) and cases
     for case in cases:
-        for window, numbers in reference[case].items():
-            got = done[case.split("|")[1].replace("ALL36", "ALL")][window]
-            for key, value in numbers.items():
-                assert got[key] == pytest.approx(value, rel=1e-9, abs=1e-12), (case, window, key)
+        agree(done[case.split("|")[1].replace("ALL36", "ALL")], reference[case], case)
 
 
 def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
@@ -90,14 +88,7 @@ def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
         assert open_returns(tmp_path / name).chunk == 7
         done = battery(*words, returns=tmp_path / name)
         assert set(done) == set(want)
-        for group in set(want) - {"dropped"}:
-            for window, numbers in want[group].items():
-                for key, value in numbers.items():
-                    got = done[group][window][key]
-                    if isinstance(value, float):
-                        assert got == pytest.approx(value, rel=1e-9, abs=1e-12), key
-                    else:
-                        assert got == value, key
+        agree(done, want)
 
 
 def test_what_is_left_out_is_listed_with_its_reason(
@@ -173,9 +164,7 @@ def test_factors_come_from_the_panel_or_a_file_in_percent_or_decimals(
     decimals.assign(smb5=0.5).to_parquet(tmp_path / "decimals.parquet")
     for name in ("percent.csv", "decimals.parquet"):
         given = battery(*USUAL, "--model", "ff3", "--factors", tmp_path / name)
-        for key, value in inside["A"]["[0;0]"].items():
-            if isinstance(value, float):
-                assert given["A"]["[0;0]"][key] == pytest.approx(value, rel=1e-8, abs=1e-12), key
+        agree(given, inside, rel=1e-8)
 
 
 def test_units_that_cannot_be_told_apart_or_make_the_market_absurd_are_refused() -> None:

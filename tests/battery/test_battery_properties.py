@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
+from tests.battery.slow_battery import agree
 from usjp_research.engine.battery.catalogue import TESTS, outcome
 from usjp_research.engine.battery.joint import joint_test
 from usjp_research.engine.battery.parametric import forecast_error_tests, sign_tests
@@ -47,18 +48,11 @@ def _run(panel: pd.DataFrame, firms: pd.DataFrame, **more: Any) -> Battery:
 
 
 def _same(one: Battery, two: Battery, rel: float = 1e-9, skip: tuple[str, ...] = ()) -> None:
-    left, right = one.as_dict(), two.as_dict()
-    assert set(left) == set(right)
-    for group in set(left) - {"dropped"}:
-        for window, numbers in left[group].items():
-            for key, value in numbers.items():
-                other = right[group][window][key]
-                if key in (*NUMBERS, *skip):
-                    continue
-                if value is None:
-                    assert other is None, key
-                else:
-                    assert other == pytest.approx(value, rel=rel, abs=1e-11), key
+    assert set(one.groups) == set(two.groups)
+    for group, windows in two.groups.items():
+        for label, tests in windows.items():
+            left, right = one.groups[group][label].as_dict(), tests.as_dict()
+            agree(left, right, f"{group} {label}", rel, (*NUMBERS, *skip))
 
 
 @settings(max_examples=4, deadline=None)

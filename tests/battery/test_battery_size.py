@@ -76,7 +76,7 @@ def _tolerance(rate: float, replications: int) -> float:
     return 3.5 * math.sqrt(rate * (1 - rate) / replications)
 
 
-@pytest.mark.parametrize(("firms", "rho", "n"), [(6, 0.3, 300), (30, 0.1, 150)])
+@pytest.mark.parametrize(("firms", "rho", "n"), [(6, 0.3, 200), (30, 0.1, 150)])
 def test_the_headline_holds_its_level_and_the_foils_reject_as_theory_says(
     firms: int, rho: float, n: int
 ) -> None:
@@ -92,10 +92,10 @@ def test_the_headline_holds_its_level_and_the_foils_reject_as_theory_says(
 
 
 def test_a_volatile_event_day_fools_the_portfolio_but_not_the_headline() -> None:
-    rates = rejection_rates(6, 0.1, variance=4.0, replications=300, seed=1)
-    assert abs(rates["adj_bmp_t"] - 0.05) < 0.01 + _tolerance(0.05, 300)
+    rates = rejection_rates(6, 0.1, variance=4.0, replications=200, seed=1)
+    assert abs(rates["adj_bmp_t"] - 0.05) < 0.01 + _tolerance(0.05, 200)
     fooled = 2 * stats.norm.sf(1.96 / 2)
-    assert abs(rates["portfolio_t"] - fooled) < 0.02 + _tolerance(fooled, 300)
+    assert abs(rates["portfolio_t"] - fooled) < 0.02 + _tolerance(fooled, 200)
 
 
 @pytest.mark.soak
