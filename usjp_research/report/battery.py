@@ -7,8 +7,10 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -65,7 +67,7 @@ def battery_from_files(
     """
     span, asked = days_of(estimation, "estimation"), [days_of(text, "window") for text in windows]
     table = None if factors is None else read_factors(factors, units=factor_units).returns
-    panel, firms = open_returns(returns), read_groups(groups)
+    panel, firms = _read_once(open_returns(returns)), read_groups(groups)
     say(panel.read_as)
     dates, timing = None if events is None else read_event_dates(events), Timing(span, (*asked,))
     rows, _ = firm_events(panel, firms, event, dates, timing)
@@ -84,6 +86,13 @@ def battery_from_files(
     )
     warn(told(found))
     return done
+
+
+def _read_once(panel: ReturnPanel) -> ReturnPanel:
+    """Keep each series of a file that is in memory: it is checked first, and then tested."""
+    series = cache(lambda name: panel.read([name])[0])
+    kept = replace(panel, read=lambda names: np.vstack([series(name) for name in names]))
+    return panel if panel.chunk else kept
 
 
 def check_panel(
