@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def _panel() -> pd.DataFrame:
     return pd.read_csv(RETURNS, dtype={"date": str})
 
 
+def _small() -> pd.DataFrame:
+    """Two sectors and the factors of the golden returns."""
+    return _panel().drop(columns=[f"F{k:02d}" for k in range(9, 37)])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "returns.csv"
+    _small().to_csv(path, index=False)
+    return path
+
+
 @pytest.mark.parametrize(("short", "model"), MODELS.items())
 def test_the_command_reproduces_the_golden_numbers(
     battery: Callable[..., dict[str, Any]], short: str, model: str
@@ -73,20 +86,23 @@ def test_the_command_reproduces_the_golden_numbers(
 def test_csv_parquet_and_parquet_in_blocks_give_the_same_file(
     battery: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    panel = _panel()
+    panel = _small()
     panel.loc[100, "F03"] = np.nan
     panel.to_csv(tmp_path / "r.csv", index=False)
     panel.assign(date=pd.to_datetime(panel["date"])).to_parquet(tmp_path / "r.parquet")
     indexed = panel.assign(date=pd.to_datetime(panel["date"])).set_index("date")
     indexed.to_parquet(tmp_path / "i.parquet")
+    groups = pd.read_csv(GROUPS)
+    groups[groups["firm"].isin(panel.columns)].to_csv(tmp_path / "g.csv", index=False)
     words = (*USUAL, "--window", "0,0", "--window", "-1,1")
-    want = battery(*words, returns=tmp_path / "r.csv")
-    assert battery(*words, returns=tmp_path / "r.parquet") == want
+    battery = partial(battery, *words, groups=tmp_path / "g.csv")
+    want = battery(returns=tmp_path / "r.csv")
+    assert battery(returns=tmp_path / "r.parquet") == want
     monkeypatch.setattr(opened, "IN_MEMORY", 1000)
     monkeypatch.setattr(opened, "BLOCK", 7 * 8 * len(panel))
     for name in ("r.parquet", "i.parquet"):
         assert open_returns(tmp_path / name).chunk == 7
-        done = battery(*words, returns=tmp_path / name)
+        done = battery(returns=tmp_path / name)
         assert set(done) == set(want)
         agree(done, want)
 
@@ -148,10 +164,9 @@ def test_without_json_tables_are_grouped_by_robustness(usjp: Run) -> None:
 
 
 def test_factors_come_from_the_panel_or_a_file_in_percent_or_decimals(
-    battery: Callable[..., dict[str, Any]], tmp_path: Path
+    battery: Callable[..., dict[str, Any]], small: Path, tmp_path: Path
 ) -> None:
-    inside = battery(*USUAL, "--model", "ff3")
-    panel = _panel()
+    inside, panel = battery(*USUAL, "--model", "ff3", returns=small), _small()
     french = (
         pd.DataFrame({"Mkt-RF": panel["MKTRF"], "SMB": panel["SMB"], "HML": panel["HML"]}) * 100
     )
@@ -163,7 +178,7 @@ def test_factors_come_from_the_panel_or_a_file_in_percent_or_decimals(
     )
     decimals.assign(smb5=0.5).to_parquet(tmp_path / "decimals.parquet")
     for name in ("percent.csv", "decimals.parquet"):
-        given = battery(*USUAL, "--model", "ff3", "--factors", tmp_path / name)
+        given = battery(*USUAL, "--model", "ff3", "--factors", tmp_path / name, returns=small)
         agree(given, inside, rel=1e-8)
 
 
@@ -222,9 +237,9 @@ BAD_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_WORDS)
-def test_bad_options_end_with_one_line(usjp: Run, case: str) -> None:
+def test_bad_options_end_with_one_line(usjp: Run, small: Path, case: str) -> None:
     words, seen = BAD_WORDS[case]
-    _refused(usjp("battery", RETURNS, "--groups", GROUPS, *USUAL, *words), *seen)
+    _refused(usjp("battery", small, "--groups", GROUPS, *USUAL, *words), *seen)
 
 
 def test_one_event_date_or_many_but_not_both_or_neither(usjp: Run, tmp_path: Path) -> None:
