@@ -94,6 +94,11 @@ def _check(shapes: tuple[str, ...], seed: int, **how: Any) -> None:
     _every_number_has_a_reason(done)
 
 
+def _events(apart: int) -> pd.DataFrame:
+    dates = [INDEX[DAY0 - (k * apart) % 90] for k in range(FIRMS)]
+    return pd.DataFrame({"firm": [f"F{k}" for k in range(FIRMS)], "date": dates})
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_panel_of_one_shape_gives_numbers_or_reasons(shape: str) -> None:
     _check((shape, *[shape] * FIRMS), 1)
@@ -114,13 +119,18 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     "next to nothing": (("late", "tiny", "as the market"), {"model": "mean"}),
     "a market next to nothing": (("tiny", "constant", "huge", "late"), {}),
+    "residuals that stand on the days that two dates share": (
+        ("event only", "zero", "huge", "quiet event", "steps", "late", "spike"),
+        {"model": "market_adjusted", "event": None, "events": _events(44)},
+    ),
 }
 
 
 @pytest.mark.parametrize("case", SEEN)
 def test_panels_that_broke_give_numbers_or_reasons(case: str) -> None:
     shapes, how = SEEN[case]
-    _check(shapes, 3, **how)
+    for seed in (3, 537):
+        _check(shapes, seed, **how)
 
 
 shaped = st.tuples(*[st.sampled_from(SHAPES)] * (FIRMS + 1))
@@ -142,8 +152,6 @@ def test_thousands_of_mixed_panels_give_numbers_or_reasons(
     shapes: tuple[str, ...], seed: int, model: str, apart: int
 ) -> None:
     if apart > 40:  # many dates
-        dates = [INDEX[DAY0 - (k * apart) % 90] for k in range(FIRMS)]
-        events = pd.DataFrame({"firm": [f"F{k}" for k in range(FIRMS)], "date": dates})
-        _check(shapes, seed, model=model, event=None, events=events)
+        _check(shapes, seed, model=model, event=None, events=_events(apart))
     else:
         _check(shapes, seed, model=model)

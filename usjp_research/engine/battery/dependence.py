@@ -90,24 +90,38 @@ def _add_complete(
     count = np.zeros((len(dates), members.shape[1]))
     sides = [(lag, head) for lag in sums.lags for head in ((0, 1) if lag else (0,))]
     parts = {key: np.zeros((*count.shape, fit.timing.days - key[0])) for key in sides}
+    moving = {key: np.zeros(count.shape) for key in sides}
     np.add.at(count, at, members)
     for rows, e in residuals(np.flatnonzero(members.any(axis=1))):
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(at[rows])) + 1):
-            weight = members[rows[run]].T.astype(float)
+            weight, place = members[rows[run]].T.astype(float), at[rows[run[0]]]
             for lag, head in sides:
                 x = e[run, : e.shape[1] - lag] if head else e[run, lag:]
                 known = np.isfinite(x[0])
+                square = np.einsum("nt,nt->n", x[:, known], x[:, known])
                 x = x[:, known] - x[:, known].mean(axis=1, keepdims=True)
                 length = np.sqrt(np.einsum("nt,nt->n", x, x))
-                parts[lag, head][at[rows[run[0]]]][:, known] += (weight / length) @ x
+                moves = length**2 > CONSTANT * square
+                unit = weight * moves / np.where(moves, length, 1.0)
+                parts[lag, head][place][:, known] += unit @ x
+                moving[lag, head][place] += weight @ moves
     for column, lag in enumerate(sums.lags):
         here = np.flatnonzero(np.isin(dates + lag, dates))
-        later = np.searchsorted(dates, dates[here] + lag)
-        tails, heads = parts[lag, 0][here], parts[lag, int(lag > 0)][later]
-        sums.total[:, column] += np.einsum("dst,dst->s", tails, heads)
-        sums.pairs[:, column] += (count[here] * count[later]).sum(axis=0)
-    for each in (sums.total, sums.pairs):
-        each[:, 0] = (each[:, 0] - count.sum(axis=0)) / 2
+        later, tails, heads = (
+            np.searchsorted(dates, dates[here] + lag),
+            (lag, 0),
+            (lag, int(lag > 0)),
+        )
+        total = np.einsum("dst,dst->s", parts[tails][here], parts[heads][later])
+        pairs = (moving[tails][here] * moving[heads][later]).sum(axis=0)
+        every = (count[here] * count[later]).sum(axis=0)
+        if lag == 0:  # each pair is there twice, and each firm with itself
+            itself = moving[tails].sum(axis=0)
+            total, pairs = (total - itself) / 2, (pairs - itself) / 2
+            every = (every - count.sum(axis=0)) / 2
+        sums.total[:, column] += total
+        sums.pairs[:, column] += pairs
+        sums.undefined[:, column] += every - pairs
 
 
 def _add_others(
