@@ -320,9 +320,9 @@ def _run_notebooks(
 ) -> tuple[Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
-    from usjp_research.study.answer import family_law
+    from usjp_research.study.answer import family_legs
 
-    family_law(data)
+    data.law(family_legs(data))
     stages("running the notebooks, two at a time")
     outcomes = run_batch(
         jobs, fresh, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)

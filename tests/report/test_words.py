@@ -22,7 +22,7 @@ from usjp_research.report.figures import says
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.report.theme import Picture, tick_digits
 from usjp_research.spec.records import MIRROR
-from usjp_research.study.verdict import CASES, Implied, Verdict, verdict_of, worded
+from usjp_research.study.verdict import CASES, NUMBERS, Implied, Verdict, verdict_of
 from usjp_research.words import (
     NOT_COUNTED,
     InputError,
@@ -292,7 +292,8 @@ def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:
 def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
     implied = asdict(_verdict().implied) | {"share": {}, "market_value": None}
     why = {"headline": "no verdict", "reason": "no firm has a price"}
-    row = _verdict(effect=None, p=None, **why, breakeven_share=None, implied=implied)
+    gone = dict.fromkeys((*NUMBERS, "breakeven_share"))
+    row = _verdict(**gone, **why, implied=implied)
     (cells,) = ur.verdict_table([row]).to_dict("records")
     assert cells["Verdict"] == "no verdict: no firm has a price"
     numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
@@ -305,7 +306,7 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
     told = {"headline": "rests on one firm: GEV", "reason": "by the rule priced in"}
-    row = worded(_verdict(), rests_on="GEV", remark="3 named firms", **told)
+    row = replace(_verdict(), rests_on="GEV", remark="3 named firms", **told)
     words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
     assert says(row) == "rests on one firm: GEV; by the rule priced in"

@@ -15,7 +15,6 @@ from justhtml import JustHTML
 from pydantic import BaseModel
 
 import usjp_research as ur
-from usjp_research.study.verdict import worded
 
 EVIL = "<img src=x onerror=alert(1)>"
 DAYS = np.array([600])
@@ -53,7 +52,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     made, panel = data.portfolios, data.panel
     series = made.array(["sector/rail"])
     paths = ur.event_paths(data, law)
-    row = worded(replace(study.verdicts[1], name=EVIL), headline=EVIL)
+    row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
     picture = ur.plot_scoreboard([row])
     rest = (data, panel, made, law, paths, row, row.implied)
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)

@@ -25,7 +25,7 @@ from usjp_research.study.answer import Study, run_study
 from usjp_research.study.legs import event_legs
 from usjp_research.study.reactions import event_reactions
 from usjp_research.study.sample import Sample, sample
-from usjp_research.study.verdict import decide, implied_value, worded
+from usjp_research.study.verdict import decide, implied_value
 
 
 @pytest.fixture(scope="module")
@@ -161,21 +161,17 @@ def test_the_study_has_six_sectors_and_the_contrast_in_the_rule_s_family(bundled
     assert {len(row.by_case) for row in bundled.rows} == {3}
     assert len({row.numbers()["critical"] for row in bundled.verdicts}) == 1
     for row in bundled.verdicts:
-        assert row.measured and row.measured.test
-        alone = row.measured.marginal_high - row.measured.marginal_low
-        assert alone <= row.high - row.low
-        assert row.p <= row.p_stepdown <= row.measured.test.p_holm + 1e-12
+        assert row.marginal_high - row.marginal_low <= row.high - row.low
+        assert row.p <= row.p_stepdown <= row.p_holm + 1e-12
 
 
 def test_each_row_is_the_rule_applied_to_its_own_interval(bundled: Study) -> None:
     for row in (*bundled.rows, *bundled.leaks, *bundled.campaign):
         for case, verdict in row.by_case.items():
             assert verdict == decide(row.low, row.high, row.implied.share.get(case))
-        found = row.measured
-        assert found
-        middle = row.effect - found.center * found.error
-        assert row.low == pytest.approx(middle - found.critical * found.error, abs=1e-14)
-        assert row.high == pytest.approx(middle + found.critical * found.error, abs=1e-14)
+        middle = row.effect - row.center * row.error
+        assert row.low == pytest.approx(middle - row.critical * row.error, abs=1e-14)
+        assert row.high == pytest.approx(middle + row.critical * row.error, abs=1e-14)
 
 
 def test_reverse_and_leak_windows_count_each_trading_day_once(bundled: Study) -> None:
@@ -342,16 +338,16 @@ def test_leaks_change_the_remark_and_never_the_verdict(
 def test_a_leak_remark_says_the_verdict_with_leaks_in_either_direction(bundled: Study) -> None:
     from usjp_research.study.answer import _leak_remark
 
-    row = worded(bundled.verdicts[0], headline="cannot say", remark="")
+    row = replace(bundled.verdicts[0], headline="cannot say", remark="")
     for verdict in ("priced in", "moved against", "not priced in", "reacted, size unclear"):
-        leak = worded(row, headline=verdict)
+        leak = replace(row, headline=verdict)
         assert _leak_remark(row, [leak]).remark == f"with leak windows: {verdict}"
         assert _leak_remark(row, [leak]).headline == "cannot say"
         assert _leak_remark(leak, [row]).remark == "with leak windows: cannot say"
     assert _leak_remark(row, [row]).remark == ""
-    either = worded(row, headline="depends on the implied value")
+    either = replace(row, headline="depends on the implied value")
     by_case = {**either.by_case, "high": "not priced in"}
-    cases = replace(either, judged=replace(either.judged, by_case=by_case))
+    cases = replace(either, by_case=by_case)
     assert "high not priced in" in _leak_remark(either, [cases]).remark
 
 

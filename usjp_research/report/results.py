@@ -223,7 +223,7 @@ def _plain(study: Study) -> dict[str, object]:
         "power": spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
-        "critical": next(row.measured.critical for row in study.verdicts if row.measured),
+        "critical": next(x.critical for x in study.verdicts if not math.isnan(x.critical)),
         "rows": [_clean(row.numbers()) for row in study.verdicts],
         "contrast": _clean(study.contrast.numbers()) if study.contrast else None,
         "contrast_versions": [

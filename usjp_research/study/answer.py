@@ -15,15 +15,17 @@ from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_ve
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
 from usjp_research.study.news import stray_news
 from usjp_research.study.reactions import event_reactions
-from usjp_research.study.rows import family_rows, rejudged, silent_row, untested
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
     NO_VERDICT,
+    UNTESTED,
     Verdict,
+    family_rows,
+    judge,
     with_assumptions,
-    worded,
+    worth,
 )
 from usjp_research.study.weight import by_weight
 from usjp_research.words import InputError, card, label
@@ -37,25 +39,17 @@ class Study:
 
     Attributes
     ----------
-    data : Sample
-        What it starts from.
+    family : Placebo
+        The placebo law that the intervals of ``verdicts`` come from.
     verdicts : tuple of Verdict
         One per sector, in the order of the universe; a sector that cannot be judged keeps its
         row, with the reason in place of numbers.
     contrast : Verdict or None
-        Named minus unnamed beneficiaries.
-    contrast_versions : tuple of NamedVersion
-        Other versions of it; empty at portfolio level.
+        Named minus unnamed beneficiaries; its other versions need single firms.
     leaks, campaign : tuple of Verdict
         The same rows with leak windows added, and over the whole stretch of events.
-    family : Placebo
-        The placebo law that the intervals of ``verdicts`` come from.
-    reactions : DataFrame
-        One row per event and sector: abnormal return, standard errors, t test, members.
-    timing : DataFrame
-        Run-up, drift, leaks, reverse events and more: see `before_and_after`.
-    variants : DataFrame
-        Other versions of each sector's statistic, beside the one that decides.
+    reactions, timing, variants : DataFrame
+        As `event_reactions`, `before_and_after` and `other_versions` give them.
     dropped : tuple of Dropped
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
@@ -83,22 +77,7 @@ class Study:
 
 
 def family_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
-    """List the primary windows of every sector that has any.
-
-    Parameters
-    ----------
-    data : Sample
-
-    Returns
-    -------
-    dict of str to tuple of Leg
-        By sector.
-
-    Raises
-    ------
-    InputError
-        When no primary event can be tested on any sector.
-    """
+    """List the primary windows of every sector that has any, of one sector at least."""
     found = {sector: event_legs(data, sector) for sector in data.spec.sectors}
     legs = {sector: own for sector, own in found.items() if own}
     if not legs:
@@ -130,29 +109,10 @@ def _untestable(data: Sample) -> str:
     )
 
 
-def family_law(data: Sample) -> Placebo:
-    """Compute the law of all sectors at once, which is where a study that cannot be made ends."""
-    return data.law(family_legs(data))
-
-
 def sector_law(data: Sample, sector: str) -> Placebo:
-    """Compute one sector's statistic at the real dates and on the family's placebo calendars.
+    """Compute one sector's law on the family's placebo calendars, for `join_laws` to join.
 
-    Parameters
-    ----------
-    data : Sample
-    sector : str
-
-    Returns
-    -------
-    Placebo
-        With one group; `join_laws` makes the family of several. A sector that has nothing to
-        test gets a law without numbers, which says why.
-
-    Raises
-    ------
-    InputError
-        When the sector is unknown or no sector can be tested.
+    A sector that has nothing to test gets a law without numbers, which says why.
     """
     data.spec.members(sector)
     legs = family_legs(data)
@@ -172,16 +132,10 @@ def run_study(
 
     Parameters
     ----------
-    data : Sample
-        As `sample` makes it.
     say : callable, optional
         Called with a short line before each stage.
     laws : sequence of Placebo, optional
         Sectors that were computed before, such as by the notebooks; joined on their shifts.
-
-    Returns
-    -------
-    Study
 
     Raises
     ------
@@ -196,37 +150,43 @@ def run_study(
     say("running the same study on every admissible placebo calendar")
     legs = family_legs(data)
     silent = {s: why_silent(data, s) for s in data.spec.sectors if s not in legs}
-    family = _family(data, legs, laws)
-    judged = family_rows(data, legs, family, "sector")
+    family = join_laws(laws) if laws else data.law(legs)
+    if set(family.groups) != set(legs) or len(family) < data.spec.rule.least_shifts:
+        raise InputError(
+            "the saved placebo laws are not those of this family; run all sectors again"
+        )
+    verdicts = _every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
     say("named against unnamed, leak windows, the whole campaign")
-    contrasts, no_contrast = _contrasts(data)
+    contrast, contrast_null, no_contrast = contrast_row(data)
+    versions, no_versions = contrast_versions(data)
     leaks, no_leaks = _leak_rows(data, legs, silent)
-    campaign, no_campaign = _campaign_rows(data, legs, silent)
+    windows = {sector: found for sector, found in campaign_legs(data).items() if sector in legs}
+    campaign, no_campaign = _more_rows(data, "campaign", windows, silent)
     say("every event's reaction")
-    tables, no_tables = _tables(data, legs, family)
-    verdicts = tuple(_leak_remark(row, leaks) for row in _every_sector(data, judged, silent))
-    rows = (*verdicts, contrasts["contrast"])
+    variants, no_variants = other_versions(data, legs, family)
+    timing, no_timing = before_and_after(data)
+    reactions = event_reactions(data)
+    rows = (*verdicts, *([contrast] if contrast else []))
     dropped = (
-        *shared_days(data),
-        *stray_news(data),
-        *no_contrast,
-        *no_leaks,
-        *no_campaign,
-        *no_tables,
-        *(Dropped("implied value", r.name, text) for r in rows if r for text in r.implied.left_out),
+        *(*shared_days(data), *stray_news(data), *no_contrast, *no_versions, *no_leaks),
+        *(*no_campaign, *no_variants, *no_timing, *_not_measured(data, reactions)),
+        *(Dropped("implied value", r.name, text) for r in rows for text in r.implied.left_out),
         *_left_out(data),
         *(Dropped("sector", sector, reason) for sector, reason in silent.items()),
-        *_slots_without(data),
     )
     return Study(
         data=data,
         family=family,
-        verdicts=verdicts,
+        contrast_null=contrast_null,
+        verdicts=tuple(_leak_remark(row, leaks) for row in verdicts),
+        contrast=contrast,
+        contrast_versions=versions,
         leaks=leaks,
         campaign=campaign,
+        reactions=reactions,
+        timing=timing,
+        variants=variants,
         dropped=by_weight(data, dropped),
-        **contrasts,
-        **tables,
     )
 
 
@@ -235,7 +195,6 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
 
     Parameters
     ----------
-    study : Study
     changes : mapping of str to float
         As `with_assumptions` takes them; nothing changes when it is empty.
 
@@ -252,51 +211,17 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
     if not changes:
         return study.rows
     data = replace(study.data, spec=with_assumptions(study.data.spec, changes))
-    return tuple(rejudged(data, row) for row in study.rows)
+    rows = []
+    for row in study.rows:
+        sector, _, contrast = row.name.partition(":")
+        place = data.panel.position(row.events[0]) if contrast else None
+        named_on = None if place is None else data.panel.new_york[place]
+        row = replace(row, implied=worth(data, sector, named_on))
+        rows.append(row if row.headline == NO_VERDICT else judge(data.spec, row))
+    return tuple(rows)
 
 
-# --- parts: each with what could not be computed ---------------------------------------------
-
-
-def _family(
-    data: Sample, legs: Mapping[str, Sequence[Leg]], laws: Sequence[Placebo] | None
-) -> Placebo:
-    """Compute the joint law of all sectors, or join it from laws that were computed before."""
-    family = join_laws(laws) if laws else data.law(legs)
-    if set(family.groups) != set(legs) or len(family) < data.spec.rule.least_shifts:
-        raise InputError(
-            "the saved placebo laws are not those of this family; run all sectors again"
-        )
-    return family
-
-
-def _contrasts(data: Sample) -> tuple[dict[str, Any], list[Dropped]]:
-    row, law, lost = contrast_row(data)
-    versions, gone = contrast_versions(data)
-    found = {"contrast": row, "contrast_null": law, "contrast_versions": versions}
-    return found, [*lost, *gone]
-
-
-def _tables(
-    data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
-) -> tuple[dict[str, Any], list[Dropped]]:
-    variants, no_variants = other_versions(data, legs, family)
-    timing, no_timing = before_and_after(data)
-    reactions = event_reactions(data)
-    lost = [*no_variants, *no_timing, *_not_measured(data, reactions)]
-    return {"variants": variants, "timing": timing, "reactions": reactions}, lost
-
-
-def _not_measured(data: Sample, reactions: pd.DataFrame) -> Iterator[Dropped]:
-    """List the events for which a portfolio, or the mirror, has no abnormal return."""
-    unformed = {key for key, slot in data.portfolios.slots.items() if not slot.series}
-    lacking: dict[str, list[str]] = {}
-    for row in reactions[reactions["caar"].isna()].to_dict("records"):
-        if (row["event"], row["sector"]) not in unformed:
-            lacking.setdefault(row["event"], []).append(row["sector"])
-    for event, sectors in lacking.items():
-        reason = "no abnormal return, too few unmasked estimation days or a gap: "
-        yield Dropped("event", event, reason + ", ".join(sectors))
+# --- rows beside the scoreboard --------------------------------------------------------------
 
 
 def _leak_rows(
@@ -304,23 +229,43 @@ def _leak_rows(
 ) -> tuple[tuple[Verdict, ...], list[Dropped]]:
     if not data.panel.index("leak"):
         return (), []
-    what = "leak-inclusive rows"
-    known = {(item.name, item.reason) for item in shared_days(data)}
-    lost = [
-        Dropped(what, item.name, item.reason)
-        for item in shared_days(data, LEAKS)
-        if (item.name, item.reason) not in known
-    ]
+    known, kind = shared_days(data), "leak-inclusive"
+    lost = [replace(x, what=f"{kind} rows") for x in shared_days(data, LEAKS) if x not in known]
     legs = {sector: event_legs(data, sector, LEAKS) for sector in primary}
-    left = {sector: found for sector, found in legs.items() if found}
-    try:
-        law = data.law(left)
-    except InputError as error:
-        return (), [*lost, Dropped(what, "all sectors", str(error))]
     reason = "its leaks and its primary events have opposite signs on shared days"
-    none_left = {sector: reason for sector in primary if sector not in left}
-    rows = family_rows(data, left, law, "leak-inclusive")
-    return _every_sector(data, rows, {**silent, **none_left}), lost
+    silent = {**silent, **{sector: reason for sector, found in legs.items() if not found}}
+    left = {sector: found for sector, found in legs.items() if found}
+    rows, more = _more_rows(data, kind, left, silent)
+    return rows, [*lost, *more]
+
+
+def _more_rows(
+    data: Sample, kind: str, legs: Mapping[str, Sequence[Leg]], silent: Mapping[str, str]
+) -> tuple[tuple[Verdict, ...], list[Dropped]]:
+    """Judge the sectors as a family over other windows than the rule's."""
+    if not legs:
+        return (), []
+    try:
+        law = data.law(legs)
+    except InputError as error:
+        return (), [Dropped(f"{kind} rows", "all sectors", str(error))]
+    rows = family_rows(data, legs, law, kind)
+    if kind == "campaign":
+        # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
+        reason = f"placebo windows this long are worth about {law.independent:.0f} independent"
+        told: dict[str, Any] = {**UNTESTED, "headline": NO_VERDICT, "reason": reason}
+        rows = tuple(replace(row, **told) for row in rows)
+    return _every_sector(data, kind, rows, silent), []
+
+
+def _every_sector(
+    data: Sample, kind: str, rows: Sequence[Verdict], silent: Mapping[str, str]
+) -> tuple[Verdict, ...]:
+    """Put the sectors that cannot be judged back in their places, with the reason as verdict."""
+    own = {row.name: row for row in rows}
+    for sector, reason in silent.items():
+        own[sector] = Verdict(sector, kind, (), 1, worth(data, sector), reason=reason)
+    return tuple(own[sector] for sector in data.spec.sectors if sector in own)
 
 
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
@@ -330,54 +275,34 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
         return row
     words = other.headline
     if other.headline == DEPENDS:
-        cases = (f"{case} {other.by_case[case]}" for case in CASES)
-        words = f"{DEPENDS} ({', '.join(cases)})"
+        words += f" ({', '.join(f'{case} {other.by_case[case]}' for case in CASES)})"
     elif other.headline == NO_VERDICT:
-        words = f"{NO_VERDICT}, {other.reason}"
-    return worded(row, remark=f"with leak windows: {words}")
+        words += f", {other.reason}"
+    return replace(row, remark=f"with leak windows: {words}")
 
 
-def _campaign_rows(
-    data: Sample, primary: Mapping[str, Sequence[Leg]], silent: Mapping[str, str]
-) -> tuple[tuple[Verdict, ...], list[Dropped]]:
-    legs = {sector: found for sector, found in campaign_legs(data).items() if sector in primary}
-    if not legs:
-        return (), []
-    try:
-        law = data.law(legs)
-    except InputError as error:
-        return (), [Dropped("campaign rows", "all sectors", str(error))]
-    # Windows this long overlap almost wholly: their spread is shown, a p-value would pretend.
-    reason = f"placebo windows this long are worth about {law.independent:.0f} independent"
-    told = [untested(row, reason) for row in family_rows(data, legs, law, "campaign")]
-    return _every_sector(data, told, silent), []
+# --- what was left out -----------------------------------------------------------------------
 
 
-def _every_sector(
-    data: Sample, rows: Sequence[Verdict], silent: Mapping[str, str]
-) -> tuple[Verdict, ...]:
-    """Put the sectors that cannot be judged back in their places."""
-    if not rows:
-        return ()
-    own = {row.name: row for row in rows}
-    own |= {s: silent_row(data, s, rows[0].kind, reason) for s, reason in silent.items()}
-    return tuple(own[sector] for sector in data.spec.sectors if sector in own)
+def _not_measured(data: Sample, reactions: pd.DataFrame) -> Iterator[Dropped]:
+    """List the events for which a portfolio, or the mirror, has no abnormal return."""
+    unformed = {key for key, slot in data.portfolios.slots.items() if not slot.series}
+    for event, rows in reactions[reactions["caar"].isna()].groupby("event", sort=False):
+        lacking = [sector for sector in rows["sector"] if (event, sector) not in unformed]
+        if lacking:
+            reason = "no abnormal return, too few unmasked estimation days or a gap: "
+            yield Dropped("event", str(event), reason + ", ".join(lacking))
 
 
 def _left_out(data: Sample) -> Iterator[Dropped]:
-    """List what readers of returns, events, lists and the thesis left out."""
+    """List what readers left out, slots not formed, and firms out of a slot or in it unchecked."""
     yield from (*data.market.dropped, *data.panel.dropped, *data.portfolios.dropped)
     tickers = {firm.ticker for firm in data.spec.firms}
     for ticker in dict.fromkeys(news.ticker for news in data.spec.own_news):
         if ticker not in tickers:
             yield Dropped("own news", ticker, "not in universe.csv; its news is not used")
-    if data.spec.thesis:
-        for text in data.spec.thesis.left_out:
-            yield Dropped("implied value", "thesis.yaml", text)
-
-
-def _slots_without(data: Sample) -> Iterator[Dropped]:
-    """List slots that were not formed, and the firms that are out of a slot or in it unchecked."""
+    for text in data.spec.thesis.left_out if data.spec.thesis else ():
+        yield Dropped("implied value", "thesis.yaml", text)
     for slot in data.portfolios.slots.values():
         where = f"{slot.event}/{slot.sector}"
         if slot.reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +14,15 @@ from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Contrast, ContrastVersion
 from usjp_research.study.built import contrast_key
 from usjp_research.study.disclosure import SMALLEST, publishable
-from usjp_research.study.events import EventPanel
 from usjp_research.study.portfolios import contrast_groups, short_of_returns, values_before
-from usjp_research.study.rows import measured, worth
 from usjp_research.study.sample import Sample
-from usjp_research.study.verdict import Measured, Verdict, carried, implied_value, judge
+from usjp_research.study.verdict import Verdict, carried, family_rows, implied_value, judge, worth
 from usjp_research.words import InputError, card, label, p_value, percent
 
 
 @dataclass(frozen=True, slots=True)
 class NamedVersion:
-    """One version of the contrast, and who was on its named side.
-
-    Attributes
-    ----------
-    row : Verdict
-    named : tuple of str
-        Firms on the named side; the interval takes every one of them as given.
-    safe : bool
-        Whether effect and interval may be published: at least three named firms, and no single
-        firm or pair in which it differs from the contrast of the rule.
-    """
+    """One version of the contrast, who was on its named side, and whether it may be published."""
 
     row: Verdict
     named: tuple[str, ...]
@@ -54,14 +42,7 @@ class NamedVersion:
 def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dropped, ...]]:
     """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits.
 
-    A row that one firm carries is headed by that firm, and the rule's verdict stands behind it.
-
-    Returns
-    -------
-    row : Verdict or None
-    law : Placebo or None
-    dropped : tuple of Dropped
-        What cannot be computed.
+    Returns the row, its law, and what cannot be computed.
     """
     contrast, panel, made = data.spec.rule.contrast, data.panel, data.portfolios
     if contrast is None:
@@ -76,27 +57,26 @@ def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dr
         if contrast_groups(data.spec, panel, made.slots):
             reason = f"the bundled market has no named and unnamed side on {day}"
         return None, None, _left_out(contrast, reason)
-    name = f"{sector}: named minus unnamed"
-    leg = Leg(contrast.event, series, int(panel.day0[place]), data.spec.rule.window, 1)
+    name, named = f"{sector}: named minus unnamed", made.members[f"named/{day}/{sector}"]
+    legs = {name: (Leg(contrast.event, series, int(panel.day0[place]), data.spec.rule.window, 1),)}
     try:
         # The two sides may differ in beta, so the spread goes through the model of a portfolio.
-        law = data.law({name: (leg,)})
+        law = data.law(legs)
     except InputError as error:
         return None, None, _left_out(contrast, str(error))
-    (found,) = measured(data.spec.rule, law)
+    (row,) = family_rows(data, legs, law, "contrast", {name: worth(data, sector, day)})
     dropped: tuple[Dropped, ...] = ()
     if gone := law.admissible - len(law):
-        why = "lie where fewer than three named firms were listed"
-        reason = f"{gone} of {law.admissible} placebo calendars {why}"
-        dropped = _left_out(contrast, reason)
-    named = made.members[f"named/{day}/{sector}"]
-    ticker, unknown = _carrying(data, contrast, found, named)
-    remarks = [_counted(named), _same_session(panel, place)]
+        why = "placebo calendars lie where fewer than three named firms were listed"
+        dropped = _left_out(contrast, f"{gone} of {law.admissible} {why}")
+    ticker, unknown = _carrying(data, contrast, row, named)
+    remarks = [_counted(named)]
+    days = panel.new_york
+    if others := [e.id for k, e in enumerate(panel.events) if k != place and days[k] == day]:
+        remarks.append(f"other news in the same session: {', '.join(others)}")
     if data.firms is None:
         remarks += [item.reason for item in unknown]
-    remark = "; ".join(filter(None, remarks))
-    judged = judge(data.spec, found, worth(data, sector, day), remark, ticker)
-    row = Verdict(name, "contrast", (contrast.event,), 1, found, judged)
+    row = judge(data.spec, replace(row, remark="; ".join(remarks), rests_on=ticker))
     return row, law, (*dropped, *unknown)
 
 
@@ -104,8 +84,12 @@ def _left_out(contrast: Contrast, reason: str) -> tuple[Dropped, ...]:
     return (Dropped("contrast", contrast.event, reason),)
 
 
+def _counted(tickers: Sequence[str]) -> str:
+    return f"{len(tickers)} named firm{'s' * (len(tickers) != 1)}: {', '.join(tickers)}"
+
+
 def _carrying(
-    data: Sample, contrast: Contrast, row: Measured, named: Sequence[str]
+    data: Sample, contrast: Contrast, row: Verdict, named: Sequence[str]
 ) -> tuple[str, tuple[Dropped, ...]]:
     """Find the named firm without which the contrast is another one: see `carried`.
 
@@ -117,8 +101,7 @@ def _carrying(
         key, ticker = data.market.built.get("contrast rests on", ("", ""))
         if key == contrast_key(data.spec):
             return ticker, ()
-        unknown = "whether one firm carries it needs returns of single firms"
-        return "", _left_out(contrast, unknown)
+        return "", _left_out(contrast, "whether one firm carries it needs returns of single firms")
     found: dict[str, float] = {}
     dropped = []
     for ticker in named:
@@ -133,30 +116,12 @@ def _carrying(
     return min(found, key=lambda ticker: found[ticker]) if found else "", tuple(dropped)
 
 
-def _counted(tickers: Sequence[str]) -> str:
-    return f"{len(tickers)} named firm{'s' * (len(tickers) != 1)}: {', '.join(tickers)}"
-
-
-def _same_session(panel: EventPanel, place: int) -> str:
-    """Name the other events whose first session is the same."""
-    others = [
-        event.id
-        for k, event in enumerate(panel.events)
-        if k != place and panel.new_york[k] == panel.new_york[place]
-    ]
-    return f"other news in the same session: {', '.join(others)}" if others else ""
-
-
 def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dropped, ...]]:
     """Judge the other versions of the contrast that ``study.yaml`` lists; needs single firms.
 
     A version's named side is the daily mean of its named firms, on days when every one of them
     has a return; the unnamed side are the sector's firms that no list named. Each version is a
     family of its own on its own placebo shifts, and decides nothing.
-
-    Parameters
-    ----------
-    data : Sample
 
     Returns
     -------
@@ -170,11 +135,10 @@ def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dro
     >>> versions, dropped = contrast_versions(data)                 # doctest: +SKIP
     """
     contrast = data.spec.rule.contrast
-    if contrast is None:
-        return (), ()
     found: list[NamedVersion] = []
     dropped: list[Dropped] = []
-    for version in data.spec.rule.contrast_versions:
+    for version in data.spec.rule.contrast_versions if contrast else ():
+        assert contrast is not None
         reasons: tuple[str, ...] = ("needs returns of single firms",)
         if data.firms is not None:
             made, reasons = _version(data, data.firms, contrast, version)
@@ -187,12 +151,13 @@ def _version(
     data: Sample, returns: pd.DataFrame, contrast: Contrast, version: ContrastVersion
 ) -> tuple[NamedVersion | None, tuple[str, ...]]:
     """Judge one version, and say who is not in it; where there is none, why stands last."""
-    spec, panel, made, sector = data.spec, data.panel, data.portfolios, contrast.sector
+    spec, panel, sector = data.spec, data.panel, contrast.sector
     ids = version.events or (contrast.event,)
-    places = [place for id in ids if (place := panel.position(id)) is not None]
-    if len(places) < len(ids):
-        absent = next(id for id in ids if panel.position(id) is None)
-        return None, (f"event {absent} cannot be tested",)
+    places = []
+    for id in ids:
+        if (place := panel.position(id)) is None:
+            return None, (f"event {id} cannot be tested",)
+        places.append(place)
     named, unnamed, gone = _sides(data, returns, sector, ids[0], version)
     if not named:
         return None, (*gone, "no listed firm of the sector was named, or none is left")
@@ -201,21 +166,20 @@ def _version(
     days = [int(panel.day0[place]) for place in places]
     low, high = spec.rule.window
     name = f"{sector}: {version.title}"
-    leg = Leg("+".join(ids), name, min(days), (low, max(days) - min(days) + high), 1)
+    window = (low, max(days) - min(days) + high)
+    legs = {name: (Leg("+".join(ids), name, min(days), window, 1),)}
     spread = _spread(returns, named, unnamed)[:, None]
     try:
-        law = data.law({name: (leg,)}, returns=lambda _: spread)
+        law = data.law(legs, returns=lambda _: spread)
     except InputError as error:
         return None, (*gone, str(error))
-    (found,) = measured(spec.rule, law)
     known = values_before(spec, data.market)
     value = sum(known[ticker] for ticker in named if ticker in known) or None
     implied = implied_value(spec, named, value, sector=sector, own=True)
-    judged = judge(spec, found, implied, _counted(named))
-    rule = made.members.get(f"named/{panel.new_york[places[0]]}/{sector}", ())
-    safe = publishable(named, rule, len(ids))
-    row = Verdict(name, "contrast version", ids, 1, found, judged)
-    return NamedVersion(row, named, safe), gone
+    (row,) = family_rows(data, legs, law, "contrast version", {name: implied})
+    row = replace(row, events=ids, remark=_counted(named))
+    rule = data.portfolios.members.get(f"named/{panel.new_york[places[0]]}/{sector}", ())
+    return NamedVersion(row, named, publishable(named, rule, len(ids))), gone
 
 
 def _sides(

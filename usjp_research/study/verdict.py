@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
 from typing import Any, Literal
 
+from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
+from usjp_research.study.legs import common_sign
+from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
 
 Case = Literal["low", "base", "high"]
@@ -41,26 +45,11 @@ MEANINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Implied:
-    """How much a group of firms should have moved if the thesis is right.
+    """How much a group of firms should have moved if the thesis is right; dollars in USD bn."""
 
-    Attributes
-    ----------
-    share : mapping of case to float
-        Implied value as a share of market value (a decimal return), per case; empty when the
-        market value is unknown.
-    spent, revenue, profit, after_tax, dollars : mapping of case to float
-        The way down from dollars announced, in USD bn: what is spent, what of it is revenue of
-        listed firms, the profit on that, what tax leaves, and its present value.
-    announced : float
-        Dollars of the group's lines, in USD bn.
-    market_value : float or None
-        Before the news, in USD bn, of the firms whose value is known.
-    valued, firms : int
-        How many firms have a known value, and how many there are.
-    left_out : tuple of str
-        Lines or parts of lines that are not in the value.
-    """
-
+    # By case. A share of market value, empty when that is unknown; and the way down from dollars
+    # announced: what is spent, what of it is revenue of listed firms, the profit on that, what
+    # tax leaves, and its present value.
     share: Mapping[str, float]
     spent: Mapping[str, float]
     revenue: Mapping[str, float]
@@ -68,11 +57,11 @@ class Implied:
     after_tax: Mapping[str, float]
     dollars: Mapping[str, float]
     announced: float
-    market_value: float | None
-    valued: int
+    market_value: float | None  # before the news, of the firms whose value is known
+    valued: int  # how many those are, of so many firms
     firms: int
     lines: tuple[str, ...]
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...]  # lines or parts of lines that are not in the value
 
     def _repr_html_(self) -> str:
         cases = " / ".join(percent(self.share[case], 3) for case in CASES) if self.share else "none"
@@ -85,51 +74,28 @@ class Implied:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
-    """Placebo p-values, alone and adjusted over the family, and the minimum detectable effect."""
+class Verdict:
+    """One row of the answer: what was measured, and what the rule makes of it.
 
-    p: float
-    p_stepdown: float
-    p_holm: float
-    p_bh: float
-    mde: float
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a placebo law says of one group; effects are decimals.
+    Effects are decimals; a number that a row does not have is NaN.
 
     Attributes
     ----------
+    name : str
+        Sector key, or ``sector: title`` of a contrast.
+    kind : str
+        ``sector``, ``leak-inclusive``, ``campaign``, ``contrast`` or ``contrast version``.
+    sign : int
+        Sign that the thesis expects of every event of the row, which its effect carries; 0 when
+        its events differ.
     effect, error, low, high : float
         Observed reaction C, its guarded standard error and the interval the verdict rests on.
     marginal_low, marginal_high : float
         The interval of this row alone.
     statistic, center, critical : float
         S = C / se, its mean over the shifts, and the interval's half-width in standard errors.
-    test : Tested or None
-        None where the windows are too long for a test.
-    """
-
-    effect: float
-    error: float
-    low: float
-    high: float
-    marginal_low: float
-    marginal_high: float
-    statistic: float
-    center: float
-    critical: float
-    test: Tested | None
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the rule makes of a row.
-
-    Attributes
-    ----------
-    implied : Implied
+    p, p_stepdown, p_holm, p_bh, mde : float
+        Placebo p-values, alone and adjusted over the family, and the minimum detectable effect.
     by_case : mapping of case to str
         The verdict under the low, base and high implied value.
     headline : str
@@ -143,138 +109,53 @@ class Judgement:
         What the leak windows would change, or which other events share the contrast's session.
     rests_on : str
         Ticker of the firm without which the row is another one; see `carried`.
-    """
-
-    implied: Implied
-    by_case: Mapping[str, str]
-    headline: str
-    reason: str
-    breakeven_share: float | None = None
-    remark: str = ""
-    rests_on: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One row of the answer: what was measured, and what the rule makes of it.
-
-    Attributes
-    ----------
-    name : str
-        Sector key, or ``sector: title`` of a contrast.
-    kind : str
-        ``sector``, ``leak-inclusive``, ``campaign``, ``contrast`` or ``contrast version``.
-    events : tuple of str
-    sign : int
-        Sign that the thesis expects of every event of the row, which its effect carries; 0 when
-        its events differ.
-    measured : Measured or None
-        None where nothing can be computed; `Judgement.reason` says why.
-    judged : Judgement
 
     Examples
     --------
-    >>> study.verdicts[0].numbers()["low"]                          # doctest: +SKIP
+    >>> study.verdicts[0].low                                       # doctest: +SKIP
     """
 
     name: str
     kind: str
     events: tuple[str, ...]
     sign: int
-    measured: Measured | None
-    judged: Judgement
+    implied: Implied
+    effect: float = math.nan
+    error: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    marginal_low: float = math.nan
+    marginal_high: float = math.nan
+    statistic: float = math.nan
+    center: float = math.nan
+    critical: float = math.nan
+    p: float = math.nan
+    p_stepdown: float = math.nan
+    p_holm: float = math.nan
+    p_bh: float = math.nan
+    mde: float = math.nan
+    by_case: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(CASES, NO_VERDICT))
+    headline: str = NO_VERDICT
+    reason: str = ""
+    breakeven_share: float | None = None
+    remark: str = ""
+    rests_on: str = ""
 
     def numbers(self) -> dict[str, Any]:
         """Lay the row out flat, as it is saved: NaN or None where it has no such number."""
-        measured, judged = self.measured, self.judged
-        test = measured.test if measured else None
-        ends = {key: getattr(measured, key, math.nan) for key in ("effect", "low", "high")}
-        base, value = judged.implied.share.get("base", 0.0), judged.implied.market_value
-        priced = {key: ends[key] / base for key in ends} if measured and base > 0 else {}
+        base, value = self.implied.share.get("base", 0.0), self.implied.market_value
+        known = not math.isnan(self.effect)
+        priced = known and base > 0
         # A bound on a difference of two portfolios is no bound on dollars of either.
-        one = measured and value and "contrast" not in self.kind
-        usd = {key: ends[key] * value for key in ends} if one and value else {}
+        usd = value if known and "contrast" not in self.kind else None
         return {
-            **{"name": self.name, "kind": self.kind, "events": self.events},
-            **{key: getattr(measured, key, math.nan) for key in MEASURED},
-            **{key: getattr(test, key, math.nan) for key in TESTED},
-            **{"implied": asdict(judged.implied), "by_case": dict(judged.by_case)},
-            **{key: getattr(judged, key) for key in ("headline", "reason", "remark")},
-            **{"excluded_usd_bn": usd.get("high"), "breakeven_share": judged.breakeven_share},
-            **{"priced_share": priced.get("effect"), "priced_low": priced.get("low")},
-            **{"priced_high": priced.get("high"), "effect_usd_bn": usd.get("effect")},
-            **{"sign": self.sign, "rests_on": judged.rests_on},
+            **asdict(self),
+            "priced_share": self.effect / base if priced else None,
+            "priced_low": self.low / base if priced else None,
+            "priced_high": self.high / base if priced else None,
+            "effect_usd_bn": self.effect * usd if usd else None,
+            "excluded_usd_bn": self.high * usd if usd else None,
         }
-
-    @property
-    def effect(self) -> float:
-        """Observed reaction; NaN where there is none, as for its interval and its test."""
-        return self.measured.effect if self.measured else math.nan
-
-    @property
-    def low(self) -> float:
-        """Lower end of the interval that the verdict rests on."""
-        return self.measured.low if self.measured else math.nan
-
-    @property
-    def high(self) -> float:
-        """Upper end of the interval that the verdict rests on."""
-        return self.measured.high if self.measured else math.nan
-
-    @property
-    def test(self) -> Tested:
-        """What the law says against zero, in NaN where there is no test."""
-        return (self.measured and self.measured.test) or UNTESTED
-
-    @property
-    def p(self) -> float:
-        """Placebo p-value of this row alone."""
-        return self.test.p
-
-    @property
-    def p_stepdown(self) -> float:
-        """Placebo p-value, adjusted over the family by step-down."""
-        return self.test.p_stepdown
-
-    @property
-    def mde(self) -> float:
-        """Effect that the interval finds with the rule's power."""
-        return self.test.mde
-
-    @property
-    def implied(self) -> Implied:
-        """How much the group should have moved."""
-        return self.judged.implied
-
-    @property
-    def by_case(self) -> Mapping[str, str]:
-        """The verdict under the low, base and high implied value."""
-        return self.judged.by_case
-
-    @property
-    def headline(self) -> str:
-        """The verdict, or the firm that carries the row."""
-        return self.judged.headline
-
-    @property
-    def reason(self) -> str:
-        """Why it cannot be said."""
-        return self.judged.reason
-
-    @property
-    def remark(self) -> str:
-        """What else must be known."""
-        return self.judged.remark
-
-    @property
-    def rests_on(self) -> str:
-        """Ticker of the firm that carries the row."""
-        return self.judged.rests_on
-
-    @property
-    def breakeven_share(self) -> float | None:
-        """Margin times listed share at which the implied value would equal the MDE."""
-        return self.judged.breakeven_share
 
     @property
     def excluded_usd_bn(self) -> float | None:
@@ -299,51 +180,70 @@ class Verdict:
         )
 
 
-TESTED = tuple(item.name for item in fields(Tested))
-MEASURED = tuple(item.name for item in fields(Measured) if item.name != "test")
-UNTESTED = Tested(*[math.nan] * len(TESTED))
+UNTESTED = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh", "mde"), math.nan)
+NUMBERS = tuple(item.name for item in fields(Verdict) if item.type == "float")
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
     """Build a row again from `Verdict.numbers` as saved, where null stands for no finite number."""
-
-    def some(keys: Sequence[str]) -> dict[str, Any]:
-        return {key: math.nan if row[key] is None else row[key] for key in keys}
-
+    found = {item.name: row[item.name] for item in fields(Verdict)}
+    found |= {key: math.nan for key in NUMBERS if row[key] is None}
     lists = {key: tuple(row["implied"][key]) for key in ("lines", "left_out")}
-    implied = Implied(**{**row["implied"], **lists})
-    words = {key: row[key] for key in ("by_case", "headline", "reason", "remark", "rests_on")}
-    test = None if row["p"] is None else Tested(**some(TESTED))
-    measured = None if row["effect"] is None else Measured(**some(MEASURED), test=test)
-    judged = Judgement(implied, breakeven_share=row["breakeven_share"], **words)
-    return Verdict(row["name"], row["kind"], tuple(row["events"]), row["sign"], measured, judged)
+    found |= {"implied": Implied(**{**row["implied"], **lists}), "events": tuple(row["events"])}
+    return Verdict(**found)
 
 
-def judge(
-    spec: Spec, measured: Measured, implied: Implied, remark: str = "", rests_on: str = ""
-) -> Judgement:
-    """Hold an interval against an implied value.
+# --- rows --------------------------------------------------------------------------------------
 
-    The firm that carries the row, if one does, stands before the verdict, which becomes the
-    reason.
-    """
+
+def family_rows(
+    data: Sample,
+    legs: Mapping[str, Sequence[Leg]],
+    law: Placebo,
+    kind: str,
+    implied: Mapping[str, Implied] | None = None,
+) -> tuple[Verdict, ...]:
+    """Judge every group of a law as one family; implied values are the sectors' where not given."""
+    rule = data.spec.rule
+    table = law.table(rule.alpha, rule.power, family=True)
+    alone = law.table(rule.alpha, rule.power, family=False)
+    table = table.assign(marginal_low=alone["low"], marginal_high=alone["high"])
+    rows = []
+    for name, found in zip(law.groups, table.to_dict("records"), strict=True):
+        events = tuple(dict.fromkeys(leg.event for leg in legs[name]))
+        value = implied[name] if implied else worth(data, name)
+        row = Verdict(
+            name, kind, events, common_sign(legs[name]), value, **{n: found[n] for n in NUMBERS}
+        )
+        rows.append(judge(data.spec, row))
+    return tuple(rows)
+
+
+def worth(data: Sample, sector: str, named_on: date | None = None) -> Implied:
+    """Return the implied value of a sector, or of its firms that were named on a day alone."""
+    made, own = data.portfolios, named_on is not None
+    key = f"named/{named_on}/{sector}" if own else f"sector/{sector}"
+    value = made.values.get(key)
+    return implied_value(data.spec, made.members[key], value, sector=sector, own=own)
+
+
+def judge(spec: Spec, row: Verdict) -> Verdict:
+    """Hold a row's interval against its implied value; a firm that carries it is told first."""
     by_case: dict[str, str] = {
-        case: decide(measured.low, measured.high, implied.share.get(case)) for case in CASES
+        case: decide(row.low, row.high, row.implied.share.get(case)) for case in CASES
     }
-    said, reason, mde = headline(by_case), "", (measured.test or UNTESTED).mde
+    said, reason = headline(by_case), ""
     if by_case["base"] == "cannot say":
-        small = abs(implied.share["base"]) < mde
+        small = abs(row.implied.share["base"]) < row.mde
         reason = "too small to see" if small else "interval too wide"
-    if rests_on:
+    if row.rests_on:
         reason = f"by the rule {said}" + (f", {reason}" if reason else "")
-        said = rests_words(rests_on)
-    breakeven = breakeven_share(spec.thesis, implied, mde)
-    return Judgement(implied, by_case, said, reason, breakeven, remark, rests_on)
+        said = rests_words(row.rests_on)
+    even = breakeven_share(spec.thesis, row.implied, row.mde)
+    return replace(row, by_case=by_case, headline=said, reason=reason, breakeven_share=even)
 
 
-def worded(row: Verdict, **words: str) -> Verdict:
-    """Return the row with other words of its judgement, such as its remark."""
-    return replace(row, judged=replace(row.judged, **words))  # type: ignore[arg-type]
+# --- the rule ----------------------------------------------------------------------------------
 
 
 def decide(low: float, high: float, implied: float | None) -> str:
@@ -359,15 +259,12 @@ def decide(low: float, high: float, implied: float | None) -> str:
     Returns
     -------
     str
-        One of `VERDICTS`; the rules are tried in the order of METHODS section 12 and are
-        exhaustive and exclusive.
+        One of `VERDICTS`; the rules are tried in order, and are exhaustive and exclusive.
 
     Examples
     --------
     >>> decide(-0.01, 0.02, 0.03)
     'not priced in'
-    >>> decide(-0.01, 0.05, 0.03)
-    'cannot say'
     """
     if implied is None or implied == 0 or not math.isfinite(implied):
         return "no implied value"
@@ -390,29 +287,18 @@ def rests_words(ticker: str) -> str:
 
 
 def carried(row: tuple[float, float, float], without: tuple[float, float, float]) -> bool:
-    """Tell whether a number rests on the firm that was left out.
+    """Tell whether a number rests on the firm left out, from effect and interval with and without.
 
-    Parameters
-    ----------
-    row, without : (float, float, float)
-        Effect and ends of the interval, with the firm and without it.
-
-    Returns
-    -------
-    bool
-        Leaving the firm out moves the interval from leaving out zero to containing it, or takes
-        away half of the effect or more.
+    It does when leaving the firm out moves the interval from leaving out zero to containing it,
+    or takes away half of the effect or more.
 
     Examples
     --------
-    >>> carried((0.09, 0.02, 0.16), (0.03, -0.05, 0.13))
-    True
     >>> carried((0.09, 0.02, 0.16), (0.08, 0.01, 0.15))
     False
     """
     (effect, low, high), (rest, rest_low, rest_high) = row, without
-    clear = low > 0 or high < 0
-    gone = clear and rest_low <= 0 <= rest_high
+    gone = (low > 0 or high < 0) and rest_low <= 0 <= rest_high
     return gone or (effect != 0 and rest * effect <= 0.5 * effect**2)
 
 
@@ -420,6 +306,9 @@ def headline(by_case: Mapping[str, str]) -> str:
     """Return the one verdict of all cases, or say that it depends on the implied value."""
     seen = list(dict.fromkeys(by_case.values()))
     return seen[0] if len(seen) == 1 else DEPENDS
+
+
+# --- the implied value -------------------------------------------------------------------------
 
 
 def implied_value(
@@ -433,7 +322,6 @@ def implied_value(
 
     Parameters
     ----------
-    spec : Spec
     tickers : sequence of str
         The group.
     value : float or None
@@ -449,9 +337,8 @@ def implied_value(
         Without shares when there is no thesis or no market value.
     """
     thesis = spec.thesis
-    known = {
-        f.ticker for f in spec.firms if f.ticker in tickers and f.market_value_usd_bn is not None
-    }
+    sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
+    known = {ticker for ticker in tickers if sizes.get(ticker) is not None}
     left_out: list[str] = []
     used: list[ThesisLine] = []
     for line in thesis.lines if thesis else ():
@@ -485,7 +372,6 @@ def _steps(
     *,
     own: bool,
 ) -> dict[str, float]:
-    """Go down from what is spent to its present value, in one case."""
     if thesis is None:
         return dict.fromkeys(STEPS, 0.0)
     spent = revenue = 0.0
@@ -515,16 +401,10 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
     Parameters
     ----------
-    spec : Spec
     changes : mapping of str to float
         ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of
         every line that is spent) or ``other_listed`` (the share of every line that unnamed
         listed firms earn, at most what its named firms leave).
-
-    Returns
-    -------
-    Spec
-        Another study, with another digest.
 
     Raises
     ------
@@ -554,10 +434,9 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
-    """Return the margin times listed share at which the implied value would equal the MDE.
+    """Return the margin times listed share of all dollars announced that would equal the MDE.
 
-    The dollars are those announced, all realised; a result above one says that even with every
-    dollar as profit of listed firms the thesis would be too small to see.
+    Above one, even every dollar as profit of listed firms would be too small to see.
     """
     if thesis is None or not implied.announced or not implied.market_value:
         return None
