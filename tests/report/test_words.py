@@ -305,8 +305,8 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
 
 
 def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
-    told = {"headline": "rests on one firm: GEV", "reason": "by the rule priced in"}
-    row = replace(_verdict(), rests_on="GEV", remark="3 named firms", **told)
+    head, reason = "rests on one firm: GEV", "by the rule priced in"
+    row = _verdict(headline=head, reason=reason, rests_on="GEV", remark="3 named firms")
     words = "rests on one firm: GEV (by the rule priced in) (3 named firms)"
     assert verdict_words(row) == words
     assert says(row) == "rests on one firm: GEV; by the rule priced in"

@@ -14,7 +14,6 @@ from usjp_research.market.simulate import simulated_market
 from usjp_research.report.results import save_study
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, run_study, what_if
-from usjp_research.study.verdict import worth
 from usjp_research.study.sample import sample
 from usjp_research.study.verdict import (
     CASES,
@@ -25,6 +24,7 @@ from usjp_research.study.verdict import (
     implied_value,
     verdict_of,
     with_assumptions,
+    worth,
 )
 from usjp_research.words import InputError
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,35 +26,17 @@ VARIANTS = ("version", "sector", "sign", "effect", "marginal_low", "marginal_hig
 NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
-@dataclass(frozen=True, slots=True)
-class Variation:
-    """Windows by group, how their law is computed, and which events are not in it."""
-
-    key: str
-    title: str
-    groups: Mapping[str, Sequence[Leg]]
-    how: Mapping[str, Any] = field(default_factory=dict)
-    lost: tuple[Dropped, ...] = ()
-
-
-def _computed(
-    data: Sample, what: str, variations: Iterable[Variation]
-) -> tuple[list[tuple[Variation, Placebo, pd.DataFrame]], tuple[Dropped, ...]]:
-    """Lay out the law of every variation, each group alone, and say which have none."""
-    rule, found, dropped = data.spec.rule, [], list[Dropped]()
-    for item in variations:
-        dropped += item.lost
-        try:
-            if not item.groups:
-                raise InputError(NO_EVENT)
-            law = data.law(item.groups, **item.how)
-        except InputError as error:
-            dropped.append(Dropped(what, item.title, str(error)))
-            continue
-        rows = law.table(rule.alpha, rule.power, family=False)
-        signs = [common_sign(item.groups[name]) for name in law.groups]
-        found.append((item, law, rows.assign(sector=law.groups, sign=signs)))
-    return found, tuple(dropped)
+def _alone(
+    data: Sample, groups: Mapping[str, Sequence[Leg]], **how: Any
+) -> tuple[Placebo, pd.DataFrame]:
+    """Lay out the law of windows by group, each group a family of its own."""
+    if not groups:
+        raise InputError(
+            "no event with an expected sign and a day 0 of its own lies inside the data"
+        )
+    rule, law = data.spec.rule, data.law(groups, **how)
+    rows = law.table(rule.alpha, rule.power, family=False)
+    return law, rows.assign(sector=law.groups, sign=[common_sign(groups[n]) for n in law.groups])
 
 
 # --- before and after ------------------------------------------------------------------------
@@ -65,12 +47,8 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
 
     Each trading day counts once, for the latest event that reaches it, and not at all where
     windows of both signs meet; days inside a primary event's window belong to the event and to no
-    other check. Estimation ends where the event's
-    own estimation ends, so that a window after the event is out of sample.
-
-    Parameters
-    ----------
-    data : Sample
+    other check. Estimation ends where the event's own estimation ends, so that a window after the
+    event is out of sample.
 
     Returns
     -------
@@ -89,12 +67,21 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     --------
     >>> timing, dropped = before_and_after(data)                    # doctest: +SKIP
     """
-    checks = {check.key: check for check in checks_of(data.spec)}
-    asked = (_check(data, check) for check in checks.values())
-    found, dropped = _computed(data, "before and after", asked)
-    tables = [_timing(data, checks[item.key], item, law, rows) for item, law, rows in found]
+    tables, dropped = [], list[Dropped]()
+    for check in checks_of(data.spec):
+        places = _places(data, check)
+        found = {name: _legs(data, check, places, name) for name in (*data.spec.sectors, MIRROR)}
+        groups = {name: legs for name, (legs, _) in found.items() if legs}
+        lost = {name: reasons for name, (_, reasons) in found.items() if name != MIRROR}
+        dropped += name_sectors(data.spec, lost, "before and after", f"{check.title}: ")
+        try:
+            law, rows = _alone(data, groups, anchored=True)
+        except InputError as error:
+            dropped.append(Dropped("before and after", check.title, str(error)))
+        else:
+            tables.append(_timing(data, check, groups, law, rows))
     empty = pd.DataFrame(columns=list(TIMING))
-    return pd.concat(tables, ignore_index=True) if tables else empty, dropped
+    return pd.concat(tables, ignore_index=True) if tables else empty, tuple(dropped)
 
 
 def checks_of(spec: Spec) -> tuple[Check, ...]:
@@ -103,19 +90,6 @@ def checks_of(spec: Spec) -> tuple[Check, ...]:
         check
         for check in GENERIC
         if (spec.rule.note if check.of_note else spec.with_role(*check.roles))
-    )
-
-
-def _check(data: Sample, check: Check) -> Variation:
-    places = _places(data, check)
-    found = {name: _legs(data, check, places, name) for name in (*data.spec.sectors, MIRROR)}
-    lost = {name: reasons for name, (_, reasons) in found.items() if name != MIRROR}
-    return Variation(
-        check.key,
-        check.title,
-        {name: legs for name, (legs, _) in found.items() if legs},
-        {"anchored": True},
-        name_sectors(data.spec, lost, "before and after", f"{check.title}: "),
     )
 
 
@@ -137,31 +111,30 @@ def _legs(
     data: Sample, check: Check, places: Sequence[int], name: str
 ) -> tuple[tuple[Leg, ...], dict[str, str]]:
     """List one sector's windows of a check, later events first to their days, and what is lost."""
-    inside = check.window is None and check.roles == ("primary",)
-    latest = sorted(places, key=lambda k: -data.panel.day0[k])
+    panel, (low, high) = data.panel, data.spec.rule.window
+    latest = sorted(places, key=lambda k: -panel.day0[k])
     windows = event_windows(data, name, latest, check.window)
-    # What is left of a window whose day 0 belongs to a primary event lies before its news.
-    taken = {} if inside else _event_days(data)
+    taken: dict[int, str] = {}
+    if check.window or check.roles != ("primary",):
+        # What is left of a window whose day 0 belongs to a primary event lies before its news.
+        for place in panel.index("primary"):
+            days = range(panel.day0[place] + low, panel.day0[place] + high + 1)
+            taken |= dict.fromkeys(days, panel.events[place].id)
     legs, reasons = share_days(windows, taken, own_day0=check.window is None)
     return legs[::-1], reasons
 
 
-def _event_days(data: Sample) -> dict[int, str]:
-    low, high = data.spec.rule.window
-    return {
-        int(data.panel.day0[place]) + k: data.panel.events[place].id
-        for place in data.panel.index("primary")
-        for k in range(low, high + 1)
-    }
-
-
 def _timing(
-    data: Sample, check: Check, item: Variation, law: Placebo, rows: pd.DataFrame
+    data: Sample,
+    check: Check,
+    groups: Mapping[str, Sequence[Leg]],
+    law: Placebo,
+    rows: pd.DataFrame,
 ) -> pd.DataFrame:
     """Lay out one check: no p-value is finer than the independent draws behind it."""
     own = law.part([name for name in law.groups if name != MIRROR])
     adjusted = pd.Series(stepdown_p(own.distance, own.null_distance), index=list(own.groups))
-    legs = [item.groups[name] for name in law.groups]
+    legs = [groups[name] for name in law.groups]
     finest = 1 / (1 + rows["independent"])
     rows = rows.assign(
         check=check.key,
@@ -182,81 +155,64 @@ def _timing(
 def other_versions(
     data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
 ) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
-    """Compute other versions of the statistic on the same shifts; they decide nothing.
-
-    Parameters
-    ----------
-    data : Sample
-    legs : mapping of sector to sequence of Leg
-        The windows that the rule sums.
-    family : Placebo
-        Their joint law.
-
-    Returns
-    -------
-    variants : DataFrame
-        One row per version and sector: effect, interval and p of this row alone.
-    dropped : tuple of Dropped
-        Versions that cannot be computed.
-    """
-    found, dropped = _computed(data, "version", _versions(data, legs, family))
-    names = {"low": "marginal_low", "high": "marginal_high"}
-    tables = [rows.assign(version=item.title).rename(columns=names) for item, _, rows in found]
-    tables.append(pd.DataFrame(_dispersion(data, legs, family), columns=list(VARIANTS)))
-    tables = [table[list(VARIANTS)] for table in tables if len(table)]
-    return pd.concat(tables, ignore_index=True), dropped
+    """Compute other versions of the statistic on the same shifts: a row per version and sector."""
+    tables, dropped = [], list[Dropped]()
+    for title, groups, how in _versions(data, legs):
+        try:
+            _, rows = _alone(data, groups, shifts=family.shifts, **how)
+        except InputError as error:
+            dropped.append(Dropped("version", title, str(error)))
+        else:
+            rows = rows.rename(columns={"low": "marginal_low", "high": "marginal_high"})
+            tables.append(rows.assign(version=title)[list(VARIANTS)])
+    if apart := list(_dispersion(data, legs, family)):
+        tables.append(pd.DataFrame(apart, columns=list(VARIANTS)))
+    return pd.concat(tables, ignore_index=True), tuple(dropped)
 
 
 def _versions(
-    data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
-) -> Iterator[Variation]:
+    data: Sample, legs: Mapping[str, Sequence[Leg]]
+) -> Iterator[tuple[str, Mapping[str, Sequence[Leg]], dict[str, Any]]]:
+    """List every version that has windows: its title, its windows, how its law is computed."""
     alone, primary = data.spec.rule.cleanest, data.panel.index("primary")
-    whole = {name: event_windows(data, name, primary) for name in legs}
     every = {name: event_windows(data, name, primary, signed=False) for name in (*legs, MIRROR)}
     shared = {name: share_days(windows)[0] for name, windows in every.items()}
     mirror = shared.pop(MIRROR)
     clean = {
-        name: [leg for leg in whole[name] if leg.event == alone]
+        name: [leg for leg in event_windows(data, name, primary) if leg.event == alone]
         for name, own in legs.items()
         if any(leg.event == alone for leg in own)
     }
     unformed = {
         name: [replace(leg, series=f"sector/{name}") for leg in own] for name, own in legs.items()
     }
-    ones, forecast, trailing = (
-        {"variance": lambda fit: np.ones_like(fit.variance)},
-        {"variance": lambda fit: fit.variance},
-        {"variance": lambda fit: fit.trailing},
-    )
-    for title, groups, more in (
-        ("the rule", legs, {}),
-        ("without blackout", unformed, {}),
-        ("unsigned, all primary events", shared, {}),
-        (f"{alone} alone", clean, {}),
-        ("no scaling", legs, ones),
-        ("forecast error only", legs, forecast),
-        ("trailing variance only", legs, trailing),
-        ("mirror", {MIRROR: mirror} if mirror else {}, {}),
-    ):
-        if groups:
-            yield Variation(title, title, groups, {"shifts": family.shifts, **more})
+    yield "the rule", legs, {}
+    yield "without blackout", unformed, {}
+    yield "unsigned, all primary events", shared, {}
+    if clean:
+        yield f"{alone} alone", clean, {}
+    yield "no scaling", legs, {"variance": lambda fit: np.ones_like(fit.variance)}
+    yield "forecast error only", legs, {"variance": lambda fit: fit.variance}
+    yield "trailing variance only", legs, {"variance": lambda fit: fit.trailing}
+    if mirror:
+        yield "mirror", {MIRROR: mirror}, {}
 
 
 def _dispersion(
     data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
 ) -> Iterator[dict[str, object]]:
     """Scale by how far the sector's baskets lie apart in the window itself."""
-    for name in family.groups:
+    for name, own in legs.items():
         start = f"basket/{name}/"
         baskets = [series for series in data.portfolios.members if series.startswith(start)]
-        if len(baskets) < 3 or name not in legs:
+        if len(baskets) < 3:
             continue
-        law = _scaled(data, legs[name], baskets, family.part([name]))
+        law = _scaled(data, own, baskets, family.part([name]))
         if law is not None and np.isfinite(law.statistic).all():
             yield {
                 "version": "dispersion of baskets, blackout firms included",
                 "sector": name,
-                "sign": common_sign(legs[name]),
+                "sign": common_sign(own),
                 "effect": float(law.effect[0]),
                 "p": float(law.p[0]),
                 "shifts": len(law),
@@ -267,29 +223,20 @@ def _scaled(
     data: Sample, legs: Sequence[Leg], baskets: Sequence[str], law: Placebo
 ) -> Placebo | None:
     """Put the spread of baskets in place of a law's error; None where too few shifts have one."""
-    pieces = {
-        f"{k} {series}": (replace(leg, series=series),)
-        for k, leg in enumerate(legs)
-        for series in baskets
-    }
+    pieces = {f"{k} {s}": [replace(leg, series=s)] for k, leg in enumerate(legs) for s in baskets}
     try:
         apart = data.law(pieces, calendar=legs, shifts=law.shifts)
     except InputError:
         return None
-
-    def error(effects: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        each = effects.reshape(len(effects), len(legs), len(baskets))
-        spread = (each.var(axis=2, ddof=1) / len(baskets)).sum(axis=1, keepdims=True)
-        return np.asarray(np.sqrt(spread))
-
-    real, null = error(apart.effect[None])[0], error(apart.null_effect)
+    each = np.vstack([apart.effect, apart.null_effect]).reshape(-1, len(legs), len(baskets))
+    error = np.sqrt((each.var(axis=2, ddof=1) / len(baskets)).sum(axis=1, keepdims=True))
     effect = law.null_effect[np.isin(law.shifts, apart.shifts)]
     return replace(
         law,
         shifts=apart.shifts,
-        error=real,
-        statistic=law.effect / real,
+        error=error[0],
+        statistic=law.effect / error[0],
         null_effect=effect,
-        null_error=null,
-        null_statistic=effect / null,
+        null_error=error[1:],
+        null_statistic=effect / error[1:],
     )

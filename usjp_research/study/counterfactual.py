@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,10 @@ from usjp_research.words import InputError, card, label, level
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Row = dict[str, Any]
 
-NUMBERS = ("effect", "low", "high", "p", "shifts", "rmse", "r2", "spread", "gap")
+TESTED = ("effect", "low", "high", "p")
+NUMBERS = (*TESTED, "shifts", "rmse", "r2", "spread", "gap")
 ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
 EXACT = "exact fit: not believed"
@@ -35,27 +37,11 @@ SAME = 0.999  # R squared from which a stand-in is the sector itself
 
 @dataclass(frozen=True, slots=True)
 class Counterfactuals:
-    """A sector's signed sum over the primary events against each expected-return model.
-
-    Attributes
-    ----------
-    rows : DataFrame
-        One row per model, the rule's first: the ``sign`` that is expected of every event (0 when
-        they differ), ``effect`` in that direction with its interval ``low``, ``high`` and
-        placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error before the
-        events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the standard
-        deviation of the effect on quiet dates; ``gap``, the largest relative duality gap;
-        ``fit`` in words. Decimals. Where a row could not be computed, or fits so exactly that it
-        is the sector itself, its effect is missing and ``reason`` says why.
-    weights : DataFrame
-        ``model``, ``event``, ``donor`` and ``weight`` at the real dates, largest first.
-    alpha : float
-        The share of the placebo law that the intervals leave out.
-    """
+    """A sector's signed sum over the primary events against each expected-return model."""
 
     sector: str
     rows: pd.DataFrame
-    weights: pd.DataFrame
+    weights: pd.DataFrame  # model, event, donor, weight at the real dates, largest first
     alpha: float
     dropped: tuple[Dropped, ...] = ()
 
@@ -67,15 +53,6 @@ class Counterfactuals:
             f"{done} of {len(self.rows)} models computed",
             f"intervals of {level(self.alpha)}, each alone",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a forecast showed at a real date."""
-
-    day: int
-    residual_variance: float
-    match: Match | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +91,16 @@ def counterfactuals(
     placebo calendars on which its own returns are complete, and says how many. A sector that
     has nothing to test gets one row, with the reason.
 
-    Parameters
-    ----------
-    data : Sample
-    sector : str
-    factors : Factors, optional
-        As `read_factors` gives them on the market's days.
-    donors : Donors, optional
-        As `load_donors` gives them.
-
     Returns
     -------
     Counterfactuals
+        Its ``rows``, one per model, the rule's first: the ``sign`` that is expected of every
+        event (0 when they differ), ``effect`` in that direction with its interval ``low``,
+        ``high`` and placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error
+        before the events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the
+        standard deviation of the effect on quiet dates; ``gap``, the largest relative duality
+        gap; ``fit`` in words. Decimals. Where a row could not be computed, or fits so exactly
+        that it is the sector itself, its effect is missing and ``reason`` says why.
 
     Raises
     ------
@@ -144,116 +119,101 @@ def counterfactuals(
     """
     data.spec.members(sector)
     every = {key: event_legs(data, key) for key in data.spec.sectors}
-    legs = every[sector]
+    legs, calendar = every[sector], [leg for found in every.values() for leg in found]
+    donors, dropped = _outsiders(donors, sector)
+    dropped = [*(factors.dropped if factors else ()), *dropped]
     title = f"the rule: {MODELS[data.spec.rule.model].title}"
-    donors, strangers = _outsiders(donors, sector)
-    dropped = [*(factors.dropped if factors else ()), *(donors.dropped if donors else ())]
-    dropped += strangers
     if legs:
         stands = [_Stand(title, data.design), *_stands(data, sector, factors, donors)]
     else:
         stands, dropped = [_Stand(title, reason=why_silent(data, sector))], []
-    calendar = [leg for found in every.values() for leg in found]
-    rows: list[dict[str, object]] = []
-    used: list[dict[str, object]] = []
+    start = {"sector": sector, "sign": common_sign(legs), **dict.fromkeys(NUMBERS, np.nan)}
+    rows: list[Row] = []
+    used: list[Row] = []
     for stand in stands:
-        row: dict[str, object] = {"model": stand.title, "sector": sector}
-        row |= {"sign": common_sign(legs)} | dict.fromkeys(NUMBERS, np.nan)
-        row["reason"] = stand.reason
-        if not stand.reason:
-            try:
-                numbers, mine = _numbers(data, {sector: legs}, calendar, stand, donors)
-                row |= numbers
-                used += mine
-            except InputError as error:
-                row["reason"] = str(error)
-        if row["reason"]:
-            what = f"{sector}: {stand.title}"
-            dropped.append(Dropped("counterfactual", what, str(row["reason"])))
-        rows.append(row)
+        try:
+            found, mine = _numbers(data, sector, legs, calendar, stand, donors)
+        except InputError as error:
+            found, mine = {"reason": str(error)}, []
+        rows.append({"model": stand.title, **start, "reason": "", **found})
+        used += mine
+        if reason := rows[-1]["reason"]:
+            dropped.append(Dropped("counterfactual", f"{sector}: {stand.title}", reason))
     frame = pd.DataFrame(rows)
-    frame["fit"] = [_fit_words(row, frame.iloc[0], k == 0) for k, row in frame.iterrows()]
+    frame["fit"] = [_fit_words(row, rows[0]) for row in rows]
     weights = pd.DataFrame(used, columns=["model", "event", "donor", "weight"])
     return Counterfactuals(sector, frame, weights, data.spec.rule.alpha, tuple(dropped))
 
 
-# --- models ----------------------------------------------------------------------------------
+def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[Dropped]]:
+    """Leave out donors that are made of another sector's firms: they are no outsiders."""
+    if donors is None:
+        return None, []
+    others = {name: key for name, key in donors.inside.items() if key != sector}
+    reason = "moves as the firms of sector '{}' do: no outsider"
+    notes = [Dropped("donor", name, reason.format(key)) for name, key in others.items()]
+    left = replace(donors, returns=donors.returns.drop(columns=list(others)))
+    return left, [*donors.dropped, *notes]
 
 
 def _stands(
     data: Sample, sector: str, factors: Factors | None, donors: Donors | None
 ) -> Iterator[_Stand]:
-    market = {"market": data.portfolios.benchmark}
+    """List what can stand in for the sector besides the rule's model."""
+    made = data.portfolios
     for key, model in MODELS.items():
         if model.needs == ("market",) and key != data.spec.rule.model:
-            yield _Stand(model.title, expected_return_design(key, market))
+            yield _Stand(model.title, expected_return_design(key, {"market": made.benchmark}))
     rest = [f"sector/{key}" for key in data.spec.sectors if key != sector]
-    rest = [series for series in rest if data.portfolios.returns[series].notna().any()]
+    rest = [series for series in rest if made.returns[series].notna().any()]
     title = "market model on the other sectors"
     if len(rest) < FEWEST:
         yield _Stand(title, reason=f"fewer than {FEWEST} other sectors")
     else:
-        yield _Stand(title, _market_model(data.portfolios.array(rest).mean(axis=1)))
-    yield from _donor_stands(donors)
+        yield _Stand(title, _on_mean(made.array(rest)))
+    near, convex = "nearest donors", "synthetic control"
+    if donors is None or donors.returns.shape[1] < FEWEST:
+        reason = donors.reason if donors else ""
+        reason = reason or f"fewer than {FEWEST} donors: give --donors FILE"
+        yield from (_Stand(title, reason=reason) for title in (MEAN, near, convex))
+    else:
+        yield _Stand(MEAN, _on_mean(donors.returns.to_numpy("float64")))
+        yield _Stand(near, method="nearest")
+        yield _Stand(convex, method="synthetic")
     for key, model in MODELS.items():
         if model.factors:
             yield _factor_stand(key, factors)
 
 
-def _market_model(market: Floats) -> Design:
-    return expected_return_design("market", {"market": market})
-
-
-def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[Dropped]]:
-    """Leave out donors that are made of another sector's firms: they are no outsiders."""
-    others = {n: key for n, key in donors.inside.items() if key != sector} if donors else {}
-    if donors is None or not others:
-        return donors, []
-    reason = "moves as the firms of sector '{}' do: no outsider"
-    notes = [Dropped("donor", name, reason.format(key)) for name, key in others.items()]
-    return replace(donors, returns=donors.returns.drop(columns=list(others))), notes
-
-
-def _donor_stands(donors: Donors | None) -> list[_Stand]:
-    near, convex = "nearest donors", "synthetic control"
-    if donors is None or donors.returns.shape[1] < FEWEST:
-        reason = donors.reason if donors else ""
-        reason = reason or f"fewer than {FEWEST} donors: give --donors FILE"
-        return [_Stand(title, reason=reason) for title in (MEAN, near, convex)]
-    mean = _market_model(donors.returns.to_numpy("float64").mean(axis=1))
-    return [
-        _Stand(MEAN, mean),
-        _Stand(near, method="nearest"),
-        _Stand(convex, method="synthetic"),
-    ]
+def _on_mean(returns: Floats) -> Design:
+    return expected_return_design("market", {"market": returns.mean(axis=1)})
 
 
 def _factor_stand(key: str, factors: Factors | None) -> _Stand:
     model = MODELS[key]
-    if factors is None or factors.reason:
-        reason = factors.reason if factors else "needs French's daily factors: --factors FILE"
-        return _Stand(model.title, reason=reason)
-    if absent := [column for column in model.factors if column not in factors.returns]:
-        reason = f"{factors.source} has no column {', '.join(absent)}"
+    if factors is None:
+        return _Stand(model.title, reason="needs French's daily factors: --factors FILE")
+    absent = [column for column in model.factors if column not in factors.returns]
+    if factors.reason or absent:
+        reason = factors.reason or f"{factors.source} has no column {', '.join(absent)}"
         return _Stand(model.title, reason=reason)
     columns = {name: factors.returns[name].to_numpy("float64") for name in model.factors}
     return _Stand(model.title, expected_return_design(key, columns))
 
 
-# --- rows ------------------------------------------------------------------------------------
-
-
 def _numbers(
     data: Sample,
-    groups: Mapping[str, Sequence[Leg]],
+    sector: str,
+    legs: Sequence[Leg],
     calendar: Sequence[Leg],
     stand: _Stand,
     donors: Donors | None,
-) -> tuple[dict[str, object], list[dict[str, object]]]:
+) -> tuple[Row, list[Row]]:
     """Compute one row, and the donors that made it at the real dates."""
-    ((_, legs),) = groups.items()
-    masked, rule = data.panel.masked, data.spec.rule
-    seen: list[_Seen] = []
+    if stand.reason:
+        raise InputError(stand.reason)
+    rule = data.spec.rule
+    seen: list[tuple[int, float, Match | None]] = []  # real day, residual variance, match
 
     def watched(returns: Floats, masked: Bools, *, days: Ints, **plan: Any) -> Forecast:
         """Forecast, and note what the forecast is like at the real date, the first of the days."""
@@ -265,55 +225,60 @@ def _numbers(
         else:
             forecast = rolling_forecast(returns, stand.design or data.design, masked, **plan)
         day = int(days[0])
-        seen.append(_Seen(day, float(forecast.residual_variance[day].mean()), match))
+        seen.append((day, float(forecast.residual_variance[day].mean()), match))
         return forecast
 
-    shifts = admissible_shifts(calendar, masked, rule)
-    law = data.law(groups, calendar=calendar, shifts=shifts, forecast=watched)
+    shifts = admissible_shifts(calendar, data.panel.masked, rule)
+    law = data.law({sector: legs}, calendar=calendar, shifts=shifts, forecast=watched)
     alone = law.table(rule.alpha, rule.power, family=False).iloc[0]
-    residual = float(np.mean([item.residual_variance for item in seen]))
-    gaps = [item.match.gap for item in seen if item.match]
-    row: dict[str, object] = {name: float(alone[name]) for name in ("effect", "low", "high", "p")}
-    row |= {
+    residual = float(np.mean([variance for _, variance, _ in seen]))
+    row: Row = {name: float(alone[name]) for name in TESTED} | {
         "shifts": len(law),
         "rmse": residual**0.5,
         "r2": 1 - residual / _own_variance(data, legs),
         "spread": float(law.null_effect[:, 0].std(ddof=1)),
-        "gap": max(gaps, default=np.nan),
+        "gap": max((match.gap for *_, match in seen if match), default=np.nan),
     }
     names = [str(name) for name in donors.returns.columns] if donors else []
-    used = _used(stand.title, legs, seen, names)
+    events = {leg.day0: leg.event for leg in legs}
+    used: list[Row] = [
+        {"model": stand.title, "event": events[day], "donor": donor, "weight": float(weight)}
+        for day, _, match in seen
+        if match
+        for donor, weight in _largest(match.weights[0], names)
+    ]
     donated = names if stand.title == MEAN else [item["donor"] for item in used]
-    copies = [str(x) for x in donated if donors and x in donors.inside]
-    if copies or float(str(row["r2"])) >= SAME:
-        row |= dict.fromkeys(("effect", "low", "high", "p"), np.nan)
-        row["reason"] = _exact_words(copies, used)
+    copies = [name for name in donated if donors and name in donors.inside]
+    if copies or row["r2"] >= SAME:
+        row |= dict.fromkeys(TESTED, np.nan)
+        row["reason"] = _exact_words(copies or [item["donor"] for item in used])
     return row, used
+
+
+def _largest(weights: Floats, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    order = np.argsort(-weights, kind="stable")
+    return ((names[j].rpartition("/")[2], weights[j]) for j in order if weights[j] > 0)
 
 
 def _own_variance(data: Sample, legs: Sequence[Leg]) -> float:
     """Return the sector's own variance in the estimation windows, for R squared."""
-    mean = expected_return_design("mean", {}, len(data.portfolios.benchmark))
-    fits = [
-        data.forecast(data.portfolios.array([leg.series]), design=mean, window=leg.window)
-        for leg in legs
-    ]
+    mean, array = expected_return_design("mean", {}, len(data.panel.masked)), data.portfolios.array
+    fits = [data.forecast(array([leg.series]), design=mean, window=leg.window) for leg in legs]
     own = [fit.residual_variance[leg.day0, 0] for fit, leg in zip(fits, legs, strict=True)]
     return float(np.mean(own))
 
 
-def _exact_words(copies: Sequence[str], used: Sequence[dict[str, object]]) -> str:
-    names = list(dict.fromkeys(copies or [str(item["donor"]) for item in used]))
-    if not names:
+def _exact_words(donors: Sequence[str]) -> str:
+    if not (names := list(dict.fromkeys(donors))):
         return f"{EXACT}; what it is compared with is the sector itself"
     some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return f"{EXACT}; {some} is the sector itself or holds it: leave it out of the donors"
 
 
-def _fit_words(row: pd.Series, rule: pd.Series, is_rule: bool) -> str:
+def _fit_words(row: Row, rule: Row) -> str:
     if row["reason"]:
-        return EXACT if str(row["reason"]).startswith(EXACT) else ""
-    if is_rule:
+        return EXACT if row["reason"].startswith(EXACT) else ""
+    if row is rule:
         return "what the others are compared with"
     if not row["rmse"] <= (1 + ALIKE) * rule["rmse"]:
         return POOR
@@ -322,22 +287,3 @@ def _fit_words(row: pd.Series, rule: pd.Series, is_rule: bool) -> str:
     if not row["spread"] <= rule["spread"]:
         return "closer before the events, no closer on quiet dates"
     return "closer than the rule's model"
-
-
-def _used(
-    model: str, legs: Sequence[Leg], seen: Sequence[_Seen], names: Sequence[str]
-) -> list[dict[str, object]]:
-    events = {leg.day0: leg.event for leg in legs}
-    return [
-        {
-            "model": model,
-            "event": events[item.day],
-            "donor": names[j].rpartition("/")[2],
-            "weight": float(weights[j]),
-        }
-        for item in seen
-        if item.match
-        for weights in item.match.weights[:1]
-        for j in np.argsort(-weights, kind="stable")
-        if weights[j] > 0
-    ]
