@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from usjp_research.engine.placebo import Leg, runs
+from usjp_research.engine.placebo import Leg, own_days, runs
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.sample import Sample
+
+CUT = "for neither"  # ends the reason of an event that keeps some of its days
 
 
 def event_windows(
@@ -18,10 +21,10 @@ def event_windows(
     *,
     signed: bool = True,
 ) -> tuple[Leg, ...]:
-    """List the whole windows of a sector, or of the mirror, at some places of the panel's events.
+    """List the windows of a sector, or of the mirror, at some places of the panel's events, uncut.
 
-    They may share days, and end with the data. The rule's window is taken where none is given;
-    if ``signed``, events without an expected sign are left out, else all count as +1.
+    The rule's window is taken where none is given, and ends with the data; if ``signed``, events
+    without an expected sign are left out, else all count as +1.
     """
     low, high = window or data.spec.rule.window
     made, found = data.portfolios, []
@@ -40,27 +43,20 @@ def event_windows(
 
 
 def event_legs(data: Sample, sector: str, roles: Sequence[str] = ("primary",)) -> tuple[Leg, ...]:
-    """List the signed windows of a sector, each trading day counted once, primary events first.
-
-    Events without an expected sign or a portfolio are not in the list.
-    """
+    """List the signed windows of a sector, each trading day counted once, primary events first."""
     return _shared(data, sector, roles)[0]
 
 
 def _shared(
     data: Sample, sector: str, roles: Sequence[str] = ("primary",)
 ) -> tuple[tuple[Leg, ...], dict[str, str]]:
-    """Share the days of a sector's windows, primary events first."""
     order = sorted(roles, key=lambda role: role != "primary")
     places = [place for role in order for place in data.panel.index(role)]
     return share_days(event_windows(data, sector, places))
 
 
 def campaign_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
-    """Make one window per sector from the first to the last event of the campaign.
-
-    Empty when the rule names no campaign or an end of it cannot be tested.
-    """
+    """Make one window per sector over the rule's campaign; none where an end cannot be tested."""
     rule, panel = data.spec.rule, data.panel
     first, last = (panel.position(id) for id in rule.campaign or ("", ""))
     if rule.campaign is None or first is None or last is None:
@@ -73,43 +69,39 @@ def campaign_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
     }
 
 
-CUT = "for neither"  # ends the reason of an event that keeps some of its days
-
-
 def share_days(
     windows: Sequence[Leg], taken: Mapping[int, str] | None = None, *, own_day0: bool = False
 ) -> tuple[tuple[Leg, ...], dict[str, str]]:
     """Give every trading day to the first window that reaches it, and to none where signs differ.
 
-    A day inside windows of both signs says nothing about either event, so it counts for none.
-    An event whose day 0 is such a day is out with its whole window: what is left of it lies
-    before its news or long after. Days that are ``taken``, by which event, go to no window, and
-    with ``own_day0`` an event whose day 0 is taken is out. Returns the windows cut to their days,
-    in order, and by event why days were lost or none is left.
+    A day inside windows of both signs counts for no event, and an event whose day 0 it is is out
+    with its whole window: what is left of it lies before its news or long after. Days ``taken``,
+    by which event, go to no window; with ``own_day0`` an event whose day 0 is taken is out.
+    Returns the windows cut to their days, and by event why days were lost or none is left.
     """
-    days = [range(leg.day0 + leg.window[0], leg.day0 + leg.window[1] + 1) for leg in windows]
-    signs: dict[int, set[int]] = {}
-    for leg, span in zip(windows, days, strict=True):
-        for day in span:
-            signs.setdefault(day, set()).add(leg.sign)
+    signs: dict[int, set[int]] = defaultdict(set)
+    for leg in windows:
+        for day in own_days([leg]):
+            signs[day].add(leg.sign)
     holder = dict(taken or {})
     before = set(holder)
     legs: list[Leg] = []
     reasons: dict[str, str] = {}
-    for leg, span in zip(windows, days, strict=True):
-        disputed = [day for day in span if len(signs[day]) > 1 and day not in before]
+    for leg in windows:
+        days = own_days([leg])
+        disputed = [day for day in days if len(signs[day]) > 1 and day not in before]
         if disputed:
-            reasons[leg.event] = _disputed(windows, leg, disputed, len(span))
+            reasons[leg.event] = _disputed(windows, leg, disputed, len(days))
         if leg.day0 in disputed:
             continue
-        holders = [holder[day] for day in span if day in holder]
+        holders = dict.fromkeys(holder[day] for day in days if day in holder)
         lost = own_day0 and leg.day0 in holder
-        free = [d for d in span if d not in holder and d not in disputed and not lost]
+        free = [] if lost else [d for d in days if d not in holder and d not in disputed]
         if not free and leg.event not in reasons:
-            names = ", ".join(dict.fromkeys(holders))
-            reasons[leg.event] = f"adds no day of its own: its days are already in, with {names}"
-        for low, high in runs([day - leg.day0 for day in free]):
-            legs.append(Leg(leg.event, leg.series, leg.day0, (low, high), leg.sign))
+            whom = ", ".join(holders)
+            reasons[leg.event] = f"adds no day of its own: its days are already in, with {whom}"
+        for span in runs([day - leg.day0 for day in free]):
+            legs.append(Leg(leg.event, leg.series, leg.day0, span, leg.sign))
         holder.update(dict.fromkeys(free, leg.event))
     return tuple(legs), reasons
 
@@ -118,8 +110,7 @@ def _disputed(windows: Sequence[Leg], leg: Leg, days: Sequence[int], length: int
     rivals = dict.fromkeys(
         other.event
         for other in windows
-        if other.sign != leg.sign
-        and any(other.window[0] <= day - other.day0 <= other.window[1] for day in days)
+        if other.sign != leg.sign and not set(days).isdisjoint(own_days([other]))
     )
     where = f"the window of {', '.join(rivals)}, whose expected sign is the opposite"
     if leg.day0 in days:
@@ -137,18 +128,15 @@ def name_sectors(
     spec: Spec, reasons: Mapping[str, Mapping[str, str]], what: str = "event", prefix: str = ""
 ) -> tuple[Dropped, ...]:
     """Turn reasons by sector and event into one line per event and reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for sector, own in reasons.items():
-        for event, reason in own.items():
-            found.setdefault((event, reason), []).append(sector)
-    return tuple(
-        Dropped(
-            what,
-            f"{prefix}{event}",
-            f"{reason} ({'every sector' if len(names) == len(spec.sectors) else ', '.join(names)})",
-        )
-        for (event, reason), names in found.items()
-    )
+        for pair in own.items():
+            found[pair].append(sector)
+    lines = []
+    for (event, reason), names in found.items():
+        who = "every sector" if len(names) == len(spec.sectors) else ", ".join(names)
+        lines.append(Dropped(what, prefix + event, f"{reason} ({who})"))
+    return tuple(lines)
 
 
 def why_silent(data: Sample, sector: str) -> str:
@@ -156,14 +144,14 @@ def why_silent(data: Sample, sector: str) -> str:
     legs, lost = _shared(data, sector)
     if legs:
         return ""
-    signed = [event for event in data.spec.with_role("primary") if event.signs.get(sector)]
+    signed = [event.id for event in data.spec.with_role("primary") if event.signs.get(sector)]
     if not signed:
         return "no primary event has an expected sign (+ or -) for it"
-    inside = [event for event in signed if data.panel.position(event.id) is not None]
+    inside = [id for id in signed if data.panel.position(id) is not None]
     if not inside:
-        first = signed[0].id
+        first = signed[0]
         return f"none of its primary events can be tested ({first}: {data.panel.why(first)})"
-    slots = [data.portfolios.slots[event.id, sector] for event in inside]
+    slots = [data.portfolios.slots[id, sector] for id in inside]
     if not any(slot.series for slot in slots):
         return f"no portfolio can be formed ({slots[0].event}: {slots[0].reason})"
     event, reason = next(iter(lost.items()), ("", ""))

@@ -16,40 +16,31 @@ SHOWN = 5  # names in a line
 def missing_lines(study: Study) -> tuple[str, ...]:
     """Say in a few lines who is missing from a study, the heaviest first.
 
-    Parameters
-    ----------
-    study : Study
-
-    Returns
-    -------
-    tuple of str
-        Sectors without a verdict, lost primary events, firms without prices by sector with
-        their share of its firms and of its market value, a contrast that could not be computed,
-        and how many things more were left out; empty when nothing was.
+    Sectors without a verdict, lost primary events, firms without prices by sector with their
+    share of its firms and of its market value, a contrast that could not be computed, and how
+    many things more were left out; empty when nothing was.
     """
-    spec = study.data.spec
+    data, dropped = study.data, study.dropped
     silent = {row.name for row in study.verdicts if row.headline == NO_VERDICT}
-    sectors = [item for item in study.dropped if item.what == "sector"]
-    events = [item for item in study.dropped if _lost(study.data, item, silent)]
-    lines = [f"No verdict for {item.name}: {item.reason}." for item in sectors]
-    lines += [
-        f"Primary event {'cut' if f' {CUT} (' in item.reason else 'left out'}, "
-        f"{item.name}: {item.reason}."
-        for item in events[:SHOWN]
-    ]
+    lines = [f"No verdict for {x.name}: {x.reason}." for x in dropped if x.what == "sector"]
+    events = [item for item in dropped if _lost(data, item, silent)]
+    for item in events[:SHOWN]:
+        how = "cut" if f" {CUT} (" in item.reason else "left out"
+        lines.append(f"Primary event {how}, {item.name}: {item.reason}.")
     if len(events) > SHOWN:
         lines.append(f"Primary events left out, {len(events) - SHOWN} more.")
-    lines += [
-        text
-        for sector in spec.sectors
-        if sector not in silent and (text := _without_prices(study.data, sector))
-    ]
-    lines += _not_looked(study.data)
-    if spec.rule.contrast and study.contrast is None:
-        reasons = [item.reason for item in study.dropped if item.what == "contrast"]
+    judged = (sector for sector in data.spec.sectors if sector not in silent)
+    lines += [text for sector in judged if (text := _without_prices(data, sector))]
+    primary = {event.id for event in data.spec.with_role("primary")}
+    slots = [s for s in data.portfolios.slots.values() if s.series and s.event in primary]
+    if blind := [f"{s.event}/{s.sector}" for s in slots if s.status == "not available"]:
+        where = "any event" if len(blind) == len(slots) else ", ".join(blind)
+        lines.append(f"Firms' own news was not looked for at {where}: every firm stays in.")
+    if data.spec.rule.contrast and study.contrast is None:
+        reasons = [item.reason for item in dropped if item.what == "contrast"]
         lines.append(f"No contrast of named and unnamed firms: {'; '.join(reasons)}.")
-    if count := len(study.dropped):
-        lines.append(f"{count} things left out in all, the heaviest first: dropped.csv.")
+    if dropped:
+        lines.append(f"{len(dropped)} things left out in all, the heaviest first: dropped.csv.")
     return tuple(lines)
 
 
@@ -63,18 +54,6 @@ def _lost(data: Sample, item: Dropped, silent: set[str]) -> bool:
     slot = data.portfolios.slots[id, sector]
     unformed = not slot.series and slot.reason == item.reason
     return unformed and sector not in silent and bool(data.spec.event(id).signs.get(sector))
-
-
-def _not_looked(data: Sample) -> list[str]:
-    """Say in which sector portfolios nobody looked for firms' own news."""
-    primary = {event.id for event in data.spec.with_role("primary")}
-    formed = (slot for slot in data.portfolios.slots.values() if slot.series)
-    slots = [slot for slot in formed if slot.event in primary]
-    blind = [f"{s.event}/{s.sector}" for s in slots if s.status == "not available"]
-    if not blind:
-        return []
-    where = "any event" if len(blind) == len(slots) else ", ".join(blind)
-    return [f"Firms' own news was not looked for at {where}: every firm stays in."]
 
 
 def _without_prices(data: Sample, sector: str) -> str:

@@ -25,17 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A study on a market: what is asked, the returns, where events lie, who is in a portfolio.
-
-    Attributes
-    ----------
-    spec : Spec
-    market : Market
-    panel : EventPanel
-        The events in the market's calendar.
-    portfolios : Portfolios
-        Averages of firms, and the slots that they serve.
-    """
+    """A study on a market: what is asked, the returns, where events lie, who is in a portfolio."""
 
     spec: Spec
     market: Market
@@ -57,16 +47,14 @@ class Sample:
         groups: Mapping[str, Sequence[Leg]],
         *,
         returns: Callable[[Sequence[str]], Floats] | None = None,
-        design: Design | None = None,
         **how: Any,
     ) -> Placebo:
-        """Compute the placebo law of groups of windows by the rule.
+        """Compute the `placebo_law` of groups of windows by the rule, on the portfolios' returns.
 
-        Other ``returns`` than the portfolios', or another ``design``, replace what the rule
-        says; ``how`` as for `placebo_law`.
+        Other ``returns``, and ``how`` as for `placebo_law`, replace what the rule says.
         """
-        returns, design = returns or self.portfolios.array, design or self.design
-        return placebo_law(groups, returns, design, self.panel.masked, self.spec.rule, **how)
+        returns, rule = returns or self.portfolios.array, self.spec.rule
+        return placebo_law(groups, returns, self.design, self.panel.masked, rule, **how)
 
     def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).
@@ -86,21 +74,9 @@ class Sample:
 def sample(spec: Spec, market: Market | str | None = None) -> Sample:
     """Place the events in a market's calendar and form the portfolios.
 
-    Parameters
-    ----------
-    spec : Spec
-    market : Market or str, optional
-        Returns, or the name of a source as `load_market` takes it; the source that the spec
-        names when left out.
-
-    Returns
-    -------
-    Sample
-
-    Raises
-    ------
-    InputError
-        As `load_market`, `event_panel` and `form_portfolios` do.
+    The market is one of returns, or the name of a source as `load_market` takes it; the source
+    that the spec names when left out. Raises `InputError` as `load_market`, `event_panel` and
+    `form_portfolios` do.
 
     Examples
     --------
