@@ -57,7 +57,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     rest = (data, panel, made, law, paths, row, row.implied)
     finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
-    more = [*_battery(market), *_comparisons(study), ur.NamedVersion(row, (EVIL,), safe=False)]
+    more = [*_battery(market), *_comparisons(study)]
     return [*records, finding, thesis, data.forecast(series), *rest, *more, study, picture]
 
 

@@ -176,7 +176,7 @@ def verdict_table(rows: Sequence[Verdict]) -> Table:
 
 def _far_end(row: Verdict, seen: Told) -> str:
     """Return the end of the interval on the thesis's side in USD bn, where it lies there."""
-    if row.excluded_usd_bn is None or not row.implied.market_value or not seen.reach > 0:
+    if "contrast" in row.kind or not row.implied.market_value or not seen.reach > 0:
         return DASH
     size = money(seen.reach * row.implied.market_value)
     return f"{MINUS}{size} (lower end)" if seen.expected < 0 else size

@@ -203,12 +203,23 @@ def _dispersion(
 ) -> Iterator[dict[str, object]]:
     """Scale by how far the sector's baskets lie apart in the window itself."""
     for name, own in legs.items():
-        start = f"basket/{name}/"
-        baskets = [series for series in data.portfolios.members if series.startswith(start)]
+        baskets = [key for key in data.portfolios.members if key.startswith(f"basket/{name}/")]
         if len(baskets) < 3:
             continue
-        law = _scaled(data, own, baskets, family.part([name]))
-        if law is not None and np.isfinite(law.statistic).all():
+        pieces = {
+            f"{k} {b}": [replace(leg, series=b)] for k, leg in enumerate(own) for b in baskets
+        }
+        law = family.part([name])
+        try:
+            apart = data.law(pieces, calendar=own, shifts=law.shifts)
+        except InputError:
+            continue
+        each = np.vstack([apart.effect, apart.null_effect]).reshape(-1, len(own), len(baskets))
+        error = np.sqrt((each.var(axis=2, ddof=1) / len(baskets)).sum(axis=1, keepdims=True))
+        null = law.null_effect[np.isin(law.shifts, apart.shifts)] / error[1:]
+        real = law.effect / error[0]
+        law = replace(law, shifts=apart.shifts, statistic=real, null_statistic=null)
+        if np.isfinite(real).all():
             yield {
                 "version": "dispersion of baskets, blackout firms included",
                 "sector": name,
@@ -217,26 +228,3 @@ def _dispersion(
                 "p": float(law.p[0]),
                 "shifts": len(law),
             }
-
-
-def _scaled(
-    data: Sample, legs: Sequence[Leg], baskets: Sequence[str], law: Placebo
-) -> Placebo | None:
-    """Put the spread of baskets in place of a law's error; None where too few shifts have one."""
-    pieces = {f"{k} {s}": [replace(leg, series=s)] for k, leg in enumerate(legs) for s in baskets}
-    try:
-        apart = data.law(pieces, calendar=legs, shifts=law.shifts)
-    except InputError:
-        return None
-    each = np.vstack([apart.effect, apart.null_effect]).reshape(-1, len(legs), len(baskets))
-    error = np.sqrt((each.var(axis=2, ddof=1) / len(baskets)).sum(axis=1, keepdims=True))
-    effect = law.null_effect[np.isin(law.shifts, apart.shifts)]
-    return replace(
-        law,
-        shifts=apart.shifts,
-        error=error[0],
-        statistic=law.effect / error[0],
-        null_effect=effect,
-        null_error=error[1:],
-        null_statistic=effect / error[1:],
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +18,15 @@ from usjp_research.study.disclosure import SMALLEST, publishable
 from usjp_research.study.portfolios import contrast_groups, short_of_returns, values_before
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import Verdict, carried, family_rows, implied_value, judge, worth
-from usjp_research.words import InputError, card, label, p_value, percent
+from usjp_research.words import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class NamedVersion:
+class NamedVersion(NamedTuple):
     """One version of the contrast, who was on its named side, and whether it may be published."""
 
     row: Verdict
     named: tuple[str, ...]
     safe: bool
-
-    def _repr_html_(self) -> str:
-        span = f"{percent(self.row.low)} to {percent(self.row.high)}"
-        return card(
-            "Version of the contrast",
-            label(self.row.name),
-            f"named {', '.join(self.named)}",
-            f"{percent(self.row.effect)} ({span}), p {p_value(self.row.p)}",
-            "" if self.safe else "not to be published",
-        )
 
 
 def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dropped, ...]]:
@@ -135,10 +125,11 @@ def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dro
     >>> versions, dropped = contrast_versions(data)                 # doctest: +SKIP
     """
     contrast = data.spec.rule.contrast
+    if contrast is None:
+        return (), ()
     found: list[NamedVersion] = []
     dropped: list[Dropped] = []
-    for version in data.spec.rule.contrast_versions if contrast else ():
-        assert contrast is not None
+    for version in data.spec.rule.contrast_versions:
         reasons: tuple[str, ...] = ("needs returns of single firms",)
         if data.firms is not None:
             made, reasons = _version(data, data.firms, contrast, version)

@@ -74,22 +74,20 @@ def counterfactuals(
 ) -> Counterfactuals:
     """Compute a sector's statistic against every counterfactual that the data allow.
 
-    The same signed sum over the primary events, the same placebo calendars, masks and guard as
-    the rule; only the expected return changes:
+    The same signed sum over the primary events, placebo calendars, masks and guard as the rule;
+    only the expected return changes:
 
     - the rule's model, and the other models of `MODELS` that are made of the market;
-    - *the other sectors*: the market model on the mean of the other sectors' portfolios, a
-      market without the sector; what the news did to all of them alike is not seen;
-    - *firms outside the sectors*: the market model on the mean of the donors, a market without
-      any of the sectors, equally weighted;
+    - *the other sectors*: the market model on the mean of the other sectors' portfolios; what
+      the news did to all of them alike is not seen;
+    - *firms outside the sectors*: the market model on the equally weighted mean of the donors;
     - *nearest donors* and *synthetic control*: as `matched_forecast` describes them, fitted
       anew in every estimation window, so that quiet dates are treated as the real ones are;
     - French's factors, on returns over the riskless rate.
 
-    Inference is by placebo dates of the whole sector. Random firms would not do: firms of a
-    sector share their shock, and a reassigned firm is not a reassigned sector. A row uses the
-    placebo calendars on which its own returns are complete, and says how many. A sector that
-    has nothing to test gets one row, with the reason.
+    Inference is by placebo dates of the whole sector: its firms share their shock, and a
+    reassigned firm is not a reassigned sector. A row uses the placebo calendars on which its own
+    returns are complete. A sector that has nothing to test gets one row, with the reason.
 
     Returns
     -------
@@ -114,8 +112,7 @@ def counterfactuals(
 
     Examples
     --------
-    >>> donors = load_donors(data.spec, data.market)                # doctest: +SKIP
-    >>> counterfactuals(data, "rail", donors=donors).rows           # doctest: +SKIP
+    >>> counterfactuals(data, "rail").rows                          # doctest: +SKIP
     """
     data.spec.members(sector)
     every = {key: event_legs(data, key) for key in data.spec.sectors}

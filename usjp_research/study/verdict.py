@@ -88,31 +88,20 @@ class Verdict:
     sign : int
         Sign that the thesis expects of every event of the row, which its effect carries; 0 when
         its events differ.
-    effect, error, low, high : float
-        Observed reaction C, its guarded standard error and the interval the verdict rests on.
-    marginal_low, marginal_high : float
-        The interval of this row alone.
+    effect, error, low, high, marginal_low, marginal_high : float
+        Observed reaction C, its guarded standard error, the interval that the verdict rests on
+        and the interval of this row alone.
     statistic, center, critical : float
         S = C / se, its mean over the shifts, and the interval's half-width in standard errors.
     p, p_stepdown, p_holm, p_bh, mde : float
         Placebo p-values, alone and adjusted over the family, and the minimum detectable effect.
-    by_case : mapping of case to str
-        The verdict under the low, base and high implied value.
-    headline : str
-        The verdict; before it, where one firm carries the row, that it does.
-    reason : str
-        Why it cannot be said, when it cannot; of a row without numbers, why it has none; of a
-        row that one firm carries, what the rule says of it.
+    by_case, headline, reason : mapping of case to str, str, str
+        The verdict under the low, base and high implied value; the one verdict, or the firm that
+        carries the row; why it cannot be said, or what the rule says of a carried row.
     breakeven_share : float or None
         Margin times listed share at which the implied value would equal the MDE.
-    remark : str
-        What the leak windows would change, or which other events share the contrast's session.
-    rests_on : str
-        Ticker of the firm without which the row is another one; see `carried`.
-
-    Examples
-    --------
-    >>> study.verdicts[0].low                                       # doctest: +SKIP
+    remark, rests_on : str
+        What else must be known; ticker of the firm that carries the row, see `carried`.
     """
 
     name: str
@@ -145,23 +134,15 @@ class Verdict:
         """Lay the row out flat, as it is saved: NaN or None where it has no such number."""
         base, value = self.implied.share.get("base", 0.0), self.implied.market_value
         known = not math.isnan(self.effect)
-        priced = known and base > 0
         # A bound on a difference of two portfolios is no bound on dollars of either.
         usd = value if known and "contrast" not in self.kind else None
+        shares = {"priced_share": self.effect, "priced_low": self.low, "priced_high": self.high}
+        sizes = {"effect_usd_bn": self.effect, "excluded_usd_bn": self.high}
         return {
             **asdict(self),
-            "priced_share": self.effect / base if priced else None,
-            "priced_low": self.low / base if priced else None,
-            "priced_high": self.high / base if priced else None,
-            "effect_usd_bn": self.effect * usd if usd else None,
-            "excluded_usd_bn": self.high * usd if usd else None,
+            **{key: x / base if known and base > 0 else None for key, x in shares.items()},
+            **{key: x * usd if usd else None for key, x in sizes.items()},
         }
-
-    @property
-    def excluded_usd_bn(self) -> float | None:
-        """Upper end of the interval times market value: a size, not a bound on dollars gained."""
-        found: float | None = self.numbers()["excluded_usd_bn"]
-        return found
 
     @property
     def verdict(self) -> str:
