@@ -53,9 +53,7 @@ def test_a_version_is_the_named_mean_less_the_unnamed_mean_through_the_market_mo
     assert found.row.effect == pytest.approx(want, abs=1e-12)
 
 
-def test_firms_in_blackout_come_back_when_a_version_asks_for_them(
-    data: Sample,
-) -> None:
+def test_firms_in_blackout_come_back_when_a_version_asks_for_them(data: Sample) -> None:
     out, kept = _versions(
         data, ContrastVersion(title="as the rule"), ContrastVersion(title="kept", blackout=False)
     )
@@ -66,9 +64,7 @@ def test_firms_in_blackout_come_back_when_a_version_asks_for_them(
     assert kept.row.effect != pytest.approx(rule.effect, abs=1e-4)
 
 
-def test_several_events_make_one_window_with_the_firms_they_named(
-    data: Sample,
-) -> None:
+def test_several_events_make_one_window_with_the_firms_they_named(data: Sample) -> None:
     asked = ContrastVersion(title="second", events=("E42", "E43"), named=("GEV", "NEE", "AEP"))
     (found,) = _versions(data, asked)
     assert found.row.events == ("E42", "E43")
@@ -76,9 +72,7 @@ def test_several_events_make_one_window_with_the_firms_they_named(
     assert found.safe
 
 
-def test_an_event_that_named_nobody_is_listed_with_its_reason(
-    data: Sample,
-) -> None:
+def test_an_event_that_named_nobody_is_listed_with_its_reason(data: Sample) -> None:
     asked = ContrastVersion(title="first projects", events=("E35",))
     found, dropped = contrast_versions(_with(data, asked))
     assert found == ()
@@ -86,9 +80,7 @@ def test_an_event_that_named_nobody_is_listed_with_its_reason(
     assert "no listed firm" in dropped[0].reason
 
 
-def test_versions_that_would_give_a_firm_away_are_withheld_from_public_tables(
-    data: Sample,
-) -> None:
+def test_versions_that_would_give_a_firm_away_are_withheld_from_public_tables(data: Sample) -> None:
     found = _versions(
         data,
         ContrastVersion(title="two firms", without=("CCJ",)),
@@ -102,9 +94,7 @@ def test_versions_that_would_give_a_firm_away_are_withheld_from_public_tables(
     assert list(public["p"]) == list(local["p"])
 
 
-def test_a_planted_gap_between_named_and_unnamed_is_recovered(
-    data: Sample,
-) -> None:
+def test_a_planted_gap_between_named_and_unnamed_is_recovered(data: Sample) -> None:
     plain = ContrastVersion(title="plain")
     (before,) = _versions(data, plain)
     returns = data.market.returns.copy()

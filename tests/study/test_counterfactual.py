@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,14 +19,12 @@ from usjp_research.engine.placebo import Leg, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.factors import Factors
-from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_counterfactuals
 from usjp_research.report.tables import counterfactual_table, match_table
-from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Estimation, Rule, Spec
-from usjp_research.study.answer import sector_law
+from usjp_research.study.answer import Study, sector_law
 from usjp_research.study.counterfactual import POOR, Counterfactuals, counterfactuals
 from usjp_research.study.legs import event_legs
 from usjp_research.study.sample import sample
@@ -36,15 +33,12 @@ from usjp_research.words import InputError
 Floats = npt.NDArray[np.float64]
 SECTOR = "mining_metals"
 PLANTED = 0.05
+MATCHED = partial(matched_forecast, estimation=Estimation())
+FIRST = "2023-01-03"  # so late that the placebo calendars are as few as the rule allows
 RULE, ITSELF, THIN, OTHERS, OUTSIDE, NEAR, CONVEX = range(7)
 
 
-@pytest.fixture(scope="module")
-def spec() -> Spec:
-    return read_spec()
-
-
-def _outsiders(market: Market, seed: int, count: int = 30, beta: float = 1.0) -> Donors:
+def _outsiders(market: Market, seed: int, count: int = 20, beta: float = 1.0) -> Donors:
     """Draw donors that follow the market with betas around one value."""
     draw = np.random.default_rng(seed)
     m = market.returns[BENCHMARK].to_numpy()
@@ -60,20 +54,23 @@ def _rows(found: Counterfactuals) -> list[dict[str, Any]]:
 
 def _planted(spec: Spec, seed: int) -> tuple[Market, float]:
     """Draw a market in which the sector gains on day 0 of each primary event; and the sum."""
-    data = sample(spec, simulated_market(spec, seed=seed))
+    data = sample(spec, simulated_market(spec, seed=seed, first=FIRST))
     legs = event_legs(data, SECTOR)
     days = [data.panel.new_york[data.panel.position(leg.event) or 0] for leg in legs]
     effects = {
         (SECTOR, pd.Timestamp(day)): leg.sign * PLANTED for day, leg in zip(days, legs, strict=True)
     }
-    return simulated_market(spec, seed=seed, effects=effects), PLANTED * len(legs)
+    return simulated_market(spec, seed=seed, effects=effects, first=FIRST), PLANTED * len(legs)
+
+
+def _found(spec: Spec, market: Market, donors: Donors) -> list[dict[str, Any]]:
+    return _rows(counterfactuals(sample(spec, market), SECTOR, donors=donors))
 
 
 @pytest.fixture(scope="module")
-def bundled(spec: Spec) -> Counterfactuals:
-    market = load_market(spec, "bundled")
-    data = sample(spec, market)
-    return counterfactuals(data, SECTOR, donors=load_donors(spec, market))
+def shipped(bundled: Study) -> Counterfactuals:
+    donors = load_donors(bundled.data.spec, bundled.data.market)
+    return counterfactuals(bundled.data, SECTOR, donors=donors)
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -146,15 +143,8 @@ def test_synthetic_control_equals_one_by_hand() -> None:
     returns = (donors[:, :4].mean(axis=1) + draw.normal(0, 0.004, 400))[:, None]
     masked = draw.random(400) < 0.03
     days, moving = np.array([300, 333, 280]), [-60, -22, 0]
-    fit, match = matched_forecast(
-        returns,
-        donors,
-        market,
-        masked,
-        days=days,
-        estimation=Estimation(),
-        moving_mask=moving,
-        method="synthetic",
+    fit, match = MATCHED(
+        returns, donors, market, masked, days=days, moving_mask=moving, method="synthetic"
     )
     for day in days:
         rows = _by_hand(int(day), masked, moving)
@@ -178,15 +168,8 @@ def test_nearest_donors_equal_a_choice_and_a_regression_by_hand() -> None:
     donors[:, [3, 9, 17, 28, 31]] += theme[:, None]
     returns = (1.2 * market + theme + draw.normal(0, 0.005, 400))[:, None]
     masked = draw.random(400) < 0.03
-    fit, match = matched_forecast(
-        returns,
-        donors,
-        market,
-        masked,
-        days=np.array([310]),
-        estimation=Estimation(),
-        method="nearest",
-    )
+    days = np.array([310])
+    fit, match = MATCHED(returns, donors, market, masked, days=days, method="nearest")
     assert np.flatnonzero(match.weights[0]).tolist() == [3, 9, 17, 28, 31]
     rows, path = _by_hand(310, masked, []), donors[:, [3, 9, 17, 28, 31]].mean(axis=1)
     ols = sm.OLS(returns[rows, 0], sm.add_constant(path[rows])).fit()
@@ -202,14 +185,8 @@ def test_a_day_without_all_donors_is_not_used() -> None:
     donors, market = draw.normal(0, 0.01, (400, 5)), draw.normal(0, 0.01, 400)
     returns = donors.mean(axis=1)[:, None] + draw.normal(0, 0.001, (400, 1))
     donors[[250, 320], 2] = np.nan
-    fit, _ = matched_forecast(
-        returns,
-        donors,
-        market,
-        np.zeros(400, bool),
-        days=np.array([300, 320, 350]),
-        estimation=Estimation(),
-    )
+    days = np.array([300, 320, 350])
+    fit, _ = MATCHED(returns, donors, market, np.zeros(400, bool), days=days)
     assert fit.n_obs[300, 0] == 249
     assert np.isnan(fit.car[320, 0])
     assert np.isfinite(fit.car[[300, 350], 0]).all()
@@ -220,8 +197,7 @@ def test_a_day_without_all_donors_is_not_used() -> None:
 
 def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
     market, total = _planted(spec, 11)
-    data = sample(spec, market)
-    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(market, 1)))
+    rows = _found(spec, market, _outsiders(market, 1))
     computed = [row for row in rows if not row["reason"]]
     assert len(computed) == 7
     for row in computed:
@@ -233,10 +209,9 @@ def test_every_counterfactual_recovers_a_planted_effect(spec: Spec) -> None:
 
 
 def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None:
-    market, _ = _planted(spec, 12)
-    data = sample(spec, market)
+    market = simulated_market(spec, seed=12, first=FIRST)
     far = _outsiders(market, 2, count=8, beta=-1.0)  # they fall when the market rises
-    found = counterfactuals(data, SECTOR, donors=far)
+    found = counterfactuals(sample(spec, market), SECTOR, donors=far)
     row, rule = _rows(found)[CONVEX], _rows(found)[RULE]
     assert row["fit"] == POOR
     assert row["rmse"] > 1.5 * rule["rmse"]
@@ -247,21 +222,16 @@ def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None
 
 
 def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec: Spec) -> None:
-    market, _ = _planted(spec, 13)
-    data = sample(spec, market)
-    draw = np.random.default_rng(3)
-    style = draw.normal(0, 0.008, len(market.dates))
-    style[[leg.day0 for leg in event_legs(data, SECTOR)]] = 0.04
-    plain = simulated_market(spec, seed=13)
+    plain = simulated_market(spec, seed=13, first=FIRST)
+    style = np.random.default_rng(3).normal(0, 0.008, len(plain.dates))
+    style[[leg.day0 for leg in event_legs(sample(spec, plain), SECTOR)]] = 0.04
     moved = plain.returns.copy()
     moved[[firm.ticker for firm in spec.members(SECTOR)]] += style[:, None]
     market = replace(plain, returns=moved)
     outside = _outsiders(market, 4)
     carried = outside.returns.copy()
-    carried.iloc[:, ::2] += np.outer(style, np.linspace(0.5, 1.5, 15))
-    data = sample(spec, market)
-    donors = replace(outside, returns=carried)
-    rows = _rows(counterfactuals(data, SECTOR, donors=donors))
+    carried.iloc[:, ::2] += np.outer(style, np.linspace(0.5, 1.5, 10))
+    rows = _found(spec, market, replace(outside, returns=carried))
     assert rows[RULE]["p"] < 0.02
     for k in (NEAR, CONVEX):
         assert rows[k]["p"] > 0.10, rows[k]["model"]
@@ -273,30 +243,16 @@ def test_a_market_that_holds_the_sector_hides_part_of_the_effect(spec: Spec) -> 
     firms = [firm.ticker for firm in spec.members(SECTOR)]
     half = 0.5 * plain.returns[BENCHMARK] + 0.5 * plain.returns[firms].mean(axis=1)
     market = replace(plain, returns=plain.returns.assign(**{BENCHMARK: half}))
-    data = sample(spec, market)
-    rows = _rows(counterfactuals(data, SECTOR, donors=_outsiders(plain, 5)))
+    rows = _found(spec, market, _outsiders(plain, 5))
     assert rows[RULE]["effect"] < 0.6 * total
     for k in (OTHERS, OUTSIDE, CONVEX):
         assert rows[k]["effect"] == pytest.approx(total, abs=0.25 * total), rows[k]["model"]
 
 
-def _same(returns: Floats, names: Sequence[str]) -> Floats:
-    return returns
-
-
-def _only_forecast(
-    donors: Floats, market: Floats, returns: Floats, masked: npt.NDArray[np.bool_], **plan: Any
-) -> Forecast:
-    return matched_forecast(returns, donors, market, masked, **plan)[0]
-
-
 @pytest.mark.soak
 def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() -> None:
-    rule = Rule(
-        estimation=Estimation(sessions=60, ends_before=21, minimum=50),
-        least_shifts=20,
-        guard_sessions=20,
-    )
+    short = Estimation(sessions=60, ends_before=21, minimum=50)
+    rule = Rule(estimation=short, least_shifts=20, guard_sessions=20)
     rejected, runs = 0, 80
     for seed in range(runs):
         draw = np.random.default_rng(seed)
@@ -307,9 +263,14 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
         masked = np.zeros(330, bool)
         masked[[199, 200, 201, 224, 225, 226]] = True
 
-        expected = partial(_only_forecast, donors, market)
+        def expected(
+            returns: Floats, masked: Any, donors: Floats = donors, m: Floats = market, **plan: Any
+        ) -> Forecast:
+            return matched_forecast(returns, donors, m, masked, **plan)[0]
+
         design = expected_return_design("market", {"market": market})
-        law = placebo_law({"g": legs}, partial(_same, y), design, masked, rule, forecast=expected)
+        series = partial(lambda values, names: values, y)
+        law = placebo_law({"g": legs}, series, design, masked, rule, forecast=expected)
         rejected += bool(law.p[0] <= 0.10)
     # Bounds of the binomial law at level 0.10, two-sided at about one in a thousand.
     assert 1 <= rejected <= 18
@@ -318,37 +279,32 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
 # --- rows ------------------------------------------------------------------------------------
 
 
-def test_the_first_row_is_the_rule(spec: Spec, bundled: Counterfactuals) -> None:
-    data = sample(spec, "bundled")
-    law = sector_law(data, SECTOR)
-    row = _rows(bundled)[RULE]
-    assert row["effect"] == float(law.effect[0])
-    assert row["p"] == float(law.p[0])
-    assert row["shifts"] == len(law)
+def test_the_first_row_is_the_rule(bundled: Study, shipped: Counterfactuals) -> None:
+    law = sector_law(bundled.data, SECTOR)
+    row = _rows(shipped)[RULE]
+    assert (row["effect"], row["p"], row["shifts"]) == (law.effect[0], law.p[0], len(law))
     assert row["low"] < row["effect"] - float(law.center[0] * law.error[0]) < row["high"]
 
 
 def test_an_interval_leaves_out_zero_exactly_when_its_p_is_at_most_alpha(
-    bundled: Counterfactuals, spec: Spec
+    shipped: Counterfactuals, spec: Spec
 ) -> None:
-    for row in [row for row in _rows(bundled) if not row["reason"]]:
+    for row in [row for row in _rows(shipped) if not row["reason"]]:
         assert (row["low"] > 0 or row["high"] < 0) == (row["p"] <= spec.rule.alpha)
 
 
-def test_weights_are_those_of_the_real_dates_and_sum_to_one(bundled: Counterfactuals) -> None:
-    total = bundled.weights.groupby(["model", "event"])["weight"].sum()
+def test_weights_are_those_of_the_real_dates_and_sum_to_one(shipped: Counterfactuals) -> None:
+    total = shipped.weights.groupby(["model", "event"])["weight"].sum()
     np.testing.assert_allclose(total, 1.0, atol=1e-9)
-    events = set(bundled.weights["event"])
-    assert len(total) == 2 * len(events)
-    assert len(match_table(bundled)) == len(total)
+    assert len(total) == 2 * shipped.weights["event"].nunique() == len(match_table(shipped))
 
 
-def test_a_row_that_cannot_be_computed_says_why_and_is_listed(bundled: Counterfactuals) -> None:
-    empty = [row for row in _rows(bundled) if row["reason"]]
+def test_a_row_that_cannot_be_computed_says_why_and_is_listed(shipped: Counterfactuals) -> None:
+    empty = [row for row in _rows(shipped) if row["reason"]]
     assert len(empty) == 3
-    listed = {item.name for item in bundled.dropped if item.what == "counterfactual"}
+    listed = {item.name for item in shipped.dropped if item.what == "counterfactual"}
     assert listed == {f"{SECTOR}: {row['model']}" for row in empty}
-    alt = plot_counterfactuals(bundled).alt
+    alt = plot_counterfactuals(shipped).alt
     for row in empty:
         assert "--factors FILE" in row["reason"]
         assert np.isnan([row[name] for name in ("effect", "low", "high", "p")]).all()
@@ -356,17 +312,15 @@ def test_a_row_that_cannot_be_computed_says_why_and_is_listed(bundled: Counterfa
 
 
 def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
-    market = simulated_market(spec, seed=1)
-    data = sample(spec, market)
-    found = counterfactuals(data, SECTOR, donors=load_donors(spec, market))
+    market = simulated_market(spec, seed=1, first=FIRST)
+    found = counterfactuals(sample(spec, market), SECTOR, donors=load_donors(spec, market))
     assert sum("--donors FILE" in row["reason"] for row in _rows(found)) == 3
     assert found.weights.empty
     assert match_table(found).empty
 
 
-def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spec) -> None:
-    market = load_market(spec, "bundled")
-    data = sample(spec, market)
+def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(bundled: Study) -> None:
+    data, market = bundled.data, bundled.data.market
     draw = np.random.default_rng(8)
     names = ["smb3", "hml", "mom"]
     table = pd.DataFrame(draw.normal(0, 0.005, (len(market.dates), 3)), market.dates, names)
@@ -392,7 +346,6 @@ def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(spec: Spe
         assert rows[model]["effect"] == pytest.approx(total, abs=1e-12)
 
 
-def test_a_sector_that_is_not_there_is_named(spec: Spec) -> None:
-    data = sample(spec, simulated_market(spec, seed=1))
+def test_a_sector_that_is_not_there_is_named(bundled: Study) -> None:
     with pytest.raises(InputError, match="did you mean 'mining_metals'"):
-        counterfactuals(data, "mining_metal")
+        counterfactuals(bundled.data, "mining_metal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,9 +21,11 @@ from usjp_research.market.record import Market
 from usjp_research.report.reading import compose
 from usjp_research.runs.store import read_results
 from usjp_research.spec.records import find_root
-from usjp_research.study.answer import Study, run_study
+from usjp_research.study.answer import run_study
+from usjp_research.study.weight import by_weight
 
 Own = Callable[..., Path]
+Read = Callable[..., ur.Spec]
 SECTORS = ("solar", "rail", "ports")
 RAIL = [f"R{k:02d}" for k in range(12)]
 UNIVERSE = "ticker,sector,market_value_usd_bn\n" + "".join(
@@ -35,7 +38,7 @@ EVENTS = HEADER + "".join(
 
 
 @pytest.fixture
-def study(own: Own) -> Callable[..., ur.Spec]:
+def study(own: Own) -> Read:
     def read(events: str = EVENTS, **texts: str) -> ur.Spec:
         return ur.read_spec(own(universe=UNIVERSE, events=events, **texts))
 
@@ -79,7 +82,7 @@ SILENT: dict[str, tuple[Callable[[ur.Spec], Market], str, str]] = {
 
 @pytest.mark.parametrize("why", SILENT)
 def test_a_sector_that_cannot_be_judged_keeps_a_row_with_the_reason(
-    study: Callable[..., ur.Spec], why: str, tmp_path: Path
+    study: Read, why: str, tmp_path: Path
 ) -> None:
     make, events, reason = SILENT[why]
     spec = study(events)
@@ -107,14 +110,15 @@ def test_a_sector_that_cannot_be_judged_keeps_a_row_with_the_reason(
     assert "nan" not in " ".join((*reading.sentences, reading.quant)).lower().split()
 
 
-@pytest.mark.parametrize("why", ["no firm of it has prices", "no event has a sign"])
-@pytest.mark.parametrize("name", ["1_data", "2_event_study", "5_robustness", "4_verdict"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *((name, "no firm of it has prices") for name in ("1_data", "4_verdict")),
+        *itertools.product(("2_event_study", "5_robustness"), [*SILENT][::2]),
+    ],
+)
 def test_notebooks_of_such_a_sector_say_why_and_do_not_fail(
-    study: Callable[..., ur.Spec],
-    why: str,
-    name: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    study: Read, name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, events, reason = SILENT[why]
     spec = study(events)
@@ -138,17 +142,13 @@ def test_notebooks_of_such_a_sector_say_why_and_do_not_fail(
         assert spec.sectors == SECTORS
 
 
-def test_where_no_sector_can_be_judged_the_study_is_refused(
-    study: Callable[..., ur.Spec],
-) -> None:
+def test_where_no_sector_can_be_judged_the_study_is_refused(study: Read) -> None:
     spec = study(EVENTS.replace(",+,+,+", ",0,+,0"))
     with pytest.raises(ur.InputError, match="no sector portfolio can be formed"):
         run_study(ur.sample(spec, _market(spec, *RAIL)))
 
 
-def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(
-    study: Callable[..., ur.Spec],
-) -> None:
+def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(study: Read) -> None:
     late = "N0,2018-01-08 10:00,America/New_York,primary,early,+,+,+\n"
     spec = study(EVENTS + late)
     found = run_study(ur.sample(spec, _market(spec, "S00", "S11", "P03")))
@@ -161,9 +161,7 @@ def test_missing_firms_are_told_by_their_share_of_firms_and_of_value(
     assert f"{len(found.dropped)} things left out in all" in lines[-1]
 
 
-def test_an_event_that_keeps_some_days_is_cut_and_not_left_out(
-    study: Callable[..., ur.Spec],
-) -> None:
+def test_an_event_that_keeps_some_days_is_cut_and_not_left_out(study: Read) -> None:
     first = EVENTS.splitlines()[1].split(",")
     day = pd.Timestamp(first[1][:10]) + pd.offsets.BDay(2)
     rival = f"R1,{day.date()} 10:00,America/New_York,primary,rival,-,-,-\n"
@@ -172,30 +170,14 @@ def test_an_event_that_keeps_some_days_is_cut_and_not_left_out(
     assert any(line.startswith("Primary event cut, R1: 1 of its 3 days lies") for line in lines)
 
 
-def test_what_is_left_out_stands_in_the_order_of_its_weight(
-    study: Callable[..., ur.Spec],
-) -> None:
+def test_what_is_left_out_stands_in_the_order_of_its_weight(study: Read) -> None:
     spec = study(EVENTS)
-    found: Study = run_study(ur.sample(spec, _market(spec, *RAIL)))
-    items = (
-        ur.Dropped("day", "2024-01-02", "none"),
-        ur.Dropped("security", "S00", "not there"),
-        ur.Dropped("slot", "N1/rail", "no portfolio"),
-        ur.Dropped("security", "S11", "not there"),
-        ur.Dropped("event", "N1", "outside"),
-        ur.Dropped("sector", "rail", "no firm"),
-    )
-    from usjp_research.study.weight import by_weight
-
-    kinds = [(item.what, item.name) for item in by_weight(found.data, items)]
-    assert kinds == [
-        ("sector", "rail"),
-        ("event", "N1"),
-        ("slot", "N1/rail"),
-        ("security", "S11"),
-        ("security", "S00"),
-        ("day", "2024-01-02"),
-    ]
+    data = ur.sample(spec, _market(spec, *RAIL))
+    heavy = (("sector", "rail"), ("event", "N1"), ("slot", "N1/rail"), ("security", "S11"))
+    order = [*heavy, ("security", "S00"), ("day", "2024-01-02")]
+    for start in range(len(order)):
+        items = [ur.Dropped(*pair, "why") for pair in (*order[start:], *order[:start])]
+        assert [(item.what, item.name) for item in by_weight(data, items)] == order
 
 
 def test_the_command_names_who_is_missing(

@@ -13,23 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
 import usjp_research
+from tests.conftest import EVENTS, UNIVERSE
+from usjp_research.__main__ import app
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import Study, run_study, what_if
 from usjp_research.study.sample import sample
 
 FILES = (
-    "verdicts.json",
-    "words.yaml",
-    "reactions.csv",
-    "variants.csv",
-    "timing.csv",
-    "calendar.csv",
-    "claims.csv",
-    "dropped.csv",
-    "placebo.parquet",
+    *("verdicts.json", "words.yaml", "reactions.csv", "variants.csv", "timing.csv"),
+    *("calendar.csv", "claims.csv", "dropped.csv", "placebo.parquet"),
 )
 # Twelve firms of 10 USD bn each are worth 120, so the implied value is G when
 # amount x years x realised x listed share x margin x (1 - tax) / (1 + rate)^years_to_cash = 120 G.
@@ -63,27 +58,25 @@ def _rows(result: Result) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in _strict(result.stdout)["rows"]}
 
 
-def _words(folder: Path, prices: Path, out: Path, *more: object) -> list[object]:
-    return [
-        "study",
-        "--params",
-        folder,
-        "--market",
-        f"file:{prices}",
-        "--out",
-        out,
-        "--no-pages",
-        *more,
-    ]
+def _words(folder: Path, prices: Path, out: Path, *more: object) -> list[str]:
+    words = ("study", "--params", folder, "--market", f"file:{prices}", "--out", out, "--no-pages")
+    return [str(word) for word in (*words, *more)]
+
+
+@pytest.fixture(scope="module")
+def plain(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The folder of a study of two files, its run in ``out``, and what the command printed."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "universe.csv").write_text(UNIVERSE, encoding="utf-8")
+    (folder / "events.csv").write_text(EVENTS, encoding="utf-8")
+    words = _words(folder, prices, folder.parent / "out", "--json")
+    return folder, CliRunner().invoke(app, words)
 
 
 def test_a_universe_and_events_are_enough_and_the_planted_effect_is_found(
-    own: Own, prices: Path, usjp: Run, tmp_path: Path
+    plain: tuple[Path, Result],
 ) -> None:
-    folder = own()
-    assert sorted(path.name for path in folder.iterdir()) == ["events.csv", "universe.csv"]
-    result = usjp(*_words(folder, prices, tmp_path / "out", "--json"))
-    rows = _rows(result)
+    rows = _rows(plain[1])
     assert list(rows) == ["solar", "rail"]
     solar, rail = rows["solar"], rows["rail"]
     assert solar["low"] > 0 and solar["low"] < 3 * 0.08 < solar["high"]
@@ -92,15 +85,11 @@ def test_a_universe_and_events_are_enough_and_the_planted_effect_is_found(
     for row in rows.values():
         assert row["headline"] == "no implied value"
         assert row["events"] == ["N1", "N2", "N3"]
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in plain[1].stderr
 
 
-def test_every_results_file_is_there_and_can_be_read(
-    own: Own, prices: Path, usjp: Run, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    result = usjp(*_words(own(), prices, out, "--json"))
-    folder = out / "results"
+def test_every_results_file_is_there_and_can_be_read(plain: tuple[Path, Result]) -> None:
+    folder, result = plain[0].parent / "out" / "results", plain[1]
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert f"Results: {folder}" in result.stderr
     assert _strict((folder / "verdicts.json").read_text("utf-8")) == _strict(result.stdout)
@@ -118,9 +107,9 @@ def test_every_results_file_is_there_and_can_be_read(
 
 
 def test_one_line_of_dollars_turns_no_implied_value_into_a_verdict(
-    own: Own, prices: Path, usjp: Run, tmp_path: Path
+    plain: tuple[Path, Result], own: Own, prices: Path, usjp: Run, tmp_path: Path
 ) -> None:
-    before = _rows(usjp(*_words(own(), prices, tmp_path / "before", "--json")))
+    before = _rows(plain[1])
     text = THESIS.format(sector="solar", ticker="S00", amount=AMOUNT * 0.24, margin=0.10)
     after = _rows(usjp(*_words(own(thesis=text), prices, tmp_path / "after", "--json")))
     row = after["solar"]
@@ -174,46 +163,32 @@ def test_another_events_file_replaces_the_events(
     assert list(calendar["id"]) == ["Q1", "Q2"]
 
 
-def test_one_sector_is_printed_alone_with_the_interval_of_the_family(
+def test_one_sector_is_printed_alone_with_the_interval_of_the_family_in_every_part(
     own: Own, prices: Path, usjp: Run, tmp_path: Path
 ) -> None:
-    words = _words(own(), prices, tmp_path / "out")
-    whole = _rows(usjp(*words, "--json"))
-    alone = usjp(*words, "--json", "--sector", "solar")
-    assert _rows(alone) == {"solar": whole["solar"]}
-    stored = _strict((tmp_path / "out/results/verdicts.json").read_text("utf-8"))
-    assert [row["name"] for row in stored["rows"]] == ["solar", "rail"]
-    printed = usjp(*words, "--sector", "rail")
-    assert printed.exit_code == 0
-    assert "Rail" in printed.stdout and "Solar" not in printed.stdout
-
-
-def test_one_sector_alone_has_no_rows_of_others_in_any_part_of_the_json(
-    own: Own, prices: Path, usjp: Run, tmp_path: Path
-) -> None:
-    universe = (own() / "universe.csv").read_text("utf-8").replace("\n", ",\n")
-    universe = universe.replace("usd_bn,", "usd_bn,named_event", 1)
-    for k in range(5):
+    universe = UNIVERSE.replace("\n", ",\n").replace("usd_bn,", "usd_bn,named_event", 1)
+    for k in range(3):
         universe = universe.replace(f"S{k:02d},solar,10,", f"S{k:02d},solar,10,N1")
-    events = (own() / "events.csv").read_text("utf-8")
-    events += "L1,2024-02-06 10:00,America/New_York,leak,leaked,+,+\n"
+    events = EVENTS + "L1,2024-02-06 10:00,America/New_York,leak,leaked,+,+\n"
     study = "contrast: {sector: solar, event: N1}\ncampaign: [N1, N3]\n"
     words = _words(own(universe=universe, events=events, study=study), prices, tmp_path / "out")
-    whole = _strict(usjp(*words, "--json").stdout)
+    rail = usjp(*words, "--sector", "rail")
+    assert rail.exit_code == 0 and "Rail" in rail.stdout and "Solar" not in rail.stdout
+    whole = _strict((tmp_path / "out/results/verdicts.json").read_text("utf-8"))
     parts = ("rows", "leak_inclusive", "campaign")
     assert all({row["name"] for row in whole[part]} == {"solar", "rail"} for part in parts)
+    for sector, contrast in (("rail", None), ("solar", whole["contrast"])):
+        alone = _strict(usjp(*words, "--json", "--sector", sector).stdout)
+        for part in parts:
+            assert alone[part] == [row for row in whole[part] if row["name"] == sector]
+        assert alone["contrast"] == contrast
     assert whole["contrast"]["name"].startswith("solar")
-    rail = _strict(usjp(*words, "--json", "--sector", "rail").stdout)
-    assert all([row["name"] for row in rail[part]] == ["rail"] for part in parts)
-    assert rail["contrast"] is None
-    solar = _strict(usjp(*words, "--json", "--sector", "solar").stdout)
-    assert solar["contrast"] == whole["contrast"]
 
 
 def test_a_sector_without_expected_sign_has_no_verdict_and_the_others_have(
     own: Own, prices: Path, usjp: Run, tmp_path: Path
 ) -> None:
-    events = (own() / "events.csv").read_text("utf-8").replace(",+,+", ",+,0")
+    events = EVENTS.replace(",+,+", ",+,0")
     words = _words(own(events=events), prices, tmp_path / "out", "--json", "--sector", "rail")
     result = usjp(*words)
     (row,) = _rows(result).values()
@@ -249,9 +224,9 @@ def test_what_only_a_variant_lacks_does_not_cost_the_verdicts(
 
 
 def test_the_command_gives_the_same_answer_in_a_process_of_its_own(
-    own: Own, prices: Path, usjp: Run, tmp_path: Path
+    plain: tuple[Path, Result], prices: Path, tmp_path: Path
 ) -> None:
-    words = [str(word) for word in _words(own(), prices, tmp_path / "one", "--json")]
+    words = _words(plain[0], prices, tmp_path / "one", "--json")
     root = Path(usjp_research.__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-m", "usjp_research", *words],
@@ -264,4 +239,4 @@ def test_the_command_gives_the_same_answer_in_a_process_of_its_own(
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    assert _strict(done.stdout) == _strict(usjp(*words).stdout)
+    assert _strict(done.stdout) == _strict(plain[1].stdout)

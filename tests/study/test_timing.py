@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +10,14 @@ import pytest
 import scipy.stats
 
 from tests.simulated_firms import binomial_bounds, on_returns
-from usjp_research.engine.placebo import Leg, independent_shifts
+from usjp_research.engine.placebo import Leg, independent_shifts, own_days
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.tables import timing_numbers, timing_table
 from usjp_research.spec.checks import GENERIC, Check
 from usjp_research.spec.records import Spec, digest
 from usjp_research.study.answer import sector_law
 from usjp_research.study.checks import _legs, _places, before_and_after, checks_of
+from usjp_research.study.legs import event_windows
 from usjp_research.study.sample import Sample, sample
 
 SECTOR = "manufacturing_logistics"
@@ -33,19 +33,14 @@ def timing(data: Sample) -> pd.DataFrame:
     return before_and_after(data)[0]
 
 
-def _days(legs: Sequence[Leg]) -> list[int]:
-    return [leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)]
-
-
 @pytest.mark.parametrize("check", GENERIC, ids=lambda check: check.key)
 def test_no_check_counts_a_day_twice_or_a_day_of_the_events_themselves(
     data: Sample, check: Check
 ) -> None:
-    days = _days(_legs(data, check, _places(data, check), SECTOR)[0])
-    assert len(days) == len(set(days))
-    low, high = data.spec.rule.window
-    primary = data.panel.index("primary")
-    events = {int(data.panel.day0[k]) + j for k in primary for j in range(low, high + 1)}
+    legs = _legs(data, check, _places(data, check), SECTOR)[0]
+    days = own_days(legs)
+    assert len(days) == sum(leg.window[1] - leg.window[0] + 1 for leg in legs)
+    events = set(own_days(event_windows(data, SECTOR, data.panel.index("primary"), signed=False)))
     if check.window is not None or check.roles != ("primary",):
         assert not events & set(days)
 
