@@ -24,32 +24,12 @@ TOLD = ("name", "kind", "events", "p", "named", "safe")
 def disclosed_firms(
     members: Mapping[str, Sequence[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
 ) -> tuple[tuple[str, ...], float]:
-    """Find the firms whose return could be read back from published averages.
+    """Find the firms whose return could be read back from published averages, and the top leverage.
 
     On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
     when its indicator lies in the row space of that map, that is when its leverage is one.
-
-    Parameters
-    ----------
-    members : mapping of str to sequence of str
-        Tickers of every published average.
-    present : DataFrame of bool, shape (n_days, n_firms)
-        Whether a firm has a return on a day.
-    shown : DataFrame of bool, shape (n_days, n_averages), optional
-        Whether an average is published on a day; by default where three firms are present.
-
-    Returns
-    -------
-    disclosed : tuple of str
-        Empty when the averages are safe.
-    leverage : float
-        The largest leverage of any firm on any day.
-
-    Examples
-    --------
-    >>> days = pd.DataFrame([[True] * 4], columns=["A", "B", "C", "D"])
-    >>> disclosed_firms({"four": ("A", "B", "C", "D"), "three": ("A", "B", "C")}, days)[0]
-    ('D',)
+    ``present`` is (n_days, n_firms); ``shown`` (n_days, n_averages) says when an average is
+    published, by default where three firms are present.
     """
     firms = list(present.columns)
     table = np.array([[ticker in set(group) for ticker in firms] for group in members.values()])

@@ -28,21 +28,8 @@ NAMING_ROLES = ("primary", "secondary")
 class Section:
     """The firms of one event: where their returns stand, their doses and what is implied.
 
-    Attributes
-    ----------
-    event : str
-    day0 : int
-    tickers : tuple of str
-    at : ndarray of shape (n_firms,), int
-        Columns of the market's returns; -1 where there is none.
-    dose : ndarray of shape (n_firms,)
-        Dollars announced over market value before the news; zero for unnamed firms.
-    group : ndarray of shape (n_firms,), int
-        Place of the firm's sector in the family.
-    implied : mapping of case to ndarray of shape (n_firms,)
-        Move that a firm's own lines of the thesis imply, as decimals; zero for unnamed firms.
-    left_out : tuple of Dropped
-        Firms of the event that are not in it.
+    ``at`` are columns of the market's returns (-1 where there is none), ``group`` the place of a
+    firm's sector in the family; doses and implied moves are decimals, zero for unnamed firms.
     """
 
     event: str
@@ -78,7 +65,6 @@ def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
 
     Parameters
     ----------
-    spec : Spec
     market : Market, optional
         At firm level it brings market values back to the day before the news. A table with it is
         for local eyes: the change of a firm's value is its return. Without it, or at portfolio
@@ -130,21 +116,7 @@ def cross_section(
 
     Named firms whose dose is unknown are left out, and so are firms that were named at another
     event: they are neither exposed nor unnamed. All are listed. At portfolio level firms stand
-    without returns.
-
-    Parameters
-    ----------
-    data : Sample
-    event : str
-        Of the panel.
-    blackout : bool
-        Leave out firms with news of their own, and those with too few returns.
-    without : sequence of str
-        Tickers to leave out.
-
-    Returns
-    -------
-    Section
+    without returns. With ``blackout`` firms with own news or too few returns are out.
     """
     spec, market = data.spec, data.market
     place_of = {str(name): k for k, name in enumerate(market.returns.columns)}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +32,9 @@ class EventPanel:
     ----------
     events : tuple of Event
         In order of announcement; only those whose whole window the data cover.
-    new_york : tuple of date
-        First session that can react, per event.
-    second : tuple of date
-        The same at the rule's second exchange; empty where it names none.
-    second_city : str
-        Where that exchange is.
+    new_york, second : tuple of date
+        First session that can react per event, in New York and at the rule's second exchange
+        (in ``second_city``; empty where it names none).
     day0 : ndarray of shape (n_events,), int
         Position of the New York session in the market's trading days.
     window : (int, int)
@@ -77,20 +73,18 @@ class EventPanel:
 
     def frame(self) -> pd.DataFrame:
         """Return the calendar of events as a table, one row per event."""
+        day, time = "%Y-%m-%d", "%Y-%m-%d %H:%M %Z"
         return pd.DataFrame(
             {
-                "id": [event.id for event in self.events],
+                "id": [e.id for e in self.events],
                 "announced": [
-                    f"{event.instant:%Y-%m-%d}"
-                    if event.precision == "day"
-                    else f"{event.instant:%Y-%m-%d %H:%M %Z}"
-                    for event in self.events
+                    f"{e.instant:{day if e.precision == 'day' else time}}" for e in self.events
                 ],
-                "precision": [event.precision for event in self.events],
+                "precision": [e.precision for e in self.events],
                 "new_york": self.new_york,
                 **({"second_session": self.second} if self.second else {}),
-                "role": [event.role for event in self.events],
-                "title": [event.title for event in self.events],
+                "role": [e.role for e in self.events],
+                "title": [e.title for e in self.events],
             }
         )
 
@@ -108,41 +102,14 @@ class EventPanel:
 
 
 def first_session(instant: datetime, exchange: str = HOME) -> date:
-    """Return the first session of an exchange that can react to an instant.
+    """Return the first session of an exchange that closes after an instant, in its own calendar.
 
-    News before that day's close counts on the day; news at or after the close, or on a day
-    without session, counts on the next one. Half days and changes of the closing hour come from
-    the exchange calendar.
-
-    Parameters
-    ----------
-    instant : datetime
-        Zone-aware.
-    exchange : str
-        A code of ISO 10383, such as XNYS for New York.
-
-    Returns
-    -------
-    date
-        In the exchange's own calendar.
-
-    Raises
-    ------
-    InputError
-        When the instant has no time zone, or no calendar of the exchange is known.
-
-    Examples
-    --------
-    >>> evening = datetime(2025, 7, 22, 19, 12, tzinfo=ZoneInfo("America/New_York"))
-    >>> first_session(evening, "XNYS").isoformat()
-    '2025-07-23'
+    Half days and changes of the closing hour come from the exchange calendar.
     """
     if instant.tzinfo is None:
         raise InputError(f"instant {instant} has no time zone; add one such as America/New_York")
     calendar = _calendar(exchange, instant.year)
-    closes = calendar.closes
-    moment = pd.Timestamp(instant.astimezone(ZoneInfo("UTC")))
-    place = int(closes.searchsorted(moment, side="right"))
+    place = int(calendar.closes.searchsorted(pd.Timestamp(instant).tz_convert("UTC"), side="right"))
     return calendar.sessions[place].date()  # type: ignore[no-any-return]
 
 
@@ -152,31 +119,17 @@ def _calendar(exchange: str, year: int) -> ExchangeCalendar:
 
     names = exchange_calendars.get_calendar_names()
     if exchange not in names:
-        raise InputError(
-            f"study.yaml: second_exchange '{shown(exchange)}': {nearest(exchange, names)}"
-        )
+        asked = f"study.yaml: second_exchange '{shown(exchange)}'"
+        raise InputError(f"{asked}: {nearest(exchange, names)}")
     first, last = f"{year - 1}-12-01", f"{year + 1}-02-01"
     return exchange_calendars.get_calendar(exchange, start=first, end=last)
-
-
-def _city(exchange: str) -> str:
-    zone = str(_calendar(exchange, 2025).tz)
-    return zone.rpartition("/")[2].replace("_", " ")
 
 
 def event_panel(spec: Spec, market: Market) -> EventPanel:
     """Place the events of a study in the trading days of a market.
 
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-
-    Returns
-    -------
-    EventPanel
-        Events beyond the data, or with a window that the data do not cover or in which the
-        benchmark has no return, are in its ``dropped`` with the reason.
+    Events beyond the data, or with a window that the data do not cover or in which the
+    benchmark has no return, are in its ``dropped`` with the reason.
 
     Examples
     --------
@@ -199,13 +152,14 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
         else:
             kept.append((event, session, place))
     also = spec.rule.second_exchange
-    day0 = np.array([place for *_, place in kept], dtype=np.int64)
     return EventPanel(
         events=tuple(event for event, *_ in kept),
         new_york=tuple(session for _, session, _ in kept),
         second=tuple(first_session(event.instant, also) for event, *_ in kept) if also else (),
-        second_city=_city(also) if also else "",
-        day0=day0,
+        second_city=str(_calendar(also, 2025).tz).rpartition("/")[2].replace("_", " ")
+        if also
+        else "",
+        day0=np.array([place for *_, place in kept], dtype=np.int64),
         window=(low, high),
         masked=masked,
         dropped=tuple(dropped),

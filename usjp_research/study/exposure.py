@@ -9,12 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.placebo import (
-    Leg,
-    Placebo,
-    admissible_shifts,
-    independent_shifts,
-)
+from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, independent_shifts
 from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
 from usjp_research.market.record import Dropped
 from usjp_research.study.doses import (
@@ -65,22 +60,9 @@ NEEDS_FIRMS = (
 class Slope:
     """A slope of abnormal return on dose with its law on quiet days, and what it says.
 
-    Attributes
-    ----------
-    law : Placebo
-        Of the portfolio that the slope is; its effect is the slope.
-    low, high, p, mde : float
-        Interval, p-value and smallest slope found with the rule's power, by slope over error.
-    raw : Prologue
-        The slope itself against the slopes on quiet days.
-    top_share : float
-        Part of the slope that the most exposed firm carries.
-    by_case : mapping of case to str
-        What the rule of the verdict would say; evidence, never the verdict.
-    breakeven : float or None
-        Margin times listed share at which the thesis would equal the MDE.
-    rests_on : str
-        Ticker of the exposed firm without which the slope is another one; see `carried`.
+    ``by_case`` is what the rule of the verdict would say: evidence, never the verdict.
+    ``breakeven`` is the margin times listed share at which the thesis would equal the MDE, and
+    ``rests_on`` the exposed firm without which the slope is another one: see `carried`.
     """
 
     law: Placebo
@@ -116,28 +98,7 @@ class Exposure:
 
     A dose is the dollars announced for a firm over its market value before the news, so a slope
     of 0.05 says that each dollar announced moved market value by five cents (five percentage
-    points of CAR for a dose of 100%).
-
-    Attributes
-    ----------
-    events : tuple of str
-        Events whose own named firms carry the slope; sector effects are each event's own.
-    blackout : bool
-        Whether firms with news of their own are out, as in the event slots.
-    before : bool
-        Whether the law is of quiet days before the first primary event only.
-    without : tuple of str
-        Tickers left out on purpose.
-    firms, exposed : int
-        Firms in the cross-sections, summed over events; those with a dose above zero.
-    implied : mapping of case to float
-        The slope if every named firm moved as the thesis says; empty without a thesis.
-    same_session : tuple of str
-        Other events whose first session is that of one of these.
-    left_out : tuple of Dropped
-    slope : Slope or None
-    reason : str
-        Why there is no slope.
+    points of CAR for a dose of 100%). ``firms`` and ``exposed`` are summed over events.
     """
 
     events: tuple[str, ...]
@@ -238,11 +199,11 @@ def exposure_law(
     not named have a dose of zero; firms named at another event are left out. The slope is the
     return of a portfolio, so its law is that of any portfolio of the study: the events are
     moved to every quiet place, where the same firms, as far as they have returns, form it with
-    the same doses.
+    the same doses. Without single firms, three exposed ones or 250 quiet days there is no slope
+    but a ``reason``.
 
     Parameters
     ----------
-    data : Sample
     event : str
         An event id, or ``pooled``: every primary or secondary event that names firms.
     blackout : bool
@@ -251,12 +212,6 @@ def exposure_law(
         Law from quiet days before the first primary event, or from all quiet days.
     without : sequence of str
         Tickers to leave out.
-
-    Returns
-    -------
-    Exposure
-        With a ``reason`` and no slope when the market has no single firms, fewer than three
-        exposed firms are left, or there are fewer than 250 quiet days.
 
     Raises
     ------
@@ -467,19 +422,10 @@ def _heaviest(
 
 
 def exposure_rows(data: Sample) -> tuple[Exposure, ...]:
-    """Compute the pooled slopes that any page may show.
+    """Compute the pooled slopes that any page may show: quiet days before the news, and all.
 
     Both rest on one membership, the rule's. Others differ by one or two exposed firms, and a
     slope with and without a firm would give its return away: `exposure_versions`.
-
-    Parameters
-    ----------
-    data : Sample
-
-    Returns
-    -------
-    tuple of Exposure
-        With the law of quiet days before the first primary event, and of all quiet days.
     """
     return tuple(_alone(data, exposure_law(data, before=before)) for before in (True, False))
 
@@ -501,10 +447,6 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
 
     Pooled and for each event alone: with and without blackout, without the most exposed firm,
     and without that firm's whole basket. Empty at portfolio level.
-
-    Returns
-    -------
-    tuple of Exposure
     """
     spec = data.spec
     doses = firm_doses(spec, data.market).dropna(subset="dose").sort_values("dose")

@@ -27,16 +27,9 @@ COVERED_SESSIONS = 3
 class Slot:
     """The members of one sector at one event, fixed for every shift of the calendar.
 
-    Attributes
-    ----------
-    series : str
-        Name of the column of `Portfolios.returns` that is this portfolio; empty when it could
-        not be formed, and then ``reason`` says why.
-    blackout, unchecked, short : tuple of str
-        Firms out for own news; firms in whose own news nobody could check; firms out for lack
-        of data.
-    status : str
-        ``checked``, ``partly checked`` or ``not available``.
+    ``series`` is a column of `Portfolios.returns`, empty where none was formed (``reason`` says
+    why); ``blackout``, ``unchecked``, ``short`` are firms out for own news, in whose own news
+    nobody could check, and out for lack of data; ``status`` says how well news was checked.
     """
 
     event: str
@@ -98,16 +91,6 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
     firms outside its own-news blackout with enough returns in the real estimation window and all
     of the event window; they stay the same for every placebo shift. At portfolio level the
     bundle's series are used, and checked against what the parameters imply.
-
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-    panel : EventPanel
-
-    Returns
-    -------
-    Portfolios
 
     Raises
     ------

@@ -30,10 +30,6 @@ NUMBERS = ("caar", "se", "se_guarded", "portfolio_t", "portfolio_law", "portfoli
 def event_reactions(data: Sample) -> pd.DataFrame:
     """Tabulate every event's abnormal return per sector, with and without firms in blackout.
 
-    Parameters
-    ----------
-    data : Sample
-
     Returns
     -------
     DataFrame
@@ -106,8 +102,7 @@ def firm_reactions(data: Sample, sector: str, event: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``; one row per member
-        of the slot, largest first.
+        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``, largest first.
     """
     columns = ["ticker", "car", "se", "beta"]
     place = data.panel.position(event)
@@ -125,20 +120,8 @@ def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
     """Run every test on the members of one sector at one event, on their shared date.
 
     At portfolio level the sector's baskets stand for its firms; those hold firms in blackout
-    too. Days inside real event windows are missing for everybody, as the rule masks them.
-
-    Parameters
-    ----------
-    data : Sample
-    sector : str
-    event : str
-        One that can be tested.
-
-    Returns
-    -------
-    WindowTests
-        Of all members together, over the rule's window. Where the event cannot be tested, or
-        the sector has no portfolio there, no test and a note that says why.
+    too. Days inside real event windows are missing for everybody, as the rule masks them. Where
+    the event cannot be tested, or the sector has no portfolio there, a note says why.
 
     Raises
     ------
@@ -175,14 +158,9 @@ def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
 
 
 def coverage(spec: Spec, market: Market) -> pd.DataFrame:
-    """Tabulate by day what share of each sector's firms has a return.
+    """Tabulate by day what share of each sector's firms has a return, (n_days, n_sectors).
 
     At portfolio level the sector series stand for their firms.
-
-    Returns
-    -------
-    DataFrame of shape (n_days, n_sectors)
-        Shares from 0 to 1.
     """
     known = market.returns.notna()
     members = {
@@ -198,12 +176,9 @@ def coverage(spec: Spec, market: Market) -> pd.DataFrame:
 
 
 def relative_paths(data: Sample) -> pd.DataFrame:
-    """Cumulate each sector's daily returns less the market's, over the whole sample.
+    """Cumulate each sector's daily returns less the market's, (n_days, n_sectors).
 
-    Returns
-    -------
-    DataFrame of shape (n_days, n_sectors)
-        Arithmetic sums as decimals, without blackout.
+    Arithmetic sums as decimals over the whole sample, without blackout.
     """
     made = data.portfolios
     frame = made.returns[[f"sector/{sector}" for sector in data.spec.sectors]]
@@ -212,19 +187,9 @@ def relative_paths(data: Sample) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class EventPaths:
-    """Cumulative abnormal returns around each primary event of a sector.
+    """Cumulative abnormal returns around each event of a sector, as decimals.
 
-    Attributes
-    ----------
-    events : tuple of str
-    offsets : ndarray of shape (n_offsets,), int
-        Trading days from day 0.
-    paths : ndarray of shape (n_events, n_offsets)
-        Sums of abnormal returns from the first offset on, as decimals.
-    low, high : ndarray of shape (n_events, n_offsets)
-        Band that holds the share ``level`` of the placebo paths, day by day.
-    reason : str
-        Why there is no path.
+    ``paths`` and the placebo band of ``level``, ``low`` to ``high``, are (n_events, n_offsets).
     """
 
     sector: str
@@ -255,18 +220,14 @@ class EventPaths:
 def event_paths(data: Sample, law: Placebo, span: tuple[int, int] = (-10, 20)) -> EventPaths:
     """Follow a sector around each primary event, beside the same days on placebo calendars.
 
+    The estimation window is the study's own; days after the window are out of sample.
+
     Parameters
     ----------
-    data : Sample
     law : Placebo
         Of one sector; its shifts are used where the span fits.
     span : (int, int)
-        First and last offset.
-
-    Returns
-    -------
-    EventPaths
-        The estimation window is the study's own; days after the window are out of sample.
+        First and last offset from day 0.
     """
     (sector,) = law.groups
     legs = () if law.reason else event_legs(data, sector)
@@ -276,10 +237,7 @@ def event_paths(data: Sample, law: Placebo, span: tuple[int, int] = (-10, 20)) -
 def campaign_paths(data: Sample) -> tuple[EventPaths, ...]:
     """Follow every sector through the whole campaign, beside windows as long in quiet years.
 
-    Returns
-    -------
-    tuple of EventPaths
-        One per sector that has returns, with one path each; empty without a campaign.
+    One `EventPaths` per sector that has returns, with one path each; none without a campaign.
     """
     found = []
     for sector, legs in campaign_legs(data).items():

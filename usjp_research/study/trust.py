@@ -17,26 +17,13 @@ QUIET = "a day of the placebo calendars"
 def refuse_findings(
     spec: Spec, market: Market, panel: EventPanel, slots: Iterable[tuple[str, tuple[str, ...]]]
 ) -> None:
-    """Stop a study whose numbers would use what is hardly a return.
+    """Stop a study whose numbers would use what is hardly a return: an InputError names the first.
 
     A finding with a witness stops it wherever it lies: every day of a member and of the
     benchmark is in some window, some estimation or some placebo calendar, and one wrong day
     there is enough to hide an effect. A split's exact ratio without a witness may be chance over
     years of days, and stops only where the answer is read: in an event window of the firm, or in
-    the estimation window before it.
-
-    Parameters
-    ----------
-    spec : Spec
-    market : Market
-    panel : EventPanel
-    slots : iterable of (str, tuple of str)
-        Event and members of every portfolio that is formed.
-
-    Raises
-    ------
-    InputError
-        Names the first of them, and says how many more there are.
+    the estimation window before it. ``slots`` are event and members of every portfolio formed.
     """
     if not any(item.witness or item.exact for item in market.findings):
         return
