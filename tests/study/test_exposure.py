@@ -125,6 +125,11 @@ def single(firm_files: FirmFiles) -> Sample:
     return sample(spec, load_market(spec, f"file:{firm_files.prices}"))
 
 
+@pytest.fixture(scope="module")
+def rows(single: Sample) -> tuple[Exposure, ...]:
+    return exposure_rows(single)
+
+
 def planted(market: Market, add: Mapping[Hashable, float], day: str) -> Market:
     """Add returns on a day and take them back ten sessions later, so that values stay."""
     returns = market.returns.copy()
@@ -202,8 +207,10 @@ def test_on_quiet_events_the_slope_rejects_as_often_as_it_says() -> None:
         assert abs(count / runs - level) <= room, (name, count / runs)
 
 
-def test_on_quiet_days_of_the_universe_the_guarded_slope_holds_its_size(single: Sample) -> None:
-    scaled = slope_of(exposure_law(single, before=False)).law.null_statistic[:, 0]
+def test_on_quiet_days_of_the_universe_the_guarded_slope_holds_its_size(
+    rows: tuple[Exposure, ...],
+) -> None:
+    scaled = slope_of(rows[1]).law.null_statistic[:, 0]
     half = len(scaled) // 2
     found = [prologue(value, scaled[:half]).p_cdf <= 0.1 for value in scaled[half:]]
     # A third of the days are independent in each half, and both halves are samples.
@@ -408,8 +415,9 @@ def test_the_bundled_market_says_what_it_cannot_show_and_shows_the_rest(bundled:
     pd.testing.assert_frame_equal(doses, firm_doses(bundled.spec))
 
 
-def test_on_single_firms_every_number_is_finite_and_says_what_carries_it(single: Sample) -> None:
-    rows = exposure_rows(single)
+def test_on_single_firms_every_number_is_finite_and_says_what_carries_it(
+    single: Sample, rows: tuple[Exposure, ...]
+) -> None:
     for row in rows:
         assert len(slope_of(row).law) >= 250
         for name, value in row.numbers().items():
@@ -423,9 +431,10 @@ def test_on_single_firms_every_number_is_finite_and_says_what_carries_it(single:
     assert len(exposure_versions(single)) == 3 * 4
 
 
-def test_the_public_record_holds_no_single_firm(single: Sample, tmp_path: Path) -> None:
+def test_the_public_record_holds_no_single_firm(
+    single: Sample, rows: tuple[Exposure, ...], tmp_path: Path
+) -> None:
     spec, market = single.spec, single.market
-    rows = exposure_rows(single)
     carried = slope_of(rows[0])
     path = record(tmp_path, "3_exposure", spec, market, {"rows": [row.numbers() for row in rows]})
     assert sorted(item.name for item in path.parent.iterdir()) == [path.name]
