@@ -20,8 +20,8 @@ from usjp_research.market.load import load_market
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec, find_root
-from usjp_research.study.doses import firm_doses
 from usjp_research.study.events import event_panel
+from usjp_research.study.exposure import firm_doses
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.sample import sample
 

@@ -76,8 +76,8 @@ from usjp_research.study.verdict import with_assumptions as with_assumptions
 from usjp_research.study.contrast import contrast_versions as contrast_versions
 from usjp_research.study.contrast import NamedVersion as NamedVersion
 from usjp_research.study.checks import before_and_after as before_and_after
-from usjp_research.study.doses import firm_doses as firm_doses
-from usjp_research.study.doses import dose_response as dose_response
+from usjp_research.study.exposure import firm_doses as firm_doses
+from usjp_research.study.exposure import dose_response as dose_response
 from usjp_research.study.exposure import exposure_law as exposure_law
 from usjp_research.study.exposure import exposure_rows as exposure_rows
 from usjp_research.study.exposure import exposure_versions as exposure_versions

@@ -25,21 +25,17 @@ from usjp_research.report.results import record
 from usjp_research.report.tables import exposure_table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Event, Firm, Rule, Spec, Thesis, find_root
-from usjp_research.study.doses import (
-    calendar,
-    cross_section,
-    dose_response,
-    firm_doses,
-    firm_returns,
-    forecast,
-    naming_events,
-)
 from usjp_research.study.exposure import (
     Exposure,
     Slope,
+    cross_section,
+    dose_response,
     exposure_law,
     exposure_rows,
     exposure_versions,
+    firm_cars,
+    firm_doses,
+    naming_events,
 )
 from usjp_research.study.portfolios import values_before
 from usjp_research.study.sample import Sample, sample
@@ -228,16 +224,10 @@ def design(section_dose: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def test_slopes_equal_statsmodels_on_every_tenth_day(quiet: Sample) -> None:
     found = slope_of(exposure_law(quiet, "N1"))
-    section = cross_section(quiet, "N1")
-    fit = forecast(
-        quiet, (legs := calendar(quiet, [section])), legs[0], firm_returns(quiet, section)
-    )
-    regressors = design(section.dose, section.group)
-    for slope, shift in [
-        (found.value, 0),
-        *zip(found.quiet[::10], found.law.shifts[::10], strict=True),
-    ]:
-        car = fit.car[section.day0 + shift]
+    firms, _ = cross_section(quiet, ("N1",))
+    regressors = design(firms["dose"].to_numpy(), firms["cell"].to_numpy())
+    cars = firm_cars(quiet, firms, ("N1",), np.append(0, found.law.shifts[::10]))
+    for slope, car in zip([found.value, *found.quiet[::10]], cars, strict=True):
         assert slope == pytest.approx(sm.OLS(car, regressors).fit().params[0], abs=1e-9)
 
 
@@ -260,14 +250,13 @@ def test_daily_slopes_equal_statsmodels_where_firms_are_missing() -> None:
 
 def test_the_error_of_a_slope_is_that_of_the_portfolio_it_is(quiet: Sample) -> None:
     found = slope_of(exposure_law(quiet, "N1"))
-    section = cross_section(quiet, "N1")
+    firms, _ = cross_section(quiet, ("N1",))
     weights, curvature = slope_weights(
-        np.ones((1, len(section.dose)), bool), section.dose, section.group
+        np.ones((1, len(firms)), bool), firms["dose"].to_numpy(), firms["cell"].to_numpy()
     )
-    portfolio = firm_returns(quiet, section) @ (weights[0] / curvature[0])
-    legs = calendar(quiet, [section])
-    fit = forecast(quiet, legs, legs[0], portfolio[:, None])
-    places = section.day0 + np.append(0, found.law.shifts)
+    portfolio = quiet.market.returns[firms["ticker"]].to_numpy() @ (weights[0] / curvature[0])
+    fit = quiet.forecast(portfolio[:, None], moving_mask=[-1, 0, 1])
+    places = quiet.panel.day0[quiet.panel.position("N1") or 0] + np.append(0, found.law.shifts)
     np.testing.assert_allclose(
         np.append(found.value, found.quiet), fit.car[places, 0], rtol=1e-8, atol=1e-14
     )
@@ -286,18 +275,19 @@ def test_past_is_prologue_by_hand() -> None:
 
 def test_the_implied_slope_and_break_even_by_hand(quiet: Sample) -> None:
     row = exposure_law(quiet, "N1")
-    section = cross_section(quiet, "N1")
-    first = section.tickers.index("F00")
+    firms, _ = cross_section(quiet, ("N1",))
+    dose = firms["dose"].to_numpy()
+    first = firms["ticker"].tolist().index("F00")
     weights, curvature = slope_weights(
-        np.ones((1, len(section.dose)), bool), section.dose, section.group
+        np.ones((1, len(firms)), bool), dose, firms["cell"].to_numpy()
     )
     # Only F00 has a line: 40 USD bn, all its own, over its value before the news.
-    move = section.dose[first] * 0.1 * 0.8
+    move = dose[first] * 0.1 * 0.8
     assert row.implied["base"] == pytest.approx(float(weights[0, first] / curvature[0]) * move)
     assert row.implied["high"] == pytest.approx(2 * row.implied["base"])
     found = slope_of(row)
     assert found.breakeven == pytest.approx(found.mde / 0.8)
-    share = (weights[0] * section.dose / curvature[0]).max()
+    share = (weights[0] * dose / curvature[0]).max()
     assert found.top_share == pytest.approx(share)
 
 

@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, independent_shifts
-from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
-from usjp_research.market.record import Dropped
-from usjp_research.study.doses import (
-    Section,
-    calendar,
-    cross_section,
-    event_cars,
-    firm_doses,
-    firm_returns,
-    forecast,
-    naming_events,
+from usjp_research.engine.placebo import (
+    Leg,
+    Placebo,
+    admissible_shifts,
+    independent_shifts,
+    own_days,
 )
+from usjp_research.engine.rolling import Forecast
+from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
+from usjp_research.market.record import Dropped, Market
+from usjp_research.spec.records import Firm, Spec
 from usjp_research.study.events import EventPanel
+from usjp_research.study.portfolios import values_before
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
     carried,
     decide,
     headline,
+    implied_value,
     kept_per_dollar,
     rests_words,
 )
 from usjp_research.words import card, number
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-POOLED = "pooled"
 LEAST_EXPOSED = 3
 LEAST_QUIET = 250
 MOST_ON_ONE = 0.5
-SLOPE = "slope"  # the one group of the law
 # What would give a slope back that one firm carries, together with the MDE.
 TELLING = ("slope", "error", "low", "high", "raw_center", "raw_t", "raw_p_t")
-SAVED = (  # what is saved of a slope
-    *("slope", "error", "low", "high", "mde", "p", "top_share", "breakeven", "admissible", "few"),
-    *("raw_center", "raw_p_cdf", "raw_t", "raw_df", "raw_p_t", "quiet_days", "independent"),
-    *("rests_on", "withheld"),
-)
+SAVED: Mapping[str, Callable[[Slope], object]] = {  # what is saved of a slope
+    "slope": attrgetter("value"),
+    "error": lambda found: float(found.law.error[0]),
+    **{name: attrgetter(name) for name in ("low", "high", "mde", "p", "top_share", "breakeven")},
+    "admissible": attrgetter("law.admissible"),
+    "few": lambda found: found.law.admissible - len(found.law),
+    **{f"raw_{name}": attrgetter(f"raw.{name}") for name in ("center", "p_cdf", "t", "df", "p_t")},
+    "quiet_days": lambda found: len(found.law),
+    "independent": lambda found: round(found.law.independent),
+    "rests_on": attrgetter("rests_on"),
+    "withheld": lambda found: not found.safe,
+}
 NEEDS_FIRMS = (
     "needs single firms, and this market has averages of three or more; give firm prices with "
     "'usjp study --market file:PATH'"
@@ -141,13 +148,17 @@ class Exposure:
         slope and whatever gives it back are withheld; the placebo p stays. The list of slopes on
         quiet days is never in it.
         """
-        words = ("events", "blackout", "before", "firms", "exposed")
-        said = ("headline", "verdict", "remark", "reason")
-        numbers: dict[str, object] = {name: getattr(self, name) for name in (*words, *said)}
+        plain = ("events", "blackout", "before", "firms", "exposed")
+        said = (*plain, "headline", "verdict", "remark", "reason")
+        numbers: dict[str, object] = {name: getattr(self, name) for name in said}
         numbers["implied"] = {case: round(value, 4) for case, value in self.implied.items()}
-        nothing = {**dict.fromkeys(SAVED), "by_case": dict.fromkeys(CASES)}
-        found = _slope_numbers(self.slope) if self.slope else nothing
-        return numbers | found
+        found = self.slope
+        numbers["by_case"] = dict(found.by_case) if found else dict.fromkeys(CASES)
+        for name, saved in SAVED.items():
+            hidden = not found or (name in TELLING and not found.safe)
+            value = saved(found) if found and not hidden else None
+            numbers[name] = round(value, 4) if isinstance(value, float) else value
+        return numbers
 
     def _repr_html_(self) -> str:
         events = ", ".join(self.events) or "no event"
@@ -159,26 +170,117 @@ class Exposure:
         return card("Exposure", events, "", f"{slope} ({span})", self.remark)
 
 
-def _slope_numbers(found: Slope) -> dict[str, object]:
-    law, raw = found.law, found.raw
-    sizes = {
-        "slope": found.value,
-        "error": float(law.error[0]),
-        **{name: getattr(found, name) for name in ("low", "high", "mde", "p", "top_share")},
-        "breakeven": found.breakeven,
-        **{f"raw_{name}": getattr(raw, name) for name in ("center", "p_cdf", "t", "df", "p_t")},
-    }
-    numbers: dict[str, object] = {
-        **{name: None if value is None else round(value, 4) for name, value in sizes.items()},
-        "admissible": law.admissible,
-        "few": law.admissible - len(law),
-        "quiet_days": len(law),
-        "independent": round(law.independent),
-        "rests_on": found.rests_on,
-        "by_case": dict(found.by_case),
-        "withheld": not found.safe,
-    }
-    return numbers if found.safe else numbers | dict.fromkeys(TELLING)
+# --- doses -----------------------------------------------------------------------------------
+
+
+def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
+    """List the primary and secondary events of the panel that name a firm with dollars."""
+    named = {firm.named_event for firm in spec.firms if firm.dose_usd_bn}
+    ids = (panel.events[k].id for k in panel.index("primary", "secondary"))
+    return tuple(id for id in ids if id in named)
+
+
+def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
+    """Tabulate the named firms: dollars announced over market value, and the move implied.
+
+    Parameters
+    ----------
+    market : Market, optional
+        At firm level it brings market values back to the day before the news. A table with it is
+        for local eyes: the change of a firm's value is its return. Without it, or at portfolio
+        level, values are those of ``universe.csv``.
+
+    Returns
+    -------
+    DataFrame
+        ``ticker``, ``sector``, ``event``, ``dose_usd_bn``, ``value_usd_bn``, ``dose``, and ``low``,
+        ``base``, ``high`` of the implied move as decimals; NaN where dollars or value are unknown.
+    """
+    values = _values(spec, market)
+    rows = []
+    for firm in spec.firms:
+        if not firm.named_event:
+            continue
+        value, dollars = values.get(firm.ticker), firm.dose_usd_bn
+        rows.append(
+            {
+                "ticker": firm.ticker,
+                "sector": firm.sector,
+                "event": firm.named_event,
+                "dose_usd_bn": math.nan if dollars is None else dollars,
+                "value_usd_bn": value or math.nan,
+                "dose": dollars / value if dollars and value else math.nan,
+                **_moves(spec, firm, value),
+            }
+        )
+    columns = ["ticker", "sector", "event", "dose_usd_bn", "value_usd_bn", "dose", *CASES]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _values(spec: Spec, market: Market | None) -> dict[str, float]:
+    if market is not None and market.level == "firm":
+        return values_before(spec, market)
+    return {f.ticker: f.market_value_usd_bn for f in spec.firms if f.market_value_usd_bn}
+
+
+def _moves(spec: Spec, firm: Firm, value: float | None) -> dict[str, float]:
+    """Return the move that the firm's own lines of the thesis imply, per case."""
+    share = implied_value(spec, [firm.ticker], value, sector=firm.sector, own=True).share
+    return {case: share.get(case, math.nan) for case in CASES}
+
+
+# --- who stands beside whom ------------------------------------------------------------------
+
+
+def cross_section(
+    data: Sample, events: Sequence[str], *, blackout: bool = True, without: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[Dropped]]:
+    """Choose the firms of events by calendars and parameters; no return is read.
+
+    Named firms whose dose is unknown are left out, and so are firms that were named at another
+    event: they are neither exposed nor unnamed. All are listed. At portfolio level firms stand
+    without returns. With ``blackout`` firms with own news or too few returns are out. One row per
+    event and firm: ``at`` is its column of the market's returns (-1 where there is none), ``cell``
+    the number of its event and sector, and dose and implied moves are decimals, zero for unnamed
+    firms.
+    """
+    spec, market = data.spec, data.market
+    values = _values(spec, market)
+    rows: list[tuple[object, ...]] = []
+    out: list[Dropped] = []
+    for cell, (event, sector) in enumerate(itertools.product(events, spec.sectors)):
+        slot = data.portfolios.slots[event, sector]
+        away = {"own news": slot.blackout, "not in the event's portfolio": slot.short}
+        away = {what: names for what, names in away.items() if blackout and names}
+        for what, names in away.items():
+            out.append(Dropped("exposure", f"{event}/{sector}", f"{what}: {', '.join(names)}"))
+        for firm in spec.members(sector):
+            ticker, named = firm.ticker, firm.named_event == event
+            gone = market.level == "firm" and ticker not in market.returns
+            if gone or any(ticker in names for names in away.values()):
+                continue
+            if reason := _excluded(firm, event, values, without):
+                out.append(Dropped("exposure", f"{event}/{ticker}", reason))
+                continue
+            dose = (firm.dose_usd_bn or 0.0) / values[ticker] if named else 0.0
+            moves = _moves(spec, firm, values[ticker]) if dose else dict.fromkeys(CASES, 0.0)
+            rows.append((event, ticker, sector, cell, dose, *moves.values()))
+    columns = ["event", "ticker", "sector", "cell", "dose", *CASES]
+    firms = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("dose", *CASES), float))
+    at = market.returns.columns.get_indexer(pd.Index(firms["ticker"]))
+    return firms.assign(at=at).astype({"cell": int}).fillna(dict.fromkeys(CASES, 0.0)), out
+
+
+def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequence[str]) -> str:
+    if firm.ticker in without:
+        return "left out on purpose in this version"
+    if firm.named_event not in ("", event):
+        return f"named at {firm.named_event}: neither exposed nor unnamed here"
+    if firm.named_event and firm.dose_usd_bn is None:
+        return "named, but no dollars were announced for it: dose unknown"
+    if firm.named_event and firm.ticker not in values:
+        return "named, but its market value is unknown: no dose"
+    return ""
 
 
 # --- the law ---------------------------------------------------------------------------------
@@ -186,7 +288,7 @@ def _slope_numbers(found: Slope) -> dict[str, object]:
 
 def exposure_law(
     data: Sample,
-    event: str = POOLED,
+    event: str = "pooled",
     *,
     blackout: bool = True,
     before: bool = True,
@@ -229,125 +331,122 @@ def exposure_law(
     >>> row.slope.value, row.slope.raw.p_cdf                        # doctest: +SKIP
     """
     spec, panel = data.spec, data.panel
-    events = naming_events(spec, panel) if event == POOLED else (spec.event(event).id,)
+    events = naming_events(spec, panel) if event == "pooled" else (spec.event(event).id,)
     row = Exposure(events, blackout, before, tuple(without), _same_session(panel, events))
     if not events:
         return replace(row, reason="no firm is named with dollars at any event that can be tested")
     missing = [id for id in events if panel.position(id) is None]
     if missing:
         return replace(row, reason=f"event {missing[0]} cannot be tested on this market")
-    sections = [cross_section(data, id, blackout=blackout, without=without) for id in events]
-    cars = [event_cars(data, section, sections) for section in sections]
+    firms, out = cross_section(data, events, blackout=blackout, without=without)
+    shifts = _quiet_shifts(data, events, before)
+    cars = np.zeros((1 + len(shifts), len(firms)))
     if data.firms is not None:
-        sections = [_seen(s, np.isfinite(car)) for s, car in zip(sections, cars, strict=True)]
-        cars = [car[np.isfinite(car)] for car in cars]
-    exposed = sum(int((section.dose > 0).sum()) for section in sections)
-    row = replace(
-        row,
-        firms=sum(len(section.tickers) for section in sections),
-        exposed=exposed,
-        left_out=tuple(item for section in sections for item in section.left_out),
-    )
+        cars = firm_cars(data, firms, events, np.append(0, shifts))
+        seen = np.isfinite(cars[0])
+        gone = (firms["event"] + "/" + firms["ticker"])[~seen]
+        out += [Dropped("exposure", name, "no abnormal return at the event") for name in gone]
+        firms, cars = firms[seen], cars[:, seen]
+    exposed = int((firms["dose"] > 0).sum())
+    row = replace(row, firms=len(firms), exposed=exposed, left_out=tuple(out))
     if exposed < LEAST_EXPOSED:
         reason = f"exposed firms left: {exposed}, expected {LEAST_EXPOSED} or more"
         return replace(row, reason=reason)
-    row = replace(row, implied=_implied(sections))
+    # The slope if every named firm moved by what its own lines are worth.
+    implied: dict[str, float] = {c: float(_weights(firms) @ firms[c]) for c in CASES}
+    row = replace(row, implied=implied if any(implied.values()) else {})
     if data.firms is None:
         return replace(row, reason=NEEDS_FIRMS)
-    return _measured(data, row, sections, cars)
+    law = _law(data, firms, cars, shifts)
+    if len(law) < LEAST_QUIET:
+        when = " before the first primary event" if before else ""
+        reason = f"{len(law)} quiet days{when}, expected {LEAST_QUIET} or more"
+        return replace(row, reason=reason)
+    return replace(row, slope=_slope(data, law, firms, cars[0], row.implied))
 
 
 def _same_session(panel: EventPanel, events: Sequence[str]) -> tuple[str, ...]:
-    days = {panel.new_york[k] for k, event in enumerate(panel.events) if event.id in events}
-    return tuple(
-        event.id
-        for event, day in zip(panel.events, panel.new_york, strict=True)
-        if day in days and event.id not in events
-    )
+    sessions = {e.id: day for e, day in zip(panel.events, panel.new_york, strict=True)}
+    days = {sessions.get(id) for id in events}
+    return tuple(id for id, day in sessions.items() if day in days and id not in events)
 
 
-def _seen(section: Section, here: Bools) -> Section:
-    """Leave out the firms that have no abnormal return at the event."""
-    reason = "no abnormal return at the event"
-    gone = [ticker for ticker, seen in zip(section.tickers, here, strict=True) if not seen]
-    left_out = [Dropped("exposure", f"{section.event}/{ticker}", reason) for ticker in gone]
-    return replace(section.only(here), left_out=(*section.left_out, *left_out))
+def _legs(data: Sample, events: Sequence[str]) -> dict[str, Leg]:
+    days = {event.id: int(d) for event, d in zip(data.panel.events, data.panel.day0, strict=True)}
+    return {id: Leg(id, "", days[id], data.spec.rule.window, 1) for id in events}
 
 
-def _at_events(sections: Sequence[Section]) -> tuple[list[Floats], list[float]]:
-    """Weigh every firm of every event for one common slope; return each event's curvature too."""
-    pairs = [
-        slope_weights(np.ones((1, len(section.dose)), bool), section.dose, section.group)
-        for section in sections
-    ]
-    curvatures = [float(curvature[0]) for _, curvature in pairs]
-    total = sum(curvatures)
-    return [weights[0] / total if total else weights[0] for weights, _ in pairs], curvatures
+def _quiet_shifts(data: Sample, events: Sequence[str], before: bool) -> Ints:
+    """List how far the events may move, to before the first primary event or anywhere."""
+    legs, primary = [*_legs(data, events).values()], data.panel.index("primary")
+    low, high = data.spec.rule.window
+    shifts = admissible_shifts(legs, data.panel.masked, data.spec.rule)
+    if before and primary:
+        first = min(int(data.panel.day0[k]) for k in primary) + low
+        shifts = shifts[max(leg.day0 for leg in legs) + shifts + high < first]
+    return shifts
 
 
-def _implied(sections: Sequence[Section]) -> dict[str, float]:
-    """Return the slope if every named firm moved by what its own lines are worth."""
-    weights, _ = _at_events(sections)
-    pairs = list(zip(weights, sections, strict=True))
-    implied: dict[str, float] = {
-        case: sum((float(w @ s.implied[case]) for w, s in pairs), start=0.0) for case in CASES
-    }
-    return implied if any(implied.values()) else {}
+def _forecast(data: Sample, events: Sequence[str], event: str, returns: Floats) -> Forecast:
+    """Forecast the window of one of the events, on every day, for (n_days, n_series) returns.
+
+    The events' own windows are masked wherever they stand, as in every placebo law.
+    """
+    legs = _legs(data, events)
+    moving = [day - legs[event].day0 for day in own_days([*legs.values()])]
+    return data.forecast(returns, moving_mask=moving)
 
 
-def _measured(
-    data: Sample, row: Exposure, sections: Sequence[Section], cars: Sequence[Floats]
-) -> Exposure:
-    """Form the slope's portfolio, move it over the quiet days, and say what it shows."""
-    rule, primary = data.spec.rule, data.panel.index("primary")
-    legs = calendar(data, sections)
-    shifts = admissible_shifts(legs, data.panel.masked, rule)
-    if row.before and primary:
-        first = min(int(data.panel.day0[k]) for k in primary) + rule.window[0]
-        shifts = shifts[max(leg.day0 for leg in legs) + shifts + rule.window[1] < first]
-    law = _law(data, sections, legs, shifts)
-    if len(law) < LEAST_QUIET:
-        when = " before the first primary event" if row.before else ""
-        reason = f"{len(law)} quiet days{when}, expected {LEAST_QUIET} or more"
-        return replace(row, reason=reason)
-    weights, _ = _at_events(sections)
-    share = max(float((w * s.dose).max()) for w, s in zip(weights, sections, strict=True))
-    on = _half_on(sections, cars)
-    return replace(row, slope=_slope(data, law, share, row.implied, on))
+def firm_cars(data: Sample, firms: pd.DataFrame, events: Sequence[str], moves: Ints) -> Floats:
+    """Return firms' abnormal returns with the events moved, shape (n_moves, n_firms)."""
+    returns = data.market.returns.to_numpy("float64")
+    cars = np.empty((len(moves), len(firms)))
+    for id, leg in _legs(data, events).items():
+        here = firms["event"] == id
+        fit = _forecast(data, events, id, returns[:, firms.loc[here, "at"]])
+        cars[:, here] = fit.car[leg.day0 + moves]
+    return cars
 
 
-def _law(data: Sample, sections: Sequence[Section], legs: Sequence[Leg], shifts: Ints) -> Placebo:
+def _weights(firms: pd.DataFrame) -> Floats:
+    """Weigh every firm of every event for one common slope; zeros where nobody is exposed."""
+    dose, cell = firms["dose"].to_numpy(), firms["cell"].to_numpy()
+    weights, curvature = slope_weights(np.ones((1, len(firms)), bool), dose, cell)
+    return np.asarray(weights[0] / (curvature[0] or 1.0))
+
+
+def _law(data: Sample, firms: pd.DataFrame, cars: Floats, shifts: Ints) -> Placebo:
     """Compute the slope and its guarded error at the events and at every shift of them.
 
     Exposed firms are listed at different times. Dates that have the same ones share a portfolio,
     so that its error is estimated on the firms that are in it; dates with fewer than three are
     left out.
     """
-    moves = np.concatenate([[0], shifts])
-    there = np.hstack(
-        [
-            np.isfinite(
-                forecast(data, legs, leg, firm_returns(data, section)).car[leg.day0 + moves]
-            )
-            for leg, section in zip(legs, sections, strict=True)
-        ]
-    )
-    exposed = np.concatenate([section.dose > 0 for section in sections])
-    there[:, ~exposed] = True
-    patterns, which = np.unique(there, axis=0, return_inverse=True)
-    effect = np.where(there[:, exposed].sum(axis=1) >= LEAST_EXPOSED, 0.0, np.nan)
-    variance = effect.copy()
+    returns = data.market.returns.to_numpy("float64")
+    legs = _legs(data, list(dict.fromkeys(firms["event"])))
+    moves = np.append(0, shifts)
+    exposed = firms["dose"].to_numpy() > 0
+    patterns, which = np.unique(np.isfinite(cars) | ~exposed, axis=0, return_inverse=True)
+    effect, variance = np.full((2, len(moves), 1), np.nan)
     for k, pattern in enumerate(patterns):
-        dates = np.flatnonzero((which == k) & np.isfinite(effect))
-        for leg, series in zip(legs, _portfolios(data, sections, pattern), strict=True):
-            fit = forecast(data, legs, leg, series[:, None])
-            effect[dates] += fit.car[leg.day0 + moves[dates], 0]
-            variance[dates] += fit.guarded[leg.day0 + moves[dates], 0]
-    error = np.sqrt(variance)[:, None]
-    effect = effect[:, None]
+        if pattern[exposed].sum() < LEAST_EXPOSED:
+            continue
+        dates, left = np.flatnonzero(which == k), firms[pattern]
+        left = left.assign(square=_weights(left) ** 2)
+        effect[dates] = variance[dates] = 0.0
+        for id, part in left.groupby("event", sort=False):
+            share = part["square"].sum() / left["square"].sum()
+            dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
+            series = share * slope_portfolio(returns[:, part["at"]], dose, cell)
+            fit = _forecast(data, list(legs), str(id), series[:, None])
+            places = legs[str(id)].day0 + moves[dates]
+            effect[dates] += fit.car[places]
+            variance[dates] += fit.guarded[places]
+    error = np.sqrt(variance)
     known = np.isfinite(effect + error)[1:, 0]
+    worth = independent_shifts([*legs.values()], shifts[known]) if known.any() else 0.0
     return Placebo(
-        groups=(SLOPE,),
+        groups=("slope",),
         shifts=shifts[known],
         effect=effect[0],
         error=error[0],
@@ -356,23 +455,12 @@ def _law(data: Sample, sections: Sequence[Section], legs: Sequence[Leg], shifts:
         null_error=error[1:][known],
         null_statistic=(effect / error)[1:][known],
         admissible=len(shifts),
-        worth=np.array([independent_shifts(legs, shifts[known]) if known.any() else 0.0]),
+        worth=np.array([worth]),
     )
 
 
-def _portfolios(data: Sample, sections: Sequence[Section], pattern: Bools) -> list[Floats]:
-    """Return the daily return of each event's part of the slope, formed by some of its firms."""
-    every = np.split(pattern, np.cumsum([len(section.dose) for section in sections])[:-1])
-    left = [section.only(here) for section, here in zip(sections, every, strict=True)]
-    _, curvatures = _at_events(left)
-    return [
-        slope_portfolio(firm_returns(data, s), s.dose, s.group) * curvature / sum(curvatures)
-        for s, curvature in zip(left, curvatures, strict=True)
-    ]
-
-
 def _slope(
-    data: Sample, law: Placebo, share: float, implied: Mapping[str, float], on: str
+    data: Sample, law: Placebo, firms: pd.DataFrame, car: Floats, implied: Mapping[str, float]
 ) -> Slope:
     """Read a slope's law: interval, tests, and what they say of the implied slope."""
     rule, thesis = data.spec.rule, data.spec.thesis
@@ -385,29 +473,25 @@ def _slope(
         p=p,
         mde=mde,
         raw=prologue(float(law.effect[0]), law.null_effect[:, 0]),
-        top_share=share,
+        top_share=float((_weights(firms) * firms["dose"]).max()),
         by_case={case: decide(low, high, implied.get(case)) for case in CASES},
         breakeven=mde / kept_per_dollar(thesis, "base") if thesis else None,
-        rests_on=on,
+        rests_on=_half_on(firms.assign(car=car)),
     )
 
 
-def _half_on(sections: Sequence[Section], cars: Sequence[Floats]) -> str:
+def _half_on(firms: pd.DataFrame) -> str:
     """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
-    from statsmodels.regression.linear_model import OLS
 
-    firms = np.array([ticker for section in sections for ticker in section.tickers])
-    dose = np.concatenate([section.dose for section in sections])
-    cell = np.concatenate([1000 * k + section.group for k, section in enumerate(sections)])
-    design = np.column_stack([dose, cell[:, None] == np.unique(cell)]).astype(float)
-    car = np.concatenate(cars)
-    whole = float(OLS(car, design).fit().params[0])
-    rest = {
-        ticker: (float(OLS(car[stays], design[stays]).fit().params[0]), math.nan, math.nan)
-        for ticker in np.unique(firms[dose > 0]).tolist()
-        if (dose[stays := firms != ticker] > 0).any()
-    }
-    return _heaviest(rest, (whole, math.nan, math.nan))
+    def slope(of: pd.DataFrame) -> tuple[float, float, float]:
+        return float(_weights(of) @ of["car"]), math.nan, math.nan
+
+    rest = {}
+    for ticker in sorted(set(firms.loc[firms["dose"] > 0, "ticker"])):
+        less = firms[firms["ticker"] != ticker]
+        if (less["dose"] > 0).any():
+            rest[ticker] = slope(less)
+    return _heaviest(rest, slope(firms))
 
 
 def _heaviest(
@@ -459,6 +543,31 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
         choices.append((False, basket))
     return tuple(
         exposure_law(data, event, blackout=blackout, without=without)
-        for event in (POOLED, *naming_events(spec, data.panel))
+        for event in ("pooled", *naming_events(spec, data.panel))
         for blackout, without in choices
     )
+
+
+def dose_response(data: Sample) -> pd.DataFrame:
+    """Tabulate each firm's dose and abnormal return at the events that name firms.
+
+    For local eyes: it shows single firms. Empty at portfolio level.
+
+    Returns
+    -------
+    DataFrame
+        ``event``, ``ticker``, ``sector``, ``blackout`` (own news takes the firm out of the slope),
+        ``dose``, ``car`` and ``car_less_sector`` (less the mean of the sector's unnamed firms
+        outside the blackout) as decimals.
+    """
+    columns = ["event", "ticker", "sector", "blackout", "dose", "car"]
+    tables, empty = [], pd.DataFrame(columns=[*columns, "car_less_sector"])
+    for id in naming_events(data.spec, data.panel) if data.firms is not None else ():
+        firms, _ = cross_section(data, (id,), blackout=False)
+        away = {t for key in data.spec.sectors for t in data.portfolios.slots[id, key].blackout}
+        car = firm_cars(data, firms, (id,), np.array([0]))[0]
+        frame = firms.assign(blackout=firms["ticker"].isin(away), car=car)[columns].dropna()
+        beside = frame[(frame["dose"] == 0) & ~frame["blackout"]]
+        unnamed = beside.groupby("sector")["car"].mean()
+        tables.append(frame.assign(car_less_sector=frame["car"] - frame["sector"].map(unnamed)))
+    return pd.concat(tables, ignore_index=True) if tables else empty
