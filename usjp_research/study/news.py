@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from usjp_research.market.record import Dropped
-from usjp_research.spec.records import News
-from usjp_research.study.portfolios import blackout_span, sessions_covered
+from usjp_research.study.portfolios import blackout_span, counting_news, sessions_covered
 from usjp_research.study.sample import Sample
 
 
@@ -19,13 +18,6 @@ def stray_news(data: Sample) -> tuple[Dropped, ...]:
     return tuple(dict.fromkeys((*_outside(data), *_not_used(data), *_never_sessions(data))))
 
 
-def _counting(data: Sample) -> list[News]:
-    """List the news of kinds that take a firm out, of firms of the universe."""
-    tickers = {firm.ticker for firm in data.spec.firms}
-    kinds = data.spec.rule.blackout.kinds
-    return [item for item in data.spec.own_news if item.kind in kinds and item.ticker in tickers]
-
-
 def _outside(data: Sample) -> Iterator[Dropped]:
     """List news that is near no event and outside the sessions looked through for its firm."""
     dates, places = data.market.dates, range(len(data.panel.events))
@@ -33,7 +25,7 @@ def _outside(data: Sample) -> Iterator[Dropped]:
     covered = sessions_covered(data.spec, dates)
     days = {day.date() for day in dates}
     first, last = min(days), max(days)
-    for item in _counting(data):
+    for item in counting_news(data.spec):
         if item.session in near:
             continue
         if not first <= item.session <= last:
@@ -52,7 +44,7 @@ def _not_used(data: Sample) -> Iterator[Dropped]:
     """List the firms that stay in an event although their own news lies there."""
     for place, event in enumerate(data.panel.events):
         span = blackout_span(data.spec, data.panel, data.market.dates, place)
-        news = {item.ticker for item in _counting(data) if item.session in span}
+        news = {item.ticker for item in counting_news(data.spec) if item.session in span}
         for sector in data.spec.sectors:
             slot = data.portfolios.slots[event.id, sector]
             kept = ", ".join(ticker for ticker in slot.members if ticker in news)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import News, Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import EventPanel, session_span
@@ -98,9 +98,8 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
         When the bundle was formed from another universe or another list of own news, or when
         returns that would enter the study are hardly returns: see `refuse_findings`.
     """
-    if market.level == "portfolio":
-        return _from_bundle(spec, market, panel)
-    return from_firms(spec, market, panel)
+    form = _from_bundle if market.level == "portfolio" else from_firms
+    return form(spec, market, panel)
 
 
 def blackout_span(spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, place: int) -> set[date]:
@@ -110,32 +109,10 @@ def blackout_span(spec: Spec, panel: EventPanel, days: pd.DatetimeIndex, place: 
     return set(session_span(days, int(panel.day0[place]), margin - low, margin + high))
 
 
-def _blackout(
-    spec: Spec,
-    panel: EventPanel,
-    days: pd.DatetimeIndex,
-    covered: Mapping[str, frozenset[date]],
-    place: int,
-    sector: str,
-) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Return who is in blackout around a panel event, who was not checked, and the status.
-
-    A blackout is available where the list was made for the whole event window of at least one
-    firm of the sector; a list without a statement of its coverage is taken as it is.
-    """
-    low, high = panel.window
-    span = blackout_span(spec, panel, days, place)
-    window = set(session_span(days, int(panel.day0[place]), -low, high))
-    kinds = spec.rule.blackout.kinds
-    news = {item.ticker for item in spec.own_news if item.kind in kinds and item.session in span}
-    firms = [firm.ticker for firm in spec.members(sector)]
-    checked = [ticker for ticker in firms if span <= covered.get(ticker, frozenset())]
-    stated = not spec.own_news or bool(spec.coverage)
-    if stated and not any(window <= covered.get(ticker, frozenset()) for ticker in firms):
-        return (), tuple(firms), "not available"
-    out = tuple(ticker for ticker in firms if ticker in news)
-    unchecked = tuple(ticker for ticker in firms if ticker not in (*out, *checked))
-    return out, unchecked, "checked" if len(checked) == len(firms) else "partly checked"
+def counting_news(spec: Spec) -> list[News]:
+    """List the own news of kinds that take a firm out, of firms of the universe."""
+    tickers, kinds = {firm.ticker for firm in spec.firms}, spec.rule.blackout.kinds
+    return [item for item in spec.own_news if item.kind in kinds and item.ticker in tickers]
 
 
 def sessions_covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
@@ -159,14 +136,25 @@ def _asked(
 ) -> Iterator[Slot]:
     """Yield who is to be in every slot: by calendars, lists, and on which days firms have returns.
 
-    The slots have no series yet, and list everybody outside the blackout who was not checked.
+    The slots have no series yet, and list everybody outside the blackout who was not checked. A
+    blackout is available where the list was made for the whole event window of at least one firm
+    of the sector; a list without a statement of its coverage is taken as it is.
     """
     covered = sessions_covered(spec, days)
+    stated = not spec.own_news or bool(spec.coverage)
+    low, high = panel.window
     for place, event in enumerate(panel.events):
+        span = blackout_span(spec, panel, days, place)
+        window = set(session_span(days, int(panel.day0[place]), -low, high))
+        news = {item.ticker for item in counting_news(spec) if item.session in span}
         for sector in spec.sectors:
-            out, unchecked, status = _blackout(spec, panel, days, covered, place, sector)
-            whole = [firm.ticker for firm in spec.members(sector) if firm.ticker in known.columns]
-            inside = [ticker for ticker in whole if ticker not in out]
+            looked = {f.ticker: covered.get(f.ticker, frozenset()) for f in spec.members(sector)}
+            checked = {ticker for ticker, sessions in looked.items() if span <= sessions}
+            out, status = news, "checked" if len(checked) == len(looked) else "partly checked"
+            if stated and not any(window <= sessions for sessions in looked.values()):
+                out, checked, status = set(), set(), "not available"
+            priced = [ticker for ticker in looked if ticker in known.columns]
+            inside = [ticker for ticker in priced if ticker not in out]
             short = short_of_returns(spec, known, panel, place, inside)
             yield Slot(
                 event=event.id,
@@ -174,8 +162,8 @@ def _asked(
                 session=panel.new_york[place],
                 series="",
                 members=tuple(ticker for ticker in inside if ticker not in short),
-                blackout=tuple(ticker for ticker in out if ticker in whole),
-                unchecked=unchecked,
+                blackout=tuple(ticker for ticker in priced if ticker in out),
+                unchecked=tuple(ticker for ticker in looked if ticker not in out | checked),
                 short=short,
                 status=status,
             )
@@ -184,8 +172,12 @@ def _asked(
 def _formed(
     spec: Spec, slot: Slot, series: str, members: Sequence[str], whole: Sequence[str]
 ) -> Slot:
-    """Give a slot its series and members; without a series where too few are left."""
-    reason = _too_few(spec, slot.sector, len(members), len(whole))
+    """Give a slot its series and members; without a series, and with a reason, if too few."""
+    least, every, reason = max(spec.rule.least_firms, SMALLEST), len(spec.members(slot.sector)), ""
+    if len(members) < least:
+        why = "the rule asks for" if least > SMALLEST else "an average needs"
+        left = f"{len(members)} firms left of {len(whole)} with prices, {every} in universe.csv"
+        reason = f"{left}; {why} {least}" if whole else f"none of its {every} firms has prices"
     return replace(
         slot,
         series="" if reason else series,
@@ -193,18 +185,6 @@ def _formed(
         unchecked=tuple(ticker for ticker in slot.unchecked if ticker in members),
         reason=reason,
     )
-
-
-def _too_few(spec: Spec, sector: str, left: int, priced: int) -> str:
-    """Say why a slot with so few members is not formed; empty when there are enough."""
-    least = max(spec.rule.least_firms, SMALLEST)
-    if left >= least:
-        return ""
-    every = len(spec.members(sector))
-    if not priced:
-        return f"none of its {every} firms has prices"
-    why = "the rule asks for" if least > SMALLEST else "an average needs"
-    return f"{left} firms left of {priced} with prices, {every} in universe.csv; {why} {least}"
 
 
 def short_of_returns(
@@ -306,28 +286,21 @@ def _all_series(averages: pd.DataFrame, market: Market, *, mirror: bool = True) 
 
 
 def contrast_groups(
-    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
+    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot], least: int = SMALLEST
 ) -> dict[str, tuple[str, ...]]:
-    """Return both sides of the contrast; empty when one has fewer than three firms."""
-    sides = _sides(spec, panel, slots)
-    return sides if sides and min(map(len, sides.values())) >= SMALLEST else {}
-
-
-def _sides(
-    spec: Spec, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
-) -> dict[str, tuple[str, ...]]:
-    """Return both sides of the contrast, however small; empty where its event cannot be tested."""
+    """Return both sides of the contrast; empty when one has too few firms or no event."""
     contrast = spec.rule.contrast
     if contrast is None or panel.position(contrast.event) is None:
         return {}
     slot = slots[contrast.event, contrast.sector]
-    firms = {firm.ticker: firm for firm in spec.members(contrast.sector)}
-    return {
+    firms = {firm.ticker: firm.named_event for firm in spec.members(contrast.sector)}
+    sides = {
         f"{side}/{slot.session}/{contrast.sector}": tuple(
-            ticker for ticker in slot.members if firms[ticker].named_event == wanted
+            ticker for ticker in slot.members if firms[ticker] == wanted
         )
         for side, wanted in (("named", contrast.event), ("unnamed", ""))
     }
+    return sides if min(map(len, sides.values())) >= least else {}
 
 
 def values_before(spec: Spec, market: Market) -> dict[str, float]:
@@ -356,13 +329,11 @@ def _market_values(
         for name, tickers in groups.items()
         if name.startswith(("sector/", "named/"))
     }
-    notes = (
-        Dropped("market value", firm.ticker, "no market value known: not in any implied value")
-        for firm in spec.firms
-        if firm.market_value_usd_bn is None
-    )
+    why = "no market value known: not in any implied value"
+    without = (firm.ticker for firm in spec.firms if firm.market_value_usd_bn is None)
     counts = {name: (len(worth), len(groups[name])) for name, worth in known.items()}
-    return {name: sum(worth) for name, worth in known.items() if worth}, counts, tuple(notes)
+    sums = {name: sum(worth) for name, worth in known.items() if worth}
+    return sums, counts, tuple(Dropped("market value", ticker, why) for ticker in without)
 
 
 # --- from the bundle -------------------------------------------------------------------------
@@ -397,7 +368,7 @@ def _check_sides(
     spec: Spec, market: Market, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
 ) -> None:
     """Refuse other named and unnamed firms than those behind the market's contrast."""
-    for name, asked in _sides(spec, panel, slots).items():
+    for name, asked in contrast_groups(spec, panel, slots, least=0).items():
         built = market.members.get(name, asked)
         for ticker in sorted(set(asked) ^ set(built)):
             side, here = name.partition("/")[0], "is not" if ticker in built else "is"
@@ -418,7 +389,13 @@ def _bundled(spec: Spec, market: Market, asked: Slot) -> Slot:
     if slot.reason:
         return slot
     if series in market.members:
-        _check_members(spec, market, series, asked.sector, asked.members)
+        padded = {d.name for d in market.dropped if (d.what, d.reason) == (series, PADDED)}
+        if moved := (set(asked.members) ^ set(members)) - padded:
+            raise InputError(
+                f"{moved_by(spec, market)}: at {asked.session} firm '{min(moved)}' of sector "
+                f"'{asked.sector}' is in another place than when the bundled market was formed; "
+                f"{REMEDY}"
+            )
         return slot
     slot = _formed(spec, replace(asked, short=()), sector, whole, whole)
     if asked.blackout:
@@ -426,17 +403,3 @@ def _bundled(spec: Spec, market: Market, asked: Slot) -> Slot:
     gone = ["in blackout"] * bool(asked.blackout) + ["short of returns"] * bool(asked.short)
     why = f"the bundle has no portfolio without the firms {' or '.join(gone)} at this session"
     return replace(slot, reason=why if gone else "")
-
-
-def _check_members(
-    spec: Spec, market: Market, series: str, sector: str, wanted: Sequence[str]
-) -> None:
-    """Refuse a slot of the market whose members are not those that the parameters ask for."""
-    padded = {item.name for item in market.dropped if (item.what, item.reason) == (series, PADDED)}
-    moved = (set(wanted) ^ set(market.members[series])) - padded
-    if moved:
-        raise InputError(
-            f"{moved_by(spec, market)}: at {series.split('/')[1]} firm '{sorted(moved)[0]}' of "
-            f"sector '{sector}' is in another place than when the bundled market was formed; "
-            f"{REMEDY}"
-        )
