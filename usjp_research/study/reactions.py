@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from usjp_research.market.record import BENCHMARK, MIRROR, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.legs import campaign_legs, event_legs
-from usjp_research.study.portfolios import Slot
 from usjp_research.study.sample import Sample
 from usjp_research.words import card, label, level, percent
 
@@ -39,8 +38,8 @@ def event_reactions(data: Sample) -> pd.DataFrame:
     """
     made, mirror = data.portfolios, [MIRROR] if MIRROR in data.portfolios.returns else []
     formed = (slot.series for slot in made.slots.values() if slot.series)
-    whole = (f"sector/{sector}" for sector in data.spec.sectors)
-    columns = list(dict.fromkeys((*formed, *whole, *mirror)))
+    sectors = (f"sector/{sector}" for sector in data.spec.sectors)
+    columns = list(dict.fromkeys((*formed, *sectors, *mirror)))
     fit = data.forecast(made.array(columns))
     rows = []
     for place, event in enumerate(data.panel.events):
@@ -54,46 +53,32 @@ def event_reactions(data: Sample) -> pd.DataFrame:
                 "sign": event.signs.get(sector, 0),
             }
             slot = made.slots.get((event.id, sector))
-            rows.append(row | (_of_slot(data, slot, moved) if slot else _of_mirror(moved)))
+            series, whole = (slot.series, f"sector/{sector}") if slot else (sector, sector)
+            row |= moved[series] | dict.fromkeys(("firms", "in_blackout", "not_checked"))
+            row |= {"blackout": OUTSIDE, "caar_without_blackout": moved[whole]["caar"]}
+            if slot:
+                row["firms"], row["blackout"] = len(slot.members), slot.status
+                row |= {"in_blackout": len(slot.blackout), "not_checked": len(slot.unchecked)}
+                # A sector with and without one or two firms would give those firms away.
+                gone = len(made.members[whole]) - len(slot.members)
+                if 0 < gone < SMALLEST or not series:
+                    row["caar_without_blackout"] = math.nan
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _numbers(fit: Forecast, columns: Sequence[str], day0: int) -> dict[str, dict[str, object]]:
     """Return what each series did around one day, and without a series nothing."""
-    missing = math.nan
-    found = {"": dict(zip(NUMBERS, (missing, missing, missing, missing, "", missing), strict=True))}
-    shared = fit.n_obs.shape[1] == 1
+    nothing: dict[str, object] = {**dict.fromkeys(NUMBERS, math.nan), "portfolio_law": ""}
+    found = {"": nothing}
+    days = np.broadcast_to(fit.n_obs, fit.car.shape)[day0]
     for at, series in enumerate(columns):
         car, variance = float(fit.car[day0, at]), float(fit.variance[day0, at])
-        days = int(fit.n_obs[day0, 0 if shared else at])
-        test = portfolio_t(car, variance, days - fit.parameters)
+        test = portfolio_t(car, variance, int(days[at]) - fit.parameters)
         guarded = math.sqrt(fit.guarded[day0, at])
         numbers = (car, math.sqrt(variance), guarded, test.statistic, test.law, test.p)
         found[series] = dict(zip(NUMBERS, numbers, strict=True))
     return found
-
-
-def _of_slot(
-    data: Sample, slot: Slot, moved: Mapping[str, Mapping[str, object]]
-) -> dict[str, object]:
-    series = f"sector/{slot.sector}"
-    gone = len(data.portfolios.members[series]) - len(slot.members)
-    # A sector with and without one or two firms would give those firms away.
-    alone = 0 < gone < SMALLEST or not slot.series
-    return {
-        **moved[slot.series],
-        "firms": len(slot.members),
-        "in_blackout": len(slot.blackout),
-        "not_checked": len(slot.unchecked),
-        "blackout": slot.status,
-        "caar_without_blackout": math.nan if alone else moved[series]["caar"],
-    }
-
-
-def _of_mirror(moved: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    nobody = dict.fromkeys(("firms", "in_blackout", "not_checked"))
-    move = {"caar_without_blackout": moved[MIRROR]["caar"]}
-    return {**moved[MIRROR], **nobody, "blackout": OUTSIDE, **move}
 
 
 def firm_reactions(data: Sample, sector: str, event: str) -> pd.DataFrame:
@@ -162,16 +147,11 @@ def coverage(spec: Spec, market: Market) -> pd.DataFrame:
 
     At portfolio level the sector series stand for their firms.
     """
-    known = market.returns.notna()
-    members = {
-        sector: [f"sector/{sector}"]
-        if market.level == "portfolio"
-        else [firm.ticker for firm in spec.members(sector)]
-        for sector in spec.sectors
-    }
-    shares = {
-        s: known.reindex(columns=m, fill_value=False).mean(axis=1) for s, m in members.items()
-    }
+    known, shares = market.returns.notna(), {}
+    for sector in spec.sectors:
+        firms = [firm.ticker for firm in spec.members(sector)]
+        columns = [f"sector/{sector}"] if market.level == "portfolio" else firms
+        shares[sector] = known.reindex(columns=columns, fill_value=False).mean(axis=1)
     return pd.DataFrame(shares)
 
 
@@ -260,16 +240,14 @@ def _follow(
     tails = (data.spec.rule.alpha / 2, 1 - data.spec.rule.alpha / 2)
     lines = np.zeros((len(legs), 3, len(offsets)))
     for k, leg in enumerate(legs):
-        sums = _sums(data, legs, leg, np.concatenate([[0], shifts]), offsets)
-        ends = leg.day0 + shifts[:, None] + np.array(span)
-        whole = (ends[:, 0] >= 0) & (ends[:, 1] < len(data.market.dates))
-        quiet = sums[1:][whole]
-        lines[k] = [sums[0], *np.nanquantile(quiet, tails, axis=0)]
-    sessions = (data.panel.new_york[data.panel.position(leg.event) or 0] for leg in legs)
+        places = leg.day0 + np.append(0, shifts)[:, None] + offsets
+        sums = _sums(data, legs, leg, places)
+        whole = (places[1:, 0] >= 0) & (places[1:, -1] < len(data.market.dates))
+        lines[k] = [sums[0], *np.nanquantile(sums[1:][whole], tails, axis=0)]
     return EventPaths(
         sector=sector,
         events=tuple(leg.event for leg in legs),
-        sessions=tuple(map(str, sessions)),
+        sessions=tuple(str(data.market.dates[leg.day0].date()) for leg in legs),
         window=data.spec.rule.window,
         offsets=offsets,
         paths=lines[:, 0],
@@ -282,19 +260,13 @@ def _follow(
 
 
 def _sums(
-    data: Sample,
-    legs: Sequence[Leg],
-    leg: Leg,
-    moves: npt.NDArray[np.int64],
-    offsets: npt.NDArray[np.int64],
+    data: Sample, legs: Sequence[Leg], leg: Leg, places: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Cumulate abnormal returns around a leg at each move, shape (n_moves, n_offsets)."""
+    """Cumulate a leg's abnormal returns over the days of its placebos, (n_moves, n_offsets)."""
     series, base = data.portfolios.array([leg.series]), data.portfolios.benchmark
     moving = [day - leg.day0 for day in own_days(legs)]
     fit = data.forecast(series, window=leg.window, moving_mask=moving)
-    place = leg.day0 + moves[:, None] + offsets
-    inside = (place >= 0) & (place < len(base))
-    place = np.clip(place, 0, len(base) - 1)
-    alpha, beta = fit.alpha[leg.day0 + moves], fit.beta[leg.day0 + moves]
-    abnormal = series[place, 0] - alpha - beta * base[place]
+    inside, day = (places >= 0) & (places < len(base)), places.clip(0, len(base) - 1)
+    centers = places[:, 0] - (places[0, 0] - leg.day0)
+    abnormal = series[day, 0] - fit.alpha[centers] - fit.beta[centers] * base[day]
     return np.asarray(np.where(inside, abnormal, np.nan).cumsum(axis=1))
