@@ -183,12 +183,9 @@ def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
 def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
     """Tabulate the named firms: dollars announced over market value, and the move implied.
 
-    Parameters
-    ----------
-    market : Market, optional
-        At firm level it brings market values back to the day before the news. A table with it is
-        for local eyes: the change of a firm's value is its return. Without it, or at portfolio
-        level, values are those of ``universe.csv``.
+    At firm level a market brings market values back to the day before the news. A table with it
+    is for local eyes: the change of a firm's value is its return. Without it, or at portfolio
+    level, values are those of ``universe.csv``.
 
     Returns
     -------
@@ -196,25 +193,16 @@ def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
         ``ticker``, ``sector``, ``event``, ``dose_usd_bn``, ``value_usd_bn``, ``dose``, and ``low``,
         ``base``, ``high`` of the implied move as decimals; NaN where dollars or value are unknown.
     """
-    values = _values(spec, market)
-    rows = []
+    values, rows = _values(spec, market), []
     for firm in spec.firms:
-        if not firm.named_event:
-            continue
-        value, dollars = values.get(firm.ticker), firm.dose_usd_bn
-        rows.append(
-            {
-                "ticker": firm.ticker,
-                "sector": firm.sector,
-                "event": firm.named_event,
-                "dose_usd_bn": math.nan if dollars is None else dollars,
-                "value_usd_bn": value or math.nan,
-                "dose": dollars / value if dollars and value else math.nan,
-                **_moves(spec, firm, value),
-            }
-        )
-    columns = ["ticker", "sector", "event", "dose_usd_bn", "value_usd_bn", "dose", *CASES]
-    return pd.DataFrame(rows, columns=columns)
+        if firm.named_event:
+            value, dollars = values.get(firm.ticker), firm.dose_usd_bn
+            dose = dollars / value if dollars and value else math.nan
+            moves = _moves(spec, firm, value).values()
+            rows.append((firm.ticker, firm.sector, firm.named_event, dollars, value, dose, *moves))
+    numbers = ("dose_usd_bn", "value_usd_bn", "dose", *CASES)
+    frame = pd.DataFrame(rows, columns=["ticker", "sector", "event", *numbers])
+    return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
 def _values(spec: Spec, market: Market | None) -> dict[str, float]:
@@ -335,9 +323,8 @@ def exposure_law(
     row = Exposure(events, blackout, before, tuple(without), _same_session(panel, events))
     if not events:
         return replace(row, reason="no firm is named with dollars at any event that can be tested")
-    missing = [id for id in events if panel.position(id) is None]
-    if missing:
-        return replace(row, reason=f"event {missing[0]} cannot be tested on this market")
+    if panel.position(events[0]) is None:  # an event by its id; the pooled ones are of the panel
+        return replace(row, reason=f"event {events[0]} cannot be tested on this market")
     firms, out = cross_section(data, events, blackout=blackout, without=without)
     shifts = _quiet_shifts(data, events, before)
     cars = np.zeros((1 + len(shifts), len(firms)))
@@ -350,8 +337,8 @@ def exposure_law(
     exposed = int((firms["dose"] > 0).sum())
     row = replace(row, firms=len(firms), exposed=exposed, left_out=tuple(out))
     if exposed < LEAST_EXPOSED:
-        reason = f"exposed firms left: {exposed}, expected {LEAST_EXPOSED} or more"
-        return replace(row, reason=reason)
+        few = f"exposed firms left: {exposed}, expected {LEAST_EXPOSED} or more"
+        return replace(row, reason=few)
     # The slope if every named firm moved by what its own lines are worth.
     implied: dict[str, float] = {c: float(_weights(firms) @ firms[c]) for c in CASES}
     row = replace(row, implied=implied if any(implied.values()) else {})
@@ -464,18 +451,16 @@ def _slope(
 ) -> Slope:
     """Read a slope's law: interval, tests, and what they say of the implied slope."""
     rule, thesis = data.spec.rule, data.spec.thesis
-    numbers = law.table(rule.alpha, rule.power, family=False).iloc[0]
-    low, high, p, mde = (float(numbers[name]) for name in ("low", "high", "p", "mde"))
+    table = law.table(rule.alpha, rule.power, family=False)
+    numbers = {name: float(table[name].iloc[0]) for name in ("low", "high", "p", "mde")}
+    low, high = numbers["low"], numbers["high"]
     return Slope(
         law=law,
-        low=low,
-        high=high,
-        p=p,
-        mde=mde,
+        **numbers,
         raw=prologue(float(law.effect[0]), law.null_effect[:, 0]),
         top_share=float((_weights(firms) * firms["dose"]).max()),
         by_case={case: decide(low, high, implied.get(case)) for case in CASES},
-        breakeven=mde / kept_per_dollar(thesis, "base") if thesis else None,
+        breakeven=numbers["mde"] / kept_per_dollar(thesis, "base") if thesis else None,
         rests_on=_half_on(firms.assign(car=car)),
     )
 
@@ -483,15 +468,12 @@ def _slope(
 def _half_on(firms: pd.DataFrame) -> str:
     """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
 
-    def slope(of: pd.DataFrame) -> tuple[float, float, float]:
+    def slope(less: str = "") -> tuple[float, float, float]:
+        of = firms[firms["ticker"] != less]
         return float(_weights(of) @ of["car"]), math.nan, math.nan
 
-    rest = {}
-    for ticker in sorted(set(firms.loc[firms["dose"] > 0, "ticker"])):
-        less = firms[firms["ticker"] != ticker]
-        if (less["dose"] > 0).any():
-            rest[ticker] = slope(less)
-    return _heaviest(rest, slope(firms))
+    exposed = sorted(set(firms.loc[firms["dose"] > 0, "ticker"]))
+    return _heaviest({ticker: slope(ticker) for ticker in exposed}, slope())
 
 
 def _heaviest(
@@ -499,7 +481,7 @@ def _heaviest(
 ) -> str:
     """Return which of the firms that carry a slope leaves least of it; empty when none does."""
     found = {t: value[0] / whole[0] for t, value in rest.items() if carried(whole, value)}
-    return min(found, key=lambda ticker: found[ticker]) if found else ""
+    return min(found, key=found.__getitem__, default="")
 
 
 # --- rows ------------------------------------------------------------------------------------
