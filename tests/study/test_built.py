@@ -116,35 +116,27 @@ def bundle(spec: Spec) -> Market:
     return ur.load_market(spec, "bundled")
 
 
-def _rule(spec: Spec, **changes: Any) -> Spec:
-    return replace(spec, rule=spec.rule.model_copy(update=changes))
+def _with(spec: Spec, part: str, **changes: Any) -> Spec:
+    """Edit a record of a study by its name, such as 'thesis' or 'rule.blackout'."""
+    name, _, inner = part.partition(".")
+    record = getattr(spec, name)
+    if inner:
+        changes = {inner: getattr(record, inner).model_copy(update=changes)}
+    return replace(spec, **{name: record.model_copy(update=changes)})
 
 
-def _thesis(spec: Spec, **changes: Any) -> Spec:
-    assert spec.thesis is not None
-    return replace(spec, thesis=spec.thesis.model_copy(update=changes))
-
-
-def _firm(spec: Spec, ticker: str, /, **changes: Any) -> Spec:
-    firms = tuple(replace(f, **changes) if f.ticker == ticker else f for f in spec.firms)
-    return replace(spec, firms=firms)
-
-
-def _event(spec: Spec, id: str, **changes: Any) -> Spec:
-    return replace(
-        spec, events=tuple(replace(e, **changes) if e.id == id else e for e in spec.events)
+def _one(spec: Spec, part: str, key: str, **changes: Any) -> Spec:
+    """Edit one of the firms or events, by its ticker or id."""
+    by = "ticker" if part == "firms" else "id"
+    found = (
+        replace(item, **changes) if getattr(item, by) == key else item
+        for item in getattr(spec, part)
     )
+    edited: Any = {part: tuple(found)}
+    return replace(spec, **edited)
 
 
-def _blackout(spec: Spec, **changes: Any) -> Spec:
-    return _rule(spec, blackout=spec.rule.blackout.model_copy(update=changes))
-
-
-def _estimation(spec: Spec, **changes: Any) -> Spec:
-    return _rule(spec, estimation=spec.rule.estimation.model_copy(update=changes))
-
-
-def _news(spec: Spec, **changes: Any) -> Spec:
+def edited_news(spec: Spec, **changes: Any) -> Spec:
     """Edit one news line on which a blackout rests."""
     k = next(k for k, n in enumerate(spec.own_news) if n.ticker == "LMT" and n.kind == "results")
     news = replace(spec.own_news[k], **changes)
@@ -153,50 +145,74 @@ def _news(spec: Spec, **changes: Any) -> Spec:
 
 Edit = Callable[[Spec], Spec]
 REFUSALS: Mapping[str, tuple[Edit, str]] = {
-    "since": (lambda s: _rule(s, since=date(2023, 1, 3)), r"study.yaml: key 'since': seen .2023"),
-    "benchmark": (lambda s: _rule(s, benchmark=("SPY",)), r"key 'benchmark': seen \[.SPY.\]"),
-    "mirror": (lambda s: _rule(s, mirror=("EWJ",)), r"study.yaml: key 'mirror'"),
-    "window": (lambda s: _rule(s, window=(-5, 5)), r"study.yaml: key 'window': seen \[-5, 5\]"),
-    "sessions": (lambda s: _estimation(s, sessions=600, minimum=550), r"key 'estimation', minimum"),
-    "margin": (lambda s: _blackout(s, margin=9), r"study.yaml: .*margin"),
-    "kinds": (lambda s: _blackout(s, kinds=("merger",)), r"study.yaml: .*kinds"),
+    "since": (
+        lambda s: _with(s, "rule", since=date(2023, 1, 3)),
+        r"study.yaml: key 'since': seen .2023",
+    ),
+    "benchmark": (
+        lambda s: _with(s, "rule", benchmark=("SPY",)),
+        r"key 'benchmark': seen \[.SPY.\]",
+    ),
+    "mirror": (lambda s: _with(s, "rule", mirror=("EWJ",)), r"study.yaml: key 'mirror'"),
+    "window": (
+        lambda s: _with(s, "rule", window=(-5, 5)),
+        r"study.yaml: key 'window': seen \[-5, 5\]",
+    ),
+    "sessions": (
+        lambda s: _with(s, "rule.estimation", sessions=600, minimum=550),
+        r"key 'estimation', minimum",
+    ),
+    "margin": (lambda s: _with(s, "rule.blackout", margin=9), r"study.yaml: .*margin"),
+    "kinds": (lambda s: _with(s, "rule.blackout", kinds=("merger",)), r"study.yaml: .*kinds"),
     "contrast sector": (
-        lambda s: _rule(s, contrast=Contrast(sector="mining_metals", event="E17")),
+        lambda s: _with(s, "rule", contrast=Contrast(sector="mining_metals", event="E17")),
         r"key 'contrast', sector: seen .mining_metals., .* built for .power_utilities.",
     ),
     "contrast event": (
-        lambda s: _rule(s, contrast=Contrast(sector="power_utilities", event="E18")),
+        lambda s: _with(s, "rule", contrast=Contrast(sector="power_utilities", event="E18")),
         r"key 'contrast', event: seen .E18., the bundled market was built for .E17.",
     ),
-    "named event": (lambda s: _firm(s, "GEV", named_event=""), r"universe.csv: GEV.*named_event"),
+    "named event": (
+        lambda s: _one(s, "firms", "GEV", named_event=""),
+        r"universe.csv: GEV.*named_event",
+    ),
     "newly named": (
-        lambda s: _firm(s, "DUK", named_event="E17"),
+        lambda s: _one(s, "firms", "DUK", named_event="E17"),
         r"universe.csv: DUK, column 'named_event': is on the named side",
     ),
-    "basket": (lambda s: _firm(s, "SO", basket="independent_power"), r"SO, column 'basket'"),
+    "basket": (
+        lambda s: _one(s, "firms", "SO", basket="independent_power"),
+        r"SO, column 'basket'",
+    ),
     "market value": (
-        lambda s: _firm(s, "SO", market_value_usd_bn=1.0),
+        lambda s: _one(s, "firms", "SO", market_value_usd_bn=1.0),
         r"universe.csv: SO, column 'market_value_usd_bn': seen 1.0, .* was built for \d",
     ),
     "market value gone": (
-        lambda s: _firm(s, "SO", market_value_usd_bn=None),
+        lambda s: _one(s, "firms", "SO", market_value_usd_bn=None),
         r"SO, column 'market_value_usd_bn': seen nothing",
     ),
-    "ticker": (lambda s: _firm(s, "SO", ticker="SOX"), r"universe.csv: "),
-    "sector": (lambda s: _firm(s, "SO", sector="mining_metals"), r"universe.csv: "),
+    "ticker": (lambda s: _one(s, "firms", "SO", ticker="SOX"), r"universe.csv: "),
+    "sector": (lambda s: _one(s, "firms", "SO", sector="mining_metals"), r"universe.csv: "),
     "membership": (lambda s: replace(s, firms=s.firms[1:]), r"universe.csv: "),
     "valued_on": (
-        lambda s: _thesis(s, valued_on=date(2025, 7, 1)),
+        lambda s: _with(s, "thesis", valued_on=date(2025, 7, 1)),
         r"thesis.yaml: key 'valued_on'",
     ),
     "values_as_of": (
-        lambda s: _thesis(s, values_as_of=date(2026, 7, 30)),
+        lambda s: _with(s, "thesis", values_as_of=date(2026, 7, 30)),
         r"thesis.yaml: key 'values_as_of': seen .2026-07-30., .* built for .2026-07-31.",
     ),
-    "news moved": (lambda s: _news(s, session=date(2025, 6, 2)), r"own_news.csv: at .* firm 'LMT'"),
-    "news far away": (lambda s: _news(s, session=date(2099, 1, 4)), r"own_news.csv: at .* 'LMT'"),
-    "news kind": (lambda s: _news(s, kind="contract"), r"own_news.csv: at .* firm 'LMT'"),
-    "news ticker": (lambda s: _news(s, ticker="ZZZ"), r"own_news.csv: at .* firm 'LMT'"),
+    "news moved": (
+        lambda s: edited_news(s, session=date(2025, 6, 2)),
+        r"own_news.csv: at .* firm 'LMT'",
+    ),
+    "news far away": (
+        lambda s: edited_news(s, session=date(2099, 1, 4)),
+        r"own_news.csv: at .* 'LMT'",
+    ),
+    "news kind": (lambda s: edited_news(s, kind="contract"), r"own_news.csv: at .* firm 'LMT'"),
+    "news ticker": (lambda s: edited_news(s, ticker="ZZZ"), r"own_news.csv: at .* firm 'LMT'"),
     "coverage": (
         lambda s: replace(s, coverage={"LMT": frozenset({date(2020, 1, 2)})}),
         r"own_news",
@@ -226,42 +242,34 @@ def test_an_edit_that_the_averages_cannot_follow_is_refused_by_file_and_key(
 def _answer(spec: Spec, bundle: Market) -> list[object]:
     study = run_study(ur.sample(spec, bundle))
     rows = (*study.rows, *study.leaks, *study.campaign)
-    numbers: list[object] = [
-        (
-            r.name,
-            r.effect,
-            r.low,
-            r.high,
-            r.mde,
-            r.p,
-            r.headline,
-            r.remark,
-            *r.implied.share.values(),
-        )
-        for r in rows
-    ]
+    words = ("name", "effect", "low", "high", "mde", "p", "headline", "remark")
+    numbers = [[*(getattr(r, w) for w in words), *r.implied.share.values()] for r in rows]
     return [*numbers, study.timing.to_csv(), study.variants.to_csv(), study.dropped]
 
 
 APPLIED_EDITS: Mapping[str, Edit] = {
-    "ends_before": lambda s: _estimation(s, ends_before=25),
-    "model": lambda s: _rule(s, model="market_adjusted"),
-    "guard_sessions": lambda s: _rule(s, guard_sessions=30),
-    "alpha": lambda s: _rule(s, alpha=0.05),
-    "power": lambda s: _rule(s, power=0.9),
-    "least_firms": lambda s: _rule(s, least_firms=32),
-    "no contrast": lambda s: _rule(s, contrast=None, contrast_versions=()),
-    "contrast_versions": lambda s: _rule(s, contrast_versions=s.rule.contrast_versions[:1]),
-    "cleanest": lambda s: _rule(s, cleanest="E08"),
-    "note": lambda s: _rule(s, note="E23"),
-    "campaign": lambda s: _rule(s, campaign=("E05", "E35")),
-    "instant": lambda s: _event(s, "E35", instant=s.event("E35").instant + timedelta(days=6)),
-    "role": lambda s: _event(s, "E42", role="secondary"),
-    "signs": lambda s: _event(s, "E35", signs={**s.event("E35").signs, "mining_metals": -1}),
-    "contrast's event moved": lambda s: _event(
-        s, "E17", instant=s.event("E17").instant + timedelta(days=5)
+    "ends_before": lambda s: _with(s, "rule.estimation", ends_before=25),
+    "model": lambda s: _with(s, "rule", model="market_adjusted"),
+    "guard_sessions": lambda s: _with(s, "rule", guard_sessions=30),
+    "alpha": lambda s: _with(s, "rule", alpha=0.05),
+    "power": lambda s: _with(s, "rule", power=0.9),
+    "least_firms": lambda s: _with(s, "rule", least_firms=32),
+    "no contrast": lambda s: _with(s, "rule", contrast=None, contrast_versions=()),
+    "contrast_versions": lambda s: _with(s, "rule", contrast_versions=s.rule.contrast_versions[:1]),
+    "cleanest": lambda s: _with(s, "rule", cleanest="E08"),
+    "note": lambda s: _with(s, "rule", note="E23"),
+    "campaign": lambda s: _with(s, "rule", campaign=("E05", "E35")),
+    "instant": lambda s: _one(
+        s, "events", "E35", instant=s.event("E35").instant + timedelta(days=6)
     ),
-    "margin": lambda s: _thesis(s, margin={"low": 0.2, "base": 0.3, "high": 0.4}),
+    "role": lambda s: _one(s, "events", "E42", role="secondary"),
+    "signs": lambda s: _one(
+        s, "events", "E35", signs={**s.event("E35").signs, "mining_metals": -1}
+    ),
+    "contrast's event moved": lambda s: _one(
+        s, "events", "E17", instant=s.event("E17").instant + timedelta(days=5)
+    ),
+    "margin": lambda s: _with(s, "thesis", margin={"low": 0.2, "base": 0.3, "high": 0.4}),
     "no thesis": lambda s: replace(s, thesis=None),
 }
 
@@ -296,7 +304,7 @@ def test_a_contrast_that_the_market_has_no_sides_for_says_so(spec: Spec, bundle:
 def test_slots_under_the_least_number_of_firms_are_not_formed_on_averages_either(
     spec: Spec, bundle: Market
 ) -> None:
-    other = _rule(spec, least_firms=32)
+    other = _with(spec, "rule", least_firms=32)
     made = form_portfolios(other, bundle, ur.event_panel(other, bundle))
     slot = made.slots["E05", "defense_aerospace"]
     assert not slot.series and "the rule asks for 32" in slot.reason

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import usjp_research as ur
+from tests.study.test_built import edited_news
 from usjp_research.market.record import Dropped, Market
 from usjp_research.report.tables import evidence_words, verdict_words
 from usjp_research.spec.records import ContrastVersion, Spec
@@ -186,12 +187,6 @@ def test_a_slope_that_one_firm_makes_is_headed_by_it(
 # --- own news that does nothing ---------------------------------------------------------------
 
 
-def _moved(spec: Spec, day: date) -> Spec:
-    k = next(k for k, n in enumerate(spec.own_news) if (n.ticker, n.kind) == ("LMT", "results"))
-    news = replace(spec.own_news[k], session=day)
-    return replace(spec, own_news=(*spec.own_news[:k], news, *spec.own_news[k + 1 :]))
-
-
 @pytest.mark.parametrize(
     ("day", "said"),
     [
@@ -204,7 +199,7 @@ def _moved(spec: Spec, day: date) -> Spec:
 def test_own_news_that_takes_nobody_out_is_listed(
     spec: Spec, market: Market, day: date, said: str
 ) -> None:
-    data = sample(_moved(spec, day), market)
+    data = sample(edited_news(spec, session=day), market)
     slot = data.portfolios.slots["E05", "defense_aerospace"]
     assert "LMT" in slot.members  # the blackout is lifted
     found = [item for item in stray_news(data) if item.name == "LMT"]
