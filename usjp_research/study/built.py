@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -114,24 +115,19 @@ def moved_by(spec: Spec, market: Market) -> str:
 def _spans(spec: Spec, returns: pd.DataFrame) -> dict[str, list[list[str]]]:
     """List the days from and to which firms have returns, of those that lack some."""
     days = [str(day.date()) for day in returns.index]
-    found = {}
-    for firm in spec.firms:
-        if firm.ticker in returns.columns and returns[firm.ticker].isna().any():
-            edges = np.diff(returns[firm.ticker].notna().astype(int), prepend=0, append=0)
-            pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True)
-            found[firm.ticker] = [[days[first], days[last]] for first, last in pairs]
+    holes, found = returns.columns[returns.isna().any()], {}
+    for ticker in (firm.ticker for firm in spec.firms if firm.ticker in holes):
+        edges = np.diff(returns[ticker].notna().astype(int), prepend=0, append=0)
+        pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True)
+        found[ticker] = [[days[first], days[last]] for first, last in pairs]
     return found
 
 
 def firms_known(market: Market) -> pd.DataFrame:
     """Return when the firms behind a market of averages have returns, (n_days, n_firms), bool."""
-    firms = dict.fromkeys(
-        ticker
-        for name, tickers in market.members.items()
-        if name.startswith("sector/")
-        for ticker in tickers
-    )
-    known = pd.DataFrame(True, index=market.dates, columns=list(firms))
+    sectors = [names for key, names in market.members.items() if key.startswith("sector/")]
+    firms = list(dict.fromkeys(itertools.chain(*sectors)))
+    known = pd.DataFrame(True, index=market.dates, columns=firms)
     for ticker, spans in market.built.get("returns_from_to", {}).items():
         if ticker in known:
             known[ticker] = False

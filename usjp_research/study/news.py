@@ -26,17 +26,15 @@ def _outside(data: Sample) -> Iterator[Dropped]:
     days = {day.date() for day in dates}
     first, last = min(days), max(days)
     for item in counting_news(data.spec):
-        if item.session in near:
+        looked_through = item.session in days and item.session in covered.get(item.ticker, ())
+        if item.session in near or looked_through:
             continue
+        looked = ", and outside the sessions looked through for the firm" if covered else ""
+        reason = f"near no event, so it takes nobody out{looked}"
         if not first <= item.session <= last:
             reason = f"outside the data, {first} to {last}"
         elif item.session not in days:
             reason = "no session of the data, so it takes nobody out"
-        elif item.session not in covered.get(item.ticker, ()):
-            looked = ", and outside the sessions looked through for the firm" if covered else ""
-            reason = f"near no event, so it takes nobody out{looked}"
-        else:
-            continue
         yield Dropped("own news", item.ticker, f"{item.kind} on {item.session}: {reason}")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,7 @@ class Portfolios:
     slots: Mapping[tuple[str, str], Slot]
     values: Mapping[str, float]
     counts: Mapping[str, tuple[int, int]]
-    dropped: tuple[Dropped, ...] = field(default=())
+    dropped: tuple[Dropped, ...] = ()
 
     def array(self, series: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the named series as an array of shape (n_days, n_series)."""
@@ -117,16 +117,13 @@ def counting_news(spec: Spec) -> list[News]:
 
 def sessions_covered(spec: Spec, days: pd.DatetimeIndex) -> dict[str, frozenset[date]]:
     """Return the days on which a firm's own news was looked for, by ticker."""
-    spans: dict[date, frozenset[date]] = {}
-    places = {day.date(): place for place, day in enumerate(days)}
-    for center in {day for checked in spec.coverage.values() for day in checked}:
-        if (place := places.get(center)) is not None:
-            span = session_span(days, place, COVERED_SESSIONS, COVERED_SESSIONS)
-            first, last = span[0], span[-1]
-            every = (first + timedelta(days=i) for i in range((last - first).days + 1))
-            spans[center] = frozenset(every)
+    spans: dict[date, set[date]] = {}
+    for center in set().union(*spec.coverage.values()) & {day.date() for day in days}:
+        place = int(days.searchsorted(pd.Timestamp(center)))
+        span = session_span(days, place, COVERED_SESSIONS, COVERED_SESSIONS)
+        spans[center] = {day.date() for day in pd.date_range(span[0], span[-1])}
     return {
-        ticker: frozenset().union(*(spans.get(day, frozenset()) for day in checked))
+        ticker: frozenset().union(*(spans.get(day, set()) for day in checked))
         for ticker, checked in spec.coverage.items()
     }
 

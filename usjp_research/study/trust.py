@@ -25,19 +25,13 @@ def refuse_findings(
     years of days, and stops only where the answer is read: in an event window of the firm, or in
     the estimation window before it. ``slots`` are event and members of every portfolio formed.
     """
-    if not any(item.witness or item.exact for item in market.findings):
-        return
     spans = _spans(spec, panel, slots)
-    stopping = [
-        (item, where)
-        for item in market.findings
-        if not item.accepted and (where := _used(item, market.dates, spans))
-    ]
-    if not stopping:
-        return
-    item, where = stopping[0]
-    more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
-    raise InputError(f"{market.name}: {item.line()}; it lies in {where}{more}")
+    used = ((item, _used(item, market.dates, spans)) for item in market.findings)
+    stopping = [(item, where) for item, where in used if where and not item.accepted]
+    if stopping:
+        item, where = stopping[0]
+        more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
+        raise InputError(f"{market.name}: {item.line()}; it lies in {where}{more}")
 
 
 def _spans(
@@ -47,16 +41,12 @@ def _spans(
     rule, (low, high) = spec.rule, panel.window
     spans: dict[str, list[tuple[int, int, str]]] = {}
     for event, members in slots:
-        place = panel.position(event)
-        if place is None:
-            continue
-        start = int(panel.day0[place]) + low
+        start = int(panel.day0[panel.position(event) or 0]) + low
         first = start - rule.estimation.ends_before - rule.estimation.sessions + 1
-        inside = f"the window of {event}"
-        before = f"the sessions before {event}"
+        inside, before = f"the window of {event}", f"the sessions before {event}"
+        both = [(start, start + high - low, inside), (first, start - 1, before)]
         for ticker in (*members, BENCHMARK, *rule.benchmark):
-            of = spans.setdefault(ticker, [])
-            of += [(start, start + high - low, inside), (first, start - 1, before)]
+            spans.setdefault(ticker, []).extend(both)
     return spans
 
 
