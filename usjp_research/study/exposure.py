@@ -344,7 +344,7 @@ def exposure_law(
     row = replace(row, implied=implied if any(implied.values()) else {})
     if data.firms is None:
         return replace(row, reason=NEEDS_FIRMS)
-    law = _law(data, firms, cars, shifts)
+    law = _law(data, events, firms, cars, shifts)
     if len(law) < LEAST_QUIET:
         when = " before the first primary event" if before else ""
         reason = f"{len(law)} quiet days{when}, expected {LEAST_QUIET} or more"
@@ -402,7 +402,9 @@ def _weights(firms: pd.DataFrame) -> Floats:
     return np.asarray(weights[0] / (curvature[0] or 1.0))
 
 
-def _law(data: Sample, firms: pd.DataFrame, cars: Floats, shifts: Ints) -> Placebo:
+def _law(
+    data: Sample, events: Sequence[str], firms: pd.DataFrame, cars: Floats, shifts: Ints
+) -> Placebo:
     """Compute the slope and its guarded error at the events and at every shift of them.
 
     Exposed firms are listed at different times. Dates that have the same ones share a portfolio,
@@ -410,7 +412,7 @@ def _law(data: Sample, firms: pd.DataFrame, cars: Floats, shifts: Ints) -> Place
     left out.
     """
     returns = data.market.returns.to_numpy("float64")
-    legs = _legs(data, list(dict.fromkeys(firms["event"])))
+    legs = _legs(data, events)
     moves = np.append(0, shifts)
     exposed = firms["dose"].to_numpy() > 0
     patterns, which = np.unique(np.isfinite(cars) | ~exposed, axis=0, return_inverse=True)
@@ -425,7 +427,7 @@ def _law(data: Sample, firms: pd.DataFrame, cars: Floats, shifts: Ints) -> Place
             share = part["square"].sum() / left["square"].sum()
             dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
             series = share * slope_portfolio(returns[:, part["at"]], dose, cell)
-            fit = _forecast(data, list(legs), str(id), series[:, None])
+            fit = _forecast(data, events, str(id), series[:, None])
             places = legs[str(id)].day0 + moves[dates]
             effect[dates] += fit.car[places]
             variance[dates] += fit.guarded[places]
@@ -520,13 +522,11 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
         return ()
     top = next(firm for firm in spec.firms if firm.ticker == doses["ticker"].iloc[-1])
     basket = tuple(f.ticker for f in spec.members(top.sector) if f.basket == top.basket != "")
-    choices: list[tuple[bool, tuple[str, ...]]] = [(True, ()), (False, ()), (False, (top.ticker,))]
-    if len(basket) > 1:
-        choices.append((False, basket))
+    out: list[tuple[str, ...]] = [(), (), (top.ticker,), *([basket] if len(basket) > 1 else [])]
     return tuple(
-        exposure_law(data, event, blackout=blackout, without=without)
+        exposure_law(data, event, blackout=k == 0, without=without)
         for event in ("pooled", *naming_events(spec, data.panel))
-        for blackout, without in choices
+        for k, without in enumerate(out)
     )
 
 

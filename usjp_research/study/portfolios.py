@@ -225,11 +225,10 @@ def from_firms(
         slots[slot.event, slot.sector] = slot
     formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
     refuse_findings(spec, market, panel, formed)
-    groups |= contrast_groups(spec, panel, slots)
+    contrast = contrast_groups(spec, panel, slots)
+    groups, sides = groups | contrast, list(contrast)
     averages = averages_of(market.returns, groups)
-    for name in [name for name in groups if name.startswith("named")]:
-        # Both sides or none: a sector less its unnamed side would give the named one away.
-        sides = [name, f"un{name}"]
+    if sides:  # both or none: a sector less its unnamed side would give the named one away
         averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
     values, counts, notes = _market_values(spec, market, groups)
     return Portfolios(
@@ -249,10 +248,9 @@ def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
     for sector in spec.sectors:
         firms = [firm for firm in spec.members(sector) if firm.ticker in market.returns]
         groups[f"sector/{sector}"] = tuple(firm.ticker for firm in firms)
-        for firm in firms:
-            if firm.basket:
-                name = f"basket/{sector}/{firm.basket}"
-                groups[name] = (*groups.get(name, ()), firm.ticker)
+        for basket in dict.fromkeys(firm.basket for firm in firms if firm.basket):
+            inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
+            groups[f"basket/{sector}/{basket}"] = inside
     return groups
 
 
@@ -273,7 +271,7 @@ def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> p
 def _all_series(averages: pd.DataFrame, market: Market, *, mirror: bool = True) -> pd.DataFrame:
     """Add the mirror basket and, where both sides are there, named minus unnamed."""
     more = {
-        f"contrast/{name.partition('/')[2]}": averages[name] - averages[f"un{name}"]
+        f"contrast/{name.removeprefix('named/')}": averages[name] - averages[f"un{name}"]
         for name in averages.columns
         if name.startswith("named/")
     }
@@ -348,7 +346,13 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
     asked = _asked(spec, panel, market.dates, firms_known(market))
     by_sector = sorted(asked, key=lambda slot: spec.sectors.index(slot.sector))
     slots = {(slot.event, slot.sector): _bundled(spec, market, slot) for slot in by_sector}
-    _check_sides(spec, market, panel, slots)
+    for name, side in contrast_groups(spec, panel, slots, least=0).items():
+        for ticker in sorted({*side} ^ {*market.members.get(name, side)}):
+            here = f"{'is' if ticker in side else 'is not'} on the {name.partition('/')[0]} side"
+            raise InputError(
+                f"universe.csv: {ticker}, column 'named_event': {here} of the contrast, the "
+                f"bundled market was built for the reverse; {REMEDY}"
+            )
     donors = [name for name in market.members if name.startswith(DONOR)]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
@@ -359,20 +363,6 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
         values=market.values if spec.thesis else {},
         counts=market.counts if spec.thesis else {},
     )
-
-
-def _check_sides(
-    spec: Spec, market: Market, panel: EventPanel, slots: Mapping[tuple[str, str], Slot]
-) -> None:
-    """Refuse other named and unnamed firms than those behind the market's contrast."""
-    for name, asked in contrast_groups(spec, panel, slots, least=0).items():
-        built = market.members.get(name, asked)
-        for ticker in sorted(set(asked) ^ set(built)):
-            side, here = name.partition("/")[0], "is not" if ticker in built else "is"
-            raise InputError(
-                f"universe.csv: {ticker}, column 'named_event': {here} on the {side} side of the "
-                f"contrast, the bundled market was built for the reverse; {REMEDY}"
-            )
 
 
 def _bundled(spec: Spec, market: Market, asked: Slot) -> Slot:
