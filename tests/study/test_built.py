@@ -31,6 +31,7 @@ from usjp_research.spec.records import (
 from usjp_research.study.answer import run_study
 from usjp_research.study.portfolios import form_portfolios
 
+Edit = Callable[[Spec], Spec]
 APPLIED, REFUSED, WORDS = "applied", "refused", "words"
 # What becomes of an edit of each field on the bundled market. A field that is not here fails.
 FATE: Mapping[type, Mapping[str, str]] = {
@@ -116,13 +117,17 @@ def bundle(spec: Spec) -> Market:
     return ur.load_market(spec, "bundled")
 
 
-def _with(spec: Spec, part: str, **changes: Any) -> Spec:
-    """Edit a record of a study by its name, such as 'thesis' or 'rule.blackout'."""
-    name, _, inner = part.partition(".")
-    record = getattr(spec, name)
-    if inner:
-        changes = {inner: getattr(record, inner).model_copy(update=changes)}
-    return replace(spec, **{name: record.model_copy(update=changes)})
+def _with(part: str, **changes: Any) -> Edit:
+    """Return the edit of a record of a study by its name, such as 'thesis' or 'rule.blackout'."""
+
+    def edit(spec: Spec) -> Spec:
+        (name, _, inner), update = part.partition("."), changes
+        record = getattr(spec, name)
+        if inner:
+            update = {inner: getattr(record, inner).model_copy(update=changes)}
+        return replace(spec, **{name: record.model_copy(update=update)})
+
+    return edit
 
 
 def _one(spec: Spec, part: str, key: str, **changes: Any) -> Spec:
@@ -143,33 +148,20 @@ def edited_news(spec: Spec, **changes: Any) -> Spec:
     return replace(spec, own_news=(*spec.own_news[:k], news, *spec.own_news[k + 1 :]))
 
 
-Edit = Callable[[Spec], Spec]
 REFUSALS: Mapping[str, tuple[Edit, str]] = {
-    "since": (
-        lambda s: _with(s, "rule", since=date(2023, 1, 3)),
-        r"study.yaml: key 'since': seen .2023",
-    ),
-    "benchmark": (
-        lambda s: _with(s, "rule", benchmark=("SPY",)),
-        r"key 'benchmark': seen \[.SPY.\]",
-    ),
-    "mirror": (lambda s: _with(s, "rule", mirror=("EWJ",)), r"study.yaml: key 'mirror'"),
-    "window": (
-        lambda s: _with(s, "rule", window=(-5, 5)),
-        r"study.yaml: key 'window': seen \[-5, 5\]",
-    ),
-    "sessions": (
-        lambda s: _with(s, "rule.estimation", sessions=600, minimum=550),
-        r"key 'estimation', minimum",
-    ),
-    "margin": (lambda s: _with(s, "rule.blackout", margin=9), r"study.yaml: .*margin"),
-    "kinds": (lambda s: _with(s, "rule.blackout", kinds=("merger",)), r"study.yaml: .*kinds"),
+    "since": (_with("rule", since=date(2023, 1, 3)), r"study.yaml: key 'since': seen .2023"),
+    "benchmark": (_with("rule", benchmark=("SPY",)), r"key 'benchmark': seen \[.SPY.\]"),
+    "mirror": (_with("rule", mirror=("EWJ",)), r"study.yaml: key 'mirror'"),
+    "window": (_with("rule", window=(-5, 5)), r"study.yaml: key 'window': seen \[-5, 5\]"),
+    "sessions": (_with("rule.estimation", sessions=600, minimum=550), r"key 'estimation', minimum"),
+    "margin": (_with("rule.blackout", margin=9), r"study.yaml: .*margin"),
+    "kinds": (_with("rule.blackout", kinds=("merger",)), r"study.yaml: .*kinds"),
     "contrast sector": (
-        lambda s: _with(s, "rule", contrast=Contrast(sector="mining_metals", event="E17")),
+        _with("rule", contrast=Contrast(sector="mining_metals", event="E17")),
         r"key 'contrast', sector: seen .mining_metals., .* built for .power_utilities.",
     ),
     "contrast event": (
-        lambda s: _with(s, "rule", contrast=Contrast(sector="power_utilities", event="E18")),
+        _with("rule", contrast=Contrast(sector="power_utilities", event="E18")),
         r"key 'contrast', event: seen .E18., the bundled market was built for .E17.",
     ),
     "named event": (
@@ -195,12 +187,9 @@ REFUSALS: Mapping[str, tuple[Edit, str]] = {
     "ticker": (lambda s: _one(s, "firms", "SO", ticker="SOX"), r"universe.csv: "),
     "sector": (lambda s: _one(s, "firms", "SO", sector="mining_metals"), r"universe.csv: "),
     "membership": (lambda s: replace(s, firms=s.firms[1:]), r"universe.csv: "),
-    "valued_on": (
-        lambda s: _with(s, "thesis", valued_on=date(2025, 7, 1)),
-        r"thesis.yaml: key 'valued_on'",
-    ),
+    "valued_on": (_with("thesis", valued_on=date(2025, 7, 1)), r"thesis.yaml: key 'valued_on'"),
     "values_as_of": (
-        lambda s: _with(s, "thesis", values_as_of=date(2026, 7, 30)),
+        _with("thesis", values_as_of=date(2026, 7, 30)),
         r"thesis.yaml: key 'values_as_of': seen .2026-07-30., .* built for .2026-07-31.",
     ),
     "news moved": (
@@ -248,17 +237,17 @@ def _answer(spec: Spec, bundle: Market) -> list[object]:
 
 
 APPLIED_EDITS: Mapping[str, Edit] = {
-    "ends_before": lambda s: _with(s, "rule.estimation", ends_before=25),
-    "model": lambda s: _with(s, "rule", model="market_adjusted"),
-    "guard_sessions": lambda s: _with(s, "rule", guard_sessions=30),
-    "alpha": lambda s: _with(s, "rule", alpha=0.05),
-    "power": lambda s: _with(s, "rule", power=0.9),
-    "least_firms": lambda s: _with(s, "rule", least_firms=32),
-    "no contrast": lambda s: _with(s, "rule", contrast=None, contrast_versions=()),
-    "contrast_versions": lambda s: _with(s, "rule", contrast_versions=s.rule.contrast_versions[:1]),
-    "cleanest": lambda s: _with(s, "rule", cleanest="E08"),
-    "note": lambda s: _with(s, "rule", note="E23"),
-    "campaign": lambda s: _with(s, "rule", campaign=("E05", "E35")),
+    "ends_before": _with("rule.estimation", ends_before=25),
+    "model": _with("rule", model="market_adjusted"),
+    "guard_sessions": _with("rule", guard_sessions=30),
+    "alpha": _with("rule", alpha=0.05),
+    "power": _with("rule", power=0.9),
+    "least_firms": _with("rule", least_firms=32),
+    "no contrast": _with("rule", contrast=None, contrast_versions=()),
+    "contrast_versions": lambda s: _with("rule", contrast_versions=s.rule.contrast_versions[:1])(s),
+    "cleanest": _with("rule", cleanest="E08"),
+    "note": _with("rule", note="E23"),
+    "campaign": _with("rule", campaign=("E05", "E35")),
     "instant": lambda s: _one(
         s, "events", "E35", instant=s.event("E35").instant + timedelta(days=6)
     ),
@@ -269,7 +258,7 @@ APPLIED_EDITS: Mapping[str, Edit] = {
     "contrast's event moved": lambda s: _one(
         s, "events", "E17", instant=s.event("E17").instant + timedelta(days=5)
     ),
-    "margin": lambda s: _with(s, "thesis", margin={"low": 0.2, "base": 0.3, "high": 0.4}),
+    "margin": _with("thesis", margin={"low": 0.2, "base": 0.3, "high": 0.4}),
     "no thesis": lambda s: replace(s, thesis=None),
 }
 
@@ -304,7 +293,7 @@ def test_a_contrast_that_the_market_has_no_sides_for_says_so(spec: Spec, bundle:
 def test_slots_under_the_least_number_of_firms_are_not_formed_on_averages_either(
     spec: Spec, bundle: Market
 ) -> None:
-    other = _with(spec, "rule", least_firms=32)
+    other = _with("rule", least_firms=32)(spec)
     made = form_portfolios(other, bundle, ur.event_panel(other, bundle))
     slot = made.slots["E05", "defense_aerospace"]
     assert not slot.series and "the rule asks for 32" in slot.reason
