@@ -152,13 +152,12 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
         else:
             kept.append((event, session, place))
     also = spec.rule.second_exchange
+    city = str(_calendar(also, 2025).tz).rpartition("/")[2] if also else ""
     return EventPanel(
         events=tuple(event for event, *_ in kept),
         new_york=tuple(session for _, session, _ in kept),
         second=tuple(first_session(event.instant, also) for event, *_ in kept) if also else (),
-        second_city=str(_calendar(also, 2025).tz).rpartition("/")[2].replace("_", " ")
-        if also
-        else "",
+        second_city=city.replace("_", " "),
         day0=np.array([place for *_, place in kept], dtype=np.int64),
         window=(low, high),
         masked=masked,
