@@ -28,13 +28,7 @@ NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for it
 
 
 def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
-    """Return one line of HTML for a record: what it is, its name, and a few facts.
-
-    Examples
-    --------
-    >>> card("Firm", "A<B", "solar")
-    '<p><b>Firm</b> A&lt;B: solar.</p>'
-    """
+    """Return one line of HTML for a record: what it is, its name, and a few facts."""
     head = f"<b>{html.escape(warning)}</b> " if warning else ""
     told = "; ".join(html.escape(shown(fact)) for fact in facts if fact)
     named = f" {html.escape(shown(name))}" if name else ""
@@ -64,13 +58,7 @@ def naming(names: Mapping[str, str]) -> Iterator[None]:
 
 
 def label(name: str) -> str:
-    """Return the words for a sector key or a row's name; a key without a name is its own words.
-
-    Examples
-    --------
-    >>> label("solar_power: named minus unnamed")
-    'Solar power: named minus unnamed'
-    """
+    """Return the words for a sector key or a row's name; a key without a name is its own words."""
     key, colon, rest = name.partition(":")
     words = key.replace("_", " ")
     return (SECTOR_NAMES.get(key) or words[:1].upper() + words[1:]) + colon + rest
@@ -98,13 +86,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value with three digits, a smaller one as ``<0.001``.
-
-    Examples
-    --------
-    >>> p_value(0.0996), p_value(0.0004)
-    ('0.100', '<0.001')
-    """
+    """Return a p-value with three digits, a smaller one as ``<0.001``."""
     small = value is not None and math.isfinite(value) and value < 0.001
     return "<0.001" if small else number(value, 3)
 
@@ -117,24 +99,12 @@ def between(low: float | None, high: float | None, digits: int = 1) -> str:
 
 
 def level(alpha: float) -> str:
-    """Return the level of an interval with the digits it has.
-
-    Examples
-    --------
-    >>> level(0.1), level(0.025)
-    ('90%', '97.5%')
-    """
+    """Return the level of an interval with the digits it has."""
     return f"{100 * (1 - alpha):.6g}%"
 
 
 def moved(effect: float | None, expected: int, digits: int = 1) -> str:
-    """Return a signed sum as what the market did, when it is not a plain rise or fall.
-
-    Examples
-    --------
-    >>> moved(0.086, 1), moved(0.086, -1), moved(-0.086, 0)
-    ('+8.6%', 'fell 8.6%', '8.6% against the expected direction')
-    """
+    """Return a signed sum as what the market did, when it is not a plain rise or fall."""
     if effect is None or not math.isfinite(effect):
         return DASH
     size = percent(abs(effect), digits, sign=False)
@@ -156,10 +126,7 @@ def money(value: float | None) -> str:
 
 
 def scrub(value: Any) -> Any:
-    """Take colour codes and places on a machine out of every text of a structure.
-
-    Entries whose key names a kind of picture are kept as they are.
-    """
+    """Take colour codes and places on a machine out of every text of a structure."""
     if isinstance(value, str):
         text = ANSI.sub("", value)
         for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
@@ -178,13 +145,7 @@ HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidi, zero width), b
 
 
 def shown(text: str) -> str:
-    r"""Write every character that a terminal obeys or hides as its code; line ends stay.
-
-    Examples
-    --------
-    >>> shown("a\x1b[31mb\u202ec")
-    'a\\x1b[31mb\\u202ec'
-    """
+    """Write every character that a terminal obeys or hides as its code; line ends stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -223,13 +184,7 @@ class InputError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is closest to a wrong one.
-
-    Examples
-    --------
-    >>> nearest("rial", ["rail", "solar"])
-    "did you mean 'rail'?"
-    """
+    """Say which known name is closest to a wrong one."""
     names = sorted(map(str, known))
     close = difflib.get_close_matches(name[:LONG_WORD], names, n=1, cutoff=0.6)
     if close:

@@ -34,11 +34,7 @@ logging.getLogger("papermill").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One notebook to run, with plain data for some of its parameters.
-
-    ``name`` is that of the executed notebook's file, unique in a batch; it starts when the jobs
-    of ``after`` have ended, done or failed.
-    """
+    """One notebook to run, with plain data for some of its parameters."""
 
     name: str
     notebook: Path
@@ -180,12 +176,7 @@ def run_batch(
     workers: int = 2,
     say: Callable[[str], None] = _say,
 ) -> tuple[Outcome, ...]:
-    """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
-
-    Kernels start in the project's root, wherever the notebooks lie. An executed notebook, of a
-    failed job too, lands in ``out/notebooks`` whole or not at all; a failed job stops no other.
-    Mistakes are refused before the first kernel starts.
-    """
+    """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
     jobs = list(jobs)
     check_jobs(jobs)
     if workers < 1:
@@ -252,11 +243,7 @@ def _run(job: Job, out: Path, scratch: Path) -> Outcome:
 
 
 def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
-    """Run a notebook from and to memory; return it as far as it came, and what stopped it.
-
-    Given paths, papermill would fill in braces that they contain, write the executed notebook
-    bit by bit, and change the working directory under other threads while it does.
-    """
+    """Run a notebook from and to memory; return it as far as it came, and what stopped it."""
     import papermill
     from jupyter_core.utils import ensure_event_loop
 

@@ -133,11 +133,7 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 def swap(out: Path, fresh: Path) -> None:
-    """Put a staged run, or its pages alone, in place of what there is.
-
-    From one rename on, the new run counts: whatever stops the process after it, the next command
-    goes on from there. What a run does not know the name of stays.
-    """
+    """Put a staged run, or its pages alone, in place of what there is."""
     fresh.rename(out / WHOLE)
     try:
         _settle(out)

@@ -23,10 +23,7 @@ HOME = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make a folder for sockets and logs, after removing those of runs that were killed.
-
-    A run holds a lock on a file of its folder for as long as its process lives.
-    """
+    """Make a folder for sockets and logs, after removing those of runs that were killed."""
     for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         with suppress(OSError), (old / "lock").open("rb") as file:
             _lock(file)
@@ -51,11 +48,7 @@ def _lock(file: IO[bytes]) -> None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into `SystemExit`, so that what was started is ended first.
-
-    A signal that is ignored, as under ``nohup``, or handled by others stays so; threads other
-    than the main one get no signals.
-    """
+    """Turn SIGTERM and SIGHUP into `SystemExit`, so that what was started is ended first."""
     names = ("SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     taken: list[int] = []
@@ -144,11 +137,7 @@ def _environment(scratch: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Be a kernel, as ``ipykernel_launcher`` is, that loses no output and no exception.
-
-    What a notebook shows faster than it is read waits, where ZMQ would drop it; an exception
-    whose own traceback is none gets a plain one, where the kernel would never answer.
-    """
+    """Be a kernel, as ``ipykernel_launcher`` is, that loses no output and no exception."""
     if sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # IPython puts it back when what the kernel needs has been loaded
     import zmq

@@ -41,12 +41,7 @@ class Parameter:
 
 
 def declared(source: str) -> dict[str, Parameter]:
-    """Read a parameters cell: for each name that it sets, what the name may be.
-
-    Nothing of it is run, and what is not Python raises one of `UNREADABLE`.
-    `papermill.inspect_notebook` would miss ``title = "a=b"`` and ``n: int | None = 3`` and
-    knows no type without an annotation.
-    """
+    """Read a parameters cell: for each name that it sets, what the name may be."""
     found = {}
     for line in ast.parse(source).body:
         match line:
@@ -151,11 +146,7 @@ def check_cells(cells: Sequence[str], values: Mapping[str, object]) -> None:
 
 
 def _latest(cells: Sequence[str]) -> tuple[int, dict[str, Parameter], list[str]]:
-    """Return place and names of the latest parameters cell, and what earlier ones had set.
-
-    It is a cell that only sets names, and annotates some; where no cell does, one that only
-    sets names to literals and is not papermill's.
-    """
+    """Return place and names of the latest parameters cell, and what earlier ones had set."""
     plain = [(k, known) for k, cell in enumerate(cells) if (known := _settings(cell))]
     ran = [(k, known) for k, known in plain if any(p.annotated for p in known.values())]
     ran = ran or [(k, known) for k, known in plain if not cells[k].lstrip().startswith(GIVEN)]

@@ -44,13 +44,7 @@ class Entry(BaseModel):
 
 
 def read_batch(params: Path) -> tuple[Entry, ...]:
-    """Read ``batch.yaml`` of a folder of parameters, or the one that ships with the package.
-
-    Raises
-    ------
-    InputError
-        One line that names file, entry and key, and the nearest name where one is unknown.
-    """
+    """Read ``batch.yaml`` of a folder of parameters, or the one that ships with the package."""
     path = params / "batch.yaml"
     path = path if path.exists() else home() / "params" / "batch.yaml"
     entries = read_entries(path, Entry)

@@ -13,10 +13,7 @@ from usjp_research.words import ANSI, scrub
 
 
 def places(files: Iterable[Path], folders: Iterable[Path]) -> dict[str, str]:
-    """Return what to write in place of absolute paths, longest first and in every spelling.
-
-    A file is called by its name; a folder, and every folder above, by nothing.
-    """
+    """Return what to write in place of absolute paths, longest first and in every spelling."""
     files, folders = list(files), list(folders)
     found: dict[str, str] = {}
     for path in (q for p in (*files, *folders) for q in (p, p.resolve())):

@@ -97,13 +97,7 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def plain(text: str) -> str:
-    r"""Write characters that a terminal obeys as their codes; tabs and line ends stay.
-
-    Examples
-    --------
-    >>> plain("a\\x1bb")
-    'a\\\\x1bb'
-    """
+    """Write characters that a terminal obeys as their codes; tabs and line ends stay."""
     if text.isprintable():
         return text
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
@@ -256,11 +250,7 @@ def write_manifest(
     outcomes: Iterable[Any],
     names: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write ``run.json``: what ran, on which data, with which code, and how it ended.
-
-    ``facts`` are digests, market and what else the caller knows; ``outcomes`` are those of
-    `usjp_research.runs.batch`, whose paths become ``names``.
-    """
+    """Write ``run.json``: what ran, on which data, with which code, and how it ended."""
     outcomes = list(outcomes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {

@@ -31,19 +31,7 @@ Asked = Literal["primary", "secondary", "leak", "reverse", "publication", "place
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Check:
-    """One line of the question "does the pattern look like pricing?".
-
-    Attributes
-    ----------
-    window : (int, int) or None
-        Offsets from day 0; the rule's window when ``None``.
-    roles : tuple of str
-        Of the events that it sums; ``note`` is the event that ``study.yaml`` calls so.
-    part : str
-        ``before`` or ``after`` that event, or empty for all events.
-    priced, unpriced, wrong : str
-        What it would show if the thesis is right and priced, right and not priced, or wrong.
-    """
+    """One line of the question "does the pattern look like pricing?"."""
 
     key: Key
     title: Annotated[str, Field(min_length=1, description="a title")]

@@ -96,18 +96,7 @@ def read_rows(
     needed: bool = False,
     check: Callable[[T], None] | None = None,
 ) -> tuple[T, ...]:
-    """Read a CSV file into one record a row.
-
-    A column is a field of the model, under its alias where it has one; those without a default
-    must be there, and an empty cell of any other is the default. The description of a field
-    says what is expected in its column; a `CellError` of a validator, or of ``check``, which
-    takes a record, says it of another. Columns ``beside`` may be there and are not read, values
-    of the column ``once`` may not be there again, and without ``needed`` no file is no row.
-
-    Examples
-    --------
-    >>> read_rows(Path("params/donors.csv"), Donor, once="ticker")  # doctest: +SKIP
-    """
+    """Read a CSV file into one record a row."""
     columns = _columns(model)
     required = [name for name, field in columns.items() if field.is_required()]
     if not path.exists():
@@ -194,11 +183,7 @@ def _cells(
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose values stay text as written, and where a key stands once; the model converts.
-
-    So ``01``, ``1E1``, ``NO`` and ``12:30`` remain what they are, no number is too long to read,
-    and a merge key is an unknown key. Depth and aliases are bounded: they make small files large.
-    """
+    """YAML whose values stay text as written, and where a key stands once; the model converts."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - the base class has it so
         first: [pair for pair in pairs if pair[0].endswith(":null")]
@@ -238,12 +223,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, model: type[T]) -> T | None:
-    """Read a YAML file into a model; None when there is no file.
-
-    Examples
-    --------
-    >>> read_yaml(Path("params/study.yaml"), Rule)                  # doctest: +SKIP
-    """
+    """Read a YAML file into a model; None when there is no file."""
     if not path.exists():
         return None
     content = _load_yaml(path)

@@ -7,10 +7,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -188,11 +187,7 @@ class Contrast(_Strict):
 
 
 class ContrastVersion(_Strict):
-    """Another version of the contrast: other events, other firms, or no blackout.
-
-    Several events make one window, from before the first to after the last. Without ``named``
-    the firms count that the universe names for the (first) event.
-    """
+    """Another version of the contrast: other events, other firms, or no blackout."""
 
     title: str
     events: tuple[str, ...] = ()
@@ -370,14 +365,7 @@ PALETTE = (
 
 
 class Sector(_Strict):
-    """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says.
-
-    Attributes
-    ----------
-    label : str
-    colour, dark_colour : str
-        As ``#RRGGBB``, on white and on a dark screen; both or none.
-    """
+    """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says."""
 
     label: str = ""
     colour: str = ""
@@ -389,22 +377,7 @@ def _sector(value: object) -> object:
 
 
 class Words(_Strict):
-    """What only this study says; nothing is computed from it and it is in no digest.
-
-    Attributes
-    ----------
-    question, lead : str
-        Title of the first page, and the sentence under it.
-    provenance : str
-        When the rule was written, and what was known then; stands on every page.
-    sectors : dict of Sector
-        By key, from ``sectors.csv``; a key without a label is shown as words.
-    mirror : str
-        Name of the basket that `Rule.mirror` makes.
-    caveats : dict of str
-        By row (a sector key, or ``contrast``), what a reader must know beside its verdict.
-    notes : Notes
-    """
+    """What only this study says; nothing is computed from it and it is in no digest."""
 
     question: str = "Has the market priced this in?"
     lead: str = (
@@ -545,10 +518,7 @@ def home() -> Path:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Find the project's root: the nearest folder upward that holds ``params/universe.csv``.
-
-    Outside of every project it is the folder of what ships with the package.
-    """
+    """Find the project's root: the nearest folder upward that holds ``params/universe.csv``."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents, home()):
         if (folder / "params" / "universe.csv").is_file():
@@ -589,27 +559,24 @@ def digest(spec: Spec) -> str:
     >>> len(digest(read_spec()))                                    # doctest: +SKIP
     64
     """
-    plain = {name: _plain(getattr(spec, name)) for name in spec.__slots__ if name != "words"}
+    told = {name: getattr(spec, name) for name in spec.__slots__ if name != "words"}
     if not spec.accepted:
-        del plain["accepted"]  # studies that accept nothing keep the name they had
-    plain["checks"] = _plain(asked(spec.checks))
+        del told["accepted"]  # studies that accept nothing keep the name they had
+    told["checks"] = asked(spec.checks)
     if not spec.checks or asked(spec.checks) == asked(GENERIC):
-        del plain["checks"]  # so do those that look at the usual checks, whatever they call them
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        del told["checks"]  # so do those that look at the usual checks, whatever they call them
+    text = json.dumps(
+        told, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
-        return _plain(value.model_dump())
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in sorted(value.items())}
-    if isinstance(value, frozenset):
-        return sorted(str(item) for item in value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return value.model_dump()
     if isinstance(value, datetime):
-        return value.astimezone(ZoneInfo("UTC")).isoformat()
-    return value if isinstance(value, int | float | str | None) else str(value)
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, frozenset):
+        return sorted(map(str, value))
+    names = getattr(value, "__dataclass_fields__", None)
+    return {name: getattr(value, name) for name in names} if names else str(value)
