@@ -105,17 +105,7 @@ def test_bad_input_ends_with_one_line_and_exit_code_2(case: str, study: Run) -> 
     assert result.stdout == ""
 
 
-REFUSED_LATE = (
-    *("no primary event", "no primary event inside the data", "no sign for any sector"),
-    *(
-        "too few firms for any portfolio",
-        "too few placebo calendars",
-        "events too early in the data",
-    ),
-)
-
-
-@pytest.mark.parametrize("case", REFUSED_LATE)
+@pytest.mark.parametrize("case", [*CASES][4:])  # those that only the returns can tell
 def test_what_no_notebook_could_compute_is_refused_before_a_kernel_starts(
     case: str, own: Own, prices: Path, usjp: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,7 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
     import papermill
     from jupyter_core.utils import ensure_event_loop
 
+    # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
     exits: list[int] = []
     said: list[Any] = []  # what the kernel replied to cells that failed
     notebooks: list[Any] = []  # as read, then as the run fills it
@@ -270,7 +271,8 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
     except Exception as caught:
         if (scratch.parent / "stop").exists():
             raise
-        log = _tail(scratch / "log")
+        path = scratch / "log"
+        log = path.read_text("utf-8", errors="replace")[-4000:] if path.is_file() else ""
         error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits, said)
     finally:
         loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
@@ -283,10 +285,6 @@ def _root() -> str:
     """Return where kernels start: the project's root, or here where there is only a wheel."""
     root = find_root()
     return str(Path.cwd() if root.name == SHIPPED else root)
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.is_file() else ""
 
 
 def _failure(

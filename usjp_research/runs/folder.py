@@ -134,7 +134,7 @@ def staged(out: Path) -> Iterator[Path]:
 
 def swap(out: Path, fresh: Path) -> None:
     """Put a staged run, or its pages alone, in place of what there is."""
-    fresh.rename(out / WHOLE)
+    fresh.rename(out / WHOLE)  # from here on the new run counts, whatever stops the process
     try:
         _settle(out)
     except OSError:

@@ -152,6 +152,7 @@ def main() -> None:
             except Exception:  # the kernel would fail at this, too, and name that failure
                 said = f"{etype.__name__}: its message cannot be read"
                 evalue = RuntimeError("its message cannot be read")
+            # Without a traceback of its own the kernel would never answer.
             if not (isinstance(stb, list) and all(isinstance(line, str) for line in stb)):
                 stb = [said]
             super()._showtraceback(etype, evalue, stb)  # type: ignore[no-untyped-call]
@@ -162,6 +163,7 @@ def main() -> None:
     class App(IPKernelApp):
         kernel_class = Kernel
 
+        # What is shown faster than it is read waits, where ZMQ would drop it.
         def init_iopub(self, context: zmq.Context[Any]) -> None:
             context.setsockopt(zmq.XPUB_NODROP, 1)
             super().init_iopub(context)  # type: ignore[no-untyped-call]

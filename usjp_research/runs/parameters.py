@@ -42,6 +42,7 @@ class Parameter:
 
 def declared(source: str) -> dict[str, Parameter]:
     """Read a parameters cell: for each name that it sets, what the name may be."""
+    # papermill.inspect_notebook misses ``title = "a=b"`` and ``n: int | None = 3``.
     found = {}
     for line in ast.parse(source).body:
         match line:
