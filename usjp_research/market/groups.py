@@ -20,23 +20,16 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     path = existing(str(path))
     table = _words(path, ("firm", "sector"))
     firms, sectors = table["firm"], table["sector"]
+    again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped"))
     refuse(
         path,
         firms,
         "firm",
-        firms.duplicated(),
+        again,
         say=lambda at: f"seen '{firms.iloc[at]}' again; keep one row a firm",
     )
-    refuse(
-        path,
-        sectors,
-        "sector",
-        sectors.isin(("ALL", "dropped")),
-        say=lambda at: (
-            f"'{sectors.iloc[at]}' has its own meaning in the results; call the sector something "
-            "else"
-        ),
-    )
+    own = "has its own meaning in the results; call the sector something else"
+    refuse(path, sectors, "sector", taken, say=lambda at: f"'{sectors.iloc[at]}' {own}")
     treated = np.ones(len(table), dtype=bool)
     if "treated" in table.columns:
         marks = table["treated"].str.lower()
@@ -66,11 +59,11 @@ def _words(path: Path, needed: Sequence[str]) -> pd.DataFrame:
             raise missing(path, name, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add firms")
-    for name in table.columns:
-        if not pd.api.types.is_datetime64_any_dtype(table[name]):
-            table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
-    for name in needed:
-        if not pd.api.types.is_datetime64_any_dtype(table[name]):
-            table[name] = table[name].str.strip()
+    typed = [n for n in table.columns if pd.api.types.is_datetime64_any_dtype(table[n])]
+    for name in table.columns.drop(typed):
+        words = table[name].astype(object).where(table[name].notna(), "").astype(str)
+        table[name] = words.str.strip() if name in needed else words
+    for name in needed:  # in this order, whatever that of the columns
+        if name not in typed:
             refuse(path, table[name], name, table[name] == "", f"a {name}")
     return table

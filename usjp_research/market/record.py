@@ -18,23 +18,10 @@ from usjp_research.words import card, percent
 
 BENCHMARK = "us_market"
 
-
 Kind = Literal[
-    "weekly",
-    "log",
-    "percent",
-    "prices",
-    "returns",
-    "shifted",
-    "split",
-    "pence",
-    "gap",
-    "tick",
-    "stale",
-    "ends early",
-    "twin",
-    "jump",
-]
+    "weekly", "log", "percent", "prices", "returns", "shifted", "split", "pence", "gap", "tick",
+    "stale", "ends early", "twin", "jump"
+]  # fmt: skip
 EVERY = "every series"  # stands where a ticker would, for faults of the whole file
 FIX = "fix the file, or accept the day in accepted.csv"
 
@@ -53,41 +40,20 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A number that is hardly what it says it is.
+    """A number that is hardly what it says it is."""
 
-    Attributes
-    ----------
-    ticker : str
-        The series, or `EVERY` for a fault of the whole file.
-    day : date
-        First day that is touched.
-    kind : str
-        One of `Kind`.
-    size : float
-        The day's return as a decimal; sessions for runs, early ends and twins; a correlation for
-        shifted dates; the middle size of a day's move for units.
-    looks_like, remedy : str
-        In words.
-    witness : str
-        The second sign that it is a fault, in words; empty when the size alone speaks.
-    exact : bool
-        A split's ratio met within 0.2%, of at least two to one.
-    until : date or None
-        Last day that is touched; None when it is the first.
-    accepted : str
-        Why the user accepts it; empty when they did not.
-    """
-
-    ticker: str
-    day: date
+    ticker: str  # or `EVERY`
+    day: date  # the first that is touched
     kind: Kind
+    # The day's return as a decimal; sessions of runs, early ends and twins; a correlation of
+    # shifted dates; the middle size of a day's move for units.
     size: float
     looks_like: str
     remedy: str = FIX
-    witness: str = ""
-    exact: bool = False
-    until: date | None = None
-    accepted: str = ""
+    witness: str = ""  # the second sign that it is a fault; empty when the size alone speaks
+    exact: bool = False  # a split's ratio met within 0.2%, of at least two to one
+    until: date | None = None  # the last day that is touched; None when it is the first
+    accepted: str = ""  # why the user accepts it
 
     @property
     def measure(self) -> str:
@@ -171,15 +137,9 @@ class Market:
 
     def _repr_html_(self) -> str:
         first, last = self.dates[0].date(), self.dates[-1].date()
-        return card(
-            "Market",
-            self.name,
-            f"{self.level} level",
-            f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}",
-            warning="SIMULATED returns: nothing here is about a real market."
-            if self.simulated
-            else "",
-        )
+        size = f"{self.returns.shape[1]} series, {len(self.dates)} sessions, {first} to {last}"
+        drawn = "SIMULATED returns: nothing here is about a real market." if self.simulated else ""
+        return card("Market", self.name, f"{self.level} level", size, warning=drawn)
 
 
 def market_digest(market: Market) -> str:

@@ -27,19 +27,8 @@ def simulated_market(
 
     Parameters
     ----------
-    spec : Spec
-        Whose universe is simulated.
-    seed : int
-        Of NumPy's PCG64 generator.
     effects : mapping of (sector, session) to float, optional
         Returns, as decimals, added to every firm of the sector on that session.
-    first, last : str
-        First and last day; the sessions are New York's.
-
-    Returns
-    -------
-    Market
-        At firm level.
     """
     import exchange_calendars
 
@@ -54,12 +43,7 @@ def simulated_market(
     values = market[:, None] * beta + shocks[:, place] + noise
     for (sector, day), size in (effects or {}).items():
         values[days.get_loc(day), place == spec.sectors.index(sector)] += size
-    names = [firm.ticker for firm in spec.firms]
-    frame = pd.DataFrame(values, index=days, columns=names)
+    frame = pd.DataFrame(values, index=days, columns=[firm.ticker for firm in spec.firms])
     frame.insert(0, BENCHMARK, market)
-    return Market(
-        name=f"simulated:{seed}",
-        returns=frame,
-        level="firm",
-        provenance={"source": "simulated", "seed": seed, "first": first, "last": last},
-    )
+    told = {"source": "simulated", "seed": seed, "first": first, "last": last}
+    return Market(f"simulated:{seed}", frame, "firm", provenance=told)

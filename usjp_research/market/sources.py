@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A kind of market, by the word before the colon of its name.
-
-    Attributes
-    ----------
-    place : str
-        What follows the colon in a help text; empty where nothing has to.
-    told : str
-        What it is, in words.
-    simulated : bool
-        Whether its returns are drawn, so that nothing is about a real market.
-    """
+class Source(NamedTuple):
+    """A kind of market: what follows the colon of its name, and what it is, in words."""
 
     place: str
     told: str
-    simulated: bool = False
+    simulated: bool = False  # its returns are drawn, so nothing is about a real market
 
 
 SOURCES = {
