@@ -102,11 +102,7 @@ def test_a_file_without_any_donor_is_refused(spec: Spec, market: Market, tmp_pat
 
 @pytest.mark.parametrize("option", ["--factors", "--donors"])
 def test_the_command_refuses_a_wrong_file_before_it_computes(
-    option: str,
-    own: Callable[..., Path],
-    prices: Path,
-    usjp: Callable[..., Result],
-    tmp_path: Path,
+    option: str, own: Callable[..., Path], prices: Path, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("day,x\n", encoding="utf-8")

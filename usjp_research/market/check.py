@@ -34,6 +34,7 @@ NEVER = math.log(20.0)  # no listed price rises twentyfold in a day
 ABSURD = math.log(1000.0)  # in either direction
 RUN_LISTED, RUN_STOPS = 5, 8
 TICKS = 0.08  # usual move of a price that has no finer steps
+NO_TRADE = "leave the cells empty where there was no trade, or accept it in accepted.csv"
 LATE = 5  # sessions
 TWINS = 60  # days on which two series moved, and moved alike
 ALONE, APART = 0.15, 4.0  # a market's move, and how many times the firms' it is, from which
@@ -75,8 +76,8 @@ def check_returns(
         The heaviest first: whole files, then what has a witness, then by size.
     """
     whole = whole_series(returns, levels, close, benchmark, funds)
-    if any(item.ticker == EVERY for item in whole):
-        return tuple(item for item in whole if item.ticker == EVERY)
+    if every := tuple(item for item in whole if item.ticker == EVERY):
+        return every
     odd = {item.ticker for item in whole if item.kind != "shifted"}
     rest = returns[[name for name in returns.columns if name not in odd]]
     found = [*whole, *_moves(rest, close), *_runs(rest, benchmark), *_ends(rest), *_twins(rest)]
@@ -96,29 +97,23 @@ def accept(
     findings: Iterable[Finding], accepted: Sequence[Accepted]
 ) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
     """Mark what the user accepts, and list the rows of ``accepted.csv`` that meet nothing."""
-    used: set[Accepted] = set()
-    marked = []
+    used, marked = set(), []
     for item in findings:
         last = item.until or item.day
         rows = [a for a in accepted if a.ticker == item.ticker and item.day <= a.day <= last]
         used.update(rows)
         marked.append(replace(item, accepted=rows[0].reason) if rows else item)
-    idle = tuple(
-        Dropped("accepted.csv", f"{row.ticker} {row.day}", "nothing looks wrong there; not needed")
-        for row in accepted
-        if row not in used
-    )
-    return tuple(marked), idle
+    unused = (f"{row.ticker} {row.day}" for row in accepted if row not in used)
+    reason = "nothing looks wrong there; not needed"
+    return tuple(marked), tuple(Dropped("accepted.csv", name, reason) for name in unused)
 
 
 def doubtful(findings: Iterable[Finding], what: str) -> tuple[Dropped, ...]:
     """List series that are left out because a finding on them has a witness, or is exact."""
     first = {item.ticker: item for item in reversed([*findings]) if item.witness or item.exact}
-    return tuple(
-        Dropped(what, name, f"{item.day}: {item.measure}: {item.words}")
-        for name, item in first.items()
-        if name != EVERY
-    )
+    first.pop(EVERY, None)
+    said = ((name, f"{item.day}: {item.measure}: {item.words}") for name, item in first.items())
+    return tuple(Dropped(what, name, words) for name, words in said)
 
 
 def told(findings: Sequence[Finding], most: int = 8) -> list[str]:
@@ -189,13 +184,9 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         row, name = logs[column], str(returns.columns[column])
         known = np.sort(sizes[column][np.isfinite(sizes[column])])
         most = float(known[-min(len(known), int(0.005 * len(known)) + 4)])
-        done = -1
-        days_of = np.flatnonzero(large[column])
-        if len(days_of) > MOST_DAYS:
-            days_of = np.sort(
-                days_of[np.argsort(-sizes[column][days_of], kind="stable")[:MOST_DAYS]]
-            )
-        for at in days_of.tolist():
+        done, there = -1, np.flatnonzero(large[column])
+        largest = np.argsort(-sizes[column][there], kind="stable")[:MOST_DAYS]
+        for at in np.sort(there[largest]).tolist():
             if at <= done:
                 continue
             end = _return_to_level(row, at, large[column])
@@ -204,7 +195,7 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
             item = _judge(name, days, at, end, row, move)
             if item is not None:
                 yield item
-                done = at if item.until is None or end is None else end
+                done = end if item.until and end else at
 
 
 def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
@@ -212,9 +203,7 @@ def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
     if item.witness or item.kind not in ("split", "jump") or abs(item.size) < ALONE:
         return item
     moves = firms.loc[pd.Timestamp(item.day)].dropna().to_numpy("float64")
-    if len(moves) < FEWEST:
-        return item
-    middle = float(np.median(moves))
+    middle = float(np.median(moves)) if len(moves) >= FEWEST else math.inf
     if abs(middle) * APART > abs(item.size):
         return item
     return replace(item, witness=f"the middle firm moved {percent(middle)}")
@@ -224,54 +213,43 @@ def _judge(
     name: str, days: pd.DatetimeIndex, at: int, end: int | None, row: Floats, move: _Move
 ) -> Finding | None:
     size = math.expm1(min(move.size, 600.0))
-    kind, looks_like, exact, witness = _shape(move)
-    back = end is not None and _is_back(row, at, end, move)
-    if back and end is not None:
-        sessions = end - at
-        span = "the next day" if sessions == 1 else f"after {sessions} sessions"
+    kind, words, exact, witness = _shape(move)
+    until = None
+    if end is not None and _is_back(row, at, end, move):
+        until = days[end].date()
         if _is_beyond_habit(row, at, end, move):
+            span = "the next day" if end == at + 1 else f"after {end - at} sessions"
             witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
-            kind, looks_like, exact = "tick", "a bad price", False
+            kind, words, exact = "tick", "a bad price", False
     elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
         witness = f"the raw close moved {percent(math.expm1(move.raw))}"
         if kind == "jump":
-            looks_like = "an adjustment on the wrong day"
+            words = "an adjustment on the wrong day"
     if kind == "jump" and not witness and DOWN < size < UP:
         return None
-    return Finding(
-        ticker=name,
-        day=days[at].date(),
-        kind=kind,
-        size=size,
-        looks_like=looks_like,
-        witness=witness,
-        exact=exact,
-        until=days[end].date() if back and end is not None else None,
-    )
+    day = days[at].date()
+    return Finding(name, day, kind, size, words, witness=witness, exact=exact, until=until)
 
 
 def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
     """Return what a move looks like by its size: kind, words, an exact split, a witness."""
-    far, up = abs(move.size), move.size > 0
-    jump: tuple[Kind, str, bool, str] = ("jump", "a large move, perhaps news", False, "")
+    far = abs(move.size)
     for power in (2, 3):
         if abs(far - power * math.log(10)) <= max(0.15, min(4 * move.unit, 0.3)) and move.odd:
-            times = 10**power
+            times, up = 10**power, move.size > 0
             words = f"pence for pounds (x{times})" if up else f"pounds for pence (1/{times})"
             return "pence", words, False, f"a gap of x{times}"
-    if far >= ABSURD or (move.size >= NEVER and move.odd and not _split(move)[0]):
-        return "gap", "no price", False, "no price moves that far in a day"
     found, words, off = _split(move)
+    never = "no price moves that far in a day"
+    if far >= ABSURD or (move.size >= NEVER and move.odd and not found):
+        return "gap", "no price", False, never
     if not found or not move.odd:
-        return jump
+        return "jump", "a large move, perhaps news", False, ""
     exact = off <= EXACT and found >= 2 and not (move.coarse or move.unlike)
-    witness = ""
     if found >= LARGE_SPLIT and move.quiet and not move.coarse and far >= 4 * move.most:
-        witness = "the days on both sides are quiet"
-    elif move.size >= NEVER:
-        witness = "no price moves that far in a day"
-    return "split", words, exact, witness
+        return "split", words, exact, "the days on both sides are quiet"
+    return "split", words, exact, never if move.size >= NEVER else ""
 
 
 def _split(move: _Move) -> tuple[float, str, float]:
@@ -308,11 +286,8 @@ def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
 
 def _is_beyond_habit(row: Floats, at: int, end: int, move: _Move) -> bool:
     """Whether the way there and back is far beyond what the series does on its own."""
-    far = min(abs(float(row[at])), abs(float(row[end])))
-    if far >= DECIMAL_SLIP:
-        return True
-    own = (4 if end - at == 1 else 6) * move.most
-    return far >= own and not (move.coarse or move.unlike)
+    far, own = min(abs(float(row[at])), abs(float(row[end]))), (4 if end - at == 1 else 6)
+    return far >= DECIMAL_SLIP or (far >= own * move.most and not (move.coarse or move.unlike))
 
 
 def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:
@@ -361,20 +336,11 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
         share, chance = _chance(values[row], still[row], first, last)
         if chance > 1e-3:
             continue
-        filled = last == len(days)
-        words = "the last price filled forward" if filled else "an old price repeated"
-        yield Finding(
-            ticker=str(returns.columns[row]),
-            day=days[first].date(),
-            kind="stale",
-            size=float(count),
-            looks_like=words,
-            remedy="leave the cells empty where there was no trade, or accept it in accepted.csv",
-            witness="a run while the market moved"
-            if count >= RUN_STOPS and chance < 1e-6 and share < COARSE
-            else "",
-            until=days[last - 1].date(),
-        )
+        words = "the last price filled forward" if last == len(days) else "an old price repeated"
+        sure = count >= RUN_STOPS and chance < 1e-6 and share < COARSE
+        witness = "a run while the market moved" if sure else ""
+        name, day, until = str(returns.columns[row]), days[first].date(), days[last - 1].date()
+        yield Finding(name, day, "stale", float(count), words, NO_TRADE, witness, until=until)
 
 
 def _chance(
@@ -405,16 +371,9 @@ def _copied_rows(
         return
     count = known[lively].sum(axis=0)
     copied = (count >= LATE) & (still[lively].sum(axis=0) >= 0.9 * count)
-    for at in np.flatnonzero(copied).tolist():
-        yield Finding(
-            ticker=EVERY,
-            day=days[at].date(),
-            kind="stale",
-            size=1.0,
-            looks_like="the day before copied",
-            remedy="remove the row if there was no session, or give that day's prices",
-            witness="no series moved",
-        )
+    does = "remove the row if there was no session, or give that day's prices"
+    for day in days[copied].date:
+        yield Finding(EVERY, day, "stale", 1.0, "the day before copied", does, "no series moved")
 
 
 def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
@@ -427,14 +386,10 @@ def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
         at = first.setdefault(values[row].tobytes(), row)
         if at != row:
             known = np.isfinite(values[row])
-            yield Finding(
-                ticker=str(returns.columns[row]),
-                day=pd.Timestamp(returns.index[int(known.argmax())]).date(),
-                kind="twin",
-                size=float(known.sum()),
-                looks_like=f"{returns.columns[at]} under another name: no day differs",
-                remedy="give its own prices, or take one of them out",
-            )
+            day, size = returns.index[int(known.argmax())].date(), float(known.sum())
+            words = f"{returns.columns[at]} under another name: no day differs"
+            does = "give its own prices, or take one of them out"
+            yield Finding(str(returns.columns[row]), day, "twin", size, words, does)
 
 
 def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
@@ -444,11 +399,7 @@ def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
         last = int(np.flatnonzero(known[:, column])[-1])
         missing = len(days) - 1 - last
         if missing >= LATE:
-            yield Finding(
-                ticker=str(returns.columns[column]),
-                day=days[last].date(),
-                kind="ends early",
-                size=float(missing),
-                looks_like="a series that ends early",
-                remedy="give the rest of its prices if it still trades",
-            )
+            name, day = str(returns.columns[column]), days[last].date()
+            words = "a series that ends early"
+            does = "give the rest of its prices if it still trades"
+            yield Finding(name, day, "ends early", float(missing), words, does)

@@ -148,11 +148,7 @@ def _check(
 
     returns = read.returns.loc[first:, names]
     found = check_returns(
-        returns,
-        levels=part(read.levels),
-        close=part(read.close),
-        benchmark=benchmark,
-        funds=funds,
+        returns, levels=part(read.levels), close=part(read.close), benchmark=benchmark, funds=funds
     )
     return accept(found, spec.accepted)
 

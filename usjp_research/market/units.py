@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from usjp_research.market.record import EVERY, Finding, Kind
 Floats = npt.NDArray[np.float64]
 ENOUGH = 100  # days that a correlation needs
 STRETCH = 60  # days that units need
+NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
 
 
@@ -27,12 +27,12 @@ def whole_series(
     funds: Collection[str] = (),
 ) -> list[Finding]:
     """Find series that are another thing than daily simple returns of their day."""
-    table = returns if levels is None else levels
-    weekly = _weekly(table)
-    if weekly:
+    if weekly := _weekly(returns if levels is None else levels):
         return [weekly]
-    found = _units(returns) if levels is None else _not_prices(levels)
-    found += _log_returns(returns, close) if levels is None else []
+    if levels is None:
+        found = [*_units(returns), *_log_returns(returns, close)]
+    else:
+        found = [*_not_prices(levels)]
     if not found and benchmark is not None:
         found = _shifted(returns, benchmark)
     several = max(2, returns.shape[1] / 2)
@@ -56,25 +56,21 @@ def _weekly(table: pd.DataFrame) -> Finding | None:
     if len(gaps) < 8 or np.median(gaps) < 4:
         return None
     step = float(np.median(gaps))
-    name = "weekly" if step < 12 else "monthly or rarer"
-    return Finding(
-        EVERY, days[0].date(), "weekly", step, f"{name} data", "give daily ones", "by its dates"
-    )
+    words = "weekly data" if step < 12 else "monthly or rarer data"
+    first = days[0].date()
+    return Finding(EVERY, first, "weekly", step, words, "give daily ones", "by its dates")
 
 
-def _series(
-    table: pd.DataFrame,
-) -> Iterator[tuple[str, npt.NDArray[np.datetime64], Floats]]:
-    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index).to_numpy()
+def _series(table: pd.DataFrame) -> Iterator[tuple[str, pd.DatetimeIndex, Floats]]:
+    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index)
     known = np.isfinite(values)
     for column in np.flatnonzero(known.sum(axis=0) >= STRETCH).tolist():
         here = known[:, column]
         yield str(table.columns[column]), days[here], values[here, column]
 
 
-def _units(returns: pd.DataFrame) -> list[Finding]:
+def _units(returns: pd.DataFrame) -> Iterator[Finding]:
     """Find percent, prices and gross returns among what should be returns as decimals."""
-    found = []
     for name, days, row in _series(returns):
         sizes = np.abs(row)
         stretches = sizes[: len(row) // STRETCH * STRETCH].reshape(-1, STRETCH)
@@ -95,26 +91,22 @@ def _units(returns: pd.DataFrame) -> list[Finding]:
             does = "divide by 100"
         else:
             continue
-        found.append(Finding(name, _date(days[at]), kind, usual, words, does, sign))
-    return found
+        yield Finding(name, days[at].date(), kind, usual, words, does, sign)
 
 
-def _not_prices(levels: pd.DataFrame) -> list[Finding]:
+def _not_prices(levels: pd.DataFrame) -> Iterator[Finding]:
     """Find returns and logarithms among what should be prices."""
-    found = []
     for name, days, row in _series(levels):
         steps = np.diff(row) / row[:-1]
-        usual, first = float(np.median(np.abs(steps))), _date(days[0])
+        usual, first = float(np.median(np.abs(steps))), days[0].date()
         if usual == 0.0:
             continue
         if _persistence(row) < 0.3 and _persistence(steps) < -0.35:
             words, does = "returns where prices should be", "say that the file holds returns"
             sign = "the levels do not persist"
-            found.append(Finding(name, first, "returns", usual, words, does, sign))
+            yield Finding(name, first, "returns", usual, words, does, sign)
         elif _like_logs(row, usual):
-            words = "logarithms of prices"
-            found.append(Finding(name, first, "log", usual, words, "give prices"))
-    return found
+            yield Finding(name, first, "log", usual, "logarithms of prices", "give prices")
 
 
 def _like_logs(row: Floats, usual: float) -> bool:
@@ -125,10 +117,6 @@ def _like_logs(row: Floats, usual: float) -> bool:
     return near and 0.004 <= move <= 0.04 and usual < 0.005 and cents < 0.5
 
 
-def _date(day: np.datetime64) -> date:
-    return pd.Timestamp(day).date()
-
-
 def _persistence(row: Floats) -> float:
     """Correlation of a row with itself a day later; 0 when it never changes."""
     now, then = row[1:] - row.mean(), row[:-1] - row.mean()
@@ -136,26 +124,22 @@ def _persistence(row: Floats) -> float:
     return float((now * then).sum() / spread) if spread > 0 else 0.0
 
 
-def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> list[Finding]:
+def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
     """Tell log returns from simple ones where the file has closes beside them."""
     if close is None:
-        return []
+        return
     moves = raw_moves(returns, close)
     given = returns.to_numpy("float64")
     use = np.isfinite(moves) & np.isfinite(given) & (np.abs(moves) > 0.02) & (moves > -1)
     if use.sum() < 20:
-        return []
-    as_log = float(np.median(np.abs(given[use] - np.log1p(moves[use]))))
-    as_simple = float(np.median(np.abs(given[use] - moves[use])))
-    if as_log >= 0.1 * as_simple:
-        return []
-    day = pd.DatetimeIndex(returns.index)[0].date()
-    size = float(np.median(np.abs(given[use])))
-    words, does = "log returns", "give simple returns, or prices"
-    return [
-        Finding(str(n), day, "log", size, words, does, "by the closes beside them")
-        for n in returns.columns
-    ]
+        return
+    as_log = np.median(np.abs(given[use] - np.log1p(moves[use])))
+    if as_log >= 0.1 * np.median(np.abs(given[use] - moves[use])):
+        return
+    day, size = returns.index[0].date(), float(np.median(np.abs(given[use])))
+    does, sign = "give simple returns, or prices", "by the closes beside them"
+    for name in returns.columns:
+        yield Finding(str(name), day, "log", size, "log returns", does, sign)
 
 
 def raw_moves(returns: pd.DataFrame, close: pd.DataFrame) -> Floats:
@@ -176,19 +160,14 @@ def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
     early = rows[:, :-1] @ market[1:] / norm
     best = np.maximum(late, early)
     odd = enough & (best >= 0.3) & (now <= 0.1) & (best - now >= 0.25)
-    first = pd.DatetimeIndex(returns.index)[0].date()
-    return [
-        Finding(
-            str(returns.columns[k]),
-            first,
-            "shifted",
-            float(best[k]),
-            f"dates a session {'late' if late[k] > early[k] else 'early'} against the benchmark, "
-            f"correlation {now[k]:.2f} on the same day",
-            "give the date in New York, perhaps not that of a UTC stamp",
-        )
-        for k in np.flatnonzero(odd).tolist()
-    ]
+    found, first = [], returns.index[0].date()
+    for k in np.flatnonzero(odd).tolist():
+        which = "late" if late[k] > early[k] else "early"
+        words = f"dates a session {which} against the benchmark, "
+        words += f"correlation {now[k]:.2f} on the same day"
+        name, size = str(returns.columns[k]), float(best[k])
+        found.append(Finding(name, first, "shifted", size, words, NEW_YORK))
+    return found
 
 
 def _centred(rows: Floats) -> Floats:
@@ -200,25 +179,17 @@ def _centred(rows: Floats) -> Floats:
 
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
     """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends."""
-    weekly = _weekly(table)
-    if weekly:
+    if weekly := _weekly(table):
         return (weekly,)
     days = pd.DatetimeIndex(table.index[table.notna().any(axis=1)])
     weekend = days[days.day_of_week >= 5]
     if len(weekend) < max(4, 0.1 * len(days)):
         return ()
-    which = "Saturdays" if weekend[0].day_of_week == 5 else "Sundays"
-    return (
-        Finding(
-            EVERY,
-            weekend[0].date(),
-            "shifted",
-            float(len(weekend)),
-            f"dates moved by a day, {len(weekend)} of {len(days)} on {which}",
-            "give the date in New York, perhaps not that of a UTC stamp",
-            "no exchange is open then",
-        ),
-    )
+    first, count = weekend[0], len(weekend)
+    which = "Saturdays" if first.day_of_week == 5 else "Sundays"
+    words = f"dates moved by a day, {count} of {len(days)} on {which}"
+    sign = "no exchange is open then"
+    return (Finding(EVERY, first.date(), "shifted", float(count), words, NEW_YORK, sign),)
 
 
 def middle_of(rows: Floats) -> Floats:
