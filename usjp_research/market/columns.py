@@ -42,13 +42,7 @@ EXPECTED_DAY = f"expected a date as YYYY-MM-DD, from {YEARS[0]} to {YEARS[1]}"
 
 
 def plain(name: object) -> str:
-    """Write a name without case, spaces and marks, so that 'Adj. Close' is 'adj_close'.
-
-    Examples
-    --------
-    >>> plain("Adj. Close")
-    'adjclose'
-    """
+    """Write a name without case, spaces and marks, so that 'Adj. Close' is 'adj_close'."""
     return re.sub(r"[^0-9a-z]", "", str(name).casefold())
 
 
@@ -118,14 +112,11 @@ def read_days(path: Path, table: pd.DataFrame, name: str) -> tuple[pd.Series, tu
         written, said = _iso(path, days.astype(str).str.strip(), name)
         written = written.str.extract(r"^(\d{4}-\d\d-\d\d)(?:[T ]\d.*)?$")[0]
         days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce")
-    bad = ~days.dt.year.between(*YEARS)
-    refuse(
-        path,
-        table[name],
-        name,
-        bad,
-        say=lambda at: f"seen {_seen(table[name].iloc[at])}, {EXPECTED_DAY}",
-    )
+
+    def say(at: int) -> str:
+        return f"seen {_seen(table[name].iloc[at])}, {EXPECTED_DAY}"
+
+    refuse(path, table[name], name, ~days.dt.year.between(*YEARS), say=say)
     stamps = cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))
     return stamps, (said,) if said else ()
 
@@ -172,10 +163,7 @@ def in_order(
     *,
     newest_first: bool = True,
 ) -> tuple[str, ...]:
-    """Refuse days that stand twice or in no order, of each ticker where rows have one.
-
-    Returns what to say where the newest come first, which may be refused too.
-    """
+    """Refuse days twice or in no order, by ticker if any; say where the newest come first."""
 
     def check(bad: npt.ArrayLike, fault: str, of: str, advice: str) -> None:
         def say(at: int) -> str:
@@ -187,7 +175,7 @@ def in_order(
     groups = pd.Series(0, index=days.index) if tickers is None else tickers
     twice = pd.DataFrame({"day": days, "of": groups}).duplicated()
     check(twice, "stands there twice", "for", "keep one")
-    step = days.diff() if tickers is None else days.groupby(tickers, sort=False).diff()
+    step = days.groupby(groups, sort=False).diff()
     back = (step < pd.Timedelta(0)).to_numpy()
     if newest_first and back.any() and not (step > pd.Timedelta(0)).any():
         return ("newest first: sorted by date",)
@@ -207,7 +195,7 @@ def ascending_days(path: Path, table: pd.DataFrame, name: str) -> pd.DatetimeInd
 
 
 def plain_numbers(
-    path: Path, frame: pd.DataFrame, *, parted: bool
+    path: Path, frame: pd.DataFrame, parted: bool
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Write the numbers of a file with a decimal point and nothing else.
 
@@ -215,17 +203,12 @@ def plain_numbers(
     either, and is refused when no other cell settles it. Where commas part the columns a point
     is no question.
     """
-    kinds = zip(frame.columns, frame.dtypes, strict=True)
-    texts = [
-        at
-        for at, (name, kind) in enumerate(kinds)
-        if plain(name) not in TEXTS and isinstance(kind, pd.StringDtype)
-    ]
-    odd = _holding(frame, texts, r"[,'’\s]")
-    if parted and not odd:
+    numbers = [plain(name) not in TEXTS for name in frame.columns]
+    as_text = [isinstance(kind, pd.StringDtype) for kind in frame.dtypes]
+    texts = np.flatnonzero(np.array(numbers) & as_text).tolist()
+    if parted and not _holding(frame, texts, r"[,'’\s]"):
         return frame, ()
-    odd = _holding(frame, texts, r"[.,'’\s]")
-    if not odd:
+    if not (odd := _holding(frame, texts, r"[.,'’\s]")):
         return frame, ()
     found = pd.concat([frame.iloc[:, at][rows] for at, rows in odd.items()])
     by_point, by_comma = found.str.fullmatch(POINT), found.str.fullmatch(COMMA)

@@ -61,19 +61,13 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
     holds firms of a sector would be compared with itself. Index members of today are survivors,
     and no list can promise that the news left them untouched.
 
+    A donor without a return on a day on which most have one is left out, with the reason; so is
+    one of a file that does not move, or that moves as another does.
+
     Parameters
     ----------
-    spec : Spec
-    market : Market
-        Whose days are used.
     source : str, optional
         ``file:PATH`` or a path of prices or returns; the market's own donors by default.
-
-    Returns
-    -------
-    Donors
-        A donor without a return on a day on which most have one is left out, with the reason;
-        so is one of a file that does not move, or that moves as another does.
 
     Raises
     ------

@@ -86,10 +86,6 @@ def read_factors(
         Days to give the factors on; those of the file by default.
     units : {"auto", "percent", "decimal"}
 
-    Returns
-    -------
-    Factors
-
     Raises
     ------
     InputError
@@ -102,7 +98,11 @@ def read_factors(
         none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
     path = existing(str(source))
-    table, name = _table(path)
+    table = _french(path)
+    table = read_table(path).frame if table is None else table
+    name = date_column(path, table.columns)
+    if table.empty:
+        raise InputError(f"{path}: there is a header but no row; add factors")
     index = ascending_days(path, table, name)
     _daily(path, index)
     columns = [column for column in table.columns if column != name]
@@ -118,11 +118,8 @@ def read_factors(
     decimals = in_decimals(arrays, units, str(path), place)
     unit = "decimals" if decimals["mkt_rf"] is arrays["mkt_rf"] else "percent"
     frame = pd.DataFrame(decimals, index=index)
-    notes = [
-        Dropped("factor", column, "no factor of that name is known: not used")
-        for column in columns
-        if column not in found.values()
-    ]
+    reason = "no factor of that name is known: not used"
+    notes = [Dropped("factor", c, reason) for c in columns if c not in found.values()]
     if days is not None:
         frame, more = _on(frame, days, path)
         notes += more
@@ -149,16 +146,6 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
         f"{factors.source}: factor 'mkt_rf' has a correlation of {now:.2f} with the market on the "
         f"same day, {looks}; give French's daily factors on the days they are of"
     )
-
-
-def _table(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read the table of a file, French's own or any other, and the name of its column of days."""
-    table = _french(path)
-    table = read_table(path).frame if table is None else table
-    name = date_column(path, table.columns)
-    if table.empty:
-        raise InputError(f"{path}: there is a header but no row; add factors")
-    return table, name
 
 
 def _french(path: Path) -> pd.DataFrame | None:
@@ -201,8 +188,7 @@ def _his_header(line: str) -> bool:
 
 
 def _daily(path: Path, days: pd.DatetimeIndex) -> None:
-    steps = np.diff(days.to_numpy("datetime64[D]")).astype(float)
-    step = float(np.median(steps)) if len(steps) else 1
+    step = np.median(np.diff(days.to_numpy("datetime64[D]")).astype(float)) if len(days) > 1 else 1
     if step > 3:
         raise InputError(
             f"{path}: column of days: the usual step is {step:.0f} days, expected daily factors; "
@@ -236,13 +222,7 @@ def _on(
 def factor_columns(
     names: Sequence[str], needed: Iterable[str], where: str | Path
 ) -> Mapping[str, str]:
-    """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one.
-
-    Examples
-    --------
-    >>> factor_columns(["Mkt-RF", "SMB", "RF"], ["mkt_rf", "smb3", "rf"], "the file")
-    {'mkt_rf': 'Mkt-RF', 'smb3': 'SMB', 'rf': 'RF'}
-    """
+    """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one."""
     found = {}
     for key in needed:
         called = ([n for n in names if plain(n) == word] for word in FACTOR_NAMES[key])
@@ -272,11 +252,8 @@ def in_decimals(
 ) -> dict[str, Floats]:
     """Return factors as decimals, from a declared unit or one that the numbers leave no doubt of.
 
-    The daily standard deviation of a stock market is between 0.2% and 10%: above 0.1 the market
-    factor must be in percent, below 0.1 in decimals; close to that line the unit must be
-    declared. It is taken from the median size of the days (0.67 of a standard deviation in a
-    normal law), so that no code for a missing day moves it. The riskless rate and the other
-    factors are checked against the same unit, and no day may move by more than 50%.
+    A market's daily standard deviation is between 0.2% and 10%: above 0.1 it is in percent. It is
+    taken from the median size of the days, so that no code for a missing day moves it.
     """
     if units not in UNITS:
         raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")

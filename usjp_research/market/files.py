@@ -39,6 +39,7 @@ MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
 LONGEST = 1000  # characters of a text in a Parquet file
 FIRST = 20  # lines that tell what parts the columns
+PICKLE = "a Python pickle, which is never opened; save it as Parquet"
 # What a file starts with when it is something else than it should be.
 OTHERS = {
     b"BZh": "compressed with bzip2; unpack it",
@@ -47,8 +48,8 @@ OTHERS = {
     b"7z\xbc\xaf": "a 7z archive; unpack it",
     b"Rar!": "a rar archive; unpack it",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls); save it as .xlsx or CSV",
-    b"\x80\x04": "a Python pickle, which is never opened; save it as Parquet",
-    b"\x80\x05": "a Python pickle, which is never opened; save it as Parquet",
+    b"\x80\x04": PICKLE,
+    b"\x80\x05": PICKLE,
     b"\x89HDF": "an HDF5 file; save it as Parquet",
     b"ARROW1": "a Feather file; save it as Parquet",
     b"%PDF": "a PDF; save the table as CSV",
@@ -63,25 +64,12 @@ PICKLES = (".pkl", ".pickle", ".joblib")
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of a file under the names of their columns.
-
-    Attributes
-    ----------
-    frame : DataFrame of shape (n_rows, n_columns)
-        Text as it stands in a CSV or Excel file, the types of a Parquet file; the index is the
-        row as the user sees it.
-    pairs : mapping of str to (str, str)
-        Field and security of each column where the file has two rows of names; else empty.
-    read_as : tuple of str
-        One line each: what the file was read as, when it is no plain CSV or Parquet.
-    parted : bool
-        Whether commas part the columns, or nothing can be mistaken for a decimal comma.
-    """
+    """The cells of a file, text or the types of Parquet, by row as the user sees it."""
 
     frame: pd.DataFrame
-    pairs: dict[str, tuple[str, str]]
-    read_as: tuple[str, ...] = ()
-    parted: bool = True
+    pairs: dict[str, tuple[str, str]]  # field and security by column, of two rows of names
+    read_as: tuple[str, ...] = ()  # what the file was read as, a line each
+    parted: bool = True  # by commas, or nothing can be mistaken for a decimal comma
 
 
 def existing(source: str) -> Path:
@@ -90,22 +78,19 @@ def existing(source: str) -> Path:
     who = ""
     try:
         path = in_project(Path(text))
-        there = path.is_file()
+        if path.is_file():
+            return path
     except InputError:
-        there, who = False, " (no such user)"
+        who = " (no such user)"
     except (OSError, ValueError):  # a name too long
-        there = False
-    if not there:
-        raise InputError(
-            f"{text}: no such file{who}; give the path of a CSV, Excel or Parquet file"
-        )
-    return path
+        pass
+    raise InputError(f"{text}: no such file{who}; give the path of a CSV, Excel or Parquet file")
 
 
 def read_table(path: Path) -> Cells:
     """Read a file with plain numbers, whatever it has, and a name for its column of days."""
     cells = read_cells(path)
-    frame, said = plain_numbers(path, cells.frame, parted=cells.parted)
+    frame, said = plain_numbers(path, cells.frame, cells.parted)
     if "" in frame.columns:
         frame, titled = _titled(path, frame)
         said = (*said, titled)
@@ -115,17 +100,14 @@ def read_table(path: Path) -> Cells:
 def _titled(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Name the column of days that has no name, or leave out one that only counts the rows."""
     named = [name for name in frame.columns if plain(name) in DATE_NAMES]
-    if not named and not frame.empty and _looks_like_a_day(frame[""].iloc[0]):
+    first = None if frame.empty else frame[""].iloc[0]
+    is_day = isinstance(first, pd.Timestamp) or re.match(r"\d{1,4}[-./]\d", str(first))
+    if is_day and not named:
         return frame.rename(columns={"": "date"}), "the column without a name as dates"
     if counts_rows(frame[""]):
-        said = "without the column that has no name and counts the rows"
-        return frame.drop(columns=""), said
+        return frame.drop(columns=""), "without the column that has no name and counts the rows"
     at = list(frame.columns).index("") + 1
     raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
-
-
-def _looks_like_a_day(value: object) -> bool:
-    return isinstance(value, pd.Timestamp) or bool(re.match(r"\d{1,4}[-./]\d", str(value)))
 
 
 def read_cells(path: Path) -> Cells:
@@ -134,7 +116,7 @@ def read_cells(path: Path) -> Cells:
         with path.open("rb") as file:
             start = file.read(16)
         if path.suffix.lower() in PICKLES:
-            raise InputError(f"{path}: a Python pickle, which is never opened; save it as Parquet")
+            raise InputError(f"{path}: {PICKLE}")
         if start.startswith(b"PAR1") or path.suffix.lower() in PARQUET:
             return _parquet(path)
         if start.startswith(b"PK"):
@@ -201,18 +183,14 @@ def _csv(path: Path, data: bytes) -> Cells:
     notes = [said] if said else []
     try:
         with io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="") as text:
-            lines = list(itertools.islice(text, FIRST))
-        mark, skip = _separator(path, lines)
-        if mark != ",":
-            names = {";": "semicolons", "\t": "tabs", "|": "bars"}
-            notes.append(f"columns parted by {names[mark]}")
-        with io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="") as text:
+            mark, skip = _separator(path, list(itertools.islice(text, FIRST)))
+            text.seek(0)
+            if mark != ",":
+                names = {";": "semicolons", "\t": "tabs", "|": "bars"}
+                notes.append(f"columns parted by {names[mark]}")
             reader = csv.reader(text, delimiter=mark, skipinitialspace=True, strict=True)
-            rows = (
-                (number, [cell.strip() for cell in cells])
-                for number, cells in enumerate(reader, start=1)
-                if number > skip
-            )
+            stripped = ([cell.strip() for cell in cells] for cells in reader)
+            rows = itertools.islice(enumerate(stripped, start=1), skip, None)
             cells = _named(path, rows, tuple(notes))
     except UnicodeError as error:
         raise InputError(
@@ -221,16 +199,12 @@ def _csv(path: Path, data: bytes) -> Cells:
         ) from None
     except csv.Error as error:
         raise InputError(f"{path}: not readable as CSV: {error}; save it again") from None
-    if data.rstrip(b"\0")[-1:] not in (b"\n", b"\r") and _seems_cut(cells.frame):
+    sizes = cells.frame.iloc[:, -1].str.len().to_numpy()
+    shorter = len(sizes) > 1 and sizes[-1] < np.median(sizes[:-1]) - 1
+    if shorter and data.rstrip(b"\0")[-1:] not in (b"\n", b"\r"):
         note = "its last number, which is shorter than the others and has no line end: a file cut?"
         cells = replace(cells, read_as=(*cells.read_as, note))
     return replace(cells, parted=mark == ",")
-
-
-def _seems_cut(frame: pd.DataFrame) -> bool:
-    """Whether the last cell has lost digits, by the cells above it."""
-    sizes = frame.iloc[:, -1].str.len().to_numpy()
-    return len(sizes) > 1 and bool(sizes[-1] < np.median(sizes[:-1]) - 1)
 
 
 def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
@@ -268,17 +242,15 @@ def _named(path: Path, rows: Iterable[tuple[int, list[str]]], read_as: tuple[str
     if not head:
         raise InputError(f"{path}: the file is empty; expected a column 'date' and prices")
     (first, names), *more = head
-    two = _two_levels([cells for _, cells in head])
-    if two is None:
-        rest = itertools.chain(more, filled)
-        width, pairs = len(names), {}
-    else:
+    width, pairs = len(names), {}
+    if two := _two_levels([cells for _, cells in head]):
         pairs_of, skip = two
-        rest = itertools.chain(head[skip:], filled)
-        names, width = ["date", *(f"{field} {name}" for field, name in pairs_of)], len(names)
+        more = head[skip:]
+        names = ["date", *(f"{field} {name}" for field, name in pairs_of)]
         pairs = dict(zip(names[1:], pairs_of, strict=True))
         read_as = (*read_as, "two rows of names, fields and securities")
-    frame = _blocks(path, _of_width(path, rest, first, width), width)
+    rest = itertools.chain(more, filled)
+    frame = _blocks(_of_width(path, rest, first, width), width)
     kept = [at for at, name in enumerate(names) if name or (frame.iloc[:, at] != "").any()]
     names = [names[at] for at in kept]
     frame = frame.iloc[:, kept]
@@ -311,13 +283,9 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
 
 
 def _each_once(path: Path, names: Sequence[str], row: int = 1) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(
-                f"{path}: row {row}: column {short(name)} stands there twice; keep one"
-            )
-        seen.add(name)
+    if len(set(names)) < len(names):
+        name = next(name for at, name in enumerate(names) if name in names[:at])
+        raise InputError(f"{path}: row {row}: column {short(name)} stands there twice; keep one")
 
 
 def _of_width(
@@ -333,7 +301,7 @@ def _of_width(
         yield number, cells
 
 
-def _blocks(path: Path, rows: Iterator[tuple[int, list[str]]], width: int) -> pd.DataFrame:
+def _blocks(rows: Iterator[tuple[int, list[str]]], width: int) -> pd.DataFrame:
     """Gather rows as columns, a block at a time, so that text takes little more than its size."""
     import pyarrow as pa
 
@@ -398,22 +366,16 @@ def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
             )
         if any(value is not None for value in values):
             rows.append((number, [_written(value) for value in values]))
-    width = max((_filled(cells) for _, cells in rows), default=0)
+    width = max((at for _, row in rows for at, cell in enumerate(row, 1) if cell), default=0)
     return [(number, [*cells, *[""] * (width - len(cells))][:width]) for number, cells in rows]
 
 
-def _filled(cells: Sequence[str]) -> int:
-    return max((at for at, cell in enumerate(cells, start=1) if cell), default=0)
-
-
 def _written(value: object) -> str:
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
-    return str(value).strip()
+    return "" if value is None else str(value).strip()
 
 
 # --- Parquet ---------------------------------------------------------------------------------
@@ -426,9 +388,7 @@ def open_parquet(path: Path) -> Any:
 
     try:
         names = pq.read_schema(path)
-        texts = [
-            f.name for f in names if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
-        ]
+        texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
         return pq.ParquetFile(path, read_dictionary=texts)  # a text that recurs is held once
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, "CSV or Parquet", error) from None
@@ -484,8 +444,8 @@ def _as_text(path: Path, table: Any) -> Any:
                 f"{path}: column {short(field.name)}: seen a text of {max(sizes)} characters, "
                 f"expected at most {LONGEST}"
             )
-        kind = field.type.value_type
-        table = table.set_column(at, field.name, table.column(at).cast(kind))
+        text = table.column(at).cast(field.type.value_type)
+        table = table.set_column(at, field.name, text)
     return table
 
 

@@ -21,13 +21,8 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     table = _words(path, ("firm", "sector"))
     firms, sectors = table["firm"], table["sector"]
     again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped"))
-    refuse(
-        path,
-        firms,
-        "firm",
-        again,
-        say=lambda at: f"seen '{firms.iloc[at]}' again; keep one row a firm",
-    )
+    one = "again; keep one row a firm"
+    refuse(path, firms, "firm", again, say=lambda at: f"seen '{firms.iloc[at]}' {one}")
     own = "has its own meaning in the results; call the sector something else"
     refuse(path, sectors, "sector", taken, say=lambda at: f"'{sectors.iloc[at]}' {own}")
     treated = np.ones(len(table), dtype=bool)

@@ -26,16 +26,11 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
 
     Parameters
     ----------
-    spec : Spec
-        Its rule names the benchmark funds and, when ``source`` is absent, the source.
     source : str, optional
+        By default the rule's own.
         ``bundled``; ``file:PATH`` for a CSV, Excel or Parquet file of prices or returns, long or
         wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which; or
         ``simulated`` (``simulated:SEED``).
-
-    Returns
-    -------
-    Market
 
     Raises
     ------
@@ -65,22 +60,25 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
     path = existing(place)
     read = read_prices(path, kind)
     returns = read.returns
-    missing = [
-        Dropped("security", firm.ticker, "not in the price file")
-        for firm in spec.firms
-        if firm.ticker not in returns.columns
-    ]
+    wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
+    absent = (firm.ticker for firm in spec.firms if firm.ticker not in returns.columns)
+    missing = [Dropped("security", ticker, "not in the price file") for ticker in absent]
     if len(missing) == len(spec.firms):
         raise InputError(
             f"{path}: none of the {len(missing)} tickers of universe.csv is a column or ticker "
             f"there; seen {', '.join(map(str, returns.columns[:5]))}, ..."
         )
-    wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
-    benchmark, used = _benchmark(path, returns, spec.rule.benchmark)
+    funds = spec.rule.benchmark
+    benchmark, used = _mean_of(returns, BENCHMARK, funds)
+    if benchmark is None:
+        raise InputError(
+            f"{path}: no benchmark: none of {', '.join((BENCHMARK, *funds))} is there; add one of "
+            "them, or name yours under 'benchmark' in study.yaml"
+        )
     findings, idle = _check(spec, read, used, wanted, benchmark)
     refuse_file(str(path), findings)
     frame = {BENCHMARK: benchmark}
-    mirror = _mean_of(returns, MIRROR, spec.rule.mirror)
+    mirror, _ = _mean_of(returns, MIRROR, spec.rule.mirror)
     if mirror is not None:
         frame[MIRROR] = mirror
     table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
@@ -99,20 +97,6 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
         read_as=read.read_as,
         findings=findings,
     )
-
-
-def _benchmark(
-    path: Path, returns: pd.DataFrame, funds: Sequence[str]
-) -> tuple[pd.Series, list[str]]:
-    """Return the market's returns, its own series or the mean of funds, and what was used."""
-    benchmark = _mean_of(returns, BENCHMARK, funds)
-    if benchmark is None:
-        raise InputError(
-            f"{path}: no benchmark: none of {', '.join((BENCHMARK, *funds))} is there; add one of "
-            "them, or name yours under 'benchmark' in study.yaml"
-        )
-    used = [name for name in (BENCHMARK, *funds) if name in returns.columns]
-    return benchmark, used[:1] if BENCHMARK in used else used
 
 
 def _benchmarked(
@@ -153,11 +137,12 @@ def _check(
     return accept(found, spec.accepted)
 
 
-def _mean_of(returns: pd.DataFrame, own: str, funds: Sequence[str]) -> pd.Series | None:
-    if own in returns.columns:
-        return returns[own]
-    there = [fund for fund in funds if fund in returns.columns]
-    return returns[there].mean(axis=1) if there else None
+def _mean_of(
+    returns: pd.DataFrame, own: str, funds: Sequence[str]
+) -> tuple[pd.Series | None, list[str]]:
+    """Return a series of its own or the mean of funds, None without any, and what was used."""
+    used = [name for name in ([own] if own in returns.columns else funds) if name in returns]
+    return returns[used].mean(axis=1) if used else None, used
 
 
 # --- the bundle ------------------------------------------------------------------------------
@@ -178,10 +163,7 @@ def _bundled(spec: Spec, rest: str) -> Market:
             "restore it from the repository, or see data/make_bundle.py"
         ) from None
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
-    members = {
-        series: tuple(text.split())
-        for series, text in zip(table["series"], table["members"], strict=True)
-    }
+    members = dict(zip(table["series"], map(tuple, table["members"].str.split()), strict=True))
     # What was left out of series that this study does not use is not left out of this study.
     unused = {"donor": not spec.donors, "market value": spec.thesis is None}
     dropped = (Dropped(**item) for item in record["dropped"] if not unused.get(item["what"]))

@@ -31,26 +31,12 @@ TILE = 64
 
 @dataclass(frozen=True, slots=True)
 class ReturnPanel:
-    """Daily simple returns of many series on common days.
-
-    Attributes
-    ----------
-    days : DatetimeIndex of shape (n_days,)
-    names : tuple of str
-    read : callable
-        From names to an array of shape (n_names, n_days), NaN where missing.
-    chunk : int or None
-        Series to read at a time; None when everything may be read at once.
-    where : str
-        The file, for messages.
-    read_as : tuple of str
-        As `Table`.
-    """
+    """Daily simple returns of many series on common days."""
 
     days: pd.DatetimeIndex
     names: tuple[str, ...]
-    read: Callable[[Sequence[str]], Floats]
-    chunk: int | None
+    read: Callable[[Sequence[str]], Floats]  # of shape (n_names, n_days), NaN where missing
+    chunk: int | None  # series to read at a time; None when all may be read at once
     where: str
     read_as: tuple[str, ...] = ()
 
@@ -59,23 +45,14 @@ class ReturnPanel:
         at = int(self.days.searchsorted(day))
         if at < len(self.days) and self.days[at] == day:
             return at
-        span = f"{self.days[0].date()} to {self.days[-1].date()}"
+        hint = f"the file runs from {self.days[0].date()} to {self.days[-1].date()}"
         if 0 < at < len(self.days):
             hint = f"the next day there is {self.days[at].date()}"
-        else:
-            hint = f"the file runs from {span}"
         raise InputError(f"event {day.date()}: not a day of {self.where}; {hint}")
 
 
 def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPanel:
-    """Make a panel of a table with a column per series and ascending days as index.
-
-    Examples
-    --------
-    >>> days = pd.bdate_range("2024-01-01", periods=3)
-    >>> panel_of_frame(pd.DataFrame({"A": [0.01, 0.02, -0.01]}, index=days)).names
-    ('A',)
-    """
+    """Make a panel of a table with a column per series and ascending days as index."""
     days = pd.DatetimeIndex(frame.index)
     if not (days.is_monotonic_increasing and days.is_unique):
         raise InputError(f"{where}: days must ascend, each once")
@@ -99,11 +76,7 @@ def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPan
 
 
 def open_returns(path: str | Path) -> ReturnPanel:
-    """Open daily simple returns on the trading days of the file itself, whatever they are.
-
-    A large wide Parquet file is read in blocks of columns, when they are needed; nothing is
-    filled.
-    """
+    """Open daily simple returns on the file's own days, a large wide Parquet file in blocks."""
     path = existing(str(path))
     blocks = _in_blocks(path)
     if blocks is not None:

@@ -54,6 +54,7 @@ EXPECTED = {
     "returns": "return, ret",
 }
 LISTED = re.compile(r"(\S+) (?:US|UN|UW|UQ|UR|UA|UP|UV) Equity", re.I)
+HINT = "; a long table has date, ticker and a price or return, a wide one a column per security"
 FEWEST_SESSIONS = 30
 NEGATIVE = 0.2  # more of the numbers below zero than this are returns: no price is
 PERCENT = 10.0  # the middle size of a day's return is less, even when it is given in percent
@@ -61,30 +62,12 @@ PERCENT = 10.0  # the middle size of a day's return is less, even when it is giv
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a file of prices or returns holds, day by day.
-
-    Attributes
-    ----------
-    where : str
-        Name of the file, for messages.
-    returns : DataFrame of shape (n_sessions, n_series)
-        Simple returns as decimals, NaN where missing; every New York session from the first
-        return to the last is a row.
-    levels : DataFrame of shape (n_sessions + 1, n_series) or None
-        Adjusted prices that the returns come from, from the session before the first return;
-        None where the file holds returns.
-    close : DataFrame of the shape of ``levels`` or None
-        Raw closes, where the file has them beside adjusted ones.
-    dropped : tuple of Dropped
-        Rows on days without a session and sessions without a row, with the reason.
-    read_as : tuple of str
-        One line each: what a file that is out of the ordinary was read as.
-    """
+    """Simple returns as decimals on every New York session, and what a file has beside them."""
 
     where: str
     returns: pd.DataFrame
-    levels: pd.DataFrame | None = None
-    close: pd.DataFrame | None = None
+    levels: pd.DataFrame | None = None  # adjusted prices, from a session before; None of returns
+    close: pd.DataFrame | None = None  # raw, where they stand beside adjusted ones
     dropped: tuple[Dropped, ...] = ()
     read_as: tuple[str, ...] = ()
 
@@ -183,11 +166,7 @@ def ticker_column(path: Path, frame: pd.DataFrame, date_name: str) -> str | None
     if there:
         return there[0]
     if any(plain(n) in CLEAR or n == "ret" or _is_adjusted(n) for n in names):
-        hint = (
-            "; a long table has date, ticker and a price or return, a wide one a column per "
-            "security"
-        )
-        raise missing(path, "ticker", names, hint)
+        raise missing(path, "ticker", names, HINT)
     return None
 
 
@@ -303,30 +282,27 @@ def _from_pairs(file: _Dated, kind: Kind) -> Grid:
         columns = [column for column, pair in pairs.items() if pair[0] == field]
         return _numbers(file.path, file.cells.frame[columns])
 
-    def by_security(numbers: pd.DataFrame) -> pd.DataFrame:
+    def by_security(numbers: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         securities = [pairs[str(column)][1] for column in numbers.columns]
-        return file.in_order(numbers.set_axis(securities, axis=1))[0]
+        return file.in_order(numbers.set_axis(securities, axis=1))
 
-    numbers = of(value.name)
-    _, back = file.in_order(numbers)
+    numbers, close = of(value.name), None
+    values, back = by_security(numbers)
     _check_columns(file.path, numbers, value.are_prices)
-    values = by_security(numbers)
-    close = None
     if value.close is not None:
-        close = by_security(of(value.close)).reindex(columns=values.columns)
+        close = by_security(of(value.close))[0].reindex(columns=values.columns)
     what = f"{'prices' if value.are_prices else 'returns'} from {short(value.name)}"
     return Grid(values, value.are_prices, close, (*(value.said or (what,)), *back))
 
 
 def _from_wide(file: _Dated, kind: Kind) -> Grid:
+    path = file.path
     if not file.names:
-        raise InputError(
-            f"{file.path}: row 1: no column but '{file.name}'; add a column per security"
-        )
-    numbers = _numbers(file.path, file.cells.frame.drop(columns=file.name))
+        raise InputError(f"{path}: row 1: no column but '{file.name}'; add a column per security")
+    numbers = _numbers(path, file.cells.frame.drop(columns=file.name))
     values, back = file.in_order(numbers)
-    are_prices = _are_prices(file.path, numbers, kind)
-    _check_columns(file.path, numbers, are_prices)
+    are_prices = _are_prices(path, numbers, kind)
+    _check_columns(path, numbers, are_prices)
     declared = (f"declared as {kind}",) if kind != "auto" else ()
     return Grid(values, are_prices, None, (*declared, *back))
 
@@ -386,12 +362,9 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
     calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
     found = calendar.sessions_in_range(first, last).to_numpy("datetime64[ns]")
     sessions = pd.DatetimeIndex(found, name="date")
-    dropped = [
-        Dropped("day", str(day.date()), "no session in New York that day; its row is not used")
-        for day in wide.index[~wide.index.isin(sessions)]
-    ]
-    dropped += [
-        Dropped("day", str(day.date()), "session is missing in the file; nothing is filled")
-        for day in sessions[~sessions.isin(wide.index)]
-    ]
+    closed, missed = wide.index[~wide.index.isin(sessions)], sessions[~sessions.isin(wide.index)]
+    reason = "no session in New York that day; its row is not used"
+    dropped = [Dropped("day", str(day.date()), reason) for day in closed]
+    reason = "session is missing in the file; nothing is filled"
+    dropped += [Dropped("day", str(day.date()), reason) for day in missed]
     return wide.reindex(sessions), tuple(dropped)
