@@ -73,7 +73,7 @@ def check_returns(
     Returns
     -------
     tuple of Finding
-        The heaviest first: whole files, then what has a witness, then by size.
+        The heaviest first: whole files, then those with a witness, then by size.
     """
     whole = whole_series(returns, levels, close, benchmark, funds)
     if every := tuple(item for item in whole if item.ticker == EVERY):
@@ -259,9 +259,8 @@ def _split(move: _Move) -> tuple[float, str, float]:
     near = UNEVEN_NEAR if one > 1 else max(EXACT, min(2.5 * move.unit, 0.06))
     if off > near:
         return 0.0, "", off
-    if move.size < 0:
-        return many / one, f"a {many}:{one} split not applied", off
-    return many / one, f"a {one}:{many} reverse split not applied", off
+    split = f"{many}:{one} split" if move.size < 0 else f"{one}:{many} reverse split"
+    return many / one, f"a {split} not applied", off
 
 
 def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int | None:
@@ -278,10 +277,9 @@ def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
     """Whether a way back ends at the old level, but for the usual moves of the days between."""
     if abs(move.size) < max(BACK, 7 * move.unit):
         return False
-    if float(row[at]) < LOST and abs(float(row[end])) >= ABSURD:
-        return True  # what is left of such a price is rounding
+    rounding = float(row[at]) < LOST and abs(float(row[end])) >= ABSURD  # all that is left
     left = abs(float(row[at : end + 1].sum()))
-    return left <= 2.5 * move.unit * math.sqrt((end - at + 1) / 2)
+    return rounding or left <= 2.5 * move.unit * math.sqrt((end - at + 1) / 2)
 
 
 def _is_beyond_habit(row: Floats, at: int, end: int, move: _Move) -> bool:
@@ -353,10 +351,8 @@ def _chance(
         if known >= 20:
             shares.append((still[part].sum() + 1) / (known + 2))
             moves.append(np.abs(values[part])[np.isfinite(values[part]) & ~still[part]])
-    if not shares:
-        return 1.0, 1.0
-    sizes = np.concatenate(moves)
-    if len(sizes) and np.median(sizes) >= TICKS:  # the next price up is far away
+    sizes = np.concatenate(moves) if moves else np.array([])
+    if not shares or (len(sizes) and np.median(sizes) >= TICKS):  # the next price is far away
         return 1.0, 1.0
     return max(shares), float(len(values) * max(shares) ** (last - first))
 

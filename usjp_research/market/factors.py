@@ -159,9 +159,8 @@ def _french(path: Path) -> pd.DataFrame | None:
     start = next((at for at, line in enumerate(lines[:100]) if _his_header(line)), None)
     if start is None:
         return None
-    end = start + 1
-    while end < len(lines) and re.match(r"\s*[0-9]", lines[end]):
-        end += 1
+    rest = range(start + 1, len(lines))
+    end = next((at for at in rest if not re.match(r"\s*[0-9]", lines[at])), len(lines))
     again = [at for at in range(end, len(lines)) if re.match(r"\s*[0-9]{4,8}\s*,", lines[at])]
     if again:
         raise InputError(

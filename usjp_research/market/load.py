@@ -77,23 +77,17 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
         )
     findings, idle = _check(spec, read, used, wanted, benchmark)
     refuse_file(str(path), findings)
-    frame = {BENCHMARK: benchmark}
     mirror, _ = _mean_of(returns, MIRROR, spec.rule.mirror)
-    if mirror is not None:
-        frame[MIRROR] = mirror
-    table = pd.concat([pd.DataFrame(frame), returns[wanted]], axis=1)
+    own = {BENCHMARK: benchmark} | ({} if mirror is None else {MIRROR: mirror})
+    table = pd.concat([pd.DataFrame(own), returns[wanted]], axis=1)
     table, gaps = _benchmarked(path, table, spec.rule.since)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
         dropped=(*missing, *read.dropped, *gaps, *idle),
-        provenance={
-            "source": "file",
-            "file": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "benchmark": used,
-        },
+        provenance={"source": "file", "file": path.name, "sha256": sha256, "benchmark": used},
         read_as=read.read_as,
         findings=findings,
     )

@@ -43,10 +43,8 @@ def whole_series(
             middle = float(np.median([item.size for item in alike]))
             witness = alike[0].witness or f"{len(alike)} of {returns.shape[1]} series"
             out.append(replace(alike[0], ticker=EVERY, size=middle, witness=witness))
-        elif kind != "log":
-            out += alike
-        else:  # one low price that moves little may well be a firm's
-            out += [item for item in alike if item.ticker in funds]
+        else:  # one low price that moves little, as logarithms do, may well be a firm's
+            out += [item for item in alike if kind != "log" or item.ticker in funds]
     return out
 
 
