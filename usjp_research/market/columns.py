@@ -66,10 +66,9 @@ def refuse(
     say: Callable[[int], str] | None = None,
 ) -> None:
     """Refuse the first bad row by its number, as the user counts it, and what is seen there."""
-    rows = np.flatnonzero(bad)
-    if not len(rows):
+    if not np.any(bad):
         return
-    at = int(rows[0])
+    at = int(np.flatnonzero(bad)[0])
     value = column.iloc[at]
     seen = f"{value:g}" if isinstance(value, float) and value == value else _seen(value)
     words = say(at) if say else f"seen {seen}, expected {expected}"
@@ -179,8 +178,8 @@ def in_order(
     back = (step < pd.Timedelta(0)).to_numpy()
     if newest_first and back.any() and not (step > pd.Timedelta(0)).any():
         return ("newest first: sorted by date",)
-    rows = "the rows" if tickers is None else "each ticker's rows"
-    check(back, "comes after a later date", "of", f"sort {rows} by date")
+    whose = "the" if tickers is None else "each ticker's"
+    check(back, "comes after a later date", "of", f"sort {whose} rows by date")
     return ()
 
 

@@ -189,9 +189,7 @@ def _complete(
 ) -> Donors:
     covered = table.notna().mean(axis=1) >= 0.5
     holes = table[covered].isna().sum()
-    gone = tuple(
-        Dropped("donor", str(name), f"no return on {count} of {int(covered.sum())} days")
-        for name, count in holes[holes > 0].items()
-    )
+    gone = ((str(n), f"no return on {k} of {covered.sum()} days") for n, k in holes.items() if k)
+    notes = (*notes, *(Dropped("donor", name, reason) for name, reason in gone))
     table = table.loc[:, holes == 0].where(covered)
-    return Donors(table.reindex(market.dates), source, dropped=(*notes, *gone))
+    return Donors(table.reindex(market.dates), source, dropped=notes)

@@ -171,10 +171,9 @@ def _encoding(data: bytes) -> tuple[str, str]:
         return "utf-8-sig", ""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", "UTF-16 text"
-    if len(data) > 3 and data[1] == data[3] == 0 and data[0]:
-        return "utf-16-le", "UTF-16 text"
-    if len(data) > 3 and data[0] == data[2] == 0 and data[1]:
-        return "utf-16-be", "UTF-16 text"
+    for at, encoding in enumerate(("utf-16-be", "utf-16-le")):  # where the zeros stand
+        if data[at : at + 3 : 2] == b"\0\0" and len(data) > 3 and data[1 - at]:
+            return encoding, "UTF-16 text"
     return "utf-8", ""
 
 

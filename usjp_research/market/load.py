@@ -125,9 +125,8 @@ def _check(
         return None if frame is None else frame.loc[first:].reindex(columns=names)
 
     returns = read.returns.loc[first:, names]
-    found = check_returns(
-        returns, levels=part(read.levels), close=part(read.close), benchmark=benchmark, funds=funds
-    )
+    levels, close = part(read.levels), part(read.close)
+    found = check_returns(returns, levels=levels, close=close, benchmark=benchmark, funds=funds)
     return accept(found, spec.accepted)
 
 

@@ -115,11 +115,9 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Dated:
-    """The cells of a file, its column of days, and those days."""
-
     path: Path
     cells: Cells
-    name: str
+    name: str  # of the column of days
     days: pd.Series
 
     @property
@@ -195,9 +193,8 @@ def _value_column(path: Path, names: Sequence[str], kind: Kind) -> _Value:
     returned = [name for name in names if plain(name) in RETURNS]
     if kind != "returns":
         _refuse_doubt(path, names, adjusted, raw)
-    prices = adjusted or raw
-    if kind != "auto":
-        prices, returned = (prices, []) if kind == "prices" else ([], returned)
+    prices = [] if kind == "returns" else adjusted or raw
+    returned = [] if kind == "prices" else returned
     meant = [*prices, *returned]
     if len(meant) > 1:
         settle = " or give --returns" if prices and returned else ""
@@ -219,9 +216,9 @@ def _refuse_doubt(
     path: Path, names: Sequence[str], adjusted: Sequence[str], raw: Sequence[str]
 ) -> None:
     """Refuse a column beside the one in use that may as well be the adjusted price."""
-    like = [name for name in names if LIKE_ADJUSTED.search(plain(name))]
-    doubtful = [n for n in like if n not in adjusted and (not adjusted or "adj" in plain(n))]
-    doubtful = [n for n in doubtful if not any(word in plain(n) for word in NOT_THE_CLOSE)]
+    like = [n for n in names if LIKE_ADJUSTED.search(plain(n)) and n not in adjusted]
+    doubtful = [n for n in like if not any(word in plain(n) for word in NOT_THE_CLOSE)]
+    doubtful = [n for n in doubtful if not adjusted or "adj" in plain(n)]
     if doubtful and (adjusted or raw):
         raise InputError(
             f"{path}: row 1: {two([(adjusted or raw)[0], doubtful[0]])}: which holds adjusted "
