@@ -52,26 +52,13 @@ class Plan(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An expected-return model: the return less ``base`` is regressed on ``regressors``.
-
-    Attributes
-    ----------
-    regressors : tuple of str
-        Names of columns.
-    base : str
-        The column that is taken off the return first; empty for none.
-    constant : bool
-        Whether there is an intercept.
-    reach : int
-        Days on either side whose regressors are summed up to be its instruments; 0 for least
-        squares.
-    """
+    """An expected-return model: the return less ``base`` is regressed on ``regressors``."""
 
     title: str
     regressors: tuple[str, ...] = ()
     base: str = ""
     constant: bool = True
-    reach: int = 0
+    reach: int = 0  # instruments are the regressors summed over so many days on either side
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -82,9 +69,6 @@ class Model:
     def factors(self) -> tuple[str, ...]:
         """Those of them that are French's factors."""
         return tuple(name for name in self.needs if name != "market")
-
-    def _repr_html_(self) -> str:
-        return card("Model", self.title, f"made of {', '.join(self.needs) or 'a constant'}")
 
 
 MODELS = {
@@ -105,11 +89,6 @@ MODELS = {
 class Timing:
     """Estimation days and event windows as offsets from day 0, both ends included.
 
-    Attributes
-    ----------
-    estimation : (int, int)
-    windows : tuple of (int, int)
-
     Raises
     ------
     InputError
@@ -120,10 +99,8 @@ class Timing:
     windows: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
-        for name, (low, high) in (
-            ("estimation", self.estimation),
-            *(("window", w) for w in self.windows),
-        ):
+        spans = [("estimation", self.estimation), *(("window", window) for window in self.windows)]
+        for name, (low, high) in spans:
             if high < low:
                 raise InputError(f"{name} {low},{high}: the end comes before the start; turn round")
         if not self.windows:
@@ -156,7 +133,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An expected-return model on a list of days.
+    """An expected-return model on a list of days, in k coefficients.
 
     Attributes
     ----------
@@ -166,8 +143,7 @@ class Design:
         The constant first, the others centred and scaled: that changes no residual and keeps
         the normal equations well conditioned.
     instruments : ndarray of shape (n_days, k)
-        What coefficients are estimated with, ``(Z'X)^-1 Z'y``: the regressors themselves for
-        least squares.
+        Coefficients are ``(Z'X)^-1 Z'y``; the regressors themselves for least squares.
     centre, scale : ndarray of shape (k,)
         To return coefficients to the units of the data.
     """
@@ -198,38 +174,10 @@ class Design:
 def expected_return_design(
     model: str, columns: Mapping[str, Floats], n_days: int | None = None
 ) -> Design:
-    """Set up an expected-return model on a common list of days.
+    """Set up one of `MODELS` on the columns that it needs, each of shape (n_days,), as decimals.
 
-    Parameters
-    ----------
-    model : str
-        A key of `MODELS`. Factor models are fitted to excess returns.
-    columns : mapping of str to ndarray of shape (n_days,)
-        What the model needs, as decimals: ``market``, or French's factors and ``rf``. Others
-        are passed over.
-    n_days : int, optional
-        For a model that needs no column.
-
-    Returns
-    -------
-    Design
-
-    Raises
-    ------
-    InputError
-        For an unknown model, or a missing benchmark or factor.
-
-    References
-    ----------
-    Brown and Warner (1980), Journal of Financial Economics 8, 205-258; MacKinlay (1997), Journal
-    of Economic Literature 35, 13-39; Fama and French (1993, 2015), Journal of Financial Economics
-    33 and 116; Carhart (1997), Journal of Finance 52, 57-82; Scholes and Williams (1977), Journal
-    of Financial Economics 5, 309-327.
-
-    Examples
-    --------
-    >>> expected_return_design("market", {"market": np.array([0.01, -0.02, 0.0])}).parameters
-    2
+    Brown and Warner (1980); MacKinlay (1997); Fama and French (1993, 2015); Carhart (1997);
+    Scholes and Williams (1977).
     """
     made = named_model(model)
     for name in made.needs:
@@ -250,25 +198,16 @@ def expected_return_design(
         table = np.column_stack([np.ones(n_days), table])
         centre, scale = np.r_[0.0, centre], np.r_[1.0, scale]
     base[~known], table[~known] = np.nan, 0.0
-    instruments = _summed(table, made.reach) if made.reach else table
+    instruments = table
+    if made.reach:  # a missing day counts as the mean
+        around = np.ones(2 * made.reach + 1)
+        sums = [np.convolve(x, around)[made.reach : -made.reach] for x in table[:, 1:].T]
+        instruments = np.column_stack([table[:, 0], *sums])
     return Design(model, base, table, instruments, centre, scale)
 
 
-def _summed(regressors: Floats, reach: int) -> Floats:
-    """Sum regressors (n_days, k) over the days around each; a missing day counts as the mean."""
-    around = np.ones(2 * reach + 1)
-    sums = [np.convolve(column, around)[reach:-reach] for column in regressors[:, 1:].T]
-    return np.column_stack([regressors[:, 0], *sums])
-
-
 def named_model(name: str) -> Model:
-    """Look a model up.
-
-    Raises
-    ------
-    InputError
-        When there is none of that name; it proposes the nearest.
-    """
+    """Look a model up; where there is none of that name, refuse and propose the nearest."""
     if name not in MODELS:
         raise InputError(f"unknown model '{name}': {nearest(name, MODELS)}")
     return MODELS[name]
