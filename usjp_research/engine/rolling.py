@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,33 +19,17 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Cumulative abnormal returns and their variances, with day 0 at every trading day.
+    """Cumulative abnormal returns (n_days, n_series) and their variances, with day 0 at every day.
 
-    All arrays have the shape (n_days, n_series); NaN where the estimation window holds too few
-    usable days or the event window is not complete.
-
-    Attributes
-    ----------
-    car : ndarray
-        Sum of the abnormal returns over the event window, as a decimal.
-    variance : ndarray
-        Forecast-error variance of ``car``, with the covariance that the shared parameters give.
-    trailing : ndarray
-        Length of the window times the mean squared abnormal return of the guard sessions
-        before it.
-    residual_variance : ndarray
-    n_obs : ndarray of int
-        Usable days of the estimation window.
-    coefficients : ndarray of shape (n_days, n_series, k)
-        In the units of the data, intercept first.
+    NaN where the estimation window holds too few usable days or the event window is not complete.
     """
 
     car: Floats
-    variance: Floats
-    trailing: Floats
+    variance: Floats  # of the forecast error
+    trailing: Floats  # the window's length times the mean square of the guard sessions before it
     residual_variance: Floats
-    n_obs: Ints
-    coefficients: Floats
+    n_obs: Ints  # usable days of the estimation window
+    coefficients: Floats  # (n_days, n_series, k), in the units of the data, intercept first
     parameters: int
 
     @property
@@ -55,25 +40,19 @@ class Forecast:
     @property
     def alpha(self) -> Floats:
         """Intercept; zero for the market itself."""
-        if self.parameters:
-            return np.asarray(self.coefficients[..., 0])
-        return np.asarray(0.0 * self.residual_variance)
+        return np.asarray(self.coefficients[..., 0])
 
     @property
     def beta(self) -> Floats:
         """Slope on the first regressor; one for the market itself."""
-        if self.parameters:
-            return np.asarray(self.coefficients[..., 1])
-        return np.asarray(1.0 + 0.0 * self.residual_variance)
+        return np.asarray(self.coefficients[..., 1])
 
     def _repr_html_(self) -> str:
         days, series = self.car.shape
-        known = float(np.isfinite(self.car).mean()) if self.car.size else 0.0
+        known = percent(np.isfinite(self.car).sum() / max(self.car.size, 1), 0, sign=False)
+        size = f"{series} series with day 0 at each of {days} days"
         return card(
-            "Forecast",
-            "",
-            f"{series} series with day 0 at each of {days} days",
-            f"{percent(known, 0, sign=False)} of them have a window and enough days before it",
+            "Forecast", "", size, f"{known} of them have a window and enough days before it"
         )
 
 
@@ -100,27 +79,18 @@ def rolling_forecast(
     ----------
     returns : ndarray of shape (n_days, n_series)
         Simple returns as decimals; NaN where missing, never filled.
-    design : Design
-        The expected-return model on the same days.
     masked : ndarray of shape (n_days,), bool
         Days that no estimation may use, such as windows of real events. They stay in event
         windows and in the guard.
-    estimation : Estimation
-        Length, end and least number of usable days.
     window : (int, int)
         Offsets of the event window, both ends included.
     anchor : int, optional
-        Offset before which the estimation window ends; the start of the event window when left
-        out.
+        Offset before which the estimation window ends, if not the start of the event window.
     guard_sessions : int
         Trailing sessions of the volatility guard; at least half must have returns.
     moving_mask : sequence of int
         Offsets from day 0 that no estimation may use either, wherever day 0 is: the other
         windows of a calendar of events that is shifted as a whole.
-
-    Returns
-    -------
-    Forecast
 
     Raises
     ------
@@ -134,104 +104,53 @@ def rolling_forecast(
 
     Examples
     --------
-    >>> draw = np.random.default_rng(1)
-    >>> market = draw.normal(0, 0.01, 400)
-    >>> firm = 0.9 * market + draw.normal(0, 0.02, 400)
-    >>> design = expected_return_design("market", {"market": market})      # doctest: +SKIP
-    >>> fit = rolling_forecast(firm[:, None], design, np.zeros(400, bool),
-    ...                        estimation=spec.rule.estimation)            # doctest: +SKIP
-    >>> round(float(fit.beta[300, 0]), 1)                                  # doctest: +SKIP
-    0.9
+    >>> fit = rolling_forecast(firms, data.design, data.panel.masked,
+    ...                        estimation=data.spec.rule.estimation)       # doctest: +SKIP
     """
-    low, high = window
-    length, day = high - low + 1, np.arange(len(returns))
+    (low, high), k, day = window, design.parameters, np.arange(len(returns))
+    first, last, length = day + low, day + high, high - low + 1
     known = np.isfinite(returns) & np.isfinite(design.base)[:, None]
     y = np.where(known, returns - design.base[:, None], 0.0)
     end = (low if anchor is None else anchor) - estimation.ends_before
     start = end - estimation.sessions + 1
     holes = [hole for hole in moving_mask if start <= hole <= end]
     sums = _moments(known & ~masked[:, None], y, design, day + start, day + end, holes)
-    first, last = day + low, day + high
-    ahead = _spans(design.regressors, first, last)
-    total = _spans(y, first, last)
-    whole = np.rint(_spans(known.astype(float), first, last)) == length
-    whole &= ((first >= 0) & (last < len(day)))[:, None]
     # Days whose estimation window starts before the data are out, not shortened.
-    enough = (np.rint(sums.n) >= max(estimation.minimum, design.parameters + 1)) & (
-        day + start >= 0
-    )[:, None]
-    guard = _moments(known, y, design, first - guard_sessions, first - 1)
-    full = guard.n >= guard_sessions / 2
-    return _forecast(design, sums, enough, _Window(length, ahead, total, whole), guard, full)
-
-
-def forecast_once(
-    y: Floats, design: Design, rows: Ints, inside: Ints, before: Ints, guard_sessions: int
-) -> Forecast:
-    """Estimate one series, shape (n_days,), on some rows and forecast the window ``inside``.
-
-    ``before`` are the guard sessions that have a return. The forecast has one day and series.
-    """
-    y, X = y - design.base, design.regressors
-
-    def sums(at: Ints) -> _Moments:
-        x, z, r = X[at], design.instruments[at], y[at]
-        parts = (len(at), x.T @ x, x.T @ r, r @ r, z.T @ x, z.T @ r, z.T @ z)
-        return _Moments(*(np.asarray(part, dtype=np.float64)[None, None] for part in parts))
-
-    yes = np.ones((1, 1), dtype=bool)
-    window = _Window(
-        len(inside), X[inside].sum(axis=0)[None], np.full((1, 1), y[inside].sum()), yes
-    )
-    full = yes if len(before) >= guard_sessions / 2 else ~yes
-    return _forecast(design, sums(rows), yes, window, sums(before), full)
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """Its length, its sums of regressors (days, k) and of y (days, series), and where whole."""
-
-    length: int
-    ahead: Floats
-    total: Floats
-    whole: Bools
-
-
-def _forecast(
-    design: Design, sums: _Moments, enough: Bools, window: _Window, guard: _Moments, full: Bools
-) -> Forecast:
-    """Forecast windows from the sums before them; every prediction error is computed here."""
-    unit = np.eye(design.parameters)
-    inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, unit))
+    complete = (day + start >= 0)[:, None]
+    enough = (np.rint(sums.n) >= max(estimation.minimum, k + 1)) & complete
+    inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, np.eye(k)))
     if bad.any() and (bad | ~enough).all():
         raise InputError(
             f"model '{design.model}': two of its regressors move as one before every day; "
             "leave one out"
         )
     b = (inverse @ sums.zy[..., None])[..., 0]
-    good = np.broadcast_to(enough & ~bad, window.total.shape)
-    whole = window.whole & good
-    car = window.total - (b * window.ahead[:, None]).sum(axis=-1)
+    good = np.broadcast_to(enough & ~bad, y.shape)
+    ahead = _spans(design.regressors, first, last)
+    whole = good & ((first >= 0) & (last < len(day)))[:, None]
+    whole &= np.rint(_spans(known.astype(float), first, last)) == length
     if design.instruments is not design.regressors:
         inverse = inverse @ sums.zz @ np.swapaxes(inverse, -1, -2)
-    spread = np.einsum("dk,dskl,dl->ds", window.ahead, inverse, window.ahead)
+    spread = np.einsum("dk,dskl,dl->ds", ahead, inverse, ahead)
+    guard = _moments(known, y, design, first - guard_sessions, first - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        s2 = sums.squares(b) / (sums.n - design.parameters)
-        usual = window.length * guard.squares(b) / guard.n
+        s2 = sums.squares(b) / (sums.n - k)
+        usual = length * guard.squares(b) / guard.n
+    car = _spans(y, first, last) - (b * ahead[:, None]).sum(axis=-1)
+    fitted = design.original(b) if k else np.tile([0.0, 1.0], (*y.shape, 1))
     return Forecast(
         car=np.where(whole, car, np.nan),
-        variance=np.where(whole, s2 * (window.length + spread), np.nan),
-        trailing=np.where(whole & full, usual, np.nan),
+        variance=np.where(whole, s2 * (length + spread), np.nan),
+        trailing=np.where(whole & (guard.n >= guard_sessions / 2), usual, np.nan),
         residual_variance=np.where(good, s2, np.nan),
-        n_obs=np.broadcast_to(np.rint(sums.n).astype(np.int64), car.shape),
-        coefficients=design.original(np.where(good[..., None], b, np.nan)),
-        parameters=design.parameters,
+        n_obs=np.broadcast_to(np.rint(sums.n).astype(np.int64), y.shape),
+        coefficients=np.where(good[..., None], fitted, np.nan),
+        parameters=k,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Sums n (days, series), X'X, X'y, y'y, Z'X, Z'y and Z'Z over a window before each day.
+class _Moments(NamedTuple):
+    """Sums over a window before each day: n of shape (days, series), X'X, X'y and so on.
 
     Where all series have the same days, what has no y in it has one series.
     """
@@ -288,9 +207,7 @@ def inverse_gram(gram: Floats) -> tuple[Floats, Bools]:
     """Invert matrices of shape (..., k, k); the unit matrix, and True, where one cannot be."""
     k = gram.shape[-1]
     size = np.linalg.norm(gram, axis=(-2, -1))
-    if not k:
-        return gram, np.zeros(size.shape, dtype=bool)
-    bad = size == 0
+    bad = (size == 0) & (k > 0)
     gram = np.where(bad[..., None, None], np.eye(k), gram)
     try:
         inverse = np.linalg.inv(gram)
