@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 from scipy.optimize import nnls
 
 from usjp_research.words import InputError, card, percent
@@ -24,34 +25,22 @@ EXACT = 1e-6  # a fit this close, relative to the returns themselves, is exact f
 class SyntheticFit:
     """Weights of a synthetic control and the certificate that no other weights fit much better.
 
-    Attributes
-    ----------
-    weights : ndarray of shape (n_donors,)
-        Zero or more, with the sum one.
-    support : ndarray of int
-        The donors with a weight, ascending.
-    gap : float
-        Duality gap ``g'w - min g`` with ``g = R'(Rw - y)``: half the squared error of the best
-        weights lies at most this far below that of these.
-    relative_gap : float
-        The gap over half the squared error (over a millionth of the largest half squared
-        length of ``y`` and the donors, where the fit is closer than that).
-    rmse : float
-        Root mean squared error of the fit, in the units of ``y``.
+    With ``g = R'(Rw - y)`` half the squared error of the best weights lies at most the duality
+    gap ``g'w - min g`` below that of these. The relative gap is over half the squared error (over
+    a millionth of the largest half squared length of ``y`` and the donors, where that is more).
     """
 
-    weights: Floats
-    support: Ints
+    weights: Floats  # (n_donors,), zero or more, with the sum one
+    support: Ints  # the donors with a weight, ascending
     gap: float
     relative_gap: float
-    rmse: float
+    rmse: float  # in the units of y
 
     def _repr_html_(self) -> str:
         used = f"{len(self.support)} of {len(self.weights)} donors in use"
         gap = f"relative duality gap {self.relative_gap:.0e}"
-        return card(
-            "Synthetic control", "", used, gap, f"error {percent(self.rmse, 2, sign=False)}"
-        )
+        error = f"error {percent(self.rmse, 2, sign=False)}"
+        return card("Synthetic control", "", used, gap, error)
 
 
 def synthetic_control(
@@ -68,18 +57,13 @@ def synthetic_control(
     Parameters
     ----------
     target : ndarray of shape (n_days,)
-        Returns to be matched, day by day.
     donors : ndarray of shape (n_days, n_donors)
-        Returns of the donors on the same days.
+        Returns on the same days.
     tolerance : float
         Largest relative gap at which the fit is taken to be done. Where rounding does not let
         it be reached the smallest gap that was is reported.
     start : ndarray of shape (n_donors,), optional
         Weights of a similar problem; only speed depends on it.
-
-    Returns
-    -------
-    SyntheticFit
 
     Raises
     ------
@@ -103,9 +87,9 @@ def synthetic_control(
     y, R = np.asarray(target, float), np.asarray(donors, float)
     _refuse(y, R)
     scale = 0.5 * max(float(np.einsum("ij,ij->j", R, R).max()), float(y @ y))
-    pool = np.array([int((R.T @ y).argmax())])
-    if start is not None and (start > 0).any():
-        pool = np.flatnonzero(start > 0)
+    pool = np.flatnonzero(() if start is None else start > 0)
+    if not len(pool):
+        pool = np.array([(R.T @ y).argmax()])
     best: SyntheticFit | None = None
     idle = 0
     for _ in range(ROUNDS):
@@ -160,7 +144,7 @@ def _on_pool(A: Floats) -> Floats:
     while len(used):
         H = A[:, used].T @ A[:, used]
         unit = max(float(np.trace(H)) / len(H), np.finfo(float).tiny)
-        v = np.linalg.lstsq(H + unit, np.ones(len(used)), rcond=None)[0]
+        v = linalg.lstsq(H + unit, np.ones(len(used)), lapack_driver="gelsy")[0]
         if v.min() > 0:
             exact = np.zeros(len(weights))
             exact[used] = v / v.sum()
