@@ -135,4 +135,3 @@ from usjp_research.report.theme import Picture as Picture
 from usjp_research.report.figures import plot_calendar as plot_calendar
 from usjp_research.report.figures import plot_campaign as plot_campaign
 from usjp_research.report.figures import plot_events as plot_events
-from usjp_research.report.figures import plot_waterfall as plot_waterfall

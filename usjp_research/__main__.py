@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 from usjp_research.market.sources import is_simulated, sources_help
@@ -104,15 +105,16 @@ site = typer.Typer(
 )
 app.add_typer(site, name="site")
 
+File = Path | None
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
-    Path | None,
-    typer.Option(help="Folder of parameters: universe.csv, events.csv and what else there is."),
+    File,
+    Option(help="Folder of parameters: universe.csv, events.csv and what else there is."),
 ]
 Units = Annotated[
-    str, typer.Option(help="percent or decimal of --factors; auto tells them by their size.")
+    str, Option(help="percent or decimal of --factors; auto tells them by their size.")
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Run = Annotated[Path, Argument(help="Folder of a finished run.")]
 
 
 @contextmanager
@@ -139,43 +141,35 @@ def _one_line_errors() -> Iterator[None]:
 
 @app.command()
 def study(
-    market: Annotated[
-        str | None,
-        typer.Option(help=sources_help()),
-    ] = None,
+    market: Annotated[str | None, Option(help=sources_help())] = None,
     returns: Annotated[
-        bool, typer.Option("--returns", help="The file of --market holds returns, not prices.")
+        bool, Option("--returns", help="The file of --market holds returns, not prices.")
     ] = False,
     params: Params = None,
     events: Annotated[
-        Path | None,
-        typer.Option(help="Another events file in place of the folder's events.csv."),
+        File, Option(help="Another events file in place of the folder's events.csv.")
     ] = None,
     sector: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Print this sector only; may be repeated. Intervals stay those of the family."
-        ),
+        Option(help="Print this sector only; may be repeated. Intervals stay those of the family."),
     ] = None,
     factors: Annotated[
-        Path | None,
-        typer.Option(help="Table of French's daily factors, for the robustness pages."),
+        File, Option(help="Table of French's daily factors, for the robustness pages.")
     ] = None,
     factor_units: Units = "auto",
     donors: Annotated[
-        Path | None,
-        typer.Option(help="Prices of firms outside the sectors, for the robustness pages."),
+        File, Option(help="Prices of firms outside the sectors, for the robustness pages.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("outputs/study"),
+    out: Annotated[Path, Option(help="Folder of the run.")] = Path("outputs/study"),
     pages: Annotated[
-        bool, typer.Option(help="Run the notebooks and build the pages, or only print the rows.")
+        bool, Option(help="Run the notebooks and build the pages, or only print the rows.")
     ] = True,
     public: Annotated[
-        bool, typer.Option("--public", help="Leave tables of single firms out of the pages.")
+        bool, Option("--public", help="Leave tables of single firms out of the pages.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the verdicts as JSON.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put this run in the place of another study's.")
+        bool, Option("--replace", help="Put this run in the place of another study's.")
     ] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
@@ -192,7 +186,7 @@ def study(
         for key in sector or ():
             if key not in spec.sectors:
                 raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
-        source = _absolute_source(_declared(market or spec.rule.market, returns=returns))
+        source = _source(market or spec.rule.market, returns=returns)
         options = {
             "factors": str(_here(factors)) if factors else "",
             "donors": str(_here(donors)) if donors else "",
@@ -216,24 +210,28 @@ def study(
             inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
             _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
             if pages:
+                from usjp_research.report.pages import render, write_pages
+
                 stages("building the pages")
-                _add_pages(fresh)
+                write_pages(fresh, render(fresh))
             swap(folder, fresh)
-        stderr.print(f"Results: {folder / 'results'}", soft_wrap=True, markup=False)
+        _log(f"Results: {folder / 'results'}")
         if pages:
-            stderr.print(f"Pages: {folder / 'site/index.html'}", soft_wrap=True, markup=False)
+            _log(f"Pages: {folder / 'site/index.html'}")
         for line in (failed := failures(outcomes)):
             print(f"usjp: {InputError(line)}", file=sys.stderr)
         if failed:
             raise typer.Exit(1)
 
 
-def _absolute_source(source: str) -> str:
-    """Return a market as it is, its file from the folder that the user stands in."""
+def _source(source: str, *, returns: bool) -> str:
+    """Return a market with its file from where the user stands, and with what the file holds."""
     kind, _, rest = source.partition(":")
+    if returns and (kind not in ("file", "returns") or not rest):
+        raise InputError("--returns: says what a file holds; give it with --market file:PATH")
     if kind not in ("file", "returns", "prices") or not rest:
         return source
-    return f"{kind}:{_here(Path(rest))}"
+    return f"{'returns' if returns else kind}:{_here(Path(rest))}"
 
 
 def _here(path: Path) -> Path:
@@ -242,16 +240,6 @@ def _here(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:
         raise InputError(f"{path}: no such user's folder; give the whole path") from None
-
-
-def _declared(source: str, *, returns: bool) -> str:
-    """Say in a market's name that its file holds returns, where that is declared."""
-    kind, _, path = source.partition(":")
-    if not returns:
-        return source
-    if kind not in ("file", "returns") or not path:
-        raise InputError("--returns: says what a file holds; give it with --market file:PATH")
-    return f"returns:{path}"
 
 
 def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
@@ -324,9 +312,7 @@ def _run_notebooks(
 
     data.law(family_legs(data))
     stages("running the notebooks, two at a time")
-    outcomes = run_batch(
-        jobs, fresh, say=lambda text: stderr.print(f"  {text}", markup=False, soft_wrap=True)
-    )
+    outcomes = run_batch(jobs, fresh, say=lambda text: _log(f"  {text}"))
     for outcome in outcomes:
         if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
             raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
@@ -369,12 +355,6 @@ def _finish(
     write_manifest(fresh, facts, outcomes, names)
 
 
-def _add_pages(fresh: Path) -> None:
-    from usjp_research.report.pages import render, write_pages
-
-    write_pages(fresh, render(fresh))
-
-
 # --- what it prints --------------------------------------------------------------------------
 
 
@@ -404,14 +384,15 @@ def _print_study(
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    _print_rows(content)
+    rows = [*content["rows"], *([content["contrast"]] if content["contrast"] else [])]
+    _print_rows(rows, content["alpha"])
     _say(
         f"{content['shifts']} placebo calendars (about {content['independent_shifts']} "
         f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
     )
-    for name in (row["name"] for row in _rows(content)):
-        if caveat := spec.words.caveat(name):
-            _say(f"{label(name)}: {caveat}")
+    for row in rows:
+        if caveat := spec.words.caveat(row["name"]):
+            _say(f"{label(row['name'])}: {caveat}")
     _say(spec.words.provenance or "The study does not say when its rule was written.")
     if is_simulated(str(facts["market"])):
         _say("SIMULATED returns: these rows say nothing about any real market.")
@@ -420,15 +401,11 @@ def _print_study(
         _say(line)
 
 
-def _rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*content["rows"], *([content["contrast"]] if content["contrast"] else [])]
-
-
-def _print_rows(content: Mapping[str, Any]) -> None:
+def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
     from usjp_research.report.tables import verdict_table
     from usjp_research.study.verdict import verdict_of
 
-    frame = verdict_table([verdict_of(row) for row in _rows(content)])
+    frame = verdict_table([verdict_of(row) for row in rows])
     console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
@@ -437,8 +414,7 @@ def _print_rows(content: Mapping[str, Any]) -> None:
                 _say(f"  {key}: {value}")
         _say("")
         return
-    title = f"Priced in? Simultaneous {level(content['alpha'])} intervals"
-    table = Table(title=title, expand=False)
+    table = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
     for name in frame.columns:
         table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
     for values in frame.itertuples(index=False):
@@ -452,7 +428,11 @@ def _say(text: str) -> None:
 
 def _say_each(what: str, lines: Sequence[str]) -> None:
     for line in lines:
-        stderr.print(f"{what}: {line}", soft_wrap=True, markup=False)
+        _log(f"{what}: {line}")
+
+
+def _log(text: str) -> None:
+    stderr.print(text, soft_wrap=True, markup=False)
 
 
 class Stages:
@@ -473,36 +453,23 @@ class Stages:
 
 @app.command("battery")
 def battery_command(
-    returns: Annotated[Path, typer.Argument(help="Daily simple returns: date, a column a series.")],
-    groups: Annotated[Path, typer.Option(help="CSV with firm, sector and optionally treated.")],
-    benchmark: Annotated[
-        str | None,
-        typer.Option(help="The market's column."),
-    ] = None,
-    event: Annotated[
-        str | None,
-        typer.Option(help="Day 0 of every firm, YYYY-MM-DD."),
-    ] = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(help="CSV with firm and date, in place of one --event."),
-    ] = None,
-    estimation: Annotated[str, typer.Option(help="First and last day, from day 0.")] = "-260,-11",
+    returns: Annotated[Path, Argument(help="Daily simple returns: date, a column a series.")],
+    groups: Annotated[Path, Option(help="CSV with firm, sector and optionally treated.")],
+    benchmark: Annotated[str | None, Option(help="The market's column.")] = None,
+    event: Annotated[str | None, Option(help="Day 0 of every firm, YYYY-MM-DD.")] = None,
+    events: Annotated[File, Option(help="CSV with firm and date, in place of one --event.")] = None,
+    estimation: Annotated[str, Option(help="First and last day, from day 0.")] = "-260,-11",
     window: Annotated[
         list[str] | None,
-        typer.Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
+        Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Expected return, such as market; --model list names all.")
+        str, Option(help="Expected return, such as market; --model list names all.")
     ] = "market",
-    factors: Annotated[
-        Path | None,
-        typer.Option(help="Daily factors; by default columns of RETURNS."),
-    ] = None,
+    factors: Annotated[File, Option(help="Daily factors; by default columns of RETURNS.")] = None,
     factor_units: Units = "auto",
     json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write every number to this file in place of tables."),
+        File, Option("--json", help="Write every number to this file in place of tables.")
     ] = None,
 ) -> None:
     """Test abnormal returns around events in any panel, dependence between firms first."""
@@ -533,25 +500,16 @@ def battery_command(
 @site.command("build")
 def site_build(
     run: Run,
-    single_file: Annotated[
-        Path | None,
-        typer.Option(help="All pages in one HTML file."),
-    ] = None,
-    pdf: Annotated[
-        Path | None,
-        typer.Option(help="All pages on paper; needs Chromium or Chrome."),
-    ] = None,
+    single_file: Annotated[File, Option(help="All pages in one HTML file.")] = None,
+    pdf: Annotated[File, Option(help="All pages on paper; needs Chromium or Chrome.")] = None,
     xlsx: Annotated[
-        Path | None,
-        typer.Option(help="Every result table as a sheet, with units and a codebook."),
+        File, Option(help="Every result table as a sheet, with units and a codebook.")
     ] = None,
     tables: Annotated[
-        Path | None,
-        typer.Option(help="Folder for every result table as CSV and Parquet, with codebook.csv."),
+        File, Option(help="Folder for every result table as CSV and Parquet, with codebook.csv.")
     ] = None,
     browser: Annotated[
-        str | None,
-        typer.Option(help="Program that prints the PDF, when it is not found by name."),
+        str | None, Option(help="Program that prints the PDF, when it is not found by name.")
     ] = None,
 ) -> None:
     """Build the pages of a run again, and hand its results on in other forms."""
@@ -563,7 +521,7 @@ def site_build(
 
         folder = _here(run)
         printer = onefile.find_browser(browser) if pdf else ""
-        stderr.print(f"Pages: {build_site(folder)}", soft_wrap=True, markup=False)
+        _log(f"Pages: {build_site(folder)}")
         whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
         if single_file:
             prepare_folder(_here(single_file).parent)
@@ -572,35 +530,27 @@ def site_build(
         if pdf:
             onefile.print_pdf(whole, pdf, printer)
             _wrote(pdf)
-        notes = [
-            *(sheets.write_workbook(folder, xlsx) if xlsx else []),
-            *(sheets.write_tables(folder, tables) if tables else []),
-        ]
+        notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
+        notes += sheets.write_tables(folder, tables) if tables else []
         for made in filter(None, (xlsx, tables)):
             _wrote(made)
         for note in dict.fromkeys(notes):
-            stderr.print(note, soft_wrap=True, markup=False)
+            _log(note)
 
 
 def _wrote(path: Path, most: int | None = None) -> None:
     size = path.stat().st_size if path.is_file() else None
     told = f" ({size / 1e6:.1f} MB)" if size else ""
-    warning = (
-        f", more than the {most / 1e6:.0f} MB that mail takes"
-        if size and most and size > most
-        else ""
-    )
-    stderr.print(f"Wrote {path}{told}{warning}", soft_wrap=True, markup=False)
+    if size and most and size > most:
+        told += f", more than the {most / 1e6:.0f} MB that mail takes"
+    _log(f"Wrote {path}{told}")
 
 
 @site.command("diff")
 def site_diff(
     run_a: Run,
     run_b: Run,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write the comparison as a page, too."),
-    ] = None,
+    html: Annotated[File, Option(help="Write the comparison as a page, too.")] = None,
 ) -> None:
     """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
     with _one_line_errors():
@@ -620,8 +570,8 @@ def site_diff(
 
 @site.command("gallery")
 def site_gallery(
-    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders that hold runs.")],
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("outputs/index.html"),
+    folders: Annotated[list[Path], Argument(help="Runs, or folders that hold runs.")],
+    out: Annotated[Path, Option(help="The page to write.")] = Path("outputs/index.html"),
 ) -> None:
     """Write one page that leads to several runs."""
     with _one_line_errors():
@@ -632,7 +582,7 @@ def site_gallery(
         page, count = gallery_page([_here(folder) for folder in folders], path)
         prepare_folder(path.parent)
         write_whole(path, page.encode())
-        stderr.print(f"{count} run{'s' * (count != 1)}: {path}", soft_wrap=True, markup=False)
+        _log(f"{count} run{'s' * (count != 1)}: {path}")
 
 
 def main() -> None:

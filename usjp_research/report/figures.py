@@ -14,9 +14,7 @@ from usjp_research.engine.placebo import Placebo
 from usjp_research.report.tables import (
     cases_words,
     counted,
-    dollars,
     exposure_words,
-    implied_digits,
     records,
     told,
     told_row,
@@ -80,43 +78,25 @@ def nothing(why: str) -> Picture:
 
 
 def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
-    """Draw each row's interval against what the thesis implies.
-
-    Parameters
-    ----------
-    rows : sequence of Verdict
-
-    Returns
-    -------
-    Picture
-    """
+    """Draw each row's interval against what the thesis implies."""
     if not rows:
         return nothing("There is no row.")
     words = (
         "dot and bar: observed abnormal return and its interval\n"
         "diamond and line: implied by the thesis, base case and range"
     )
-    shown = [_scored(row) for row in rows]
-    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), scoreboard_words(rows))
-
-
-def _scored(row: Verdict) -> Interval:
-    seen = told_row(row)
-    implied = tuple(seen.share[case] for case in CASES) if seen.share else ()
-    return Interval(
-        tag(row.name), says(row), tone(row.name), seen.effect, seen.low, seen.high, implied
-    )
-
-
-def scoreboard_words(rows: Sequence[Verdict]) -> str:
-    """Say what a scoreboard shows, from the numbers it shows."""
-    said = (
-        f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
-        f"{seen.interval()}, implied {cases_words(seen.share)}"
-        for row in rows
-        for seen in [told_row(row)]
-    )
-    return f"Scoreboard. {'. '.join(said)}."
+    shown, said = [], []
+    for row in rows:
+        seen = told_row(row)
+        numbers = (seen.effect, seen.low, seen.high)
+        implied = tuple(seen.share[case] for case in CASES if seen.share)
+        shown.append(Interval(tag(row.name), says(row), tone(row.name), *numbers, implied))
+        said.append(
+            f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
+            f"{seen.interval()}, implied {cases_words(seen.share)}"
+        )
+    alt = f"Scoreboard. {'. '.join(said)}."
+    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt)
 
 
 def says(row: Verdict) -> str:
@@ -131,15 +111,7 @@ def says(row: Verdict) -> str:
 def plot_counterfactuals(found: Counterfactuals) -> Picture:
     """Draw a sector's effect against every counterfactual, side by side with intervals.
 
-    Parameters
-    ----------
-    found : Counterfactuals
-
-    Returns
-    -------
-    Picture
-        Dot and bar per model, the rule on top; a cross fits the sector poorly, and a row
-        without a dot says what it needs.
+    The rule is on top; a cross fits the sector poorly, a row without a dot says what it needs.
     """
     rows: list[dict[str, Any]] = records(found.rows)
     words = (
@@ -178,15 +150,7 @@ def _against_words(row: Mapping[str, Any], shown: Interval) -> str:
 def plot_caar(paths: EventPaths) -> Picture:
     """Draw the sector's cumulative abnormal return around each event, beside quiet dates.
 
-    Parameters
-    ----------
-    paths : EventPaths
-
-    Returns
-    -------
-    Picture
-        One panel per event; the shaded columns are the event window, the band holds the stated
-        share of placebo paths.
+    The shaded columns are the event window; the band holds the stated share of placebo paths.
     """
     if paths.reason:
         return nothing(f"{label(paths.sector)}: {paths.reason}")
@@ -226,17 +190,7 @@ def _path(axes: Axes, paths: EventPaths, k: int) -> None:
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
-    """Draw every sector through the whole campaign, beside windows as long in quiet years.
-
-    Parameters
-    ----------
-    paths : sequence of EventPaths
-        One per sector, as `campaign_paths` gives them.
-
-    Returns
-    -------
-    Picture
-    """
+    """Draw every sector through the whole campaign, beside windows as long in quiet years."""
     if not paths:
         return nothing("No campaign lies inside the data.")
     words = "; ".join(
@@ -266,17 +220,7 @@ def _campaign(paths: Sequence[EventPaths], narrow: bool) -> Figure:
 
 
 def plot_placebo(law: Placebo) -> Picture:
-    """Draw the statistic on every placebo calendar, and where the real one lies.
-
-    Parameters
-    ----------
-    law : Placebo
-        Of one group.
-
-    Returns
-    -------
-    Picture
-    """
+    """Draw one group's statistic on every placebo calendar, and where the real one lies."""
     name = law.groups[0]
     if law.reason:
         return nothing(f"{label(name)}: {law.reason}")
@@ -316,16 +260,8 @@ def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any
 def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     """Draw the slope on every quiet day, the one at the events, and what the thesis implies.
 
-    Parameters
-    ----------
-    row : Exposure
-    public : bool
-        Draw only the quiet days when one firm carries the slope at the events.
-
-    Returns
-    -------
-    Picture
-        Without a slope it shows what is implied and says why there is no more.
+    For the ``public`` it draws the quiet days alone when one firm carries the slope; without a
+    slope it shows what is implied and says why there is no more.
     """
     found = row.slope
     hidden = public and found is not None and not found.safe
@@ -380,17 +316,8 @@ def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
 def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",)) -> Picture:
     """Draw the abnormal return of every sector at every event of some roles as a heat map.
 
-    Parameters
-    ----------
-    reactions : DataFrame
-        As `event_reactions` gives it.
-    roles : sequence of str
-
-    Returns
-    -------
-    Picture
-        Each cell prints its number; nothing is said by colour alone. A hollow circle marks what
-        does not count for its sector; such a cell has no colour.
+    ``reactions`` is as `event_reactions` gives it. Each cell prints its number; a hollow circle
+    marks what does not count for its sector, and such a cell has no colour.
     """
     table = reactions[reactions["role"].isin(roles)]
     if table.empty or table["caar"].isna().all():
@@ -467,17 +394,8 @@ def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     """Draw every sector's reaction to every primary event, one small panel a sector.
 
-    Parameters
-    ----------
-    reactions : DataFrame
-        As `event_reactions` gives it.
-    alpha : float
-        Of the bars: forecast intervals of single events, from the guarded standard error and
-        the normal law; a guide to the eye, not a test.
-
-    Returns
-    -------
-    Picture
+    The bars are forecast intervals of single events at level 1 - ``alpha``, from the guarded
+    standard error and the normal law: a guide to the eye, not a test.
     """
     table = reactions[reactions["role"] == "primary"]
     table = table.assign(
@@ -525,18 +443,7 @@ def _events(table: pd.DataFrame, narrow: bool) -> Figure:
 
 
 def plot_calendar(panel: EventPanel) -> Picture:
-    """Draw the events on a line of time, one row per role.
-
-    Parameters
-    ----------
-    panel : EventPanel
-
-    Returns
-    -------
-    Picture
-        Filled marks count for the verdict; the days of primary, secondary and leak events are
-        masked when anything is estimated.
-    """
+    """Draw the events on a line of time, one row per role; filled marks count for the verdict."""
     days = {role: panel.days(role) for role in ROLES if panel.index(role)}
     if not days:
         return nothing("No event lies inside the data.")
@@ -580,15 +487,7 @@ def _dates(axes: Axes, narrow: bool) -> None:
 def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Picture:
     """Draw how far each sector has moved away from the market, with events marked.
 
-    Parameters
-    ----------
-    paths : DataFrame of shape (n_days, n_sectors)
-        Cumulated returns relative to the market, as decimals.
-    events : mapping of str to Timestamp
-
-    Returns
-    -------
-    Picture
+    ``paths``, of shape (n_days, n_sectors), are cumulated returns less the market's, as decimals.
     """
     last = paths.ffill().iloc[-1].sort_values()
     words = ", ".join(f"{label(str(name))} {percent(float(v), 0)}" for name, v in last.items())
@@ -635,89 +534,14 @@ def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool)
         note(axes, words, *place, color=tone(str(name)), va="top" if narrow else "center")
 
 
-# --- dollars and doses -------------------------------------------------------------------------
-
-
-def plot_waterfall(rows: Sequence[Verdict]) -> Picture:
-    """Draw how dollars announced become present value, per row that has an implied value.
-
-    Parameters
-    ----------
-    rows : sequence of Verdict
-
-    Returns
-    -------
-    Picture
-        Bars are the size of the base case on a logarithmic axis, lines the low and high case.
-    """
-    shown = [row for row in rows if row.implied.share]
-    if not shown:
-        return nothing("No row has an implied value: there is no thesis, or no market value.")
-    words = []
-    for row in shown:
-        parts = ", ".join(f"{name} {dollars(base)}" for name, base, *_ in _steps(row))
-        words.append(f"{label(row.name)}: {parts} USD bn, {_worth(row)}")
-    alt = f"From dollars announced to value, base case. {'. '.join(words)}."
-    return both(partial(_waterfall, shown), alt)
-
-
-def _waterfall(shown: Sequence[Verdict], narrow: bool) -> Figure:
-    figure = panels(len(shown), narrow, 2.4 if narrow else 2.1, columns=2, abreast=1)
-    for axes, row in zip(figure.axes, shown, strict=True):
-        colour = tone(row.name)
-        names, *cases = zip(*_steps(row), strict=True)
-        base, low, high = np.abs(cases)
-        places = np.arange(len(names))
-        axes.barh(places, base, left=1e-3, color=colour, alpha=0.35, height=0.62)
-        axes.hlines(places, low, high, colour, linewidth=1.4)
-        for place, value, end in zip(places, cases[0], np.max([base, low, high], 0), strict=True):
-            note(axes, dollars(value), (end, place), (5, 0), va="center", fontsize=SMALL)
-        axes.set(xscale="log", xlim=(1e-3, 4e5), ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(places, [wrapped(name, 14) if narrow else name for name in names])
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="x", which="both", labelbottom=False, length=0)
-        title(axes, f"{label(row.name)}\n{_worth(row)}")
-    return figure
-
-
-def _worth(row: Verdict) -> str:
-    worth = told_row(row).share["base"]
-    return f"{percent(worth, implied_digits(worth))} of market value"
-
-
-def _steps(row: Verdict) -> list[tuple[str, float, float, float]]:
-    """Return each step with its base, low and high case; one number has no range."""
-    implied = row.implied
-    value = implied.market_value or 0.0
-    parts = {
-        "spent": implied.spent,
-        "revenue of listed firms": implied.revenue,
-        "profit": implied.profit,
-        "after tax": implied.after_tax,
-        "present value": implied.dollars,
-    }
-    return [
-        ("announced", implied.announced, implied.announced, implied.announced),
-        *((name, part["base"], part["low"], part["high"]) for name, part in parts.items()),
-        ("market value", value, value, value),
-    ]
+# --- doses ----------------------------------------------------------------------------------
 
 
 def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
     """Draw each firm's abnormal return against its dose; for local eyes, not for public pages.
 
-    Parameters
-    ----------
-    responses : DataFrame
-        As `dose_response` gives it.
-    row : Exposure
-        Its slope is the line.
-
-    Returns
-    -------
-    Picture
-        Abnormal returns are less the mean of the sector's unnamed firms at the event; hollow
-        marks are firms in blackout, which the line does not use.
+    Returns are less the mean of the sector's unnamed firms at the event; the line is the slope of
+    ``row``; hollow marks are firms in blackout, which the line does not use.
     """
     if responses.empty:
         why = row.reason or "no firm is named with dollars"

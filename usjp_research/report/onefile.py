@@ -26,15 +26,7 @@ PATIENCE = 120  # seconds for a browser to print
 def join_pages(pages: Mapping[str, str]) -> str:
     """Join pages into one: each becomes a section, and links between them stay inside the file.
 
-    Parameters
-    ----------
-    pages : mapping of file name to HTML
-        In reading order; style sheet, policy and footer are those of the first.
-
-    Returns
-    -------
-    str
-        HTML that runs nothing and loads nothing, with every id unique.
+    Pages are by file name, in reading order; style sheet, policy and footer are the first's.
     """
     names = {name: f"page-{name.removesuffix('.html')}" for name in pages}
     whole = BeautifulSoup(next(iter(pages.values())), PARSER)
@@ -90,13 +82,7 @@ def _leaf(soup: BeautifulSoup, name: str, names: Mapping[str, str]) -> Tag:
 
 
 def find_browser(given: str | None = None) -> str:
-    """Return the path of Chromium, Chrome or Edge, found by name unless it is given.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
+    """Return the path of Chromium, Chrome or Edge, found by name unless it is given."""
     for name in [given] if given else BROWSERS:
         found = shutil.which(name)
         if found:
@@ -110,22 +96,7 @@ def find_browser(given: str | None = None) -> str:
 
 
 def print_pdf(page: str, out: Path, browser: str) -> None:
-    """Print a page with a browser that has no network, no window and no profile.
-
-    Parameters
-    ----------
-    page : str
-        HTML that needs nothing else.
-    out : Path
-        File to write, whole or not at all.
-    browser : str
-        As `find_browser` gives it.
-
-    Raises
-    ------
-    InputError
-        When the browser prints nothing.
-    """
+    """Print a page with a browser that has no network, no window and no profile."""
     prepare_folder(out.absolute().parent)
     with tempfile.TemporaryDirectory(prefix="usjp-print-", ignore_cleanup_errors=True) as folder:
         source, made = Path(folder) / "page.html", Path(folder) / "page.pdf"

@@ -62,21 +62,8 @@ NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
 def build_site(run: Path) -> Path:
     """Write the pages of a run, one per notebook; the one that answers is the first page.
 
-    Parameters
-    ----------
-    run : Path
-        Folder with ``run.json``, ``notebooks``, ``results`` and ``figures``. What a failed job
-        left out may be missing; its page and the first one say so.
-
-    Returns
-    -------
-    Path
-        Of ``site/index.html``. The folder ``site`` is replaced as a whole or not at all.
-
-    Raises
-    ------
-    InputError
-        When the folder holds no readable manifest, or results of another version.
+    What a failed job left out may be missing; its page and the first one say so. The folder
+    ``site`` is replaced as a whole or not at all.
     """
     run = Path(run)
     recover(run)
@@ -230,13 +217,7 @@ def _unrun(cells: list[nbformat.NotebookNode]) -> list[int]:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Write numbers as words: 3, 5 to 7.
-
-    Examples
-    --------
-    >>> _ranges([3, 5, 6, 7])
-    '3, 5 to 7'
-    """
+    """Write numbers as words: 3, 5 to 7."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][-1] == number - 1:

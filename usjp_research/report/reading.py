@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ from usjp_research.study.exposure import MOST_ON_ONE
 from usjp_research.words import MINUS, label, level, listed, moved, naming, number, p_value, percent
 
 Results = Mapping[str, Any]
-COUNTS = (
-    *("no", "one", "two", "three", "four", "five", "six"),
-    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
-)
+COUNTS = [*("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
+COUNTS += ["eleven", "twelve"]
 
 # What each verdict says of the sectors that have it; {} is their names.
 SAID = {
@@ -77,47 +75,14 @@ def save_reading(out: str | Path) -> Reading:
 
 
 def compose(results: Results) -> Reading:
-    """Turn results into sentences; each appears only when its numbers are there.
-
-    Parameters
-    ----------
-    results : mapping
-        As `read_results` gives it.
-
-    Returns
-    -------
-    Reading
-    """
-    parts: tuple[Callable[[Results], str], ...] = (
-        _answer,
-        _size,
-        _known,
-        _contrast,
-        _exposure,
-        _pattern,
-        _campaign,
-        _change,
-    )
+    """Turn results, as `read_results` gives them, into sentences; each needs its numbers."""
+    parts = (_answer, _size, _known, _contrast, _exposure, _pattern, _campaign, _change)
     with naming(Words(**results.get("words", {})).names()):
         return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
 
 
 def method(study: Study) -> Note:
-    """Return data and method in ten lines, with the numbers of a study's own rule.
-
-    Parameters
-    ----------
-    study : Study
-
-    Returns
-    -------
-    Note
-        Markdown.
-
-    Examples
-    --------
-    >>> method(run_study(sample(spec, load_market(spec))))         # doctest: +SKIP
-    """
+    """Return data and method in ten lines of Markdown, with the numbers of a study's own rule."""
     spec, market, made = study.data.spec, study.data.market, study.data.portfolios
     rule = spec.rule
     firms = sum(len(made.members[f"sector/{name}"]) for name in spec.sectors)
@@ -270,11 +235,8 @@ def _known(results: Results) -> str:
     if not rows:
         return ""
     out = [row for row in rows if _stands(row)]
-    alone = [
-        row
-        for row in rows
-        if row not in out and _side(row.get("marginal_low"), row.get("marginal_high"))
-    ]
+    rest = [row for row in rows if not _stands(row)]
+    alone = [r for r in rest if _side(r.get("marginal_low"), r.get("marginal_high"))]
     together = "taken together, " if len(rows) > 1 else ""
     who = listed([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
     text = f"What is known: {together}{who} moved beyond what quiet dates show"
@@ -343,8 +305,7 @@ def _exposure(results: Results) -> str:
         usual = row["p"] is None or row["p"] > results["study"]["alpha"]
         text = (
             f"across {row['firms']} firm-events larger dollars for a firm's size went with "
-            f"{'no unusual' if usual else 'an unusual'} reaction "
-            f"(p {p_value(row['p'])})"
+            f"{'no unusual' if usual else 'an unusual'} reaction (p {p_value(row['p'])})"
         )
     else:
         text = (
@@ -376,11 +337,8 @@ def _contrast(results: Results) -> str:
     seen = _told(row)
     firms = row["implied"]["firms"]
     sector = label(row["name"].partition(":")[0])
-    same = [
-        item
-        for item in results["study"].get("contrast_versions", ())
-        if list(item["events"]) == list(row["events"]) and item["low"] is not None
-    ]
+    versions = [v for v in results["study"].get("contrast_versions", ()) if v["low"] is not None]
+    same = [item for item in versions if list(item["events"]) == list(row["events"])]
     other = [item for item in same if _stands(item) != _stands(row)]
     found = "a difference" if _stands(row) else "no difference that stands out"
     sides = f"{_count(firms)} named against unnamed firms of {sector}"
@@ -407,11 +365,8 @@ def _contrast(results: Results) -> str:
 
 
 def _pattern(results: Results) -> str:
-    judged = [
-        row
-        for row in results["timing"]
-        if row["p"] is not None and row["sector"] in _sectors(results)
-    ]
+    sectors = _sectors(results)
+    judged = [r for r in results["timing"] if r["p"] is not None and r["sector"] in sectors]
     if not judged:
         return ""
     alpha = results["study"]["alpha"]
@@ -452,12 +407,10 @@ def _campaign(results: Results) -> str:
         return ""
     best = max(rows, key=lambda row: row["effect"])
     worst = min(rows, key=lambda row: row["effect"])
-    span = percent(worst["effect"], 0)
-    if len(rows) > 1:
-        span = f"{span} ({label(worst['name'])}) to {percent(best['effect'], 0)}"
-    who = f"sectors moved by {span} ({label(best['name'])})"
+    ends = [f"{percent(row['effect'], 0)} ({label(row['name'])})" for row in (worst, best)]
+    who = f"sectors moved by {' to '.join(ends)}"
     if len(rows) == 1:
-        who = f"{label(best['name'])} moved by {span}"
+        who = f"{label(best['name'])} moved by {percent(best['effect'], 0)}"
     text = f"Over the whole stretch of events {who} against the market, for every reason there was"
     return f"{text}{_follows(results, rows)}."
 

@@ -78,16 +78,17 @@ class Picture:
 
     def svg(self) -> bytes:
         """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
-        return self._once("svg", lambda: _svg(self.figure))
+        return self._drawn.get("svg") or self._drawn.setdefault("svg", _svg(self.figure))
 
     def narrow_svg(self) -> bytes:
         """Return the narrow form as SVG, or the wide one where there is no other."""
-        narrow = self.narrow
-        return self._once("narrow", lambda: _svg(narrow)) if narrow else self.svg()
+        if self.narrow is None:
+            return self.svg()
+        return self._drawn.get("narrow") or self._drawn.setdefault("narrow", _svg(self.narrow))
 
     def png(self) -> bytes:
         """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
-        return self._once("png", lambda: _png(self.figure))
+        return self._drawn.get("png") or self._drawn.setdefault("png", _png(self.figure))
 
     def save(self, path: str | Path) -> Path:
         """Write the SVG, beside it the narrow form as ``NAME-narrow.svg`` and the words as text."""
@@ -98,11 +99,6 @@ class Picture:
         if self.narrow:
             write_whole(path.with_name(f"{path.stem}-narrow{path.suffix}"), self.narrow_svg())
         return path
-
-    def _once(self, form: str, draw: Callable[[], bytes]) -> bytes:
-        if form not in self._drawn:
-            self._drawn[form] = draw()
-        return self._drawn[form]
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -184,13 +180,7 @@ def percent_axis(axis: Any) -> None:
 
 
 def tick_digits(places: Sequence[float]) -> int:
-    """Return how many decimals of a percent show every tick as it is.
-
-    Examples
-    --------
-    >>> tick_digits([-0.05, 0.0, 0.05]), tick_digits([0.0, 0.025]), tick_digits([0.0, 0.00125])
-    (0, 1, 3)
-    """
+    """Return how many decimals of a percent show every tick as it is."""
     ticks = 100 * np.asarray(places, float)
     return next((k for k in range(6) if np.allclose(ticks, ticks.round(k), rtol=0, atol=1e-9)), 6)
 
@@ -267,10 +257,7 @@ def _across(figure: Figure) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One row of an interval figure: its name, what is said of it, its colour and its numbers.
-
-    ``implied`` is the least, base and largest case, or empty; numbers may be NaN.
-    """
+    """One row of an interval figure: NaN where there is no number; ``implied`` low to high."""
 
     name: str
     says: str
@@ -289,14 +276,7 @@ class Interval:
 def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: str) -> Figure:
     """Draw an interval a row on one scale, in percent; in the narrow form words stand above it.
 
-    Parameters
-    ----------
-    rows : sequence of Interval
-    narrow : bool
-    height : float
-        Of a row of the wide form, inches; places on the upright axis are in such rows.
-    words : str
-        Under the scale.
+    ``height`` is that of a row of the wide form in inches, ``words`` stand under the scale.
     """
     said = [wrapped(row.says, ACROSS if narrow else BESIDE) for row in rows]
     names = [wrapped(row.name.replace("\n", " "), ACROSS - 4) for row in rows]
