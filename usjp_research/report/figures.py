@@ -53,7 +53,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import NOT_COUNTED, between, label, level, moved, number, p_value, percent
+from usjp_research.words import NOT_COUNTED, label, level, moved, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,30 +118,22 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         "dot: abnormal return over the primary events, a cross where the fit is poor\n"
         f"bar: {level(found.alpha)} interval of the row alone"
     )
-    shown = [_against(row, tone(found.sector)) for row in rows]
-    said = "; ".join(map(_against_words, rows, shown))
-    alt = f"{label(found.sector)} against each counterfactual. {said}."
+    shown, said = [], []
+    for row in rows:
+        name, exact, poor = str(row["model"]), row["fit"] == EXACT, row["fit"] == POOR
+        if row["reason"]:
+            why = EXACT if exact else "not computed: the table says why"
+            shown.append(Interval(name, why, tone(found.sector)))
+            said.append(f"{name}: {'' if exact else 'not computed, '}{row['reason']}")
+            continue
+        seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
+        beside = moved(row["effect"], int(row["sign"])) + (", fits poorly" if poor else "")
+        numbers = (seen.effect, seen.low, seen.high)
+        mark = "x" if poor else "o"
+        shown.append(Interval(name, beside, tone(found.sector), *numbers, mark=mark))
+        said.append(f"{name} {beside}, interval {seen.interval()}")
+    alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
     return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)
-
-
-def _against(row: Mapping[str, Any], colour: str) -> Interval:
-    name = str(row["model"])
-    if row["reason"]:
-        exact = row["fit"] == EXACT
-        return Interval(name, EXACT if exact else "not computed: the table says why", colour)
-    poor = row["fit"] == POOR
-    sign = int(row["sign"])
-    seen = told(row["effect"], row["low"], row["high"], {}, sign)
-    says = moved(row["effect"], sign) + (", fits poorly" if poor else "")
-    mark = "x" if poor else "o"
-    return Interval(name, says, colour, seen.effect, seen.low, seen.high, mark=mark)
-
-
-def _against_words(row: Mapping[str, Any], shown: Interval) -> str:
-    if row["reason"]:
-        lacking = "" if row["fit"] == EXACT else "not computed, "
-        return f"{row['model']}: {lacking}{row['reason']}"
-    return f"{row['model']} {shown.says}, interval {between(shown.low, shown.high)}"
 
 
 # --- paths with a band -------------------------------------------------------------------------
@@ -160,33 +152,34 @@ def plot_caar(paths: EventPaths) -> Picture:
         f"{len(paths.offsets)} days"
         for event, path, days in zip(paths.events, paths.paths, outside, strict=True)
     )
+    heads = [f"{event}, {day}" for event, day in zip(paths.events, paths.sessions, strict=True)]
+    shown = [(paths, k, head) for k, head in enumerate(heads)]
     return both(
-        partial(_caar, paths),
+        partial(_bands, shown, "sessions from day 0", window=True),
         f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
         f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}.",
     )
 
 
-def _caar(paths: EventPaths, narrow: bool) -> Figure:
-    figure = panels(len(paths.events), narrow, 2.0 if narrow else 2.5)
-    for k, axes in enumerate(figure.axes):
-        axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
-        _path(axes, paths, k)
-        title(axes, f"{paths.events[k]}, {paths.sessions[k]}")
-    for axes in lowest(figure):
-        axes.set_xlabel("sessions from day 0")
-    return figure
-
-
-def _path(axes: Axes, paths: EventPaths, k: int) -> None:
-    """Draw one path over its band."""
+def _bands(
+    shown: Sequence[tuple[EventPaths, int, str]], words: str, narrow: bool, *, window: bool
+) -> Figure:
+    """Draw paths, each the k-th of its record and under its head, over the band of quiet dates."""
     import seaborn as sns
 
-    axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
-    axes.axhline(0, color=QUIET, linewidth=0.8)
-    line = {"color": tone(paths.sector), "linewidth": 1.8, "errorbar": None}
-    sns.lineplot(x=paths.offsets, y=paths.paths[k], ax=axes, **line)
-    percent_axis(axes.yaxis)
+    figure = panels(len(shown), narrow, 2.0 if narrow else 2.4)
+    for axes, (paths, k, head) in zip(figure.axes, shown, strict=True):
+        if window:
+            axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
+        axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        line = {"color": tone(paths.sector), "linewidth": 1.8, "errorbar": None}
+        sns.lineplot(x=paths.offsets, y=paths.paths[k], ax=axes, **line)
+        percent_axis(axes.yaxis)
+        title(axes, head)
+    for axes in lowest(figure):
+        axes.set_xlabel(wrapped(words, 18 if narrow else 40))
+    return figure
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
@@ -198,22 +191,13 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
         f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
         for path in paths
     )
+    shown = [(path, 0, label(path.sector)) for path in paths]
     return both(
-        partial(_campaign, paths),
+        partial(_bands, shown, "sessions from the first event", window=False),
         f"Cumulative abnormal return per sector through the whole campaign from "
         f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
         f"as long in quiet years, day by day. {words}.",
     )
-
-
-def _campaign(paths: Sequence[EventPaths], narrow: bool) -> Figure:
-    figure = panels(len(paths), narrow, 1.9 if narrow else 2.3)
-    for axes, path in zip(figure.axes, paths, strict=True):
-        _path(axes, path, 0)
-        title(axes, label(path.sector))
-    for axes in lowest(figure):
-        axes.set_xlabel(wrapped("sessions from the first event", 18 if narrow else 40))
-    return figure
 
 
 # --- laws --------------------------------------------------------------------------------------

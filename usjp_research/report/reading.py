@@ -381,7 +381,9 @@ def _pattern(results: Results) -> str:
         f"alone, where chance would make {usual} do so"
     )
     if marked:
-        first = min(marked, key=lambda row: (_or_one(row["p_family"]), row["p"]))
+        first = min(
+            marked, key=lambda row: (1.0 if row["p_family"] is None else row["p_family"], row["p"])
+        )
         title = f"{first['title'][:1].lower()}{first['title'][1:]}"
         text += (
             f'; the strongest is {label(str(first["sector"]))} in "{title}" '
@@ -391,10 +393,6 @@ def _pattern(results: Results) -> str:
         who = listed([label(str(row["sector"])) for row in late]) if late else "no sector"
         text += f"; at the events after the note was published {who} moved, looked at alone"
     return text + "."
-
-
-def _or_one(p: float | None) -> float:
-    return 1.0 if p is None else p
 
 
 def _sectors(results: Results) -> set[str]:
@@ -480,7 +478,9 @@ def _quant(results: Results) -> str:
 def _law(study: Results, rows: Sequence[Results]) -> str:
     if not rows:
         return "No sector has numbers."
-    least = min(rows, key=lambda row: (_or_one(row["p_stepdown"]), _or_one(row["p"])))
+    least = min(
+        rows, key=lambda row: [1.0 if row[p] is None else row[p] for p in ("p_stepdown", "p")]
+    )
     return (
         f"Null: the events are like any other dates; S, the signed sum of abnormal returns over "
         f"its guarded standard error, has the law of {study['shifts']} shifts of the whole "
