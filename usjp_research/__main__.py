@@ -108,8 +108,7 @@ app.add_typer(site, name="site")
 File = Path | None
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
-    File,
-    Option(help="Folder of parameters: universe.csv, events.csv and what else there is."),
+    File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
 ]
 Units = Annotated[
     str, Option(help="percent or decimal of --factors; auto tells them by their size.")

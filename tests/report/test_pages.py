@@ -95,10 +95,7 @@ def test_single_firms_are_on_no_public_page(
 
 
 def test_a_failed_notebook_is_reported_and_the_rest_stays(
-    fallen: Own,
-    usjp: Callable[..., Result],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failure = batch.Failure(7, "ZeroDivisionError", "division by zero", "...")
 

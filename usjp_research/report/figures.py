@@ -178,7 +178,7 @@ def _bands(
         percent_axis(axes.yaxis)
         title(axes, head)
     for axes in lowest(figure):
-        axes.set_xlabel(wrapped(words, 18 if narrow else 40))
+        axes.set_xlabel(wrapped(words, 19 if narrow else 40))
     return figure
 
 
