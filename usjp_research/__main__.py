@@ -6,8 +6,7 @@ import errno
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,8 +39,8 @@ class Commands(TyperGroup):
             code = super().main(args=args, standalone_mode=False, **how)
         except typer.Abort:
             code = 1
-        except InputError as error:
-            print(f"usjp: {error}", file=sys.stderr)
+        except (InputError, OSError) as error:
+            print(f"usjp: {_told(error)}", file=sys.stderr)
             code = 2
         except UsageError as error:
             code = 2
@@ -116,23 +115,14 @@ Units = Annotated[
 Run = Annotated[Path, Argument(help="Folder of a finished run.")]
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """End with exit code 2 and one line when the input is at fault."""
-    try:
-        yield
-    except InputError as error:
-        print(f"usjp: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # no space, no permission: the disk's fault is no reason for a trace
-        where = error.filename or "the disk"
-        told = InputError(f"{where}: {error.strerror or error}; nothing that was there has changed")
-        if error.errno == errno.ENAMETOOLONG:
-            told = InputError(f"{where}: the name is too long for a file; give another")
-        print(f"usjp: {told}", file=sys.stderr)
-        raise typer.Exit(2) from None
+def _told(error: InputError | OSError) -> InputError:
+    """Return one line; no space, no permission: the disk's fault is no reason for a trace."""
+    if isinstance(error, InputError):
+        return error
+    where = error.filename or "the disk"
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{where}: the name is too long for a file; give another")
+    return InputError(f"{where}: {error.strerror or error}; nothing that was there has changed")
 
 
 # --- usjp study ------------------------------------------------------------------------------
@@ -172,55 +162,54 @@ def study(
     ] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
-    with _one_line_errors():
-        from usjp_research.runs.batch import failures
-        from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
-        from usjp_research.study.sample import sample
+    from usjp_research.runs.batch import failures
+    from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
+    from usjp_research.study.sample import sample
 
-        folder = _here(out)
-        check_folder(folder)
-        given = _here(params) if params else find_root() / "params"
-        other = _here(events) if events else None
-        spec = read_spec(given, events=other)
-        for key in sector or ():
-            if key not in spec.sectors:
-                raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
-        source = _source(market or spec.rule.market, returns=returns)
-        options = {
-            "factors": str(_here(factors)) if factors else "",
-            "donors": str(_here(donors)) if donors else "",
-            "factor_units": factor_units,
-        }
-        with locked(folder), staged(folder) as fresh:
-            stages = Stages(4 if pages else 6)
-            own = _own_params(given, other, fresh)
-            shared = {"params": str(own), "market": source, "out": str(fresh)}
-            keys = [key for key in spec.sectors if not sector or key in sector]
-            front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
-            loaded = _returns(spec, source, options, stages)
-            facts = _facts(spec, loaded, public) | {"front": front}
-            check_study(folder, facts, replace=replace)
-            stages("placing the events, forming the portfolios of each")
-            data = sample(spec, loaded)
-            outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
-            if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
-                _compute(data, fresh, folder, stages)
-            _print_study(fresh, spec, facts, sector, as_json=as_json)
-            inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
-            _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
-            if pages:
-                from usjp_research.report.pages import render, write_pages
-
-                stages("building the pages")
-                write_pages(fresh, render(fresh))
-            swap(folder, fresh)
-        _log(f"Results: {folder / 'results'}")
+    folder = _here(out)
+    check_folder(folder)
+    given = _here(params) if params else find_root() / "params"
+    other = _here(events) if events else None
+    spec = read_spec(given, events=other)
+    for key in sector or ():
+        if key not in spec.sectors:
+            raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
+    source = _source(market or spec.rule.market, returns=returns)
+    options = {
+        "factors": str(_here(factors)) if factors else "",
+        "donors": str(_here(donors)) if donors else "",
+        "factor_units": factor_units,
+    }
+    with locked(folder), staged(folder) as fresh:
+        stages = Stages(4 if pages else 6)
+        own = _own_params(given, other, fresh)
+        shared = {"params": str(own), "market": source, "out": str(fresh)}
+        keys = [key for key in spec.sectors if not sector or key in sector]
+        front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
+        loaded = _returns(spec, source, options, stages)
+        facts = _facts(spec, loaded, public) | {"front": front}
+        check_study(folder, facts, replace=replace)
+        stages("placing the events, forming the portfolios of each")
+        data = sample(spec, loaded)
+        outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
+        if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
+            _compute(data, fresh, folder, stages)
+        _print_study(fresh, spec, facts, sector, as_json=as_json)
+        inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
+        _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
-            _log(f"Pages: {folder / 'site/index.html'}")
-        for line in (failed := failures(outcomes)):
-            print(f"usjp: {InputError(line)}", file=sys.stderr)
-        if failed:
-            raise typer.Exit(1)
+            from usjp_research.report.pages import render, write_pages
+
+            stages("building the pages")
+            write_pages(fresh, render(fresh))
+        swap(folder, fresh)
+    _log(f"Results: {folder / 'results'}")
+    if pages:
+        _log(f"Pages: {folder / 'site/index.html'}")
+    for line in (failed := failures(outcomes)):
+        print(f"usjp: {InputError(line)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _source(source: str, *, returns: bool) -> str:
@@ -472,28 +461,27 @@ def battery_command(
     ] = None,
 ) -> None:
     """Test abnormal returns around events in any panel, dependence between firms first."""
-    with _one_line_errors():
-        from usjp_research.report.battery import battery_from_files, print_battery, write_battery
+    from usjp_research.report.battery import battery_from_files, print_battery, write_battery
 
-        done = battery_from_files(
-            returns,
-            groups,
-            event=event,
-            events=events,
-            benchmark=benchmark,
-            model=model,
-            estimation=estimation,
-            windows=window or ["0,0"],
-            factors=factors,
-            factor_units=factor_units,
-            say=partial(_say_each, "Read as"),
-            warn=partial(_say_each, "Check"),
-        )
-        if json_file is None:
-            print_battery(done, Screen(highlight=False))
-        else:
-            write_battery(done, json_file)
-            stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
+    done = battery_from_files(
+        returns,
+        groups,
+        event=event,
+        events=events,
+        benchmark=benchmark,
+        model=model,
+        estimation=estimation,
+        windows=window or ["0,0"],
+        factors=factors,
+        factor_units=factor_units,
+        say=partial(_say_each, "Read as"),
+        warn=partial(_say_each, "Check"),
+    )
+    if json_file is None:
+        print_battery(done, Screen(highlight=False))
+    else:
+        write_battery(done, json_file)
+        stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
 
 
 @site.command("build")
@@ -512,29 +500,28 @@ def site_build(
     ] = None,
 ) -> None:
     """Build the pages of a run again, and hand its results on in other forms."""
-    with _one_line_errors():
-        from usjp_research.report import exports as sheets
-        from usjp_research.report import onefile
-        from usjp_research.report.pages import build_site, render
-        from usjp_research.runs.store import prepare_folder, write_whole
+    from usjp_research.report import exports as sheets
+    from usjp_research.report import onefile
+    from usjp_research.report.pages import build_site, render
+    from usjp_research.runs.store import prepare_folder, write_whole
 
-        folder = _here(run)
-        printer = onefile.find_browser(browser) if pdf else ""
-        _log(f"Pages: {build_site(folder)}")
-        whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
-        if single_file:
-            prepare_folder(_here(single_file).parent)
-            write_whole(_here(single_file), whole.encode())
-            _wrote(single_file, LARGEST)
-        if pdf:
-            onefile.print_pdf(whole, pdf, printer)
-            _wrote(pdf)
-        notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
-        notes += sheets.write_tables(folder, tables) if tables else []
-        for made in filter(None, (xlsx, tables)):
-            _wrote(made)
-        for note in dict.fromkeys(notes):
-            _log(note)
+    folder = _here(run)
+    printer = onefile.find_browser(browser) if pdf else ""
+    _log(f"Pages: {build_site(folder)}")
+    whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
+    if single_file:
+        prepare_folder(_here(single_file).parent)
+        write_whole(_here(single_file), whole.encode())
+        _wrote(single_file, LARGEST)
+    if pdf:
+        onefile.print_pdf(whole, pdf, printer)
+        _wrote(pdf)
+    notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
+    notes += sheets.write_tables(folder, tables) if tables else []
+    for made in filter(None, (xlsx, tables)):
+        _wrote(made)
+    for note in dict.fromkeys(notes):
+        _log(note)
 
 
 def _wrote(path: Path, most: int | None = None) -> None:
@@ -552,19 +539,18 @@ def site_diff(
     html: Annotated[File, Option(help="Write the comparison as a page, too.")] = None,
 ) -> None:
     """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
-    with _one_line_errors():
-        from usjp_research.report.compare import compare_runs, comparison_page
-        from usjp_research.runs.store import prepare_folder, write_whole
+    from usjp_research.report.compare import compare_runs, comparison_page
+    from usjp_research.runs.store import prepare_folder, write_whole
 
-        found = compare_runs(_here(run_a), _here(run_b))
-        for line in found.lines():
-            print(shown(line))
-        if html:
-            prepare_folder(_here(html).parent)
-            write_whole(_here(html), comparison_page(found).encode())
-            _wrote(html)
-        if not found.same:
-            raise typer.Exit(1)
+    found = compare_runs(_here(run_a), _here(run_b))
+    for line in found.lines():
+        print(shown(line))
+    if html:
+        prepare_folder(_here(html).parent)
+        write_whole(_here(html), comparison_page(found).encode())
+        _wrote(html)
+    if not found.same:
+        raise typer.Exit(1)
 
 
 @site.command("gallery")
@@ -573,15 +559,14 @@ def site_gallery(
     out: Annotated[Path, Option(help="The page to write.")] = Path("outputs/index.html"),
 ) -> None:
     """Write one page that leads to several runs."""
-    with _one_line_errors():
-        from usjp_research.report.compare import gallery_page
-        from usjp_research.runs.store import prepare_folder, write_whole
+    from usjp_research.report.compare import gallery_page
+    from usjp_research.runs.store import prepare_folder, write_whole
 
-        path = _here(out)
-        page, count = gallery_page([_here(folder) for folder in folders], path)
-        prepare_folder(path.parent)
-        write_whole(path, page.encode())
-        _log(f"{count} run{'s' * (count != 1)}: {path}")
+    path = _here(out)
+    page, count = gallery_page([_here(folder) for folder in folders], path)
+    prepare_folder(path.parent)
+    write_whole(path, page.encode())
+    _log(f"{count} run{'s' * (count != 1)}: {path}")
 
 
 def main() -> None:

@@ -297,39 +297,42 @@ def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
 # --- reactions ---------------------------------------------------------------------------------
 
 
+def _counting(reactions: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
+    """Return the reactions at events of some roles: which count for their sector, and as words."""
+    table = reactions[reactions["role"].isin(roles)]
+    table = table.assign(own=np.array([counted(row) for row in records(table)], bool))
+    marks = table["own"].map({True: "", False: f" {NOT_COUNTED}"})
+    return table.assign(text=table["caar"].map(percent, na_action=None) + marks)
+
+
+def _by_sector(table: pd.DataFrame) -> str:
+    return ". ".join(
+        f"{label(str(sector))}: {', '.join(rows['event'] + ' ' + rows['text'])}"
+        for sector, rows in table.groupby("sector", sort=False)
+    )
+
+
 def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",)) -> Picture:
     """Draw the abnormal return of every sector at every event of some roles as a heat map.
 
     ``reactions`` is as `event_reactions` gives it. Each cell prints its number; a hollow circle
     marks what does not count for its sector, and such a cell has no colour.
     """
-    table = reactions[reactions["role"].isin(roles)]
+    table = _counting(reactions, roles)
     if table.empty or table["caar"].isna().all():
         return nothing("No event of these has an abnormal return.")
-    inside = np.array([counted(row) for row in records(table)])
-    table = table.assign(
-        shown=table["caar"].where(inside, 0.0),
-        text=[
-            percent(value) + ("" if own else f" {NOT_COUNTED}")
-            for value, own in zip(table["caar"], inside, strict=True)
-        ],
-    )
+    table = table.assign(shown=table["caar"].where(table["own"], 0.0))
     order = [list(dict.fromkeys(table[name])) for name in ("sector", "event")]
     wide, text = (
         table.pivot(index="sector", columns="event", values=name).loc[order[0], order[1]]
         for name in ("shown", "text")
     )
-    words = [
-        f"{label(str(name))}: "
-        + ", ".join(f"{event} {cell}" for event, cell in row.dropna().items())
-        for name, row in text.iterrows()
-    ]
-    whole = bool(inside.all())
+    whole = bool(table["own"].all())
     key = "" if whole else f"{NOT_COUNTED} does not count for the row"
     marks = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
     return both(
         partial(_reactions, wide, text.fillna(""), key),
-        f"Abnormal return per sector and event. {'. '.join(words)}.{marks}",
+        f"Abnormal return per sector and event. {_by_sector(table)}.{marks}",
     )
 
 
@@ -381,24 +384,14 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     The bars are forecast intervals of single events at level 1 - ``alpha``, from the guarded
     standard error and the normal law: a guide to the eye, not a test.
     """
-    table = reactions[reactions["role"] == "primary"]
-    table = table.assign(
-        own=[counted(row) for row in records(table)],
-        half=NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"],
-    )
-    words = []
-    for sector, rows in table.groupby("sector", sort=False):
-        found = ", ".join(
-            f"{row['event']} {percent(row['caar'])}{'' if row['own'] else f' {NOT_COUNTED}'}"
-            for row in records(rows)
-        )
-        words.append(f"{label(str(sector))}: {found}")
-    if not words:
+    table = _counting(reactions, ["primary"])
+    if table.empty:
         return nothing("No primary event has an abnormal return.")
+    table = table.assign(half=NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"])
     return both(
         partial(_events, table),
         f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
-        f"dots ({NOT_COUNTED}) do not count for the sector. {'. '.join(words)}.",
+        f"dots ({NOT_COUNTED}) do not count for the sector. {_by_sector(table)}.",
     )
 
 
