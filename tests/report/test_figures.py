@@ -122,7 +122,7 @@ def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simula
 
 def test_figures_without_anything_to_draw_say_so() -> None:
     assert ur.plot_campaign(()).alt == "No campaign lies inside the data."
-    assert "no thesis, or no market value" in ur.plot_waterfall(()).alt
+    assert ur.plot_scoreboard(()).alt == "There is no row."
 
 
 def test_a_cell_without_a_tint_has_words_that_turn_light_by_night(simulated: Simulated) -> None:

@@ -44,7 +44,7 @@ OF_JAPAN = re.compile(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visible(fallen: Own) -> dict[str, str]:
     """What a reader of each page sees or hears, code cells aside."""
     shown = {}
@@ -52,11 +52,9 @@ def visible(fallen: Own) -> dict[str, str]:
         soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         for node in soup.select("style, script, details.code, details.parameters"):
             node.decompose()
-        heard = [
-            node.get("alt") or node.get("aria-label") or ""
-            for node in soup.select("[alt], [aria-label]")
-        ]
-        shown[path.name] = " ".join((soup.get_text(" ") + " " + " ".join(map(str, heard))).split())
+        told = soup.select("[alt], [aria-label]")
+        heard = [str(node.get("alt") or node.get("aria-label")) for node in told]
+        shown[path.name] = " ".join(" ".join([soup.get_text(" "), *heard]).split())
     return shown
 
 
@@ -172,15 +170,9 @@ def test_pages_of_another_study_speak_of_no_other(visible: dict[str, str]) -> No
 
 def test_pages_show_no_half_made_number(visible: dict[str, str]) -> None:
     for name, text in visible.items():
-        for wrong in (
-            r"\bnan\b",
-            r"\bNone\b(?! of)",
-            rf"{MINUS}0\.0%",
-            r"\b0\.000\b",
-            r"\d<0\.001",
-        ):
-            found = re.search(wrong, text)
-            assert not found, f"{name}: {text[max(0, found.start() - 60) : found.end() + 20]}"
+        wrong = rf"\bnan\b|\bNone\b(?! of)|{MINUS}0\.0%|\b0\.000\b|\d<0\.001"
+        found = re.search(wrong, text)
+        assert not found, f"{name}: {text[max(0, found.start() - 60) : found.end() + 20]}"
 
 
 def test_the_command_speaks_of_no_study() -> None:
@@ -256,12 +248,8 @@ def test_a_study_without_the_rule_s_names_has_none_of_another_s(own: Callable[..
 
 
 def test_every_number_has_one_form() -> None:
-    assert [p_value(p) for p in (0.0004, 0.001, 0.0996, 1.0)] == [
-        "<0.001",
-        "0.001",
-        "0.100",
-        "1.000",
-    ]
+    ps = [p_value(p) for p in (0.0004, 0.001, 0.0996, 1.0)]
+    assert ps == ["<0.001", "0.001", "0.100", "1.000"]
     assert {percent(None), number(None, 1), p_value(float("nan")), between(None, 0.1)} == {"–"}
     assert number(-0.0004, 2) == "0.00" and percent(-0.0004) == "0.0%"
     assert between(-0.02, 0.03) == f"{MINUS}2.0% to +3.0%"
@@ -316,11 +304,8 @@ def test_one_firm_is_named_before_the_verdict_that_it_carries() -> None:
 
 
 def test_labels_of_an_axis_have_the_digits_of_its_step() -> None:
-    assert [tick_digits(t) for t in ([-0.05, 0, 0.05], [-0.025, 0, 0.025], [0, 0.00125])] == [
-        0,
-        1,
-        3,
-    ]
+    ticks = ([-0.05, 0, 0.05], [-0.025, 0, 0.025], [0, 0.00125])
+    assert [tick_digits(places) for places in ticks] == [0, 1, 3]
     day = pd.date_range("2024-03-04", periods=3)
     picture = ur.plot_sectors(pd.DataFrame({"rail": [0.0, 0.026, -0.026]}, index=day), {})
     (axes,) = picture.axes
