@@ -275,7 +275,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stages
     return market
 
 
-def _facts(spec: Spec, market: Market, public: bool) -> dict[str, object]:
+def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
     """Return what a run's manifest says of its study."""
     from usjp_research.market.record import market_digest
     from usjp_research.study.disclosure import is_public
@@ -320,11 +320,7 @@ def _compute(data: Sample, fresh: Path, folder: Path, stages: Stages) -> None:
 
 
 def _finish(
-    fresh: Path,
-    facts: Mapping[str, object],
-    outcomes: Sequence[Outcome],
-    files: Sequence[Path],
-    params: Path,
+    fresh: Path, facts: Mapping[str, Any], outcomes: Sequence[Outcome], files: list[Path], own: Path
 ) -> None:
     """Bring a run to what may be kept and shown, and write its manifest."""
     from usjp_research.report.results import withhold
@@ -333,12 +329,12 @@ def _finish(
 
     check_records(fresh, facts)
     root = find_root()
-    own = params if params.is_dir() else params.parent
+    own = own if own.is_dir() else own.parent
     names = places(files, [fresh, own, Path.cwd(), root, Path(__file__).parents[1], Path.home()])
     names |= {str(root / "params"): "params"}
     if facts["public"]:
-        withhold(fresh, str(facts["level"]))
-    tidy_notebooks(fresh, names, public=bool(facts["public"]))
+        withhold(fresh, facts["level"])
+    tidy_notebooks(fresh, names, public=facts["public"])
     tidy_texts(fresh, names)
     write_manifest(fresh, facts, outcomes, names)
 
@@ -347,12 +343,7 @@ def _finish(
 
 
 def _print_study(
-    fresh: Path,
-    spec: Spec,
-    facts: Mapping[str, object],
-    sectors: Sequence[str] | None,
-    *,
-    as_json: bool,
+    fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str] | None, *, as_json: bool
 ) -> None:
     """Print the rows that were saved, of some sectors or of all."""
     from usjp_research.study.disclosure import public_record
@@ -363,7 +354,7 @@ def _print_study(
             told = f"Sector '{row['name']}' has no verdict; dropped.csv says why."
             stderr.print(told, markup=False)
     if facts["public"]:
-        content = public_record(content, str(facts["level"]))
+        content = public_record(content, facts["level"])
     if sectors:
         for key in ("rows", "leak_inclusive", "campaign"):
             content[key] = [row for row in content[key] if row["name"] in sectors]
@@ -382,9 +373,9 @@ def _print_study(
         if caveat := spec.words.caveat(row["name"]):
             _say(f"{label(row['name'])}: {caveat}")
     _say(spec.words.provenance or "The study does not say when its rule was written.")
-    if is_simulated(str(facts["market"])):
+    if is_simulated(facts["market"]):
         _say("SIMULATED returns: these rows say nothing about any real market.")
-    _say(f"spec {str(facts['spec'])[:12]}, snapshot {str(facts['snapshot'])[:12]}")
+    _say(f"spec {facts['spec'][:12]}, snapshot {facts['snapshot'][:12]}")
     for line in content["missing"]:
         _say(line)
 

@@ -22,63 +22,35 @@ NAMES = {
 
 
 def _row(name: str, **more: Any) -> dict[str, Any]:
-    row = {
-        "name": name,
-        "events": ["E1"],
-        "headline": "cannot say",
-        "reason": "too small to see",
-        "effect": 0.01,
-        "low": -0.05,
-        "high": 0.06,
-        "mde": 0.08,
-        "p": 0.5,
-        "p_stepdown": 0.8,
-        "p_holm": 0.9,
-        "p_bh": 0.9,
-        "marginal_low": -0.03,
-        "marginal_high": 0.04,
-        "sign": 1,
-        "implied": {"share": {"low": 0.001, "base": 0.002, "high": 0.004}, "firms": 12}
-        | {"announced": 50.0, "market_value": 900.0},
-        "breakeven_share": 1.7,
-    }
-    return {**row, **more}
+    about = dict(name=name, events=["E1"], headline="cannot say", reason="too small to see")
+    numbers = dict(effect=0.01, low=-0.05, high=0.06, mde=0.08, p=0.5, p_stepdown=0.8, p_holm=0.9)
+    numbers |= dict(p_bh=0.9, marginal_low=-0.03, marginal_high=0.04, breakeven_share=1.7)
+    share = dict(low=0.001, base=0.002, high=0.004)
+    implied = dict(share=share, firms=12, announced=50.0, market_value=900.0)
+    return {**about, **numbers, "sign": 1, "implied": implied, **more}
 
 
 @pytest.fixture
 def results() -> dict[str, Any]:
-    none = {"share": {}, "firms": 9, "announced": 0.0, "market_value": 900.0}
+    none = dict(share={}, firms=9, announced=0.0, market_value=900.0)
     rows = [
         _row("power_utilities", breakeven_share=0.6),
         _row("mining_metals", mde=0.2, high=0.15),
         _row("pharma_biotech", headline="no implied value", reason="", implied=none)
         | {"breakeven_share": None},
     ]
-    contrast = _row(
-        "power_utilities: named minus unnamed",
-        effect=0.09,
-        low=0.02,
-        high=0.16,
-        mde=0.1,
-        implied={"share": {"low": 0.01, "base": 0.03, "high": 0.05}, "firms": 3},
-    )
+    named = dict(share=dict(low=0.01, base=0.03, high=0.05), firms=3)
+    contrast = "power_utilities: named minus unnamed"
+    few = "worth about 4 independent"
+    moves = zip(NAMES, (-0.07, 0.30, 0.27), strict=True)
     study = {
         "rows": rows,
-        "contrast": contrast,
+        "contrast": _row(contrast, effect=0.09, low=0.02, high=0.16, mde=0.1, implied=named),
         "contrast_versions": [],
         "leak_inclusive": copy.deepcopy(rows),
-        "campaign": [
-            _row("power_utilities", effect=-0.07, reason="worth about 4 independent"),
-            _row("mining_metals", effect=0.30, reason="worth about 4 independent"),
-            _row("pharma_biotech", effect=0.27, reason="worth about 4 independent"),
-        ],
-        "alpha": 0.1,
-        "power": 0.8,
-        "shifts": 497,
-        "independent_shifts": 146,
-        "critical": 2.34,
-        "spec": "a",
-        "snapshot": "b",
+        "campaign": [_row(name, effect=effect, reason=few) for name, effect in moves],
+        **dict(alpha=0.1, power=0.8, shifts=497, independent_shifts=146, critical=2.34),
+        **dict(spec="a", snapshot="b"),
     }
     quiet = {"sign": 1, "p": 0.5, "p_family": 0.8, "low": -0.1, "high": 0.1, "effect": 0.0}
     timing = [

@@ -251,14 +251,15 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
     """Return each assigned name with its value and the comment on its last line."""
     found, lines = {}, source.encode().splitlines()
     for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value = getattr(node, "value", None)
-        if isinstance(targets[0], ast.Name) and isinstance(value, ast.expr):
-            rest = lines[(value.end_lineno or 1) - 1][value.end_col_offset :].decode()
-            default = literal(value)
-            if default is ...:  # computed when the notebook runs
-                default = ast.unparse(value)
-            found[targets[0].id] = (default, rest.partition("#")[2].strip())
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                rest = lines[(value.end_lineno or 1) - 1][value.end_col_offset :].decode()
+                default = literal(value)
+                known = ast.unparse(value) if default is ... else default  # else computed in a run
+                found[name] = (known, rest.partition("#")[2].strip())
     return found
 
 
