@@ -135,9 +135,8 @@ def _who(rows: Sequence[Results], of: int) -> str:
     """Name one or two, count more of them and name them in brackets."""
     if len(rows) < 3:
         return _names(rows)
-    every = len(rows) == of
-    some = f"all {_count(of)} sectors" if every else f"{_count(len(rows))} of {_count(of)} sectors"
-    return f"{some} ({_names(rows)})"
+    some = "all" if len(rows) == of else f"{_count(len(rows))} of"
+    return f"{some} {_count(of)} sectors ({_names(rows)})"
 
 
 def _upper(text: str) -> str:
@@ -238,8 +237,8 @@ def _known(results: Results) -> str:
     rest = [row for row in rows if not _stands(row)]
     alone = [r for r in rest if _side(r.get("marginal_low"), r.get("marginal_high"))]
     together = "taken together, " if len(rows) > 1 else ""
-    who = listed([f"{label(row['name'])} ({_move(row)})" for row in out]) if out else "no sector"
-    text = f"What is known: {together}{who} moved beyond what quiet dates show"
+    who = [f"{label(row['name'])} ({_move(row)})" for row in out] or ["no sector"]
+    text = f"What is known: {together}{listed(who)} moved beyond what quiet dates show"
     if alone:
         each = [f"{label(r['name'])} ({_move(r)}, p {p_value(r['p'])})" for r in alone]
         text += f", though looked at alone {listed(each)} did"
@@ -301,21 +300,17 @@ def _exposure(results: Results) -> str:
         return ""
     row = rows[0]
     implied = row["implied"]
+    text = f"across {row['firms']} firm-events "
     if row["slope"] is None:
         usual = row["p"] is None or row["p"] > results["study"]["alpha"]
-        text = (
-            f"across {row['firms']} firm-events larger dollars for a firm's size went with "
-            f"{'no unusual' if usual else 'an unusual'} reaction (p {p_value(row['p'])})"
-        )
+        text += f"larger dollars for a firm's size went with {'no' if usual else 'an'} unusual "
+        text += f"reaction (p {p_value(row['p'])})"
     else:
-        text = (
-            f"across {row['firms']} firm-events each dollar announced for a firm went with "
-            f"{_cents(row['slope'])} of its market value ({_cents(row['low'])} to "
-            f"{_cents(row['high'])})"
-        )
+        text += f"each dollar announced for a firm went with {_cents(row['slope'])} of its market "
+        text += f"value ({_cents(row['low'])} to {_cents(row['high'])})"
         if implied:
-            text += f", where the thesis implies {_cents(implied['low'])} to "
-            text += _cents(implied["high"])
+            ends = f"{_cents(implied['low'])} to {_cents(implied['high'])}"
+            text += f", where the thesis implies {ends}"
     if row["top_share"] is None or row["top_share"] <= MOST_ON_ONE:
         return _upper(text) + "."
     name = f" ({row['rests_on']})" if row.get("rests_on") else ""
@@ -365,15 +360,13 @@ def _contrast(results: Results) -> str:
 
 
 def _pattern(results: Results) -> str:
-    sectors = _sectors(results)
+    sectors = {row["name"] for row in results["study"]["rows"]}
     judged = [r for r in results["timing"] if r["p"] is not None and r["sector"] in sectors]
     if not judged:
         return ""
-    alpha = results["study"]["alpha"]
     marked = [row for row in judged if _stands(row)]
     after = [row for row in judged if row["check"] == "after"]
-    late = [row for row in after if _stands(row)]
-    chance = alpha * len(judged)
+    chance = results["study"]["alpha"] * len(judged)
     usual = f"about {chance:.0f}" if chance >= 1 else "fewer than one"
     stand = "stands" if len(marked) == 1 else "stand"
     text = (
@@ -390,13 +383,11 @@ def _pattern(results: Results) -> str:
             f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
         )
     if after:
-        who = listed([label(str(row["sector"])) for row in late]) if late else "no sector"
-        text += f"; at the events after the note was published {who} moved, looked at alone"
+        late = [label(row["sector"]) for row in after if _stands(row)] or ["no sector"]
+        text += (
+            f"; at the events after the note was published {listed(late)} moved, looked at alone"
+        )
     return text + "."
-
-
-def _sectors(results: Results) -> set[str]:
-    return {row["name"] for row in results["study"]["rows"]}
 
 
 def _campaign(results: Results) -> str:
@@ -434,10 +425,9 @@ def _follows(results: Results, rows: Sequence[Results]) -> str:
 
 def _change(results: Results) -> str:
     rows = [row for row in results["study"]["rows"] if row["breakeven_share"]]
-    contrast = results["study"]["contrast"]
     if not rows:
         return ""
-    power = level(1 - results["study"]["power"])
+    contrast, power = results["study"]["contrast"], level(1 - results["study"]["power"])
     nearest = min(rows, key=lambda row: row["breakeven_share"])
     if nearest["breakeven_share"] > 1:
         text = (
@@ -494,8 +484,8 @@ def _law(study: Results, rows: Sequence[Results]) -> str:
 
 
 def _versions(results: Results, alpha: float) -> str:
-    rows = [v for v in results["variants"] if v["sector"] in _sectors(results)]
-    rows = [row for row in rows if row["p"] is not None]
+    sectors = {row["name"] for row in results["study"]["rows"]}
+    rows = [v for v in results["variants"] if v["sector"] in sectors and v["p"] is not None]
     if not rows:
         return ""
     low = [row for row in rows if row["p"] < alpha]
