@@ -249,10 +249,8 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     """
     found = row.slope
     hidden = public and found is not None and not found.safe
-    said = [exposure_words(row)]
+    said = [exposure_words(row), *([row.headline] if found and found.rests_on else [])]
     if found:
-        if found.rests_on:
-            said.append(row.headline)
         value = "withheld" if hidden else number(100 * found.value, 1)
         said.append(
             f"histogram of the slope on {len(found.law)} quiet days, centred at "

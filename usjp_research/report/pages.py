@@ -282,7 +282,6 @@ class _Page(IPythonRenderer):
         self.counts = Counter[str]()
 
     def prose(self, source: str) -> Markup:
-        """Return Markdown as HTML."""
         text = MarkdownWithMath(renderer=self).render(source)
         return Markup(self._dress(text) if "<table" in text else text)
 
@@ -373,15 +372,12 @@ class _Page(IPythonRenderer):
         return text
 
     def block_code(self, code: str, info: str | None = None) -> str:
-        """Show code as it is, in whatever language."""
         return f"<pre><code>{html.escape(code)}</code></pre>\n"
 
     def block_math(self, body: str) -> str:
-        """Set a formula apart."""
         return f'<span class="formula">{_math(body, "block")}</span>'
 
     def latex_environment(self, name: str, body: str) -> str:
-        """Set an environment such as ``align`` apart."""
         return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
 
     def inline_math(self, body: str) -> str:
