@@ -7,7 +7,7 @@ from pathlib import Path
 
 from usjp_research.report.exports import read_provenance
 from usjp_research.report.figures import plot_scoreboard
-from usjp_research.report.tables import readme_block
+from usjp_research.report.tables import table
 from usjp_research.report.theme import Picture
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.read import read_spec
@@ -23,8 +23,27 @@ def shown() -> tuple[str, Picture]:
     """Return what stands between the marks of the README, and its figure."""
     study = run_study(sample(read_spec(ROOT / "params"), "bundled"))
     picture = plot_scoreboard(study.rows)
-    published = read_provenance(ROOT / "docs" / "study" / "tables")
-    return readme_block(study.rows, picture.alt, len(study.family), published), picture
+    frame = table("verdicts", study.rows).iloc[:, :7]
+    lines = [
+        f"![{picture.alt}](docs/scoreboard.svg)",
+        "",
+        f"| {' | '.join(frame.columns)} |",
+        f"|{'---|' * len(frame.columns)}",
+        *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
+        "",
+        f"Bundled market, {len(study.family)} placebo calendars; the sectors' intervals hold at "
+        "once. The last row is a family of its own, with its own calendars.",
+    ]
+    if published := read_provenance(ROOT / "docs" / "study" / "tables"):
+        lines += [
+            "",
+            f"The same study on single firms: [one HTML file](docs/study/study.html) and its "
+            f"[tables](docs/study/tables), returns {published['first day of returns']} to "
+            f"{published['last day of returns']}, run on {published['run ended'][:10]}, "
+            f"specification `{published['specification'][:12]}`, snapshot "
+            f"`{published['snapshot of returns'][:12]}`. It shows no single firm.",
+        ]
+    return "\n".join(lines), picture
 
 
 def parts(text: str) -> tuple[str, str, str]:

@@ -12,12 +12,16 @@ import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec, find_root
+
+settings.register_profile("fixed", derandomize=True)  # every run draws the same examples
+settings.load_profile("fixed")
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08

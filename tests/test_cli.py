@@ -205,7 +205,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
     out = tmp_path / "out"
     _refused(result, f"{out / 'results'}: cannot be written; results are in {landed}")
     assert json.loads((landed / "verdicts.json").read_text("utf-8"))["rows"]
-    assert len(list(landed.iterdir())) == 9
+    assert len(list(landed.iterdir())) == 8
     assert not list(out.iterdir())
 
 

@@ -381,10 +381,10 @@ def _print_study(
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
-    from usjp_research.report.tables import verdict_table
+    from usjp_research.report.tables import table
     from usjp_research.study.verdict import verdict_of
 
-    frame = verdict_table([verdict_of(row) for row in rows])
+    frame = table("verdicts", [verdict_of(row) for row in rows])
     console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
@@ -393,12 +393,12 @@ def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
                 _say(f"  {key}: {value}")
         _say("")
         return
-    table = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
+    screen = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
     for name in frame.columns:
-        table.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
+        screen.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
     for values in frame.itertuples(index=False):
-        table.add_row(*values)
-    console.print(table)
+        screen.add_row(*values)
+    console.print(screen)
 
 
 def _say(text: str) -> None:
@@ -527,19 +527,13 @@ def _wrote(path: Path, most: int | None = None) -> None:
 def site_diff(
     run_a: Run,
     run_b: Run,
-    html: Annotated[File, Option(help="Write the comparison as a page, too.")] = None,
 ) -> None:
     """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
-    from usjp_research.report.compare import compare_runs, comparison_page
-    from usjp_research.runs.store import prepare_folder, write_whole
+    from usjp_research.report.compare import compare_runs
 
     found = compare_runs(_here(run_a), _here(run_b))
     for line in found.lines():
         print(shown(line))
-    if html:
-        prepare_folder(_here(html).parent)
-        write_whole(_here(html), comparison_page(found).encode())
-        _wrote(html)
     if not found.same:
         raise typer.Exit(1)
 

@@ -33,7 +33,7 @@ from usjp_research.spec.records import find_root
 ROOT = find_root(Path(__file__))
 SHOWN = ROOT / "tests" / "golden" / "shown"
 MOST = 60  # values kept of a long array, evenly spread, beside its length and mean
-CALLED = re.compile(r"ur\.(\w+_table|plot_\w+|timing_numbers)\(")
+CALLED = re.compile(r"ur\.(?:(?:table\(\"(\w+)\")|(plot_\w+|timing_numbers)\()")
 
 # Each run is a notebook (or the cells below), a market and a sector.
 RUNS = {
@@ -49,12 +49,12 @@ RUNS = {
 # What no cell shows by itself: other values of a notebook's own parameters, the other roles.
 MORE = {
     "4_verdict": [
-        'ur.verdict_table(ur.what_if(study, {"margin": 0.9, "tax": 0.15}))',
-        'ur.thesis_table(ur.what_if(study, {"realised": 0.4}))',
+        'ur.table("verdicts", ur.what_if(study, {"margin": 0.9, "tax": 0.15}))',
+        'ur.table("thesis", ur.what_if(study, {"realised": 0.4}))',
         'others = ["secondary", "leak", "reverse", "publication", "placebo"]',
-        "ur.event_table(data.spec, others)",
-        "ur.confounder_table(data.spec, others)",
-        "ur.dropped_table(study.dropped)",
+        'ur.table("events", data.spec, others)',
+        'ur.table("confounders", data.spec, others)',
+        'ur.table("dropped", study.dropped)',
     ],
 }
 
@@ -66,25 +66,25 @@ SINGLE_FIRMS = [
     "spec = ur.read_spec(params)",
     "source = ur.load_market(spec, market)\nsource",
     "data = ur.sample(spec, source)\npanel, made = data.panel, data.portfolios",
-    "ur.coverage_table(spec, ur.coverage(spec, source))",
-    "ur.members_table(spec, made)",
-    "ur.dropped_table((*source.dropped, *panel.dropped, *made.dropped))",
+    'ur.table("coverage", spec, ur.coverage(spec, source))',
+    'ur.table("members", spec, made)',
+    'ur.table("dropped", (*source.dropped, *panel.dropped, *made.dropped))',
     'first = spec.with_role("primary")[0].id',
-    "ur.firm_table(spec, ur.firm_reactions(data, sector, first))",
+    'ur.table("firms", spec, ur.firm_reactions(data, sector, first))',
     "tests = ur.sector_battery(data, sector, first)",
-    "ur.dependence_table(tests)",
-    "ur.battery_table(tests)",
+    'ur.table("dependence", tests)',
+    'ur.table("battery", tests)',
     "rule = contrast_row(data)[0]",
     "versions = contrast_versions(data)[0]",
-    "ur.contrast_table([rule], versions)",
-    "ur.contrast_table([rule], versions, public=False)",
+    'ur.table("contrast", [rule], versions)',
+    'ur.table("contrast", [rule], versions, public=False)',
     "rows = ur.exposure_rows(data)",
-    "ur.exposure_table(rows)",
-    "ur.exposure_table(rows, public=False)",
+    'ur.table("exposure", rows)',
+    'ur.table("exposure", rows, public=False)',
     "ur.plot_exposure(rows[0])",
     "ur.plot_exposure(rows[0], public=False)",
     "ur.plot_dose_response(ur.dose_response(data), rows[0])",
-    "ur.dose_table(spec, ur.firm_doses(spec, source))",
+    'ur.table("doses", spec, ur.firm_doses(spec, source))',
 ]
 
 
@@ -121,7 +121,7 @@ def _values(notebook: str, chosen: Mapping[str, str]) -> Iterator[tuple[str, obj
             exec(compile(ast.Module(rest, []), notebook, "exec"), names)
             if shown:
                 value = eval(compile(ast.Expression(shown), notebook, "eval"), names)
-                called = CALLED.findall(source)
+                called = [table or other for table, other in CALLED.findall(source)]
                 if called or isinstance(shown, ast.Name | ast.Attribute):
                     yield called[-1] if called else ast.unparse(shown), value
             if not k:  # the cell of parameters

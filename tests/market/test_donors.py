@@ -16,7 +16,7 @@ from usjp_research.market.load import load_market
 from usjp_research.market.record import Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_counterfactuals
-from usjp_research.report.tables import counterfactual_table
+from usjp_research.report.tables import table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Donor, Spec
 from usjp_research.study.counterfactual import EXACT, counterfactuals
@@ -183,7 +183,7 @@ def test_a_comparison_with_the_sector_itself_is_called_exact_and_not_believed(
         assert bad in used and bad in row["reason"]
         assert np.isnan(row[["effect", "low", "high", "p"]].astype(float)).all()
     assert EXACT in plot_counterfactuals(found).alt
-    assert any(text.startswith(EXACT) for text in counterfactual_table(found)["Fit"])
+    assert any(text.startswith(EXACT) for text in table("counterfactuals", found)["Fit"])
     assert rows.iloc[0]["effect"] > 0.1
     if bad != "FUND":
         return

@@ -549,11 +549,11 @@ def test_a_donor_with_a_fault_is_left_out_and_listed(
 
 def test_the_table_of_findings_says_what_to_do_or_that_there_is_none(clean: pd.DataFrame) -> None:
     market = Market("file:x.csv", _returns(clean), "firm")
-    assert "nothing looks wrong" in ur.findings_table(market).to_string()
+    assert "nothing looks wrong" in ur.table("findings", market).to_string()
     averages = replace(market, level="portfolio")
-    assert "no single price" in ur.findings_table(averages).to_string()
+    assert "no single price" in ur.table("findings", averages).to_string()
     levels = _planted(clean, _times(100), "S03", IN_WINDOW)
-    table = ur.findings_table(replace(market, findings=_found(levels)))
+    table = ur.table("findings", replace(market, findings=_found(levels)))
     assert list(table.columns) == ["Series", "First day", "Size", "Looks like", "What to do"]
     assert table.iloc[0]["Series"] == "S03" and "accepted.csv" in table.iloc[0]["What to do"]
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from usjp_research.report.compare import compare_runs, comparison_page, gallery_page
+from usjp_research.report.compare import gallery_page
 from usjp_research.report.onefile import find_browser, join_pages
 from usjp_research.report.pages import render
 from usjp_research.words import InputError
@@ -53,13 +53,12 @@ def forms(request: pytest.FixtureRequest, once: Callable[..., Path]) -> list[Pat
         other = request.getfixturevalue("finished")
         pages = render(run)
         pages |= {"one-file.html": join_pages(pages)}
-        pages |= {"difference.html": comparison_page(compare_runs(run, other))}
         pages |= {"gallery.html": gallery_page([other, run], folder / "gallery.html")[0]}
         for name, text in pages.items():
             (folder / name).write_text(text, encoding="utf-8")
 
     found = sorted(once(f"pages-{request.param}", build).glob("*.html"))
-    assert len(found) >= 8
+    assert len(found) >= 7
     return found
 
 
@@ -127,7 +126,7 @@ def test_pages_ask_for_nothing_fit_a_phone_and_a_desk_and_their_links_arrive(
 @pytest.mark.parametrize(
     ("forms", "scheme", "kinds"),
     [
-        ("finished", "light", ("index", "2_event", "gallery", "diff")),
+        ("finished", "light", ("index", "2_event", "gallery")),
         ("finished", "dark", ("index",)),
         ("hostile", "light", ("one-file",)),  # all its pages in one
         *(
@@ -244,7 +243,6 @@ def test_hostile_text_is_text_in_every_form(
         "index.html": (markup, formula, long),  # titles of events, claims, what was left out
         "1_data.html": (markup, formula, long),  # tickers and titles
         "one-file.html": (markup, formula, long),
-        "difference.html": (markup,),
         "gallery.html": ("hostile",),
     }
     for name, texts in wanted.items():

@@ -14,6 +14,7 @@ import nbformat.v4
 import pytest
 
 import usjp_research as ur
+from usjp_research.market.record import Dropped
 from usjp_research.report.pages import build_site
 from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 from usjp_research.words import InputError, naming
@@ -415,7 +416,7 @@ def test_the_first_page_is_the_notebook_that_judges_with_its_answer_in_front(
 
 
 def test_every_verdict_of_the_rule_is_explained() -> None:
-    explained = list(ur.glossary_table()["Verdict"])
+    explained = list(ur.table("glossary")["Verdict"])
     assert {*VERDICTS, DEPENDS, NO_VERDICT} < set(explained)
 
 
@@ -426,13 +427,13 @@ def test_a_study_of_ones_own_is_not_called_the_partnership(make: Callable[..., P
 
 
 def test_what_was_left_out_is_counted_and_listed_by_reason() -> None:
-    rows = [ur.Dropped("market value", name, "none known") for name in (EVIL, "ABC")]
-    rows.append(ur.Dropped("slot", "E05/mining_metals", "own news: DEF"))
+    rows = [Dropped("market value", name, "none known") for name in (EVIL, "ABC")]
+    rows.append(Dropped("slot", "E05/mining_metals", "own news: DEF"))
     with naming({"mining_metals": "Mining & Metals"}):
-        table = ur.left_out_table(rows)
+        table = ur.table("left_out", rows)
     assert table.to_numpy().tolist() == [
-        ["Firms outside the implied value", 2, "none known", f"{EVIL}; ABC"],
-        [*("Taken out of an event’s portfolio", 1, "own news: DEF", "E05 · Mining & Metals")],
+        ["Firms outside the implied value", "2", "none known", f"{EVIL}; ABC"],
+        [*("Taken out of an event’s portfolio", "1", "own news: DEF", "E05 · Mining & Metals")],
     ]
 
 

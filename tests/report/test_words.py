@@ -19,6 +19,7 @@ import usjp_research as ur
 from tests.conftest import DOLLARS, EVENTS, SIGNS, Own
 from usjp_research.__main__ import app
 from usjp_research.report.figures import says
+from usjp_research.report.reading import compose
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.report.theme import Picture, tick_digits
 from usjp_research.spec.records import MIRROR
@@ -78,7 +79,7 @@ def _verdict(**more: object) -> Verdict:
 
 def test_a_row_that_was_expected_to_fall_is_told_in_market_direction_everywhere() -> None:
     row = _verdict(sign=-1)
-    (cells,) = ur.verdict_table([row]).to_dict("records")
+    (cells,) = ur.table("verdicts", [row]).to_dict("records")
     assert cells["Observed"] == "fell 8.6%; expected: down"
     assert cells["Interval"] == f"{MINUS}15.0% to {MINUS}2.0%"
     assert cells["Implied low / base / high"] == f"{MINUS}1.0% / {MINUS}3.0% / {MINUS}5.0%"
@@ -100,14 +101,14 @@ def test_a_rise_against_an_expected_fall_is_a_rise() -> None:
     assert told_row(row).observed() == "rose 8.6%; expected: down"
     assert told_row(row).interval() == "+2.0% to +15.0%"
     assert told_row(row).ruled_out() == "any fall"
-    (cells,) = ur.verdict_table([row]).to_dict("records")
+    (cells,) = ur.table("verdicts", [row]).to_dict("records")
     assert cells["Upper end, USD bn"] == "–"
 
 
 def test_a_thesis_of_losses_expects_a_fall_of_what_counts_as_it_is() -> None:
     implied = asdict(_verdict().implied) | {"share": dict(low=-0.01, base=-0.03, high=-0.05)}
     row = _verdict(implied=implied, effect=-0.086, low=-0.15, high=-0.02)
-    (cells,) = ur.verdict_table([row]).to_dict("records")
+    (cells,) = ur.table("verdicts", [row]).to_dict("records")
     assert cells["Observed"] == "fell 8.6%; expected: down"
     assert cells["Interval"] == f"{MINUS}15.0% to {MINUS}2.0%"
     assert cells["Implied low / base / high"].startswith(f"{MINUS}1.0% / ")
@@ -116,7 +117,7 @@ def test_a_thesis_of_losses_expects_a_fall_of_what_counts_as_it_is() -> None:
 
 def test_events_of_both_signs_are_told_in_the_expected_direction() -> None:
     row = _verdict(sign=0)
-    (cells,) = ur.verdict_table([row]).to_dict("records")
+    (cells,) = ur.table("verdicts", [row]).to_dict("records")
     assert cells["Observed"] == "8.6% in the expected direction"
     assert told_row(row).ruled_out() == "a move of more than 15.0% in the expected direction"
     assert moved(-0.02, 0) == "2.0% against the expected direction"
@@ -202,7 +203,7 @@ def test_words_of_a_study_are_on_its_pages_and_in_no_digest(
         assert text in done.stdout
     ur.read_spec()
     assert label("solar") == "Solar"
-    assert ur.compose(ur.read_results(tmp_path / "run")).sentences[0].count("Sun & Sons") == 1
+    assert compose(ur.read_results(tmp_path / "run")).sentences[0].count("Sun & Sons") == 1
 
 
 @pytest.mark.parametrize(
@@ -267,10 +268,10 @@ def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:
     event |= {"sign": 1, "caar": 0.01, "se": 0.01, "se_guarded": 0.02, "portfolio_t": 9.0}
     event |= {"portfolio_p": p, "firms": 12, "caar_without_blackout": np.nan, "blackout": "x"}
     for table in (
-        ur.verdict_table([row]),
-        ur.contrast_table([contrast], []),
-        ur.variant_table(variants),
-        ur.reaction_table(pd.DataFrame([event]), ["primary"], by="event"),
+        ur.table("verdicts", [row]),
+        ur.table("contrast", [contrast], []),
+        ur.table("variants", variants),
+        ur.table("reactions", pd.DataFrame([event]), ["primary"]),
     ):
         text = table.to_string()
         assert "<0.001" in text and "0.000" not in text
@@ -282,7 +283,7 @@ def test_a_row_without_numbers_keeps_its_reason_and_shows_dashes() -> None:
     why = {"headline": "no verdict", "reason": "no firm has a price"}
     gone = dict.fromkeys((*NUMBERS, "breakeven_share"))
     row = _verdict(**gone, **why, implied=implied)
-    (cells,) = ur.verdict_table([row]).to_dict("records")
+    (cells,) = ur.table("verdicts", [row]).to_dict("records")
     assert cells["Verdict"] == "no verdict: no firm has a price"
     numbers = ("Observed", "Interval", "Adjusted p", "MDE", "Upper end, USD bn")
     assert {cells[name] for name in numbers} == {"–"}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from usjp_research.spec.records import find_root
@@ -20,7 +19,6 @@ def _shown(notebook: Any) -> str:
     return json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
 
 
-@pytest.mark.soak
 def test_changing_the_sector_and_running_all_again_works_in_one_kernel(tmp_path: Path) -> None:
     source = ROOT / "notebooks" / "2_event_study.ipynb"
     notebook: Any = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]

@@ -87,7 +87,6 @@ def _address(server: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(log.read_text(errors="replace")[-2000:])
 
 
-@pytest.mark.soak
 def test_figures_of_an_executed_notebook_are_drawn_in_jupyterlab(
     lab: str, program: str, tmp_path: Path
 ) -> None:

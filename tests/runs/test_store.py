@@ -452,7 +452,7 @@ def test_the_users_umask_decides_who_may_read(umask: int, mode: int, tmp_path: P
 def test_only_what_the_manifest_names_is_handed_on(usjp: Usjp, tmp_path: Path) -> None:
     run = fill(tmp_path / "run")
     (run / "results" / "secret.csv").write_text("ticker,car\nS01,0.1\n", "utf-8")
-    assert set(result_tables(run)[0]) == {"1_data-law", "dropped", "numbers"}
+    assert set(result_tables(run)[0]) == {"1_data-law", "dropped"}
     changed = fill(tmp_path / "changed")
     (changed / "results" / "dropped.csv").write_text("what,name,reason\na,b,c\n", "utf-8")
     gone = fill(tmp_path / "gone")
@@ -502,8 +502,8 @@ def test_no_control_character_reaches_an_export(text: str, usjp: Usjp, tmp_path:
     for path in (*made, run / "results" / "dropped.csv"):
         if path.suffix in (".csv", ".html"):
             assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", path.read_text("utf-8")), path
-    for path in (tmp_path / "tables").glob("*.parquet"):
-        cells = " ".join(map(str, pd.read_parquet(path).to_numpy().ravel()))
+    for path in (tmp_path / "tables").glob("*.csv"):
+        cells = " ".join(map(str, read_csv(path).to_numpy().ravel()))
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", cells), path
     for sheet in openpyxl.load_workbook(tmp_path / "x.xlsx"):
         for row in sheet.iter_rows(values_only=True):
@@ -528,8 +528,6 @@ def test_ids_stay_text_through_every_export(
     sheet = openpyxl.load_workbook(tmp_path / "x.xlsx")["reactions"]
     cells = [sheet.cell(row, 1) for row in range(2, sheet.max_row + 1)]
     assert {(cell.value, cell.data_type) for cell in cells} == {(id, "s") for id in ids}
-    saved = pd.read_parquet(tmp_path / "tables/reactions.parquet")
-    assert {*saved["event"]} == {*ids}
     for path in (tmp_path / "tables/reactions.csv", out / "results/reactions.csv"):
         assert {*pd.read_csv(path, dtype=str)["event"]} == {*ids}
     assert {*read_csv(tmp_path / "tables/reactions.csv")["event"]} == {*ids}
@@ -554,7 +552,6 @@ def test_a_public_run_of_firms_holds_nothing_that_narrows_a_firm_down(tmp_path: 
     versions = [{**row, "named": ["S01"], "safe": False}, {**row, "named": ["S02"], "safe": True}]
     study = {"rows": [], "contrast_versions": versions, "alpha": 0.123456}
     (run / "results/verdicts.json").write_text(json.dumps(study), "utf-8")
-    (run / "results/placebo.parquet").write_bytes((run / "results/1_data-law.parquet").read_bytes())
     firms = pd.DataFrame({"ticker": ["S01"], "car": [0.7654321]})
     firms.to_parquet(run / "results/firms-rows.parquet")
     (run / "results/firms.csv").write_bytes(csv_bytes(firms))
@@ -593,7 +590,6 @@ def test_public_holds_for_results_and_terminal_too(
         (row,) = json.loads(text)["contrast_versions"]
         assert set(row) <= set(disclosure.TOLD)
         assert str(local["contrast"]["effect"]) not in text
-    assert not (out / "results/placebo.parquet").exists()
     assert read_manifest(out)["public"] is True
 
 

@@ -15,6 +15,11 @@ from justhtml import JustHTML
 from pydantic import BaseModel
 
 import usjp_research as ur
+from usjp_research.engine.matched import matched_forecast
+from usjp_research.market.donors import Donors
+from usjp_research.market.factors import Factors
+from usjp_research.market.record import Finding
+from usjp_research.report.reading import Reading
 
 EVIL = "<img src=x onerror=alert(1)>"
 DAYS = np.array([600])
@@ -55,7 +60,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, prices: Path) -> list[object
     row = replace(study.verdicts[1], name=EVIL, headline=EVIL)
     picture = ur.plot_scoreboard([row])
     rest = (data, panel, made, law, paths, row, row.implied)
-    finding = ur.Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
+    finding = Finding(EVIL, date(2024, 3, 7), "jump", 0.5, EVIL, witness=EVIL, accepted=EVIL)
     records = (spec, spec.events[0], spec.firms[0], spec.rule, market, dropped, test, failed)
     more = [*_battery(market), *_comparisons(study)]
     return [*records, finding, thesis, data.forecast(series), *rest, *more, study, picture]
@@ -75,17 +80,15 @@ def _comparisons(study: ur.Study) -> list[object]:
     market, panel, made = data.market, data.panel, data.portfolios
     returns, benchmark = market.returns, made.benchmark
     outside = returns.filter(regex="^S0").set_axis([f"D{k}" for k in range(10)], axis=1)
-    donors, factors = ur.Donors(outside, EVIL), ur.Factors(outside[[]], EVIL, reason=EVIL)
+    donors, factors = Donors(outside, EVIL), Factors(outside[[]], EVIL, reason=EVIL)
     target, pool = made.array(["sector/rail"]), outside.to_numpy()[2:]
     quiet, plan = panel.masked[2:], data.spec.rule.estimation
-    _, match = ur.matched_forecast(
-        target[2:], pool, benchmark[2:], quiet, days=DAYS, estimation=plan
-    )
+    _, match = matched_forecast(target[2:], pool, benchmark[2:], quiet, days=DAYS, estimation=plan)
     return [
         *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
         ur.counterfactuals(data, "rail"),
         ur.exposure_rows(data)[0],
-        ur.Reading((EVIL,), EVIL),
+        Reading((EVIL,), EVIL),
     ]
 
 
@@ -107,7 +110,7 @@ def test_a_record_is_shown_in_a_short_line_and_its_text_stays_text(shown: list[o
         page = JustHTML(text, fragment=True, sanitize=False)
         assert not page.query("img, script"), type(record)
         seen += EVIL in page.to_text()
-        if not isinstance(record, ur.Study | ur.Reading):  # a table, a list of sentences
+        if not isinstance(record, ur.Study | Reading):  # a table, a list of sentences
             assert text.startswith("<p>") and text.endswith(".</p>"), type(record)
             assert len(text) < 900, (type(record), len(text))
             assert len(page.query("b")) == 1, type(record)

@@ -27,6 +27,7 @@ from usjp_research.spec.records import (
     Spec,
     Thesis,
     ThesisLine,
+    in_project,
 )
 from usjp_research.study.answer import run_study
 from usjp_research.study.portfolios import form_portfolios
@@ -315,7 +316,7 @@ def test_what_the_bundle_was_built_for_is_these_parameters(spec: Spec, bundle: M
     assert "built_for" not in bundle.provenance
 
 
-PRICES = ur.in_project(Path("../shared/data/prices_core.parquet"))
+PRICES = in_project(Path("../shared/data/prices_core.parquet"))
 
 
 @pytest.mark.skipif(not PRICES.exists(), reason="the shared price file is not here")

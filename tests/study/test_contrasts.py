@@ -11,7 +11,7 @@ import statsmodels.api as sm
 
 from usjp_research.market.record import BENCHMARK
 from usjp_research.market.simulate import simulated_market
-from usjp_research.report.tables import contrast_table
+from usjp_research.report.tables import table
 from usjp_research.spec.records import ContrastVersion, Spec
 from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
 from usjp_research.study.sample import Sample, sample
@@ -87,7 +87,7 @@ def test_versions_that_would_give_a_firm_away_are_withheld_from_public_tables(da
         ContrastVersion(title="one more than the rule", blackout=False),
     )
     assert [item.safe for item in found] == [False, False]
-    public, local = (contrast_table((), found, public=flag) for flag in (True, False))
+    public, local = (table("contrast", (), found, public=flag) for flag in (True, False))
     for column in ("C", "Interval", "MDE", "Verdict"):
         assert set(public[column]) == {"withheld"}
         assert "withheld" not in set(local[column])

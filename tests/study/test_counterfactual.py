@@ -22,7 +22,7 @@ from usjp_research.market.factors import Factors
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_counterfactuals
-from usjp_research.report.tables import counterfactual_table, match_table
+from usjp_research.report.tables import table as laid_out
 from usjp_research.spec.records import Estimation, Rule, Spec
 from usjp_research.study.answer import Study, sector_law
 from usjp_research.study.counterfactual import POOR, Counterfactuals, counterfactuals
@@ -218,7 +218,7 @@ def test_a_sector_unlike_any_donor_is_reported_as_a_poor_fit(spec: Spec) -> None
     assert row["r2"] < 0
     assert row["high"] - row["low"] > 1.5 * (rule["high"] - rule["low"])
     assert "fits poorly" in plot_counterfactuals(found).alt
-    assert POOR in set(counterfactual_table(found)["Fit"])
+    assert POOR in set(laid_out("counterfactuals", found)["Fit"])
 
 
 def test_a_factor_that_moves_on_the_day_is_no_effect_to_those_who_carry_it(spec: Spec) -> None:
@@ -296,7 +296,8 @@ def test_an_interval_leaves_out_zero_exactly_when_its_p_is_at_most_alpha(
 def test_weights_are_those_of_the_real_dates_and_sum_to_one(shipped: Counterfactuals) -> None:
     total = shipped.weights.groupby(["model", "event"])["weight"].sum()
     np.testing.assert_allclose(total, 1.0, atol=1e-9)
-    assert len(total) == 2 * shipped.weights["event"].nunique() == len(match_table(shipped))
+    assert len(total) == 2 * shipped.weights["event"].nunique()
+    assert len(total) == len(laid_out("donors", shipped))
 
 
 def test_a_row_that_cannot_be_computed_says_why_and_is_listed(shipped: Counterfactuals) -> None:
@@ -316,7 +317,7 @@ def test_without_donors_three_rows_say_what_to_give(spec: Spec) -> None:
     found = counterfactuals(sample(spec, market), SECTOR, donors=load_donors(spec, market))
     assert sum("--donors FILE" in row["reason"] for row in _rows(found)) == 3
     assert found.weights.empty
-    assert match_table(found).empty
+    assert laid_out("donors", found).empty
 
 
 def test_factor_rows_are_regressions_on_returns_over_the_riskless_rate(bundled: Study) -> None:

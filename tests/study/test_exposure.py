@@ -22,7 +22,7 @@ from usjp_research.market.record import Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_dose_response, plot_exposure
 from usjp_research.report.results import record
-from usjp_research.report.tables import exposure_table
+from usjp_research.report.tables import table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Event, Firm, Rule, Spec, Thesis, find_root
 from usjp_research.study.exposure import (
@@ -372,7 +372,7 @@ def test_a_study_without_doses_says_so(quiet: Sample) -> None:
     rows = exposure_rows(plain)
     assert rows[0].reason == "no firm is named with dollars at any event that can be tested"
     assert exposure_versions(plain) == ()
-    assert "no firm is named" in str(exposure_table(rows)["As evidence"].iloc[0])
+    assert "no firm is named" in str(table("exposure", rows)["As evidence"].iloc[0])
     assert plot_exposure(rows[0]).alt
     empty = dose_response(plain)
     assert "no firm is named" in plot_dose_response(empty, rows[0]).alt
@@ -429,7 +429,7 @@ def test_the_public_record_holds_no_single_firm(
     path = record(tmp_path, "3_exposure", spec, market, {"rows": [row.numbers() for row in rows]})
     assert sorted(item.name for item in path.parent.iterdir()) == [path.name]
     numbers = json.loads(path.read_text("utf-8"))["numbers"]
-    text = json.dumps(numbers) + exposure_table(rows).to_csv() + plot_exposure(rows[0]).alt
+    text = json.dumps(numbers) + table("exposure", rows).to_csv() + plot_exposure(rows[0]).alt
     words = set(text.replace('"', " ").replace(",", " ").replace(":", " ").split())
     # The firm that carries the slope is named, as its dose is; of no other is anything said.
     assert {slope_of(row).rests_on for row in rows} == {carried.rests_on}
@@ -444,8 +444,8 @@ def test_the_public_record_holds_no_single_firm(
     assert carried.top_share > 0.5
     hidden = {"slope", "error", "low", "high", "raw_center", "raw_t", "raw_p_t"}
     assert all(numbers["rows"][0][name] is None for name in hidden)
-    assert exposure_table(rows)["Cents per dollar"].iloc[0] == "withheld"
-    assert exposure_table(rows, public=False)["Cents per dollar"].iloc[0] != "withheld"
+    assert table("exposure", rows)["Cents per dollar"].iloc[0] == "withheld"
+    assert table("exposure", rows, public=False)["Cents per dollar"].iloc[0] != "withheld"
     assert f"{100 * carried.value:.1f}" not in plot_exposure(rows[0]).alt
     # Every public slope rests on one set of exposed firms, so that no difference of two of them
     # is about one or two firms.

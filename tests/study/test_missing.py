@@ -17,7 +17,7 @@ import pytest
 from typer.testing import Result
 
 import usjp_research as ur
-from usjp_research.market.record import Market
+from usjp_research.market.record import Dropped, Market
 from usjp_research.report.reading import compose
 from usjp_research.runs.store import read_results
 from usjp_research.spec.records import find_root
@@ -94,13 +94,13 @@ def test_a_sector_that_cannot_be_judged_keeps_a_row_with_the_reason(
     assert np.isnan([row.effect, row.low, row.high, row.p_stepdown, row.mde]).all()
     assert found.family.groups == ("solar", "ports")
     assert np.isfinite([found.verdicts[0].effect, found.verdicts[2].low]).all()
-    table = ur.verdict_table(found.rows)
+    table = ur.table("verdicts", found.rows)
     assert reason[:20] in table["Verdict"][1] and table["Observed"][1] == "–"
     picture = ur.plot_scoreboard(found.rows)
     assert reason[:20] in picture.alt
     assert len(picture.axes[0].get_yticks()) == len(SECTORS)
     assert ur.what_if(found, {}) == found.rows
-    assert found.dropped[0] == ur.Dropped("sector", "rail", row.reason)
+    assert found.dropped[0] == Dropped("sector", "rail", row.reason)
     assert ur.missing_lines(found)[0].startswith("No verdict for rail: ")
     ur.save_study(found, tmp_path)
     results = read_results(tmp_path)
@@ -131,12 +131,12 @@ def test_notebooks_of_such_a_sector_say_why_and_do_not_fail(
     if name == "2_event_study":
         assert reason in scope["law"].reason
         assert reason in ur.plot_placebo(scope["law"]).alt
-        assert reason in ur.law_table(scope["law"]).to_string()
+        assert reason in ur.table("law", scope["law"]).to_string()
         saved = json.loads((tmp_path / "out/results/2_event_study-rail.json").read_text())
         assert saved["numbers"]["p"] is None
     if name == "5_robustness":
         assert reason in scope["found"].rows["reason"].iloc[0]
-        assert reason in ur.counterfactual_table(scope["found"]).to_string()
+        assert reason in ur.table("counterfactuals", scope["found"]).to_string()
     if name == "4_verdict":
         assert scope["study"].verdicts[1].headline == "no verdict"
         assert spec.sectors == SECTORS
@@ -176,7 +176,7 @@ def test_what_is_left_out_stands_in_the_order_of_its_weight(study: Read) -> None
     heavy = (("sector", "rail"), ("event", "N1"), ("slot", "N1/rail"), ("security", "S11"))
     order = [*heavy, ("security", "S00"), ("day", "2024-01-02")]
     for start in range(len(order)):
-        items = [ur.Dropped(*pair, "why") for pair in (*order[start:], *order[:start])]
+        items = [Dropped(*pair, "why") for pair in (*order[start:], *order[:start])]
         assert [(item.what, item.name) for item in by_weight(data, items)] == order
 
 

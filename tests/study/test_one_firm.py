@@ -17,6 +17,7 @@ from usjp_research.spec.records import ContrastVersion, Spec
 from usjp_research.study.answer import run_study
 from usjp_research.study.contrast import _sides, contrast_row, contrast_versions
 from usjp_research.study.events import EventPanel, event_panel
+from usjp_research.study.exposure import exposure_law
 from usjp_research.study.news import stray_news
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.sample import sample
@@ -141,7 +142,7 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_it_and_the_verdict_stands_b
     assert row.reason.startswith(f"by the rule {row.verdict}")
     assert f"({row.reason}" in verdict_words(row)
     assert verdict_words(row).startswith("rests on one firm: CCJ")
-    table = ur.verdict_table([row])
+    table = ur.table("verdicts", [row])
     assert "rests on one firm: CCJ" in table["Verdict"][0]
 
 
@@ -174,8 +175,8 @@ def test_a_slope_that_one_firm_makes_is_headed_by_it(
 ) -> None:
     other = _planted(market, panel, {"GEV": 0.5})
     data = ur.Sample(spec, other, panel, form_portfolios(spec, other, panel))
-    row = ur.exposure_law(data)
-    without = [ur.exposure_law(data, without=(t,)).slope for t in ("GEV", "CCJ")]
+    row = exposure_law(data)
+    without = [exposure_law(data, without=(t,)).slope for t in ("GEV", "CCJ")]
     values = [np.nan if slope is None else slope.value for slope in without]
     assert row.slope is not None
     assert row.slope.rests_on == ("GEV" if values[0] <= values[1] else "CCJ")

@@ -18,7 +18,7 @@ from tests.simulated_firms import FirmFiles, binomial_bounds, on_returns
 from usjp_research.engine.placebo import Placebo, minimum_detectable, own_days, quantile
 from usjp_research.market.record import BENCHMARK
 from usjp_research.market.simulate import simulated_market
-from usjp_research.report.results import save_study
+from usjp_research.report.results import law_frame, save_study
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, run_study
@@ -174,7 +174,7 @@ def test_results_land_whole_and_can_be_joined_on_the_shift(bundled: Study, tmp_p
     folder = save_study(bundled, tmp_path)
     record = json.loads((folder / "verdicts.json").read_text(), parse_constant=_refuse)
     assert [row["name"] for row in record["rows"]] == list(bundled.data.spec.sectors)
-    null = pd.read_parquet(folder / "placebo.parquet")
+    null = law_frame(bundled.family)
     shifts = null[null["group"] == "pharma_biotech"].set_index("shift")
     assert shifts.loc[0, "statistic"] == bundled.verdicts[-1].numbers()["statistic"]
     assert len(shifts) == record["shifts"] + 1

@@ -12,7 +12,8 @@ import scipy.stats
 from tests.simulated_firms import binomial_bounds, on_returns
 from usjp_research.engine.placebo import Leg, independent_shifts, own_days
 from usjp_research.market.simulate import simulated_market
-from usjp_research.report.tables import timing_numbers, timing_table
+from usjp_research.report.tables import table as shown
+from usjp_research.report.tables import timing_numbers
 from usjp_research.spec.checks import GENERIC, Check
 from usjp_research.spec.records import Spec, digest
 from usjp_research.study.answer import sector_law
@@ -154,7 +155,7 @@ def test_independent_shifts_predict_how_well_a_spread_is_known() -> None:
 
 
 def test_the_tables_show_every_check_and_mark_what_leaves_out_zero(timing: pd.DataFrame) -> None:
-    table, numbers = timing_table(timing), timing_numbers(timing)
+    table, numbers = shown("timing", timing), timing_numbers(timing)
     assert len(table) == len(numbers) == timing["check"].nunique()
     stars = sum(text.endswith("*") for text in numbers.to_numpy().ravel())
     assert stars == int(((timing["low"] > 0) | (timing["high"] < 0)).sum())

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from usjp_research.words import InputError, card, nearest
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Estimation(Protocol):
@@ -138,14 +140,10 @@ class Design:
     Attributes
     ----------
     base : ndarray of shape (n_days,)
-        Zero, the market (market-adjusted) or the riskless rate; NaN on days that cannot be used.
-    regressors : ndarray of shape (n_days, k)
-        The constant first, the others centred and scaled: that changes no residual and keeps
-        the normal equations well conditioned.
-    instruments : ndarray of shape (n_days, k)
-        Coefficients are ``(Z'X)^-1 Z'y``; the regressors themselves for least squares.
-    centre, scale : ndarray of shape (k,)
-        To return coefficients to the units of the data.
+        Taken off the returns: zero, the market or the riskless rate; NaN on unusable days.
+    regressors, instruments : ndarray of shape (n_days, k)
+        X, the constant first, the others centred by ``centre`` and scaled by ``scale`` to keep
+        the normal equations well conditioned; coefficients are ``(Z'X)^-1 Z'y``.
     """
 
     model: str

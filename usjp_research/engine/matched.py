@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from usjp_research.engine.design import Estimation
+from usjp_research.engine.design import Bools, Estimation, Floats, Ints
 from usjp_research.engine.rolling import Forecast
 from usjp_research.engine.simplex import synthetic_control
 from usjp_research.words import card
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 Method = Literal["synthetic", "nearest"]
 
@@ -97,11 +92,10 @@ def matched_forecast(
             gaps.append(gap)
             if day == days[0]:
                 weights[s] = chosen
-            path = donors[:, used] @ chosen[used]
-            alpha, beta, spread, free = 0.0, 1.0, 0.0, len(rows) - len(used) + 1
+            path, free = donors[:, used] @ chosen[used], len(rows) - len(used) + 1
+            alpha, beta, spread = 0.0, 1.0, 0.0
             if method == "nearest":
-                alpha, beta, spread = _line(y, path, rows, inside)
-                free = len(rows) - 2
+                free, (alpha, beta, spread) = len(rows) - 2, _line(y, path, rows, inside)
             error = y - alpha - beta * path
             s2 = error[rows] @ error[rows] / free
             enough = len(guard) >= guard_sessions / 2

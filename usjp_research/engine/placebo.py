@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.design import Design, Plan
+from usjp_research.engine.design import Bools, Design, Floats, Ints, Plan
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.words import InputError, card, label, number, p_value
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 REAL = ("effect", "error", "statistic", "worth")
 NULL = ("null_effect", "null_error", "null_statistic")
@@ -35,10 +32,6 @@ class Leg:
     window: tuple[int, int]
     sign: int
 
-    def _repr_html_(self) -> str:
-        span = f"sessions {self.window[0]} to {self.window[1]} from day {self.day0}"
-        return card("Window", self.event, self.series, span, f"sign {self.sign:+d}")
-
 
 @dataclass(frozen=True, slots=True)
 class Placebo:
@@ -46,23 +39,22 @@ class Placebo:
 
     Attributes
     ----------
-    groups : tuple of str
     shifts : ndarray of shape (n_shifts,), int
         Sessions by which the whole calendar moved; the same for every group.
     effect, error, statistic : ndarray of shape (n_groups,)
         Sum of signed abnormal returns C, its guarded standard error se, and S = C / se.
     null_effect, null_error, null_statistic : ndarray of shape (n_shifts, n_groups)
         The same at each shift.
+    worth : ndarray of shape (n_groups,)
+        Rough number of independent shifts behind each group.
     admissible : int
         Shifts that calendars and events admit, before days without returns take some away.
-    worth : ndarray of shape (n_groups,)
-        Rough number of independent shifts behind each group: see `independent_shifts`.
     reason : str
         Why there is no law: no shift then, and every number is NaN.
     """
 
     groups: tuple[str, ...]
-    shifts: npt.NDArray[np.int64]
+    shifts: Ints
     effect: Floats
     error: Floats
     statistic: Floats
@@ -81,9 +73,7 @@ class Placebo:
     @property
     def center(self) -> Floats:
         """Mean of the statistic over the shifts, shape (n_groups,)."""
-        if self.reason:
-            return np.full(len(self.groups), np.nan)
-        return np.asarray(self.null_statistic.mean(axis=0))
+        return np.asarray(self.null_statistic.sum(axis=0) / (len(self) or np.nan))
 
     @property
     def distance(self) -> Floats:
@@ -98,10 +88,8 @@ class Placebo:
     @property
     def p(self) -> Floats:
         """Placebo p-value of each group alone, two-sided, shape (n_groups,)."""
-        if self.reason:
-            return np.full(len(self.groups), np.nan)
         beyond = (self.null_distance >= self.distance).sum(axis=0)
-        return np.asarray((1 + beyond) / (1 + len(self.shifts)))
+        return np.where(np.isnan(self.distance), np.nan, (1 + beyond) / (1 + len(self)))
 
     def __len__(self) -> int:
         return len(self.shifts)
@@ -109,49 +97,24 @@ class Placebo:
     def part(self, groups: Sequence[str]) -> Placebo:
         """Take some of the groups as a family of their own, on the same shifts."""
         at = [self.groups.index(group) for group in groups]
-        real = {name: getattr(self, name)[at] for name in REAL}
-        null = {name: getattr(self, name)[:, at] for name in NULL}
-        return replace(self, groups=tuple(groups), **real, **null)
+        numbers = {name: getattr(self, name)[..., at] for name in (*REAL, *NULL)}
+        return replace(self, groups=tuple(groups), **numbers)
 
     def table(self, alpha: float, power: float, *, family: bool) -> pd.DataFrame:
-        """Lay the law out as intervals, p-values and detectable effects.
+        """Lay the law out: one row per group, which is the index, and the columns of `TABLE`.
 
         Intervals are by inversion: an effect is inside when the test at level ``alpha`` does
-        not reject it. As a family they hold for all groups at once, their half-width the
-        quantile of the largest distance; alone each has its own, and its adjusted p-values are
-        the p itself.
+        not reject it; ``critical`` is their half-width in standard errors. As a family they hold
+        for all groups at once, their half-width the quantile of the largest distance; alone
+        each has its own, and its adjusted p-values are the p itself. An effect of size ``mde``
+        is found with probability ``power``. NaN where there is no law.
 
-        Parameters
-        ----------
-        alpha : float
-            Share of the placebo law that an interval leaves out.
-        power : float
-            Chance with which an effect of size ``mde`` is found.
-        family : bool
-            Whether the groups are one family, or each is one of its own.
-
-        Returns
-        -------
-        DataFrame
-            One row per group, which is the index: ``effect``, ``error``, ``statistic``,
-            ``center``, ``critical`` (half-width in standard errors), ``low``, ``high``, ``p``,
-            ``p_stepdown``, ``p_holm``, ``p_bh``, ``mde``, ``shifts`` and ``independent``. NaN
-            where there is no law.
-
-        References
-        ----------
-        Romano and Wolf (2005), Econometrica 73, 1237-1282; Holm (1979), Scandinavian Journal of
-        Statistics 6, 65-70; Benjamini and Hochberg (1995), Journal of the Royal Statistical
-        Society B 57, 289-300.
-
-        Examples
-        --------
-        >>> law.table(0.10, 0.80, family=True)[["low", "high", "p_stepdown"]]  # doctest: +SKIP
+        Romano and Wolf (2005); Holm (1979); Benjamini and Hochberg (1995).
         """
         from statsmodels.stats.multitest import multipletests
 
-        rows = pd.DataFrame(index=pd.Index(self.groups, name="group"), columns=list(TABLE))
-        rows = rows.astype("float64").assign(shifts=len(self))
+        rows = pd.DataFrame(np.nan, pd.Index(self.groups, name="group"), list(TABLE))
+        rows = rows.assign(shifts=len(self))
         if self.reason:
             return rows
         distance = self.null_distance
@@ -159,12 +122,9 @@ class Placebo:
             distance = np.broadcast_to(distance.max(axis=1, keepdims=True), distance.shape)
         critical = np.array([quantile(column, alpha) for column in distance.T])
         middle, half = self.effect - self.center * self.error, critical * self.error
-        deviation = (self.null_statistic - self.center).T
+        sizes = zip((self.null_statistic - self.center).T, self.error, critical, strict=True)
         return rows.assign(
-            effect=self.effect,
-            error=self.error,
-            statistic=self.statistic,
-            center=self.center,
+            **{name: getattr(self, name) for name in ("effect", "error", "statistic", "center")},
             critical=critical,
             low=middle - half,
             high=middle + half,
@@ -172,10 +132,7 @@ class Placebo:
             p_stepdown=stepdown_p(self.distance, self.null_distance) if family else self.p,
             p_holm=multipletests(self.p, method="holm")[1] if family else self.p,
             p_bh=multipletests(self.p, method="fdr_bh")[1] if family else self.p,
-            mde=[
-                minimum_detectable(*numbers, power)
-                for numbers in zip(deviation, self.error, critical, strict=True)
-            ],
+            mde=[minimum_detectable(*numbers, power) for numbers in sizes],
             independent=self.worth,
         )
 
@@ -191,55 +148,33 @@ class Placebo:
 
 
 def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
-    """Group ascending offsets into windows without holes.
+    """Group ascending offsets into windows without holes: -1, 0 and 3 are -1 to 0 and 3 to 3."""
+    parts = np.split(np.asarray(offsets, int), np.flatnonzero(np.diff(offsets) > 1) + 1)
+    return [(int(part[0]), int(part[-1])) for part in parts if part.size]
 
-    Examples
-    --------
-    >>> runs([-1, 0, 3])
-    [(-1, 0), (3, 3)]
-    """
-    found: list[tuple[int, int]] = []
-    for k in offsets:
-        if found and k == found[-1][1] + 1:
-            found[-1] = (found[-1][0], k)
-        else:
-            found.append((k, k))
-    return found
+
+def own_days(legs: Sequence[Leg], window: tuple[int, int] | None = None) -> list[int]:
+    """List the trading days inside the windows of a calendar, or in one window at each day 0."""
+    spans = [(leg.day0, window or leg.window) for leg in legs]
+    return sorted({day0 + k for day0, (low, high) in spans for k in range(low, high + 1)})
 
 
 def admissible_shifts(
     legs: Sequence[Leg], masked: Bools, rule: Plan, *, anchored: bool = False
-) -> npt.NDArray[np.int64]:
-    """Enumerate the shifts of an event calendar that touch no real event.
+) -> Ints:
+    """Enumerate the shifts, ascending, of an event calendar that touch no real event.
 
-    A shift is admissible when no shifted window overlaps a day of any primary, secondary or leak
-    event, and every shifted window and its estimation window lie inside the data with enough
-    days that neither real events nor the calendar's own shifted windows take. Calendars and
-    events decide; no return is read.
-
-    Parameters
-    ----------
-    legs : sequence of Leg
-        All windows of all groups: one list of shifts serves the family.
-    masked : ndarray of shape (n_days,), bool
-        Days inside real event windows.
-    rule : Plan
-        The study's rule: its window, estimation window, guard and least number of shifts.
-    anchored : bool
-        As in `placebo_law`.
-
-    Returns
-    -------
-    ndarray of int, ascending
+    No shifted window overlaps a masked day, and every one and its estimation window lie inside
+    the data, with enough days that neither real events nor the calendar's own shifted windows
+    take. Calendars and events decide; no return is read. One list serves a whole family.
     """
     n_days = len(masked)
-    spots = sorted({(leg.day0, leg.window) for leg in legs})
     shifts = np.arange(-n_days, n_days + 1)
-    good = np.ones(len(shifts), dtype=bool)
+    good = shifts != 0
     busy = np.concatenate([[0], np.cumsum(masked)])
-    own = _moving_days(legs, rule, anchored)
+    own = own_days(legs, rule.window if anchored else None)
     estimation = rule.estimation
-    for day0, (low, high) in spots:
+    for day0, (low, high) in sorted({(leg.day0, leg.window) for leg in legs}):
         first, last = day0 + low + shifts, day0 + high + shifts
         end = day0 + (rule.window[0] if anchored else low) - estimation.ends_before
         good &= end + shifts - estimation.sessions + 1 >= 0
@@ -249,45 +184,23 @@ def admissible_shifts(
         span = span[~np.isin(span, own)]  # the calendar's own windows are masked as it moves
         moved = np.clip(span + shifts[:, None], 0, n_days - 1)
         good &= (~masked[moved]).sum(axis=1) >= estimation.minimum
-    return np.asarray(shifts[good & (shifts != 0)], dtype=np.int64)
+    return np.asarray(shifts[good])
 
 
-def own_days(legs: Sequence[Leg]) -> list[int]:
-    """List the trading days inside the windows of a calendar of events."""
-    return sorted({leg.day0 + k for leg in legs for k in range(leg.window[0], leg.window[1] + 1)})
-
-
-def independent_shifts(legs: Sequence[Leg], shifts: npt.NDArray[np.int64]) -> float:
+def independent_shifts(legs: Sequence[Leg], shifts: Ints) -> float:
     """Return how many independent draws a law of overlapping shifts is worth, roughly.
 
-    Two shifts of one calendar share the days on which their windows coincide: neighbours nearly
-    all, others those of one event that falls on another's. With daily abnormal returns
-    independent over time and equally variable, the share is the correlation of their sums, and
-    the spread of M such draws is known as well as that of ``M^2 / sum of squared correlations``
-    independent ones.
-
-    Examples
-    --------
-    >>> leg = Leg("E1", "sector/solar", 300, (-1, 1), 1)
-    >>> round(independent_shifts([leg], np.arange(1, 501)))
-    237
+    Two shifts of one calendar share the days on which their windows coincide. With daily abnormal
+    returns independent over time and equally variable, the share is the correlation of their
+    sums, and the spread of M such draws is known as well as that of
+    ``M^2 / sum of squared correlations`` independent ones.
     """
-    days = own_days(legs)
-    taken = np.zeros(days[-1] - days[0] + 1)
-    taken[np.array(days) - days[0]] = 1.0
-    used = np.zeros(int(shifts.max() - shifts.min()) + 1)
-    used[shifts - shifts.min()] = 1.0
+    days = np.array(own_days(legs))
+    line = np.arange(1 + max(np.ptp(days), np.ptp(shifts)))
+    taken, used = (np.isin(line, at - at.min()).astype(float) for at in (days, shifts))
     share = np.correlate(taken, taken, "full") / len(days)
     pairs = np.correlate(used, used, "full")
-    reach = min(len(taken), len(used)) - 1
-    share = share[len(taken) - 1 - reach : len(taken) + reach]
-    pairs = pairs[len(used) - 1 - reach : len(used) + reach]
     return float(len(shifts) ** 2 / (pairs * share**2).sum())
-
-
-def _moving_days(legs: Sequence[Leg], rule: Plan, anchored: bool) -> list[int]:
-    """List the days that are masked as the calendar moves; of the events where anchored."""
-    return own_days([replace(leg, window=rule.window) for leg in legs] if anchored else legs)
 
 
 def placebo_law(
@@ -298,7 +211,7 @@ def placebo_law(
     rule: Plan,
     *,
     calendar: Sequence[Leg] | None = None,
-    shifts: npt.NDArray[np.int64] | None = None,
+    shifts: Ints | None = None,
     variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
     anchored: bool = False,
     forecast: Callable[..., Forecast] | None = None,
@@ -315,44 +228,31 @@ def placebo_law(
 
     Parameters
     ----------
-    groups : mapping of str to sequence of Leg
     returns : callable
         From series names to an array of shape (n_days, n_series).
-    design : Design
-        The expected-return model on these days.
     masked : ndarray of shape (n_days,), bool
-    rule : Plan
-        The study's rule: its window, estimation window, guard and least number of shifts.
+        Days inside real event windows.
     calendar : sequence of Leg, optional
         All windows of the family when ``groups`` is only a part of it; they decide which shifts
-        are admissible and which days move with the calendar.
-    shifts : ndarray of int, optional
-        Shifts to use in place of the admissible ones of these legs.
-    variance : callable, optional
-        Which variance of a forecast to use; the guarded one by default.
+        are admissible, if none are given, and which days move with the calendar.
     anchored : bool
         Windows before or after the event, such as drift: every estimation window ends where
         that of the event itself ends, and only the days of the event windows move as masked.
     forecast : callable, optional
-        Another forecast in place of `rolling_forecast` on ``design``: called with returns and
-        mask, and by name ``window``, ``estimation``, ``anchor``, ``guard_sessions``,
-        ``moving_mask`` and ``days``, the places of day 0 that will be read.
-
-    Returns
-    -------
-    Placebo
+        In place of `rolling_forecast` on ``design``: called with returns and mask, and by name
+        with the rest of its arguments and ``days``, the places of day 0 that will be read.
 
     Raises
     ------
     InputError
-        When there are fewer admissible shifts than the rule asks for.
+        When a real window is not complete, or there are fewer shifts than the rule asks for.
     """
     every = [leg for legs in groups.values() for leg in legs]
     calendar = every if calendar is None else calendar
     if shifts is None:
         shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
         _enough(len(shifts), rule, "", "a longer history of returns, or fewer and closer events")
-    moves, moving = np.concatenate([[0], shifts]), _moving_days(calendar, rule, anchored)
+    moves, moving = np.r_[0, shifts], own_days(calendar, rule.window if anchored else None)
     parts: dict[Leg, Floats] = {}
     for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
         here = [leg for leg in every if (leg.day0, leg.window) == (day0, window)]
@@ -370,53 +270,28 @@ def placebo_law(
             fit = rolling_forecast(returns(names), design, masked, **plan)
         both = np.stack([fit.car, variance(fit)])[:, day0 + moves]
         parts |= {leg: both[:, :, names.index(leg.series)] for leg in here}
-    signed = {
-        name: [np.array([leg.sign, 1])[:, None] * parts[leg] for leg in legs]
-        for name, legs in groups.items()
-    }
-    effect, total = np.stack([np.sum(sums, axis=0) for sums in signed.values()], axis=-1)
-    return _law(groups, shifts, effect, total, rule)
-
-
-def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
-    if seen < rule.least_shifts:
-        raise InputError(
-            f"seen {seen} placebo calendars{which}, the rule asks for {rule.least_shifts}: "
-            f"give {remedy}"
-        )
-
-
-def _law(
-    groups: Mapping[str, Sequence[Leg]],
-    shifts: npt.NDArray[np.int64],
-    effect: Floats,
-    total: Floats,
-    rule: Plan,
-) -> Placebo:
-    """Make the law of sums and variances, shape (1 + n_shifts, n_groups), the real ones first."""
+    sums = [sum(parts[leg] * [[leg.sign], [1]] for leg in legs) for legs in groups.values()]
+    effect, total = np.stack(sums, axis=-1)
     known = np.isfinite(effect + total)
     if not known[0].all():
-        bad = list(groups)[int(known[0].argmin())]
         raise InputError(
-            f"sector '{bad}': a real event window, or the sessions before it, are not complete; "
-            "give a longer history of returns"
+            f"sector '{list(groups)[known[0].argmin()]}': a real event window, or the sessions "
+            "before it, are not complete; give a longer history of returns"
         )
     whole = known[1:].all(axis=1)
     _enough(int(whole.sum()), rule, " with complete returns", "a longer history of returns")
     error = np.sqrt(total)
     statistic = np.divide(effect, error, out=np.zeros_like(effect), where=error > 0)
-    return Placebo(
-        groups=tuple(groups),
-        shifts=shifts[whole],
-        effect=effect[0],
-        error=error[0],
-        statistic=statistic[0],
-        null_effect=effect[1:][whole],
-        null_error=error[1:][whole],
-        null_statistic=statistic[1:][whole],
-        worth=np.array([independent_shifts(legs, shifts[whole]) for legs in groups.values()]),
-        admissible=len(shifts),
-    )
+    worth = np.array([independent_shifts(legs, shifts[whole]) for legs in groups.values()])
+    real = (effect[0], error[0], statistic[0])
+    null = (effect[1:][whole], error[1:][whole], statistic[1:][whole])
+    return Placebo(tuple(groups), shifts[whole], *real, *null, worth, len(shifts))
+
+
+def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
+    if seen < (least := rule.least_shifts):
+        asked = f"placebo calendars{which}, the rule asks for {least}"
+        raise InputError(f"seen {seen} {asked}: give {remedy}")
 
 
 def no_law(group: str, reason: str) -> Placebo:
@@ -427,30 +302,17 @@ def no_law(group: str, reason: str) -> Placebo:
 
 
 def join_laws(laws: Sequence[Placebo]) -> Placebo:
-    """Put groups that were computed one by one back into one family, on their common shifts.
-
-    Raises
-    ------
-    InputError
-        When there is nothing to join, or no shift is common to all.
-    """
+    """Put groups that were computed one by one back into one family, on their common shifts."""
     if not laws:
         raise InputError("no placebo law to join; run at least one sector")
-    common = laws[0].shifts
-    for law in laws[1:]:
-        common = np.intersect1d(common, law.shifts)
+    common = reduce(np.intersect1d, [law.shifts for law in laws])
     if not len(common):
         raise InputError("the sectors have no placebo calendar in common; run them again together")
-    rows = [np.searchsorted(law.shifts, common) for law in laws]
-    pairs = list(zip(laws, rows, strict=True))
+    pairs = [(law, np.searchsorted(law.shifts, common)) for law in laws]
     numbers: dict[str, Any] = {n: np.concatenate([getattr(x, n) for x in laws]) for n in REAL}
     numbers |= {n: np.hstack([getattr(law, n)[row] for law, row in pairs]) for n in NULL}
-    return Placebo(
-        groups=tuple(group for law in laws for group in law.groups),
-        shifts=common,
-        **numbers,
-        admissible=min(law.admissible for law in laws),
-    )
+    groups = tuple(group for law in laws for group in law.groups)
+    return Placebo(groups, common, **numbers, admissible=min(law.admissible for law in laws))
 
 
 def quantile(values: Floats, alpha: float) -> float:
@@ -458,77 +320,33 @@ def quantile(values: Floats, alpha: float) -> float:
 
     The order statistic with rank ``floor(alpha (M + 1))`` from above, so that the interval built
     on it leaves out zero exactly when ``(1 + #{values >= observed}) / (M + 1) <= alpha``.
-
-    Examples
-    --------
-    >>> quantile(np.arange(1.0, 20.0), 0.10)
-    18.0
     """
     rank = int(np.floor(alpha * (len(values) + 1) + 1e-9))
-    if rank < 1:
-        return float("inf")
-    return float(np.sort(values)[-rank])
+    return float(np.sort(values)[-rank]) if rank else float("inf")
 
 
 def stepdown_p(distance: Floats, null_distance: Floats) -> Floats:
-    """Adjust p-values over the family by the step-down of the largest remaining distance.
+    """Adjust p-values over a family by the step-down of the largest remaining distance.
 
-    Controls the chance of any false rejection under the joint placebo law, and uses the
-    correlation between groups.
-
-    Parameters
-    ----------
-    distance : ndarray of shape (n_groups,)
-    null_distance : ndarray of shape (n_shifts, n_groups)
-
-    Returns
-    -------
-    ndarray of shape (n_groups,)
-
-    References
-    ----------
-    Romano and Wolf (2005), Econometrica 73, 1237-1282.
-
-    Examples
-    --------
-    >>> null = np.array([[1.0, 2.0], [0.5, 0.1], [0.2, 3.0]])
-    >>> stepdown_p(np.array([2.5, 1.5]), null).tolist()
-    [0.5, 0.75]
+    Distances of shapes (n_groups,) and (n_shifts, n_groups). It controls the chance of any false
+    rejection, and uses the correlation between groups (Romano and Wolf 2005).
     """
+    order = np.argsort(-distance, kind="stable")
+    largest = np.maximum.accumulate(null_distance[:, order[::-1]], axis=1)[:, ::-1]
+    beyond = (largest >= distance[order]).sum(axis=0)
     out = np.empty(len(distance))
-    largest = 0.0
-    rest = list(np.argsort(-distance, kind="stable"))
-    while rest:
-        top = rest[0]
-        beyond = int((null_distance[:, rest].max(axis=1) >= distance[top]).sum())
-        largest = max(largest, (1 + beyond) / (1 + len(null_distance)))
-        out[top] = largest
-        rest.pop(0)
+    out[order] = np.maximum.accumulate((1 + beyond) / (1 + len(null_distance)))
     return out
 
 
 def minimum_detectable(
     null_deviation: Floats, error: float, critical: float, power: float
 ) -> float:
-    """Return the smallest positive effect that the interval finds with the given power.
+    """Return the smallest positive effect, in units of ``error``, found with the given power.
 
     An effect is found when the interval leaves out zero. Its law is the placebo law, moved by
-    the effect: the share of shifts with ``|S - centre + effect / se| > critical``.
-
-    Parameters
-    ----------
-    null_deviation : ndarray of shape (n_shifts,)
-        Signed distances S - centre of the shifts.
-    error : float
-        Standard error at the real dates.
-    critical : float
-        Half-width of the interval in standard errors.
-    power : float
-
-    Returns
-    -------
-    float
-        In the units of ``error``.
+    the effect: the share of shifts with ``|S - centre + effect / error| > critical``, where
+    ``null_deviation`` (n_shifts,) is S - centre and ``critical`` the interval's half-width.
 
     Examples
     --------
@@ -537,9 +355,7 @@ def minimum_detectable(
     0.03
     """
     needed = np.sort(critical - null_deviation)
-    candidates = needed[needed > 0]
-    for step in candidates:
-        found = np.abs(null_deviation + step + 1e-12) > critical
-        if found.mean() >= power:
+    for step in needed[needed > 0]:
+        if (np.abs(null_deviation + step + 1e-12) > critical).mean() >= power:
             return float(step * error)
     return float("inf")

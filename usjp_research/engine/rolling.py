@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from usjp_research.engine.design import Design, Estimation
+from usjp_research.engine.design import Bools, Design, Estimation, Floats, Ints
 from usjp_research.words import InputError, card, percent
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +45,8 @@ class Forecast:
     def _repr_html_(self) -> str:
         days, series = self.car.shape
         known = percent(np.isfinite(self.car).sum() / max(self.car.size, 1), 0, sign=False)
-        size = f"{series} series with day 0 at each of {days} days"
-        return card(
-            "Forecast", "", size, f"{known} of them have a window and enough days before it"
-        )
+        told = f"{known} of them have a window and enough days before it"
+        return card("Forecast", "", f"{series} series with day 0 at each of {days} days", told)
 
 
 def rolling_forecast(
@@ -69,11 +62,10 @@ def rolling_forecast(
 ) -> Forecast:
     """Estimate the model before every trading day and forecast the window around it.
 
-    Least squares over the estimation window by cumulative sums: one pass serves every day, so
-    that placebo calendars need no refit. The variance of the cumulative abnormal return is the
-    full prediction-error variance ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with
-    ``s2 = SSR / (T - k)`` (METHODS section 0). Where a design has instruments Z of its own,
-    ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
+    Least squares by cumulative sums: one pass serves every day, and placebo calendars need no
+    refit. The variance of the cumulative abnormal return is the full prediction-error variance
+    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with ``s2 = SSR / (T - k)`` (METHODS section 0). Where a
+    design has instruments Z, ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
 
     Parameters
     ----------
@@ -82,15 +74,12 @@ def rolling_forecast(
     masked : ndarray of shape (n_days,), bool
         Days that no estimation may use, such as windows of real events. They stay in event
         windows and in the guard.
-    window : (int, int)
-        Offsets of the event window, both ends included.
     anchor : int, optional
         Offset before which the estimation window ends, if not the start of the event window.
     guard_sessions : int
         Trailing sessions of the volatility guard; at least half must have returns.
     moving_mask : sequence of int
-        Offsets from day 0 that no estimation may use either, wherever day 0 is: the other
-        windows of a calendar of events that is shifted as a whole.
+        Offsets from day 0 that no estimation may use either: the other windows of a calendar.
 
     Raises
     ------
@@ -101,11 +90,6 @@ def rolling_forecast(
     ----------
     MacKinlay (1997), Journal of Economic Literature 35, 13-39; Salinger (1992), Journal of
     Financial and Quantitative Analysis 27, 39-53, for the covariance of forecast errors.
-
-    Examples
-    --------
-    >>> fit = rolling_forecast(firms, data.design, data.panel.masked,
-    ...                        estimation=data.spec.rule.estimation)       # doctest: +SKIP
     """
     (low, high), k, day = window, design.parameters, np.arange(len(returns))
     first, last, length = day + low, day + high, high - low + 1
@@ -116,8 +100,7 @@ def rolling_forecast(
     holes = [hole for hole in moving_mask if start <= hole <= end]
     sums = _moments(known & ~masked[:, None], y, design, day + start, day + end, holes)
     # Days whose estimation window starts before the data are out, not shortened.
-    complete = (day + start >= 0)[:, None]
-    enough = (np.rint(sums.n) >= max(estimation.minimum, k + 1)) & complete
+    enough = (np.rint(sums.n) >= max(estimation.minimum, k + 1)) & (day + start >= 0)[:, None]
     inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, np.eye(k)))
     if bad.any() and (bad | ~enough).all():
         raise InputError(

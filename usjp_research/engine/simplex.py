@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg
 from scipy.optimize import nnls
 
+from usjp_research.engine.design import Floats, Ints
 from usjp_research.words import InputError, card, percent
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 FRESH = 32  # donors that may join between two screenings of all of them
 ROUNDS = 200
@@ -39,8 +36,8 @@ class SyntheticFit:
     def _repr_html_(self) -> str:
         used = f"{len(self.support)} of {len(self.weights)} donors in use"
         gap = f"relative duality gap {self.relative_gap:.0e}"
-        error = f"error {percent(self.rmse, 2, sign=False)}"
-        return card("Synthetic control", "", used, gap, error)
+        error = percent(self.rmse, 2, sign=False)
+        return card("Synthetic control", "", used, gap, f"error {error}")
 
 
 def synthetic_control(
@@ -50,15 +47,11 @@ def synthetic_control(
 
     Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one, by
     SciPy's non-negative least squares on the few donors in use and one exact step on those with
-    a weight; all donors are then screened by their gradient for those that should join. The
-    Gram matrix of the donors is never formed: memory beyond ``donors`` itself grows with their
-    number and with the days times the donors in use.
+    a weight; all donors are then screened by their gradient for those that should join. Memory
+    beyond ``donors`` (n_days, n_donors) itself grows with the days times the donors in use.
 
     Parameters
     ----------
-    target : ndarray of shape (n_days,)
-    donors : ndarray of shape (n_days, n_donors)
-        Returns on the same days.
     tolerance : float
         Largest relative gap at which the fit is taken to be done. Where rounding does not let
         it be reached the smallest gap that was is reported.
@@ -90,8 +83,7 @@ def synthetic_control(
     pool = np.flatnonzero(() if start is None else start > 0)
     if not len(pool):
         pool = np.array([(R.T @ y).argmax()])
-    best: SyntheticFit | None = None
-    idle = 0
+    best, idle = None, 0
     for _ in range(ROUNDS):
         weights = np.zeros(R.shape[1])
         weights[pool] = _on_pool(R[:, pool] - y[:, None])

@@ -21,9 +21,7 @@ from usjp_research.spec.read import read_words
 from usjp_research.words import SECTOR_NAMES, InputError, label, naming, percent
 
 SAME = 1e-9  # relative: what two machines may differ by
-NAMES = ("schema", "version", "market", "level", "spec", "snapshot", "code")  # causes, no results
 JOIN = " · "
-SHOWN = 60  # values of one table that a page lists
 PLURAL = ("returns", "packages")
 FRONT = {"effect": "observed", "low": "from", "high": "to", "p_stepdown": "adjusted p"}
 FRONT |= {"mde": "MDE", "implied_share_base": "implied"}
@@ -56,19 +54,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two runs.
-
-    Attributes
-    ----------
-    runs : (dict, dict)
-        Their manifests.
-    verdicts : tuple of Moved
-        Verdicts in words, of the sectors and the contrast.
-    moved : dict of str to tuple of Moved
-        Every value that moved, by table; tables in which none did are absent.
-    checked : int
-        Values that were compared.
-    """
+    """What differs between two runs; ``moved`` has every value that did, by table."""
 
     names: tuple[str, str]
     runs: tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -128,23 +114,7 @@ def _and(words: Sequence[str]) -> str:
 
 
 def compare_runs(one: Path, other: Path) -> Comparison:
-    """Compare two runs: every result table by its key columns, and what the results rest on.
-
-    Parameters
-    ----------
-    one, other : Path
-        Folders of finished runs.
-
-    Returns
-    -------
-    Comparison
-        Numbers count as the same when they agree to nine digits.
-
-    Raises
-    ------
-    InputError
-        When a folder holds no finished run.
-    """
+    """Compare two finished runs: tables by their keys, and what the results rest on."""
     recover(one)
     recover(other)
     runs = read_manifest(one), read_manifest(other)
@@ -232,14 +202,12 @@ def _moved(
         size = f"{0 if there is None else len(there)} rows"
         pair = ("no such table", size) if one is None else (size, "no such table")
         return [Moved(table, "all", "all", *pair)], 1
-    book = codebook()
-    keys = [c for c in map(str, one) if (table, c) in book and book[table, c].key and c in other]
+    book = codebook(table)
+    keys = [c for c in map(str, one) if c in book and book[c].key and c in other]
     before, after = (_rows(frame, keys) for frame in (one, other))
     columns = [c for c in dict.fromkeys([*one, *other]) if c not in keys]
     found, count = [], 0
     for key in dict.fromkeys([*before, *after]):
-        if table == "numbers" and key[-1] in NAMES:
-            continue
         row = JOIN.join(_words(part) for part in key if part not in ("sectors", "contrast"))
         if key not in before or key not in after:
             pair = ("there", "gone") if key in before else ("not there", "new")
@@ -250,7 +218,7 @@ def _moved(
             old, new = before[key].get(column), after[key].get(column)
             count += 1
             if not _alike(old, new):
-                unit = book[table, str(column)].unit if (table, str(column)) in book else ""
+                unit = book[column].unit if column in book else ""
                 found.append(Moved(table, row, str(column), *_show(old, new, unit)))
     return found, count
 
@@ -299,31 +267,11 @@ def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:
     return *pair, digits == 1
 
 
-def comparison_page(found: Comparison) -> str:
-    """Return the comparison as a page of its own."""
-    simulated = any(is_simulated(str(run["market"])) for run in found.runs)
-    return fill("diff.html", {"found": found, "simulated": simulated, "shown": SHOWN})
-
-
 # --- a page that leads to many runs ----------------------------------------------------------
 
 
 def gallery_page(folders: Iterable[Path], out: Path) -> tuple[str, int]:
-    """Return a page with one card per run.
-
-    Parameters
-    ----------
-    folders : iterable of Path
-        Runs, or folders that hold runs.
-    out : Path
-        Where the page will lie: links to the runs' pages start there.
-
-    Returns
-    -------
-    page : str
-    count : int
-        How many runs it shows.
-    """
+    """Return a page at ``out`` with one card per run, and how many there are."""
     runs: list[Path] = []
     for folder in folders:
         inside = [folder] if (folder / "run.json").is_file() else sorted(folder.glob("*/"))

@@ -1,15 +1,13 @@
-"""The results of a run as tables for other programs: one spreadsheet, or CSV and Parquet."""
+"""The results of a run as tables for other programs: one spreadsheet, or CSV files."""
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ import pandas as pd
 
 from usjp_research.market.sources import is_simulated
 from usjp_research.runs.store import (
-    CODEBOOK,
     RISKY,
     clean,
     csv_bytes,
     damage_named,
+    declared,
     plain_json,
     prepare_folder,
     read_cells,
@@ -56,46 +54,31 @@ class Meaning:
     key: bool = False
 
 
-@lru_cache(maxsize=1)
-def codebook() -> Mapping[tuple[str, str], Meaning]:
-    """Read what each column of each result table means, by table and column."""
-    with CODEBOOK.open(encoding="utf-8", newline="") as file:
-        return {
-            (row["table"], row["column"]): Meaning(row["unit"], row["meaning"], bool(row["key"]))
-            for row in csv.DictReader(file)
-        }
+def codebook(table: str) -> Mapping[str, Meaning]:
+    """Return what each column of a result table means, in the order of numbers.csv."""
+    return {
+        row["column"]: Meaning(row["unit"], row["meaning"], bool(row["key"]))
+        for row in declared(table)
+        if row["column"]
+    }
 
 
 def _meaning(table: str, column: str) -> Meaning:
-    return codebook().get((table, column), Meaning("", "not described"))
+    return codebook(table).get(column, Meaning("", "not described"))
 
 
 def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Read every table among the results of a run.
+    """Read every table of a run, and why some are left out.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of a finished run.
-
-    Returns
-    -------
-    tables : dict of str to DataFrame
-        ``verdicts`` with one row per verdict; ``numbers`` with the single numbers of all JSON
-        files; every CSV and Parquet file under its name, those that notebooks saved per sector
-        together with a first column ``record``.
-    left_out : dict of str to str
-        Tables that are not handed on, with the reason: what shows single firms of a public run,
-        or would narrow them down. Numbers of a public run of single firms are rounded to four
-        decimals, a basis point.
+    What notebooks saved per sector stands together, with a first column ``record``. A public run
+    hands on nothing that shows single firms or would narrow them down.
     """
     manifest = read_manifest(run)
     public, level = bool(manifest.get("public")), str(manifest.get("level"))
     files = result_files(run, manifest)
     with damage_named(run / "results"):
         tables = _from_json(files, level if public else "")
-        numbers = {key: tables.pop(key) for key in ("numbers",) if key in tables}
-        tables |= {**_from_frames(files), **numbers}
+        tables |= _from_frames(files)
         reasons = disclosure.withheld({k: list(map(str, tables[k])) for k in tables}, level)
         reasons = reasons if public else {}
         shown = {name: frame for name, frame in tables.items() if name not in reasons}
@@ -103,9 +86,8 @@ def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
 
 
 def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
-    """Read verdicts, rows and single numbers; ``public`` is the level of a public run's market."""
+    """Read verdicts and rows; ``public`` is the level of a public run's market."""
     tables: dict[str, pd.DataFrame] = {}
-    numbers: list[dict[str, object]] = []
     for path in files:
         if path.suffix != ".json":
             continue
@@ -116,9 +98,6 @@ def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
         plain = content.get("numbers", content)
         if isinstance(rows := plain.get("rows"), list) and path.stem != "verdicts":
             tables[f"{path.stem}-rows"] = pd.DataFrame([_flat(row) for row in rows])
-        numbers += [_number(path.stem, key, value) for key, value in sorted(plain.items())]
-    if numbers:
-        tables["numbers"] = pd.DataFrame([row for row in numbers if row])
     return tables
 
 
@@ -149,7 +128,7 @@ def _verdicts(content: Mapping[str, Any]) -> pd.DataFrame:
             {"set": name, **_flat(row)} for row in ([found] if isinstance(found, dict) else found)
         ]
     frame = pd.DataFrame(rows)
-    known = [column for table, column in codebook() if table == "verdicts" and column in frame]
+    known = [column for column in codebook("verdicts") if column in frame]
     return frame[[*known, *(column for column in frame if column not in known)]]
 
 
@@ -167,35 +146,14 @@ def _flatten(name: str, value: object, into: dict[str, object]) -> None:
         into[name] = "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _number(record: str, name: str, value: object) -> dict[str, object]:
-    """Lay a single value out as a row; what is no single value has tables of its own."""
-    if isinstance(value, dict | list):
-        return {}
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    text = "" if real or value is None else str(value)
-    return {"record": record, "name": name, "number": value if real else None, "text": text}
-
-
 # --- a spreadsheet ---------------------------------------------------------------------------
 
 
 def write_workbook(run: Path, out: Path) -> list[str]:
-    """Write the results of a run as one ``.xlsx`` file, with units and a codebook.
+    """Write the results as one ``.xlsx`` file; return what was left out.
 
     The first sheet says where the numbers come from, the last what each column means. Numbers
     and dates are native; a text that looks like a formula stays text.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of a finished run.
-    out : Path
-        File to write, whole or not at all.
-
-    Returns
-    -------
-    list of str
-        What was left out, a line each.
     """
     import xlsxwriter
 
@@ -301,22 +259,9 @@ def _cell(sheet: Any, row: int, place: int, value: Any, shape: Any, quoted: Any)
 
 
 def write_tables(run: Path, folder: Path) -> list[str]:
-    """Write every result table of a run as CSV and Parquet, with ``codebook.csv``.
+    """Write every table as CSV, with ``codebook.csv``; return what was left out.
 
-    In the CSV files a text that a spreadsheet would take for a formula starts with an
-    apostrophe; the Parquet files hold every text as it is.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of a finished run.
-    folder : Path
-        Made when missing; files of the same names are replaced.
-
-    Returns
-    -------
-    list of str
-        What was left out, a line each.
+    A text that a spreadsheet would take for a formula starts with an apostrophe.
     """
     tables, left_out = result_tables(run)
     lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
@@ -327,7 +272,5 @@ def write_tables(run: Path, folder: Path) -> list[str]:
         "codebook": _book(tables).rename(columns={"sheet": "table"}),
     }.items():
         files[f"{name}.csv"] = csv_bytes(frame)
-        if name in tables:
-            files[f"{name}.parquet"] = frame.to_parquet(index=False)
     write_all(prepare_folder(folder.absolute()), files)
     return lines

@@ -50,7 +50,7 @@ NOTHING: Mapping[str, Any] = {  # what stands for the notebook of a run that was
 # What an HTML output may hold, and what is dropped with everything in it.
 ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre code span b strong i em
     small sub sup br ul ol li dl dt dd"""
-SPANS = {name: {"colspan", "rowspan"} for name in ("th", "td")}
+SPANS = {"th": {"colspan", "rowspan", "title"}, "td": {"colspan", "rowspan"}}
 UNSEEN = "script style template noscript iframe object svg math title textarea select"
 HERE = "\x1a"  # where an id is still to come; no text on a page holds it
 

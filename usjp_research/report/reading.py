@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from usjp_research.report.tables import Told, implied_digits, share_words, told
+from usjp_research.report.numbers import share_words
+from usjp_research.report.tables import Told, implied_digits, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
 from usjp_research.study.answer import Study
@@ -45,15 +46,7 @@ FEW = 5  # named firms up to which a contrast is about very few
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the numbers say, for two readers.
-
-    Attributes
-    ----------
-    sentences : tuple of str
-        Five to eight, for a portfolio manager: what is known, what is not, what would change it.
-    quant : str
-        One paragraph for a reader who distrusts every p-value.
-    """
+    """What the numbers say: sentences for a portfolio manager, one paragraph for a quant."""
 
     sentences: tuple[str, ...]
     quant: str

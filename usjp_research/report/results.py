@@ -1,4 +1,4 @@
-"""Results on disk: JSON, CSV and Parquet, each file whole or not at all."""
+"""Results on disk: every frame as numbers.csv declares it, each file whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import pandas as pd
 import yaml
 
 from usjp_research.engine.placebo import Placebo
-from usjp_research.market.record import Market, market_digest
+from usjp_research.market.record import Dropped, Market, market_digest
+from usjp_research.report.numbers import checked
 from usjp_research.runs.store import (
     csv_bytes,
     json_bytes,
@@ -76,7 +77,11 @@ def record(
         "numbers": _clean(dict(numbers)),
         "frames": sorted(frames),
     }
-    files = {f"{name}-{key}.parquet": frame.to_parquet() for key, frame in frames.items()}
+    table = name.partition("-")[0]
+    files = {
+        f"{name}-{key}.parquet": checked(f"{table}-{key}", frame).to_parquet()
+        for key, frame in frames.items()
+    }
     write_all(folder, {**files, f"{name}.json": json_bytes(content)})
     return folder / f"{name}.json"
 
@@ -152,15 +157,7 @@ def save_study(study: Study, out: str | Path) -> Path:
 
 
 def withhold(run: Path, level: str) -> None:
-    """Bring the results of a run to what may be published.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of a run that is being made.
-    level : str
-        Of its market: ``firm`` or ``portfolio``.
-    """
+    """Bring the results of a run, whose market has this level, to what may be published."""
     folder, gone = run / "results", set()
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
         frame = read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
@@ -178,21 +175,25 @@ def withhold(run: Path, level: str) -> None:
 
 
 def _files(study: Study) -> dict[str, bytes]:
-    dropped = pd.DataFrame([asdict(item) for item in study.dropped])
-    claims = [asdict(claim) for claim in study.data.spec.claims]
+    spec = study.data.spec
+    frames = {
+        "reactions": study.reactions,
+        "variants": study.variants,
+        "timing": study.timing,
+        "calendar": study.data.panel.frame(),
+        "claims": _frame(spec.claims, Claim),
+        "dropped": _frame(study.dropped, Dropped),
+    }
     return {
         "verdicts.json": json_bytes(_plain(study)),
-        "reactions.csv": csv_bytes(study.reactions),
-        "variants.csv": csv_bytes(study.variants),
-        "timing.csv": csv_bytes(study.timing),
-        "calendar.csv": csv_bytes(study.data.panel.frame()),
-        "words.yaml": _yaml(study.data.spec.words),
-        "claims.csv": csv_bytes(
-            pd.DataFrame(claims, columns=[item.name for item in fields(Claim)])
-        ),
-        "dropped.csv": csv_bytes(dropped),
-        "placebo.parquet": _placebo_frames(study).to_parquet(),
+        "words.yaml": _yaml(spec.words),
+        **{f"{name}.csv": csv_bytes(checked(name, frame)) for name, frame in frames.items()},
     }
+
+
+def _frame(records: Sequence[Claim | Dropped], kind: type[Claim | Dropped]) -> pd.DataFrame:
+    columns = [item.name for item in fields(kind)]
+    return pd.DataFrame([asdict(record) for record in records], columns=columns)
 
 
 def _yaml(words: Words) -> bytes:
@@ -288,8 +289,3 @@ def law_from_frame(frame: pd.DataFrame) -> Placebo:
         null_statistic=column("statistic"),
         worth=real["independent"].to_numpy("float64"),
     )
-
-
-def _placebo_frames(study: Study) -> pd.DataFrame:
-    laws = [study.family, *([study.contrast_null] if study.contrast_null else [])]
-    return pd.concat([law_frame(law) for law in laws], ignore_index=True)

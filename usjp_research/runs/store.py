@@ -11,7 +11,7 @@ import re
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from usjp_research.words import InputError, scrub
 if TYPE_CHECKING:
     import pandas as pd
 
-CODEBOOK = Path(__file__).parents[1] / "report" / "codebook.csv"
+NUMBERS = Path(__file__).parents[1] / "report" / "numbers.csv"
 AGAIN = "run the study again"
 RISKY = r"[=+\-@＝＋－＠\t\r\n]"  # a spreadsheet may take a text that begins so for a formula
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,7 +40,7 @@ ENCODED = ("image/png", "image/jpeg")  # keys of pictures, which are no text
 LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
 # The files that verdicts.json stands for.
 TABLES = ("reactions", "variants", "timing", "calendar", "claims", "dropped")
-STUDY = [*(f"{name}.csv" for name in TABLES), "placebo.parquet", "reading.json"]
+STUDY = [*(f"{name}.csv" for name in TABLES), "reading.json"]
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -343,11 +343,16 @@ def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
     return found
 
 
-@lru_cache(maxsize=1)
-def units() -> Mapping[tuple[str, str], str]:
-    """Read the unit of each column of each result table; text has none."""
-    with CODEBOOK.open(encoding="utf-8", newline="") as file:
-        return {(row["table"], row["column"]): row["unit"] for row in csv.DictReader(file)}
+@lru_cache
+def declared(table: str) -> Sequence[Mapping[str, str]]:
+    """Read the rows of numbers.csv that a table has; one row may serve several tables."""
+    with NUMBERS.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if table in row["table"].split()]
+
+
+def unit(table: str, column: str) -> str:
+    """Return the unit of a column of a result table; text has none."""
+    return next((row["unit"] for row in declared(table) if row["column"] == column), "")
 
 
 def read_cells(path: Path) -> list[dict[str, str]]:
@@ -368,7 +373,7 @@ def read_cells(path: Path) -> list[dict[str, str]]:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file of results by the types that the codebook declares; what it lacks is text."""
+    """Read a CSV file of results by the types that numbers.csv declares; what it lacks is text."""
     import pandas as pd
 
     with damage_named(path):
@@ -377,7 +382,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         frame = pd.DataFrame(read_cells(path), columns=names, dtype=object)
         for name in frame:
             cells = frame[name].mask(frame[name] == "")
-            number = units().get((path.stem, str(name)), "") not in ("", "date")
+            number = unit(path.stem, str(name)) not in ("", "date")
             blank = len(cells) > 0 and cells.isna().all()
             frame[name] = pd.to_numeric(cells) if number or blank else cells
         return frame

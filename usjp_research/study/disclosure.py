@@ -73,7 +73,7 @@ def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, st
     }
     if level == "firm":
         # Day by day these laws, less those of averages published with a firm fewer, are that firm.
-        laws = [name for name in columns if name == "placebo" or name.endswith("-law")]
+        laws = [name for name in columns if name.endswith("-law")]
         reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
     return reasons
 

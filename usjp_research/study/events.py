@@ -28,21 +28,9 @@ MASKED_ROLES = ("primary", "secondary", "leak")
 class EventPanel:
     """The events that a market can be tested on, and where they lie in its calendar.
 
-    Attributes
-    ----------
-    events : tuple of Event
-        In order of announcement; only those whose whole window the data cover.
-    new_york, second : tuple of date
-        First session that can react per event, in New York and at the rule's second exchange
-        (in ``second_city``; empty where it names none).
-    day0 : ndarray of shape (n_events,), int
-        Position of the New York session in the market's trading days.
-    window : (int, int)
-        Offsets of the event window, both ends included.
-    masked : ndarray of shape (n_days,), bool
-        Days inside the window of any primary, secondary or leak event.
-    dropped : tuple of Dropped
-        Events that cannot be tested, each with its reason.
+    ``day0`` (n_events,) are places among the market's days; ``masked`` (n_days,) marks the
+    windows of primary, secondary and leak events; ``second`` are sessions in ``second_city``, if
+    one is named.
     """
 
     events: tuple[Event, ...]

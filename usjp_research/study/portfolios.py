@@ -48,16 +48,8 @@ class Slot:
 class Portfolios:
     """Equal-weighted averages, from firms or from the bundle, and the slots they serve.
 
-    Attributes
-    ----------
-    returns : DataFrame of shape (n_days, n_series)
-        Daily simple returns as decimals of sectors, baskets, slots, the contrast with its two
-        sides, and the mirror basket where the market has one.
-    slots : mapping of (event id, sector) to Slot
-    values : mapping of str to float
-        Market value in USD bn before the news, per series that needs one.
-    counts : mapping of str to (int, int)
-        Firms with a market value, and all firms, per entry of ``values``.
+    ``returns`` (n_days, n_series) are decimals; ``values`` are USD bn before the news;
+    ``counts`` are firms with a market value and all firms, per entry of ``values``.
     """
 
     returns: pd.DataFrame

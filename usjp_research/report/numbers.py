@@ -1,0 +1,124 @@
+"""A number is declared once, in numbers.csv: its unit, title, cell and meaning."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from usjp_research.runs.store import declared
+from usjp_research.words import DASH, MINUS, label, money, number, p_value, percent
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def share_words(value: float | None) -> str:
+    """Return a share in percent; more than all of it cannot be had and is said so."""
+    return "over 100%" if value is not None and value > 1 else percent(value, 0, sign=False)
+
+
+def _two_digits(value: float) -> str:
+    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "label": label,
+    "p": p_value,
+    "usd": money,
+    "two": _two_digits,
+    "share": share_words,
+    "cents": lambda value: number(100 * value, 1),
+    "words": lambda value: " ".join(value) or "none",
+}
+
+
+class Cells(string.Formatter):
+    """Format for the eye: a true minus, a dash for nothing; what is a word already stays one."""
+
+    def format_field(self, value: Any, spec: str) -> str:
+        """Write a value in the words of its cell's format."""
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return DASH
+        if spec == "label" or not isinstance(value, str):
+            if spec in WORDS:
+                return WORDS[spec](value)
+            if spec.endswith("%"):
+                return percent(value, int(spec[-2]), sign=spec.startswith("+"))
+            if spec:
+                return number(float(value), int(spec[-2]))
+        return str(value)
+
+
+class Table(pd.DataFrame):
+    """A data frame of words that shows all of itself; its headings say what they mean."""
+
+    _metadata = ("meanings",)
+    meanings: Mapping[str, str]
+
+    @property
+    def _constructor(self) -> type[Table]:
+        return Table
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            text = str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
+        for title, meaning in getattr(self, "meanings", {}).items():
+            head = f"<th>{escape(title, quote=False)}</th>"
+            told = escape(meaning).replace("&#x27;", "’")
+            text = text.replace(head, f'<th title="{told}">{head[4:]}', 1)
+        return text
+
+
+def lay_out(name: str, rows: Rows) -> Table:
+    """Lay rows out in the columns that numbers.csv titles, but for those no row has fields of."""
+    show = Cells()
+    first = rows[0] if rows else None
+    cells: dict[str, list[str]] = {}
+    meanings: dict[str, str] = {}
+    for row in declared(name):
+        fields = {field for _, field, _, _ in show.parse(row["cell"]) if field}
+        if row["title"] and (first is None or fields <= first.keys()):
+            title = show.format(row["title"], **first) if first else row["title"]
+            cells[title] = [show.format(row["cell"], **values) for values in rows]
+            meanings |= {title: row["meaning"]} if row["meaning"] else {}
+    table = Table(cells)
+    table.meanings = meanings
+    return table
+
+
+def how_to_read(name: str) -> Table:
+    """Say what the columns of a table mean.
+
+    Parameters
+    ----------
+    name : str
+        Of the table, as `table` takes it.
+
+    Returns
+    -------
+    Table of str
+        One row for each column that does not explain itself.
+    """
+    told = [row for row in declared(name) if row["title"] and row["meaning"]]
+    return Table({"Column": [r["title"] for r in told], "Means": [r["meaning"] for r in told]})
+
+
+def checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame as it is saved.
+
+    Raises
+    ------
+    ValueError
+        When it has a column that numbers.csv does not declare; a table that is not declared at
+        all, of a notebook of one's own, is let through.
+    """
+    known = {row["column"] for row in declared(name)} - {""}
+    unlike = set(map(str, frame.columns)) - known
+    if known and unlike:
+        raise ValueError(f"{name}: not declared in numbers.csv: {sorted(unlike)}")
+    return frame
