@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import digest, find_root
+from usjp_research.spec.records import digest, find_root, home
 from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
@@ -168,7 +168,7 @@ def study(
 
     folder = _here(out)
     check_folder(folder)
-    given = _here(params) if params else find_root() / "params"
+    given = _study(params) if params else find_root() / "params"
     other = _here(events) if events else None
     spec = read_spec(given, events=other)
     for key in sector or ():
@@ -228,6 +228,12 @@ def _here(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:
         raise InputError(f"{path}: no such user's folder; give the whole path") from None
+
+
+def _study(params: Path) -> Path:
+    """Return the folder of a study: the user's own, or one that ships with the package by name."""
+    own, shipped = _here(params), home() / "params" / params.name
+    return shipped if not own.exists() and (shipped / "universe.csv").is_file() else own
 
 
 def _own_params(params: Path, events: Path | None, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import usjp_research as ur
 from usjp_research.__main__ import app
@@ -64,3 +64,11 @@ def test_its_pages_say_not_one_word_of_the_first(second: Path) -> None:
     for name, text in texts.items():
         assert not (found := OF_THE_FIRST.findall(text)), (name, found[:5])
     assert any("part winners from losers" in text for text in texts.values())
+
+
+def test_it_ships_by_name_wherever_the_user_stands(usjp: Callable[..., Result]) -> None:
+    words = ("study", "--no-pages", "--json", "--out", "out")
+    found = usjp(*words, "--params", "liberation_day")
+    assert found.exit_code == 0, found.stderr
+    assert len(json.loads(found.stdout)["rows"]) == 3
+    assert "no such folder" in usjp(*words, "--params", "liberation_dya").stderr
