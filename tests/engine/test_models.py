@@ -49,15 +49,11 @@ def test_firm_level_fit_and_full_forecast_error_match_r(
     want = pd.read_csv(GOLDEN / "reference_firms_A.csv")
     fit = _fit(panel[want["firm"]].to_numpy(), panel["MKT"].to_numpy(), window)
     key = f"[{window[0]};{window[1]}]"
-    np.testing.assert_allclose(fit.alpha[DAY0], want["alpha"].to_numpy(), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(fit.beta[DAY0], want["beta"].to_numpy(), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(
-        np.sqrt(fit.residual_variance[DAY0]), want["sigma"].to_numpy(), rtol=1e-9, atol=1e-12
-    )
-    np.testing.assert_allclose(fit.car[DAY0], want[f"CAR{key}"].to_numpy(), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(
-        np.sqrt(fit.variance[DAY0]), want[f"se{key}"].to_numpy(), rtol=1e-9, atol=1e-12
-    )
+    sigma, error = np.sqrt(fit.residual_variance), np.sqrt(fit.variance)
+    names = ("alpha", "beta", "sigma", f"CAR{key}", f"se{key}")
+    found = (fit.alpha, fit.beta, sigma, fit.car, error)
+    for name, values in zip(names, found, strict=True):
+        np.testing.assert_allclose(values[DAY0], want[name], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("group", ["A", "F", "ALL36"])

@@ -26,6 +26,7 @@ from usjp_research.engine.placebo import (
     quantile,
     stepdown_p,
 )
+from usjp_research.engine.rolling import rolling_forecast
 from usjp_research.spec.records import Estimation, Rule
 from usjp_research.words import InputError
 
@@ -63,15 +64,6 @@ def test_admissible_shifts_equal_a_search_day_by_day() -> None:
     assert admissible_shifts(legs, masked, RULE).tolist() == want
 
 
-def test_no_placebo_window_touches_a_real_event_window() -> None:
-    masked = np.zeros(400, bool)
-    for day in (250, 270):
-        masked[day - 1 : day + 2] = True
-    for shift in admissible_shifts(_legs(250, 270), masked, RULE):
-        for day in (250, 270):
-            assert not masked[day + shift - 1 : day + shift + 2].any()
-
-
 def test_too_few_calendars_are_refused() -> None:
     rule = RULE.model_copy(update={"least_shifts": 500})
     draw = np.random.default_rng(14).normal(0, 0.01, 400)
@@ -86,7 +78,6 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
     returns = market[:, None] + draw.normal(0, 0.01, (400, 1))
     legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 240, (-1, 1), -1)]
     law = placebo_law({"g": legs}, lambda _: returns, _design(market), np.zeros(400, bool), RULE)
-    from usjp_research.engine.rolling import rolling_forecast
 
     def by_hand(first: int, second: int) -> tuple[float, float]:
         # The calendar's own windows are masked wherever it stands.
@@ -106,7 +97,7 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
         assert law.null_error[k, 0] == pytest.approx(error, rel=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(0, 10), min_size=19, max_size=60, unique=True),
     st.floats(0, 12),
@@ -126,16 +117,11 @@ def test_the_interval_is_the_set_of_effects_that_the_test_does_not_reject() -> N
     null_distance = np.abs(null - null.mean(axis=0)).max(axis=1)
     critical, effect, error = quantile(null_distance, 0.10), 0.031, 0.012
     center = float(null[:, 0].mean())
-    low = effect - center * error - critical * error
-    high = effect - center * error + critical * error
-    kept = []
-    for value in np.linspace(-0.1, 0.15, 5001):
-        distance = abs((effect - value) / error - center)
-        p = (1 + (null_distance >= distance).sum()) / 500
-        if p > 0.10:
-            kept.append(value)
-    assert min(kept) == pytest.approx(low, abs=6e-5)
-    assert max(kept) == pytest.approx(high, abs=6e-5)
+    values = np.linspace(-0.1, 0.15, 5001)
+    distance = np.abs((effect - values) / error - center)
+    kept = values[(1 + (null_distance[:, None] >= distance).sum(axis=0)) / 500 > 0.10]
+    middle, half = effect - center * error, critical * error
+    assert [kept.min(), kept.max()] == pytest.approx([middle - half, middle + half], abs=6e-5)
 
 
 def test_stepdown_equals_its_definition_and_is_never_below_the_single_p() -> None:
@@ -143,16 +129,12 @@ def test_stepdown_equals_its_definition_and_is_never_below_the_single_p() -> Non
     null = np.abs(draw.normal(size=(999, 4)))
     seen = np.array([2.9, 0.4, 2.2, 3.4])
     got = stepdown_p(seen, null)
-    order = sorted(range(4), key=lambda k: -seen[k])
-    running, want = 0.0, np.empty(4)
-    for step, k in enumerate(order):
-        rest = order[step:]
-        p = (1 + sum(max(row[rest]) >= seen[k] for row in null)) / 1000
-        running = max(running, p)
-        want[k] = running
-    np.testing.assert_allclose(got, want)
-    single = np.array([(1 + (null[:, k] >= seen[k]).sum()) / 1000 for k in range(4)])
-    assert (got >= single - 1e-12).all()
+    rest, running = [3, 0, 2, 1], 0.0
+    while rest:
+        beyond = sum(max(row[rest]) >= seen[rest[0]] for row in null)
+        running = max(running, (1 + beyond) / 1000)
+        assert got[rest.pop(0)] == pytest.approx(running)
+    assert (got >= (1 + (null >= seen).sum(axis=0)) / 1000 - 1e-12).all()
 
 
 def test_stepdown_uses_dependence_where_holm_cannot() -> None:
@@ -230,13 +212,10 @@ def test_minimum_detectable_effect_is_the_smallest_with_the_power() -> None:
         return float((np.abs(deviation + effect / 0.02) > 2.4).mean())
 
     assert power(mde + 1e-9) >= 0.8
-    for smaller in np.linspace(0, mde * 0.999, 50):
-        assert power(float(smaller)) < 0.8
+    assert max(power(float(smaller)) for smaller in np.linspace(0, mde * 0.999, 50)) < 0.8
 
 
 def test_a_window_before_the_event_never_puts_the_event_beyond_the_data() -> None:
-    rule = Rule()
-    masked = np.zeros(700, dtype=bool)
-    leg = Leg("E1", "s", 400, (-10, -2), 1)
-    shifts = admissible_shifts([leg], masked, rule, anchored=True)
+    legs = _legs(400, window=(-10, -2))
+    shifts = admissible_shifts(legs, np.zeros(700, bool), Rule(), anchored=True)
     assert shifts.max() == 700 - 1 - 400

@@ -50,14 +50,13 @@ def _half_square(w: Floats, y: Floats, R: Floats) -> float:
     return 0.5 * float(((R @ w - y) ** 2).sum())
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_fit_is_that_of_two_generic_solvers(seed: int) -> None:
     Y, R = _returns(120, 25, seed)
     y = Y[:, 0]
     fit = synthetic_control(y, R)
     _check(fit, y, R)
-    heavy = 1e4
-    by_nnls, _ = nnls(np.vstack([R, heavy * np.ones(25)]), np.append(y, heavy))
+    by_nnls, _ = nnls(np.vstack([R, np.full(25, 1e4)]), np.append(y, 1e4))
     np.testing.assert_allclose(fit.weights, by_nnls, atol=1e-6)
     by_slsqp = minimize(
         lambda w: 1e4 * _half_square(w, y, R),
@@ -73,7 +72,7 @@ def test_the_fit_is_that_of_two_generic_solvers(seed: int) -> None:
     assert _half_square(fit.weights, y, R) <= _half_square(by_slsqp.x, y, R) * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_on_small_problems_no_set_of_donors_does_better(seed: int) -> None:
     draw = np.random.default_rng(seed)
     days, donors = int(draw.integers(2, 6)), int(draw.integers(1, 7))
@@ -82,9 +81,8 @@ def test_on_small_problems_no_set_of_donors_does_better(seed: int) -> None:
     for size in range(1, donors + 1):
         for chosen in itertools.combinations(range(donors), size):
             A = R[:, chosen]
-            system = np.block(
-                [[A.T @ A, np.ones((size, 1))], [np.ones((1, size)), np.zeros((1, 1))]]
-            )
+            system = np.ones((size + 1, size + 1))
+            system[:size, :size], system[-1, -1] = A.T @ A, 0.0
             w = np.linalg.lstsq(system, np.append(A.T @ y, 1.0), rcond=None)[0][:size]
             if (w >= -1e-12).all() and abs(w.sum() - 1) < 1e-9:
                 best = min(best, _half_square(w, y, A))
@@ -93,7 +91,7 @@ def test_on_small_problems_no_set_of_donors_does_better(seed: int) -> None:
     assert _half_square(fit.weights, y, R) == pytest.approx(best, rel=1e-9, abs=1e-15)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     days=st.integers(1, 40),
@@ -111,7 +109,7 @@ def test_every_fit_is_feasible_and_meets_the_conditions_of_optimality(
     _check(synthetic_control(y, R), y, R)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), days=st.integers(2, 50), donors=st.integers(2, 40))
 def test_the_order_of_the_donors_does_not_matter(seed: int, days: int, donors: int) -> None:
     draw = np.random.default_rng(seed)
@@ -144,11 +142,12 @@ def test_more_donors_than_days_and_a_target_inside_their_hull() -> None:
     assert len(fit.support) <= 21
 
 
-def test_one_donor_has_all_the_weight() -> None:
+def test_one_donor_has_all_the_weight_and_still_returns_are_matched_exactly() -> None:
     Y, R = _returns(50, 1, 3)
     fit = synthetic_control(Y[:, 0], R)
-    assert fit.weights.tolist() == [1.0]
-    assert (fit.gap, fit.relative_gap) == (0.0, 0.0)
+    assert (fit.weights.tolist(), fit.gap, fit.relative_gap) == ([1.0], 0.0, 0.0)
+    fit = synthetic_control(np.zeros(10), np.zeros((10, 3)))
+    assert (fit.gap, fit.relative_gap, fit.rmse) == (0.0, 0.0, 0.0)
 
 
 def test_equal_donors_share_one_path_and_only_one_is_used() -> None:
@@ -161,7 +160,7 @@ def test_equal_donors_share_one_path_and_only_one_is_used() -> None:
     assert len({int(j) % 8 for j in fit.support}) == len(fit.support)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_many_copies_of_donors_do_not_stop_the_search(seed: int) -> None:
     draw = np.random.default_rng(1243 + seed)
     R = draw.normal(size=(26, 44))
@@ -171,26 +170,17 @@ def test_many_copies_of_donors_do_not_stop_the_search(seed: int) -> None:
         _check(synthetic_control(y, R, start=start), y, R)
 
 
-def test_returns_that_are_all_zero_are_matched_exactly() -> None:
-    fit = synthetic_control(np.zeros(10), np.zeros((10, 3)))
-    assert (fit.gap, fit.relative_gap, fit.rmse) == (0.0, 0.0, 0.0)
-
-
 def test_a_start_changes_the_work_and_not_the_weights() -> None:
     Y, R = _returns(200, 80, 5, targets=2)
+    copies = Y.copy(), R.copy()
     cold = synthetic_control(Y[:, 0], R)
     near = synthetic_control(Y[1:, 0], R[1:])
     for start in (near.weights, np.full(80, 1 / 80), np.eye(80)[7], np.zeros(80)):
         warm = synthetic_control(Y[:, 0], R, start=start)
         _check(warm, Y[:, 0], R)
         np.testing.assert_allclose(warm.weights, cold.weights, atol=1e-9)
-
-
-def test_a_start_with_more_donors_than_days_does_no_harm() -> None:
-    draw = np.random.default_rng(6)
-    y, R = draw.normal(size=15), draw.normal(size=(15, 100))
-    fit = synthetic_control(y, R, start=np.full(100, 0.01))
-    _check(fit, y, R)
+    np.testing.assert_array_equal(Y, copies[0])
+    np.testing.assert_array_equal(R, copies[1])
 
 
 def test_memory_beyond_the_donors_is_a_fraction_of_them() -> None:
@@ -203,26 +193,16 @@ def test_memory_beyond_the_donors_is_a_fraction_of_them() -> None:
     assert peak < 0.5 * R.nbytes  # the Gram matrix alone would take sixteen times the donors
 
 
-def test_inputs_are_not_changed() -> None:
-    Y, R = _returns(60, 20, 9)
-    y, copies = Y[:, 0], (Y[:, 0].copy(), R.copy())
-    synthetic_control(y, R)
-    np.testing.assert_array_equal(y, copies[0])
-    np.testing.assert_array_equal(R, copies[1])
-
-
 def test_missing_returns_and_wrong_shapes_are_refused() -> None:
     Y, R = _returns(30, 4, 10)
-    hole = R.copy()
-    hole[5, 2] = np.nan
-    with pytest.raises(InputError, match="donor 2: no return on day 5; leave the day or the donor"):
-        synthetic_control(Y[:, 0], hole)
-    gap = Y[:, 0].copy()
-    gap[3] = np.inf
-    with pytest.raises(InputError, match="target 0: no return on day 3"):
-        synthetic_control(gap, R)
-    with pytest.raises(InputError, match="expected 30 days"):
-        synthetic_control(Y[:-1, 0], R)
-    for empty in (R[:, :0], R[:0]):
-        with pytest.raises(InputError, match="expected days times donors"):
-            synthetic_control(Y[: len(empty), 0], empty)
+    y, hole, gap = Y[:, 0], R.copy(), Y[:, 0].copy()
+    hole[5, 2], gap[3] = np.nan, np.inf
+    for target, donors, words in (
+        (y, hole, "donor 2: no return on day 5; leave the day or the donor"),
+        (gap, R, "target 0: no return on day 3"),
+        (y[:-1], R, "expected 30 days"),
+        (y, R[:, :0], "expected days times donors"),
+        (y[:0], R[:0], "expected days times donors"),
+    ):
+        with pytest.raises(InputError, match=words):
+            synthetic_control(target, donors)
