@@ -231,9 +231,10 @@ def _here(path: Path) -> Path:
 
 
 def _study(params: Path) -> Path:
-    """Return the folder of a study: the user's own, or one that ships with the package by name."""
+    """Return the folder of a study: the user's own, or one that ships, by its bare name."""
     own, shipped = _here(params), home() / "params" / params.name
-    return shipped if not own.exists() and (shipped / "universe.csv").is_file() else own
+    named = params in (Path(params.name), Path("params", params.name))
+    return shipped if named and not own.exists() and (shipped / "universe.csv").is_file() else own
 
 
 def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
@@ -490,7 +491,7 @@ def site_build(
         File, Option(help="Every result table as a sheet, with units and a codebook.")
     ] = None,
     tables: Annotated[
-        File, Option(help="Folder for every result table as CSV and Parquet, with codebook.csv.")
+        File, Option(help="Folder for every result table as CSV, with codebook.csv.")
     ] = None,
     browser: Annotated[
         str | None, Option(help="Program that prints the PDF, when it is not found by name.")

@@ -110,6 +110,16 @@ def test_the_same_numbers_give_the_same_bytes_of_readable_svg() -> None:
     assert ElementTree.fromstring(first).tag.endswith("svg")
 
 
+def test_outlines_are_drawn_to_a_hundredth_of_a_point_and_matrices_in_full() -> None:
+    paths = pd.DataFrame(
+        {"power_utilities": [0.0, 0.01, 0.03]}, pd.bdate_range("2024-01-01", periods=3)
+    )
+    svg = ur.plot_sectors(paths, {"N1": paths.index[1]}).svg().decode()
+    outlines = re.findall(r' d="([^"]*)"', svg)
+    assert len(outlines) > 10 and not re.search(r"\.\d{3}", " ".join(outlines))
+    assert re.search(r"scale\(0\.0\d{3,}|translate\(\d+\.\d{3,}", svg) and "  " not in svg
+
+
 def test_the_calendar_strip_names_every_event_with_its_session(simulated: Simulated) -> None:
     panel = simulated[0].panel
     alt = ur.plot_calendar(panel).alt

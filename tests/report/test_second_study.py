@@ -71,4 +71,5 @@ def test_it_ships_by_name_wherever_the_user_stands(usjp: Callable[..., Result]) 
     found = usjp(*words, "--params", "liberation_day")
     assert found.exit_code == 0, found.stderr
     assert len(json.loads(found.stdout)["rows"]) == 3
-    assert "no such folder" in usjp(*words, "--params", "liberation_dya").stderr
+    for wrong in ("liberation_dya", "mine/liberation_day"):  # a path that is wrong is no name
+        assert "no such folder" in usjp(*words, "--params", wrong).stderr
