@@ -59,7 +59,7 @@ def small_spec(firms: int = 24) -> Spec:
 
     def event(id: str, year: int, month: int) -> Event:
         instant = datetime(year, month, 8, 10, tzinfo=ZoneInfo("America/New_York"))
-        return Event(id, instant, "minute", "primary", id, dict.fromkeys(sectors, 1))
+        return Event(id, instant, "primary", id, signs=dict.fromkeys(sectors, 1))
 
     thesis = Thesis.model_validate(
         {

@@ -14,8 +14,7 @@ from usjp_research.engine.placebo import Leg, independent_shifts, own_days
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.tables import table as shown
 from usjp_research.report.tables import timing_numbers
-from usjp_research.spec.checks import GENERIC, Check
-from usjp_research.spec.records import Spec, digest
+from usjp_research.spec.records import GENERIC, Check, Spec, digest
 from usjp_research.study.answer import sector_law
 from usjp_research.study.checks import _legs, _places, before_and_after, checks_of
 from usjp_research.study.legs import event_windows

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import date
-from typing import Annotated, Literal
+from datetime import UTC, date, datetime
+from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 YEARS = range(1998, 2101)  # the calendars of exchanges start in 1997
 LARGEST_USD_BN = 1_000_000  # ten times what the whole world earns in a year
 DAY = f"as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}"
+FARTHEST = 250  # sessions from day 0
+SPAN = f"two numbers of sessions from day 0 such as '2 20', in order, within {FARTHEST}, or nothing"
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
+T = TypeVar("T")
+
+
+class CellError(ValueError):
+    """What a validator of a row has against the cell of one of its columns."""
+
+    def __init__(self, column: str, expected: str) -> None:
+        super().__init__(expected)
+        self.column = column
 
 
 def _day(value: object) -> date:
@@ -31,8 +44,7 @@ def _days(value: object) -> object:
         raise ValueError(f"dates {DAY}, separated by spaces") from None
 
 
-def split_words(value: object) -> object:
-    """Take a cell apart at its spaces."""
+def _split(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
@@ -48,12 +60,20 @@ def _usd(value: object) -> object:
     return value
 
 
+def _in_order(window: tuple[int, int]) -> tuple[int, int]:
+    if window[0] > window[1]:
+        raise ValueError(SPAN)
+    return window
+
+
 Day = Annotated[date, BeforeValidator(_day)]
 Days = Annotated[frozenset[date], BeforeValidator(_days)]
 Whole = Annotated[int, BeforeValidator(_whole)]
-Offset = Annotated[Whole, Field(ge=-250, le=250)]
+Offset = Annotated[Whole, Field(ge=-FARTHEST, le=FARTHEST)]
+Window = Annotated[tuple[Offset, Offset], AfterValidator(_in_order)]
+Span = Annotated[Window | None, BeforeValidator(_split), Field(description=SPAN)]
 Filled = Annotated[str, Field(min_length=1, description="a value; fill it in or remove the row")]
-Many = Annotated[tuple[str, ...], BeforeValidator(split_words)]
+Many = Annotated[tuple[T, ...], BeforeValidator(_split)]
 KEY = "a key of small letters, digits and underscores"
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description=KEY)]
 Usd = Annotated[
@@ -61,6 +81,37 @@ Usd = Annotated[
     BeforeValidator(_usd),
     Field(description=f"a number of zero or more, up to {LARGEST_USD_BN:,} (USD bn)"),
 ]
-Sign = Annotated[
-    Literal["+", "-", "0", "+/-", ""], Field(description="one of + - 0 +/- or nothing")
-]
+
+
+def instant_of(announced: str, zone: str, precision: str) -> tuple[datetime, str]:
+    """Return the instant with its zone, and how well it is known."""
+    parts = INSTANT.fullmatch(announced)
+    try:
+        moment = datetime.fromisoformat(announced if parts else "")
+    except ValueError:
+        words = "an instant as YYYY-MM-DD HH:MM, or YYYY-MM-DD"
+        raise CellError("announced", words) from None
+    if moment.year not in YEARS:
+        raise CellError("announced", f"a year from {YEARS[0]} to {YEARS[-1]}")
+    timed = bool(parts and parts["time"])
+    precision = precision or ("minute" if timed else "day")
+    if (precision == "day") == timed:
+        raise CellError("precision", "'day' exactly where the time of day is not given")
+    if moment.tzinfo is None:
+        moment = _in_zone(moment if timed else moment.replace(hour=12), zone)
+    return moment, precision
+
+
+def _in_zone(moment: datetime, zone: str) -> datetime:
+    if not zone:
+        raise CellError("zone", "a time zone such as America/New_York")
+    try:
+        # Short names such as EST know no summer time.
+        place = ZoneInfo(zone if "/" in zone else {"UTC": "UTC"}[zone])
+    except (KeyError, ValueError, OSError):
+        words = "a known time zone by place, such as America/New_York"
+        raise CellError("zone", words) from None
+    aware = moment.replace(tzinfo=place)
+    if aware.astimezone(UTC).astimezone(place).replace(tzinfo=None) != moment:
+        raise CellError("announced", "a time that exists in its zone (clocks skip this hour)")
+    return aware

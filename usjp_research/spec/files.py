@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from usjp_research.spec.cells import NUMBER
+from usjp_research.spec.cells import NUMBER, CellError
 from usjp_research.words import InputError, nearest, shortened, shown
 
 LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
@@ -26,14 +26,6 @@ EXPECTED = {
     "float_parsing": "a valid number, finite and written as 0.5",
 }
 T = TypeVar("T")
-
-
-class CellError(ValueError):
-    """What a validator of a row has against the cell of one of its columns."""
-
-    def __init__(self, column: str, expected: str) -> None:
-        super().__init__(expected)
-        self.column = column
 
 
 def content_of(path: Path, most: int) -> bytes:
@@ -57,8 +49,9 @@ def content_of(path: Path, most: int) -> bytes:
 
 def _columns(kind: Any) -> Mapping[str, FieldInfo]:
     """List the fields of a model, or of the model inside a list or an optional, as files do."""
-    model = next((k for k in (kind, *get_args(kind)) if hasattr(k, "__pydantic_fields__")), None)
-    fields: Mapping[str, FieldInfo] = getattr(model, "__pydantic_fields__", {})
+    kinds = [getattr(k, "__origin__", k) for k in (kind, *get_args(kind))]
+    models = (getattr(k, "__pydantic_fields__", {}) for k in kinds)
+    fields: Mapping[str, FieldInfo] = next(filter(None, models), {})
     return {str(field.validation_alias or name): field for name, field in fields.items()}
 
 
@@ -92,55 +85,44 @@ def read_rows(
     model: type[T],
     *,
     beside: Sequence[str] = (),
+    more: Sequence[str] = (),
     once: str = "",
     needed: bool = False,
-    check: Callable[[T], None] | None = None,
+    known: Mapping[str, object] | None = None,
 ) -> tuple[T, ...]:
-    """Read a CSV file into one record a row."""
+    """Read a CSV file into one record a row; columns ``beside`` those of the model are not read."""
     columns = _columns(model)
     required = [name for name, field in columns.items() if field.is_required()]
     if not path.exists():
         if needed:
             raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
         return ()
-    table = _cells(path, required, [*columns, *beside])
+    table = _cells(path, required, [*columns, *more, *beside])
     if not table and needed:
         raise InputError(f"{path}: there is a header but no row; add at least one")
-    adapter = TypeAdapter(model)
     rows, seen = [], dict[str, int]()
     for number, cells in table:
-        given = {k: v for k, v in cells.items() if k in required or (k in columns and v)}
+        where = f"{path}: row {number}"
+        given = {k: v for k, v in cells.items() if k in required or (v and k not in beside)}
         try:
-            row = adapter.validate_python(given)
-            if check:
-                check(row)
-        except (ValidationError, CellError) as error:
-            raise _complaint(f"{path}: row {number}", error, cells, model) from None
-        if once and cells[once] in seen:
+            rows.append(TypeAdapter(model).validate_python(given, context=known))
+        except ValidationError as error:
+            raise InputError(f"{where}, {_in_row(error, cells, model)}") from None
+        name = cells.get(once, "")
+        if once and name in seen:
             raise InputError(
-                f"{path}: row {number}, column '{once}': '{cells[once]}' already stands in row "
-                f"{seen[cells[once]]}; every {once} may stand there once"
+                f"{where}, column '{once}': '{name}' already stands in row {seen[name]}; every "
+                f"{once} may stand there once"
             )
-        seen[cells.get(once, "")] = number
-        rows.append(row)
+        seen[name] = number
     return tuple(rows)
 
 
-def _complaint(
-    where: str, error: ValidationError | CellError, cells: Mapping[str, str], model: Any
-) -> InputError:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        own = first.get("ctx", {}).get("error")
-        column = own.column if isinstance(own, CellError) else "".join(map(str, first["loc"][:1]))
-        expected = _expected(first, model)
-    else:
-        column, expected = error.column, str(error)
-    if not column:
-        return InputError(f"{where}: {expected}")
-    return InputError(
-        f"{where}, column '{column}': seen '{cells.get(column, '')}', expected {expected}"
-    )
+def _in_row(error: ValidationError, cells: Mapping[str, str], model: Any) -> str:
+    first = error.errors()[0]
+    own = first.get("ctx", {}).get("error")
+    column = own.column if isinstance(own, CellError) else str(first["loc"][0])
+    return f"column '{column}': seen '{cells.get(column, '')}', expected {_expected(first, model)}"
 
 
 def _cells(
@@ -229,7 +211,7 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
     content = _load_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
-    return _validated(str(path), content, model)
+    return validated(str(path), content, model)
 
 
 def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
@@ -238,7 +220,7 @@ def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
     entries = enumerate(content, start=1)
-    return tuple(_validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
+    return tuple(validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
 
 
 def _load_yaml(path: Path) -> object:
@@ -255,7 +237,8 @@ def _load_yaml(path: Path) -> object:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
 
 
-def _validated(where: str, content: object, model: type[T]) -> T:
+def validated(where: str, content: object, model: type[T]) -> T:
+    """Make a model of what a file or a caller gave; what is wrong is said with its key."""
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
@@ -281,4 +264,4 @@ def _explain(error: ValidationError, model: Any) -> str:
     value = first["input"]
     plain = isinstance(value, str) and NUMBER.fullmatch(value)
     seen = f"'{value}'" if isinstance(value, str) and not plain else str(value)
-    return f"key '{where}': seen {shortened(seen, 60)}, expected: {message}"
+    return f"key '{where}': seen {shortened(seen, 60)}, expected {message}"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime, time
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import model_validator
 
-from usjp_research.spec.cells import YEARS, Filled, Sign
-from usjp_research.spec.checks import Check
-from usjp_research.spec.files import CellError, read_rows, read_yaml
+from usjp_research.spec.cells import CellError, Filled
+from usjp_research.spec.files import read_rows, read_yaml
 from usjp_research.spec.records import (
     PAPERS,
     Accepted,
+    Check,
     Checked,
     Claim,
     Confounder,
@@ -24,8 +21,6 @@ from usjp_research.spec.records import (
     Event,
     Firm,
     News,
-    Precision,
-    Role,
     Rule,
     Sector,
     Spec,
@@ -36,12 +31,7 @@ from usjp_research.spec.records import (
 )
 from usjp_research.words import InputError, nearest, use_names
 
-SIGNS = {"+": 1, "-": -1}  # 0 and +/- expect nothing
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
 CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
-Named = tuple[
-    str, str, Iterable[str], Collection[str], str
-]  # where, what, names, known, what to do
 
 
 def read_spec(params: str | Path | None = None, *, events: str | Path | None = None) -> Spec:
@@ -76,11 +66,16 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     >>> [event.id for event in spec.with_role("primary")]           # doctest: +SKIP
     """
     folder = _params_folder(params)
-    firms = _read_universe(folder / "universe.csv")
+    firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
     rule = read_yaml(folder / "study.yaml", Rule) or Rule()
-    event_rows = _read_events(
-        in_project(Path(events)) if events else folder / "events.csv", sectors
+    event_rows = read_rows(
+        in_project(Path(events)) if events else folder / "events.csv",
+        Event,
+        more=("zone", *sectors),
+        once="id",
+        needed=True,
+        known=dict.fromkeys(sectors),
     )
     if events:
         rule = _fit_rule(rule, {event.id for event in event_rows})
@@ -101,14 +96,22 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         claims=read_rows(
             folder / "claims.csv", Claim, beside=("figure", "unit", "as_of"), once="id"
         ),
-        donors=_read_donors(folder / "donors.csv", firms),
+        donors=read_rows(
+            folder / "donors.csv",
+            Donor,
+            once="ticker",
+            known={firm.ticker: firm.sector for firm in firms},
+        ),
         accepted=read_rows(folder / "accepted.csv", Accepted),
         checks=read_rows(folder / "checks.csv", Check, once="key"),
         words=read_words(folder),
     )
-    _check_names([*_named(spec, folder), *([] if events else _named_events(spec, folder))])
+    _check_names(spec, folder)
+    if not events:
+        _check_events(spec, folder)
     _check_campaign(spec, folder / "study.yaml")
-    _check_thesis(spec, folder / "thesis.yaml")
+    if spec.thesis:
+        _check_thesis(spec, spec.thesis, folder / "thesis.yaml")
     use_names(spec.words.names(), spec.words.colours(spec.sectors))
     return spec
 
@@ -142,29 +145,6 @@ def _params_folder(params: str | Path | None) -> Path:
     return path
 
 
-# --- rows that look beyond themselves --------------------------------------------------------
-
-
-def _read_universe(path: Path) -> tuple[Firm, ...]:
-    def check(firm: Firm) -> None:
-        if firm.sector in EventRow.model_fields:
-            raise CellError("sector", "another name: events.csv has a column of this name")
-
-    return read_rows(path, Firm, once="ticker", needed=True, check=check)
-
-
-def _read_donors(path: Path, firms: Sequence[Firm]) -> tuple[Donor, ...]:
-    inside = {firm.ticker: firm.sector for firm in firms}
-
-    def check(donor: Donor) -> None:
-        if sector := inside.get(donor.ticker):
-            raise CellError("ticker", f"a security outside the sectors (it is in '{sector}')")
-        if not (donor.group or donor.note):
-            raise CellError("group", "a group, or a note that says why it is no donor")
-
-    return read_rows(path, Donor, once="ticker", check=check)
-
-
 class SectorRow(Sector):
     """A row of ``sectors.csv``, whose colours can be read and seen on their paper."""
 
@@ -191,130 +171,53 @@ def _luminance(colour: str) -> float:
     return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-class EventRow(BaseModel):
-    """A row of ``events.csv`` without the columns of the sectors."""
-
-    id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _")]
-    announced: Filled
-    zone: str = ""
-    precision: Precision | None = None
-    role: Role
-    title: Filled
-    category: str = ""
-    reason: str = ""
-    confounders: str = ""
-    source: str = ""
-    source_url: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> EventRow:
-        _, precision = self.moment()
-        if self.role == "primary" and precision == "day":
-            raise CellError("announced", "a time of day: a primary event needs its instant")
-        return self
-
-    def moment(self) -> tuple[datetime, Precision]:
-        """Return the instant with its zone, and how well it is known."""
-        parts = INSTANT.fullmatch(self.announced)
-        try:
-            moment = datetime.fromisoformat(self.announced if parts else "")
-        except ValueError:
-            words = "an instant as YYYY-MM-DD HH:MM, or YYYY-MM-DD"
-            raise CellError("announced", words) from None
-        if moment.year not in YEARS:
-            raise CellError("announced", f"a year from {YEARS[0]} to {YEARS[-1]}")
-        timed = bool(parts and parts["time"])
-        precision: Precision = self.precision or ("minute" if timed else "day")
-        if (precision == "day") == timed:
-            raise CellError("precision", "'day' exactly where the time of day is not given")
-        if moment.tzinfo is None:
-            moment = self._in_zone(moment if timed else datetime.combine(moment.date(), time(12)))
-        return moment, precision
-
-    def _in_zone(self, moment: datetime) -> datetime:
-        if not self.zone:
-            raise CellError("zone", "a time zone such as America/New_York")
-        try:
-            # Short names such as EST know no summer time.
-            zone = ZoneInfo(self.zone if "/" in self.zone else {"UTC": "UTC"}[self.zone])
-        except (KeyError, ValueError, OSError):
-            words = "a known time zone by place, such as America/New_York"
-            raise CellError("zone", words) from None
-        aware = moment.replace(tzinfo=zone)
-        if aware.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != moment:
-            raise CellError("announced", "a time that exists in its zone (clocks skip this hour)")
-        return aware
-
-
-def _read_events(path: Path, sectors: Sequence[str]) -> tuple[Event, ...]:
-    """Read events, each with a column of signs for every sector."""
-    # Fields have names of their own, as a sector may be called what a model has already.
-    columns = {sector: f"sign_{at}" for at, sector in enumerate(sectors)}
-    signs: Any = {
-        field: (Sign, Field("", validation_alias=sector)) for sector, field in columns.items()
-    }
-    model = create_model("EventRow", __base__=EventRow, **signs)
-    events = []
-    for row in read_rows(path, model, once="id", needed=True):
-        instant, precision = row.moment()
-        told = row.model_dump(exclude={"announced", "zone", "precision", *columns.values()})
-        expects = {sector: SIGNS.get(getattr(row, name), 0) for sector, name in columns.items()}
-        events.append(Event(instant=instant, precision=precision, signs=expects, **told))
-    return tuple(events)
-
-
 # --- names that another file must know -------------------------------------------------------
 
 
-def _check_names(named: Iterable[Named]) -> None:
-    """Refuse the first name that nobody knows."""
-    for where, what, names, known, advice in named:
-        for name in names:
-            if name not in known:
-                raise InputError(
-                    f"{where}: unknown {what}'{name}' ({nearest(name, known)}); correct it{advice}"
-                )
-
-
-def _named(spec: Spec, folder: Path) -> Iterator[Named]:
-    """List the sectors and firms that files name."""
-    study, rule, words = folder / "study.yaml", spec.rule, folder / "words.yaml"
-    thesis = spec.thesis
+def _check_names(spec: Spec, folder: Path) -> None:
+    """Refuse sectors and firms that the universe does not have."""
     tickers = [firm.ticker for firm in spec.firms]
-    if rule.contrast:
-        where, at = f"{study}: key 'contrast.sector'", (rule.contrast.sector,)
-        yield where, "", at, spec.sectors, " or remove the key"
-    for version in rule.contrast_versions:
+    study, words, file = (folder / n for n in ("study.yaml", "words.yaml", "sectors.csv"))
+    if spec.rule.contrast:
+        names = [spec.rule.contrast.sector]
+        _known(f"{study}: key 'contrast.sector'", names, spec.sectors, advice=" or remove the key")
+    for version in spec.rule.contrast_versions:
         where = f"{study}: contrast_versions '{version.title}'"
-        yield where, "firm ", (*version.named, *version.without), tickers, ""
-    file = folder / "sectors.csv"
+        _known(where, (*version.named, *version.without), tickers, "firm ")
     where = f"{file}: column 'sector'" if file.exists() else f"{words}: key 'sectors'"
-    yield where, "", spec.words.sectors, spec.sectors, ""
-    yield f"{words}: key 'caveats'", "", spec.words.caveats, (*spec.sectors, "contrast"), ""
-    for line in thesis.lines if thesis else ():
-        where = f"{folder / 'thesis.yaml'}: line {line.id}"
-        yield where, "sector ", (line.sector,), spec.sectors, ""
-        yield f"{where}: realised", "", (line.realised,), thesis.realised if thesis else (), ""
+    _known(where, spec.words.sectors, spec.sectors)
+    _known(f"{words}: key 'caveats'", spec.words.caveats, (*spec.sectors, "contrast"))
 
 
-def _named_events(spec: Spec, folder: Path) -> Iterator[Named]:
-    """List the events that files name."""
+def _check_events(spec: Spec, folder: Path) -> None:
+    """Refuse events that events.csv does not have."""
     rule, ids = spec.rule, {event.id for event in spec.events}
     keys = {
-        "contrast.event": (rule.contrast.event,) if rule.contrast else (),
+        "contrast.event": [rule.contrast.event] if rule.contrast else [],
         "contrast_versions.events": [id for v in rule.contrast_versions for id in v.events],
-        "cleanest": (rule.cleanest,) if rule.cleanest else (),
-        "note": (rule.note,) if rule.note else (),
+        "cleanest": [rule.cleanest] if rule.cleanest else [],
+        "note": [rule.note] if rule.note else [],
         "campaign": rule.campaign or (),
     }
     for key, names in keys.items():
-        yield f"{folder / 'study.yaml'}: key '{key}'", "", names, ids, " or remove the key"
+        _known(f"{folder / 'study.yaml'}: key '{key}'", names, ids, advice=" or remove the key")
+    empty = " or leave it empty"
     for firm in spec.firms:
         where = f"{folder / 'universe.csv'}: ticker '{firm.ticker}', column 'named_event'"
-        yield where, "event ", firm.named_event.split(), ids, " or leave it empty"
+        _known(where, firm.named_event.split(), ids, "event ", empty)
     for item in spec.confounders:
         where = f"{folder / 'confounders.csv'}: session {item.session}, column 'near_events'"
-        yield where, "event ", item.near_events, ids, " or leave it empty"
+        _known(where, item.near_events, ids, "event ", empty)
+
+
+def _known(
+    where: str, names: Iterable[str], known: Collection[str], what: str = "", advice: str = ""
+) -> None:
+    """Refuse the first name that nobody knows."""
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known)
+            raise InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}")
 
 
 def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
@@ -338,38 +241,29 @@ def _check_campaign(spec: Spec, path: Path) -> None:
             )
 
 
-def _check_thesis(spec: Spec, path: Path) -> None:
-    """Refuse shares of firms that are no shares, and firms that are elsewhere."""
-    if spec.thesis is None:
-        return
-    _check_direction(spec, spec.thesis, path)
-    for line in spec.thesis.lines:
+def _check_thesis(spec: Spec, thesis: Thesis, path: Path) -> None:
+    """Refuse lines of other sectors or firms, shares that are none, and a fall counted twice."""
+    for line in thesis.lines:
         where = f"{path}: line {line.id}"
+        _known(where, [line.sector], spec.sectors, "sector ")
+        _known(f"{where}: realised", [line.realised], thesis.realised)
         inside = {firm.ticker for firm in spec.members(line.sector)}
-        for ticker in line.firms:
-            if ticker not in inside:
-                raise InputError(
-                    f"{where}: firm '{ticker}' is not in sector '{line.sector}' of "
-                    "universe.csv; correct one of the two"
-                )
-        others = (line.other_listed.low, line.other_listed.base, line.other_listed.high)
-        for share in (*line.firms.values(), sum(line.firms.values()) + max(others), *others):
+        if strange := [ticker for ticker in line.firms if ticker not in inside]:
+            raise InputError(
+                f"{where}: firm '{strange[0]}' is not in sector '{line.sector}' of universe.csv; "
+                "correct one of the two"
+            )
+        named, others = line.firms.values(), line.other_listed.cases
+        for share in (*named, sum(named) + max(others), *others):
             if not 0 <= share <= 1:
                 raise InputError(
                     f"{where}: seen {share:g} as a share of listed firms or their sum, "
                     "expected 0 to 1; lower 'firms' or 'other_listed'"
                 )
-
-
-def _check_direction(spec: Spec, thesis: Thesis, path: Path) -> None:
-    """Refuse a loss where a fall is expected already: its sign would count twice."""
-    if min(thesis.margin.low, thesis.margin.base, thesis.margin.high) >= 0:
-        return
-    for sector in dict.fromkeys(line.sector for line in thesis.lines):
-        for event in spec.with_role("primary"):
-            if event.signs.get(sector, 0) < 0:
+        for event in spec.with_role("primary") if min(thesis.margin.cases) < 0 else ():
+            if event.signs.get(line.sector, 0) < 0:
                 raise InputError(
                     f"{path}: key 'margin': seen a value below zero, and event '{event.id}' "
-                    f"already expects '{sector}' to fall; expected a margin above zero, the size "
-                    "of the fall, or '+' in events.csv"
+                    f"already expects '{line.sector}' to fall; expected a margin above zero, "
+                    "the size of the fall, or '+' in events.csv"
                 )

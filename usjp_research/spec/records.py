@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,16 +26,19 @@ from pydantic.dataclasses import dataclass as row
 from usjp_research.spec.cells import (
     KEY,
     LARGEST_USD_BN,
+    CellError,
     Day,
     Days,
     Filled,
     Key,
     Many,
-    Offset,
+    Span,
     Usd,
     Whole,
+    Window,
+    instant_of,
 )
-from usjp_research.spec.checks import GENERIC, Check, asked
+from usjp_research.spec.files import read_rows
 from usjp_research.words import InputError, card, money, nearest
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
@@ -43,13 +47,14 @@ NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
 Precision = Literal["minute", "about", "day"]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
+SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
 # --- records ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@row(frozen=True, slots=True, config=ROW)
 class Event:
     """One piece of news: an instant with a time zone, its role and the sign each sector expects.
 
@@ -62,17 +67,34 @@ class Event:
         Expected sign per sector: +1, -1, or 0 (none, or mixed).
     """
 
-    id: str
-    instant: datetime
-    precision: str
+    id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _")]
+    instant: Annotated[datetime, Field(validation_alias="announced")]
     role: Role
-    title: str
-    signs: Mapping[str, int] = field(default_factory=dict)
+    title: Filled
+    precision: Precision = "minute"
+    signs: Mapping[str, int] = Field(default_factory=dict, validation_alias="a sector's key")
     category: str = ""
     reason: str = ""
     confounders: str = ""
     source: str = ""
     source_url: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_row(cls, cells: Any, known: ValidationInfo) -> Any:
+        """Read the instant, and a sign from the column of every sector."""
+        if known.context is None:
+            return cells
+        told = {name: text for name, text in cells.items() if name not in known.context}
+        when = instant_of(told["announced"], told.pop("zone", ""), told.get("precision", ""))
+        if told["role"] == "primary" and when[1] == "day":
+            raise CellError("announced", "a time of day: a primary event needs its instant")
+        signs = {sector: cells.get(sector, "") for sector in known.context}
+        for sector, sign in signs.items():
+            if sign not in SIGNS:
+                raise CellError(sector, "one of + - 0 +/- or nothing")
+            signs[sector] = SIGNS[sign]
+        return {**told, "announced": when[0], "precision": when[1], "signs": signs}
 
     def _repr_html_(self) -> str:
         return card("Event", self.id, f"{self.instant:%Y-%m-%d %H:%M %Z}", self.role, self.title)
@@ -89,6 +111,13 @@ class Firm:
     named_event: str = ""
     dose_usd_bn: Usd = None
     market_value_usd_bn: Usd = None
+
+    @field_validator("sector")
+    @classmethod
+    def _no_column(cls, sector: str) -> str:
+        if sector in {"announced", "zone", *Event.__dataclass_fields__}:
+            raise ValueError("another name: events.csv has a column of this name")
+        return sector
 
     @field_validator("name")
     @classmethod
@@ -125,7 +154,7 @@ class Confounder:
 
     session: Day
     title: Filled
-    near_events: Many = ()
+    near_events: Many[str] = ()
     checked: Annotated[bool, Field(description="yes or no")] = True
 
 
@@ -150,6 +179,14 @@ class Donor:
     group: Annotated[str, Field(pattern="^[^/]*$", description="a name without '/'")]
     note: str = ""
 
+    @model_validator(mode="after")
+    def _check(self, known: ValidationInfo) -> Donor:
+        if sector := (known.context or {}).get(self.ticker):
+            raise CellError("ticker", f"a security outside the sectors (it is in '{sector}')")
+        if not (self.group or self.note):
+            raise CellError("group", "a group, or a note that says why it is no donor")
+        return self
+
 
 @row(frozen=True, slots=True, config=ROW)
 class Accepted:
@@ -158,6 +195,42 @@ class Accepted:
     ticker: Filled
     day: Annotated[Day, Field(validation_alias="date")]
     reason: Filled
+
+
+Asked = Literal[Role, "note"]
+
+
+@row(frozen=True, slots=True, config=ROW)
+class Check:
+    """One line of the question "does the pattern look like pricing?"."""
+
+    key: Key
+    title: Annotated[str, Field(min_length=1, description="a title")]
+    roles: Annotated[
+        Many[Asked],
+        Field(min_length=1, description="roles of events.csv or 'note', separated by spaces"),
+    ]
+    window: Span = None
+    part: Annotated[
+        Literal["", "before", "after"], Field(description="before, after or nothing")
+    ] = ""
+    priced: str = ""
+    unpriced: str = ""
+    wrong: str = ""
+
+    @property
+    def of_note(self) -> bool:
+        """Whether it asks for the event that ``study.yaml`` calls the note."""
+        return bool(self.part) or "note" in self.roles
+
+
+# Of a study that lists none.
+GENERIC = read_rows(Path(__file__).with_name("checks.csv"), Check, once="key", needed=True)
+
+
+def asked(checks: tuple[Check, ...]) -> list[tuple[object, ...]]:
+    """Return what of the checks decides their numbers: no title, and no expectation."""
+    return [(check.key, check.window, check.roles, check.part) for check in checks]
 
 
 class _Strict(BaseModel):
@@ -204,7 +277,7 @@ class Rule(_Strict):
     benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
     mirror: tuple[str, ...] = ()
     second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
-    window: tuple[Offset, Offset] = (-1, 1)
+    window: Window = (-1, 1)
     estimation: Estimation = Estimation()
     model: Literal["market", "market_adjusted"] = "market"
     guard_sessions: Whole = Field(20, ge=5, le=1000)
@@ -222,8 +295,6 @@ class Rule(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Rule:
-        if self.window[0] > self.window[1]:
-            raise ValueError(f"window {list(self.window)} ends before it starts")
         if self.estimation.minimum > self.estimation.sessions:
             raise ValueError("estimation.minimum is larger than estimation.sessions")
         if self.guard_sessions > self.estimation.sessions:
@@ -270,6 +341,23 @@ class Range(_Strict):
             raise ValueError("a number, or low, base and high")
         return value
 
+    @property
+    def cases(self) -> tuple[float, float, float]:
+        """The three numbers from low to high."""
+        return self.low, self.base, self.high
+
+
+def _within(least: int, most: int) -> AfterValidator:
+    def check(part: Range) -> Range:
+        if not all(least <= value <= most for value in part.cases):
+            raise ValueError(f"{least} to {most} (shares are decimals: 0.08 is 8%)")
+        return part
+
+    return AfterValidator(check)
+
+
+Share = Annotated[Range, _within(0, 1)]
+
 
 class ThesisLine(_Strict):
     """One dollar line of the pact and the part of it that listed firms of a sector may earn."""
@@ -294,11 +382,11 @@ class Thesis(_Strict):
 
     valued_on: Day
     values_as_of: Day
-    margin: Range
-    tax: Range
-    discount_rate: Range
-    years_to_cash: Range
-    realised: dict[str, Range]
+    margin: Annotated[Range, _within(-1, 1)]
+    tax: Share
+    discount_rate: Share
+    years_to_cash: Annotated[Range, _within(0, 100)]
+    realised: dict[str, Share]
     assumptions: dict[str, str] = {}
     lines: tuple[ThesisLine, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -307,19 +395,6 @@ class Thesis(_Strict):
     def _check(self) -> Thesis:
         if self.values_as_of < self.valued_on:
             raise ValueError(f"values_as_of {self.values_as_of} is before valued_on")
-        shares = {f"realised.{name}": part for name, part in self.realised.items()}
-        shares |= {"tax": self.tax, "discount_rate": self.discount_rate}
-        for name, part, least, most in (
-            *((name, part, 0, 1) for name, part in shares.items()),
-            ("margin", self.margin, -1, 1),
-            ("years_to_cash", self.years_to_cash, 0, 100),
-        ):
-            for value in (part.low, part.base, part.high):
-                if not least <= value <= most:
-                    raise ValueError(
-                        f"key '{name}': seen {value:g}, expected {least} to {most} "
-                        "(shares are decimals: 0.08 is 8%)"
-                    )
         return self
 
     def _repr_html_(self) -> str:
@@ -408,17 +483,11 @@ class Words(_Strict):
         return self.caveats.get("contrast" if ":" in row else row, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(str):
     """A paragraph of the study's own words, for a notebook."""
 
-    text: str
-
-    def _repr_markdown_(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return self.text
+    __slots__ = ()
+    __repr__ = _repr_markdown_ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

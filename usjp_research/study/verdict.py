@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any, Literal
 
 from usjp_research.engine.placebo import Leg, Placebo
+from usjp_research.spec.files import validated
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
 from usjp_research.study.legs import common_sign
 from usjp_research.study.sample import Sample
@@ -407,11 +408,7 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
                 line[name] = min(value, 1 - sum(line["firms"].values()))
         else:
             thesis[name] = value
-    try:
-        return replace(spec, thesis=Thesis(**thesis))
-    except ValueError as error:
-        text = " ".join(str(error).split("[type")[0].split())
-        raise InputError(f"what_if: {text}") from None
+    return replace(spec, thesis=validated("what_if", thesis, Thesis))
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
