@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import digest, find_root, home
+from usjp_research.spec.records import digest, expanded, find_root, home
 from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
@@ -224,10 +224,7 @@ def _source(source: str, *, returns: bool) -> str:
 
 def _here(path: Path) -> Path:
     """Return a path of the command line from the folder that the user stands in."""
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError:
-        raise InputError(f"{path}: no such user's folder; give the whole path") from None
+    return expanded(path).absolute()
 
 
 def _study(params: Path) -> Path:

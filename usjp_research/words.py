@@ -69,20 +69,18 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def number(value: float | None, digits: int, *, style: str = "", unit: str = "") -> str:
+    """Return a number with a true minus sign, but none before a zero, or a dash without one."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    rounded = round(value, digits) or 0.0
+    return f"{rounded:{style if rounded else ''}.{digits}f}{unit}".replace("-", MINUS)
+
+
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
-    """Return a decimal as percent with a true minus sign, or a dash when there is none."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    rounded = round(100 * value, digits) or 0.0  # no minus before a zero
-    text = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}%"
-    return text.replace("-", MINUS)
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a plain number with a true minus sign, or a dash when there is none."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    return f"{round(value, digits) or 0.0:.{digits}f}".replace("-", MINUS)
+    """Return a decimal as percent, signed unless it is zero."""
+    of_hundred = None if value is None else 100 * value
+    return number(of_hundred, digits, style="+" if sign else "", unit="%")
 
 
 def p_value(value: float | None) -> str:
@@ -119,10 +117,8 @@ def moved(effect: float | None, expected: int, digits: int = 1) -> str:
 
 def money(value: float | None) -> str:
     """Return USD bn, with as many digits as its size can bear."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    text = f"{value:,.0f}" if abs(value) >= 10 else f"{round(value, 1) or 0.0:.1f}"
-    return text.replace("-", MINUS)
+    large = value is not None and abs(value) >= 10
+    return number(value, 0 if large else 1, style=",")
 
 
 def scrub(value: Any) -> Any:

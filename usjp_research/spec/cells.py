@@ -16,7 +16,8 @@ DAY = f"as YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}"
 FARTHEST = 250  # sessions from day 0
 SPAN = f"two numbers of sessions from day 0 such as '2 20', in order, within {FARTHEST}, or nothing"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?", re.ASCII)
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
+NUMBER = r"(?i)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf)"
+USD = f"a number in USD bn of zero or more, up to {LARGEST_USD_BN:,}, or nothing"
 T = TypeVar("T")
 
 
@@ -37,27 +38,17 @@ def _day(value: object) -> date:
     raise ValueError(f"a date {DAY}")
 
 
-def _days(value: object) -> object:
-    try:
-        return frozenset(map(_day, value.split())) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError(f"dates {DAY}, separated by spaces") from None
-
-
 def _split(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]+", value):
-        raise ValueError("a whole number")
-    return value
+def _written(pattern: str, expected: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(expected)
+        return value
 
-
-def _usd(value: object) -> object:
-    if isinstance(value, str) and not NUMBER.fullmatch(value):
-        raise ValueError("a number in USD bn, or nothing")
-    return value
+    return BeforeValidator(check)
 
 
 def _in_order(window: tuple[int, int]) -> tuple[int, int]:
@@ -67,8 +58,12 @@ def _in_order(window: tuple[int, int]) -> tuple[int, int]:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-Days = Annotated[frozenset[date], BeforeValidator(_days)]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Days = Annotated[
+    frozenset[Day],
+    BeforeValidator(_split),
+    Field(description=f"dates {DAY}, separated by spaces"),
+]
+Whole = Annotated[int, _written(r"[+-]?\d+", "a whole number")]
 Offset = Annotated[Whole, Field(ge=-FARTHEST, le=FARTHEST)]
 Window = Annotated[tuple[Offset, Offset], AfterValidator(_in_order)]
 Span = Annotated[Window | None, BeforeValidator(_split), Field(description=SPAN)]
@@ -78,8 +73,8 @@ KEY = "a key of small letters, digits and underscores"
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description=KEY)]
 Usd = Annotated[
     Annotated[float, Field(ge=0, le=LARGEST_USD_BN)] | None,
-    BeforeValidator(_usd),
-    Field(description=f"a number of zero or more, up to {LARGEST_USD_BN:,} (USD bn)"),
+    _written(NUMBER, USD),
+    Field(description=USD),
 ]
 
 

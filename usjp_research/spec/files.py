@@ -65,12 +65,12 @@ def _field_at(kind: Any, place: Sequence[int | str]) -> FieldInfo | None:
 
 
 def _expected(fault: Mapping[str, Any], kind: Any) -> str:
-    """Say what should stand there: a validator's own words, else the field's description."""
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
-    field = _field_at(kind, fault["loc"])
-    if field and field.description:
+    """Say what should stand there: of a cell, of a field, or in a validator's own words."""
+    own, field = fault.get("ctx", {}).get("error"), _field_at(kind, fault["loc"])
+    if field and field.description and not isinstance(own, CellError):
         return field.description
+    if own:
+        return str(own)
     if fault["type"] == "literal_error":
         known = re.findall("'([^']*)'", fault["ctx"]["expected"])
         return f"one of {', '.join(known)} ({nearest(str(fault['input']), known)})"
@@ -262,6 +262,6 @@ def _explain(error: ValidationError, model: Any) -> str:
         return message
     # A number stands in the file without quotes.
     value = first["input"]
-    plain = isinstance(value, str) and NUMBER.fullmatch(value)
+    plain = isinstance(value, str) and re.fullmatch(NUMBER, value, re.ASCII)
     seen = f"'{value}'" if isinstance(value, str) and not plain else str(value)
     return f"key '{where}': seen {shortened(seen, 60)}, expected {message}"

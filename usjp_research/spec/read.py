@@ -152,10 +152,8 @@ class SectorRow(Sector):
 
     @model_validator(mode="after")
     def _check(self) -> SectorRow:
-        colours = {"colour": self.colour, "dark_colour": self.dark_colour}
-        for (column, colour), paper in zip(colours.items(), PAPERS, strict=True):
-            if not any(colours.values()):
-                break
+        pairs = zip(("colour", "dark_colour"), (self.colour, self.dark_colour), PAPERS, strict=True)
+        for column, colour, paper in pairs if self.colour or self.dark_colour else ():
             if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
                 raise CellError(column, "a colour as #RRGGBB, by day and by night, or neither")
             light, dark = sorted((_luminance(colour), _luminance(paper)), reverse=True)

@@ -116,7 +116,7 @@ class Firm:
     @classmethod
     def _no_column(cls, sector: str) -> str:
         if sector in {"announced", "zone", *Event.__dataclass_fields__}:
-            raise ValueError("another name: events.csv has a column of this name")
+            raise CellError("sector", "another name: events.csv has a column of this name")
         return sector
 
     @field_validator("name")
@@ -330,16 +330,13 @@ class Range(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: object) -> object:
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise ValueError("a number, or low, base and high") from None
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return {"low": value, "base": value, "high": value}
-        if not isinstance(value, dict | cls):
-            raise ValueError("a number, or low, base and high")
-        return value
+        if isinstance(value, dict | cls):
+            return value
+        try:
+            number = float(str(value))
+        except ValueError:
+            raise ValueError("a number, or low, base and high") from None
+        return {"low": number, "base": number, "high": number}
 
     @property
     def cases(self) -> tuple[float, float, float]:
@@ -587,34 +584,27 @@ def home() -> Path:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Find the project's root: the nearest folder upward that holds ``params/universe.csv``."""
+    """Find the project's root: the nearest folder with ``params/universe.csv``, or `home`."""
     here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents, home()):
-        if (folder / "params" / "universe.csv").is_file():
-            return folder
-    raise InputError(
-        f"{here}: no folder here or above holds params/universe.csv; "
-        "run from inside the project or give --params"
-    )
+    folders = (here, *here.parents)
+    return next((f for f in folders if (f / "params" / "universe.csv").is_file()), home())
+
+
+def expanded(path: Path) -> Path:
+    """Return a path whose user's folder is written out."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: no such user's folder; give the whole path") from None
 
 
 def in_project(path: Path) -> Path:
     """Return a path as it is, or from the project's root where it is relative.
 
-    The root is the nearest folder upward with ``params/universe.csv``; outside of every project
-    it is the folder one stands in, or where the package's own files are when there is no such
-    file or folder here. Nothing new is ever placed among the files of an installed package.
+    Outside of every project it is taken from the folder one stands in, or from the package's own
+    files when only those have it. Nothing new is placed among the files of an installed package.
     """
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise InputError(f"{path}: no such user's folder; give the whole path") from None
-    if path.is_absolute():
-        return path
-    try:
-        root = find_root()
-    except InputError:
-        return path
+    path, root = expanded(path), find_root()
     outside = not Path.cwd().resolve().is_relative_to(root)
     installed = root.name == SHIPPED and not (root / path).exists()
     return path if outside and (path.exists() or installed) else root / path
