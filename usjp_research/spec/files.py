@@ -44,9 +44,6 @@ def content_of(path: Path, most: int) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
 
 
-# --- what a model says of its keys -----------------------------------------------------------
-
-
 def _columns(kind: Any) -> Mapping[str, FieldInfo]:
     """List the fields of a model, or of the model inside a list or an optional, as files do."""
     kinds = [getattr(k, "__origin__", k) for k in (kind, *get_args(kind))]
@@ -77,9 +74,6 @@ def _expected(fault: Mapping[str, Any], kind: Any) -> str:
     return str(EXPECTED.get(fault["type"], fault["msg"]))
 
 
-# --- CSV -------------------------------------------------------------------------------------
-
-
 def read_rows(
     path: Path,
     model: type[T],
@@ -92,7 +86,7 @@ def read_rows(
 ) -> tuple[T, ...]:
     """Read a CSV file into one record a row; columns ``beside`` those of the model are not read."""
     columns = _columns(model)
-    required = [name for name, field in columns.items() if field.is_required()]
+    required = [name for name, field in columns.items() if field.is_required() or name == once]
     if not path.exists():
         if needed:
             raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
@@ -159,9 +153,6 @@ def _cells(
                 "quote cells that contain commas"
             )
     return [(number, dict(zip(header, cells, strict=True))) for number, cells in filled]
-
-
-# --- YAML ------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pydantic import model_validator
-
-from usjp_research.spec.cells import CellError, Filled
 from usjp_research.spec.files import read_rows, read_yaml
 from usjp_research.spec.records import (
-    PAPERS,
     Accepted,
     Check,
     Checked,
@@ -30,8 +25,6 @@ from usjp_research.spec.records import (
     in_project,
 )
 from usjp_research.words import InputError, nearest, use_names
-
-CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
 
 
 def read_spec(params: str | Path | None = None, *, events: str | Path | None = None) -> Spec:
@@ -127,8 +120,8 @@ def read_words(folder: Path) -> Words:
             f"{folder / 'words.yaml'}: key 'sectors': {path} names the sectors too; keep one, the "
             "file, which has their colours as well"
         )
-    rows = read_rows(path, SectorRow, once="sector", needed=True)
-    sectors = {row.sector: Sector(**row.model_dump(exclude={"sector"})) for row in rows}
+    rows = read_rows(path, Sector, once="sector", needed=True)
+    sectors = {row.sector: row for row in rows}
     return words.model_copy(update={"sectors": sectors})
 
 
@@ -143,33 +136,6 @@ def _params_folder(params: str | Path | None) -> Path:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected one with universe.csv and events.csv")
     return path
-
-
-class SectorRow(Sector):
-    """A row of ``sectors.csv``, whose colours can be read and seen on their paper."""
-
-    sector: Filled
-
-    @model_validator(mode="after")
-    def _check(self) -> SectorRow:
-        pairs = zip(("colour", "dark_colour"), (self.colour, self.dark_colour), PAPERS, strict=True)
-        for column, colour, paper in pairs if self.colour or self.dark_colour else ():
-            if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
-                raise CellError(column, "a colour as #RRGGBB, by day and by night, or neither")
-            light, dark = sorted((_luminance(colour), _luminance(paper)), reverse=True)
-            if light / dark < CONTRAST:
-                raise CellError(column, f"a contrast of {CONTRAST} to 1 or more on {paper}")
-        return self
-
-
-def _luminance(colour: str) -> float:
-    """Return the relative luminance of WCAG 2.2, with its 0.05 for the light in the room."""
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
-    return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-# --- names that another file must know -------------------------------------------------------
 
 
 def _check_names(spec: Spec, folder: Path) -> None:

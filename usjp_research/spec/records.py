@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -44,14 +46,10 @@ from usjp_research.words import InputError, card, money, nearest
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = get_args(Role)
 NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
-Precision = Literal["minute", "about", "day"]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-
-# --- records ---------------------------------------------------------------------------------
 
 
 @row(frozen=True, slots=True, config=ROW)
@@ -71,7 +69,7 @@ class Event:
     instant: Annotated[datetime, Field(validation_alias="announced")]
     role: Role
     title: Filled
-    precision: Precision = "minute"
+    precision: Literal["minute", "about", "day"] = "minute"
     signs: Mapping[str, int] = Field(default_factory=dict, validation_alias="a sector's key")
     category: str = ""
     reason: str = ""
@@ -422,6 +420,7 @@ class Notes(_Strict):
 
 
 PAPERS = ("#FFFFFF", "#13171C")  # what figures are drawn on by day and by night
+CONTRAST = 3  # to 1, of what is drawn (WCAG 2.2, 1.4.11)
 # Colours of sectors by day and by night, for those that have none of their own: after Okabe and
 # Ito, told apart with any colour vision and on paper.
 PALETTE = (
@@ -436,12 +435,36 @@ PALETTE = (
 )
 
 
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2.2, with its 0.05 for the light in the room."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 class Sector(_Strict):
     """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says."""
 
+    sector: Filled = Field("", exclude=True)
     label: str = ""
     colour: str = ""
     dark_colour: str = ""
+
+    @property
+    def colours(self) -> tuple[str, str]:
+        """Its colours by day and by night."""
+        return self.colour, self.dark_colour
+
+    @model_validator(mode="after")
+    def _check(self) -> Sector:
+        pairs = zip(("colour", "dark_colour"), self.colours, PAPERS, strict=True)
+        for column, colour, paper in pairs if any(self.colours) else ():
+            if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+                raise CellError(column, "a colour as #RRGGBB, by day and by night, or neither")
+            light, dark = sorted((_luminance(colour), _luminance(paper)), reverse=True)
+            if light / dark < CONTRAST:
+                raise CellError(column, f"a contrast of {CONTRAST} to 1 or more on {paper}")
+        return self
 
 
 def _sector(value: object) -> object:
@@ -469,11 +492,9 @@ class Words(_Strict):
 
     def colours(self, sectors: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return the colours of a study's sectors by day and night, their own or the palette's."""
-        own = {key: (row.colour, row.dark_colour) for key, row in self.sectors.items()}
-        return {
-            key: own[key] if any(own.get(key, ())) else PALETTE[place % len(PALETTE)]
-            for place, key in enumerate(sectors)
-        }
+        palette = zip(sectors, itertools.cycle(PALETTE))
+        own = {key: row.colours for key, row in self.sectors.items() if any(row.colours)}
+        return {key: own.get(key, colours) for key, colours in palette}
 
     def caveat(self, row: str) -> str:
         """Return what a reader must know beside a row of the scoreboard, or nothing."""
@@ -599,11 +620,7 @@ def expanded(path: Path) -> Path:
 
 
 def in_project(path: Path) -> Path:
-    """Return a path as it is, or from the project's root where it is relative.
-
-    Outside of every project it is taken from the folder one stands in, or from the package's own
-    files when only those have it. Nothing new is placed among the files of an installed package.
-    """
+    """Return a path from the root where it is relative, never a new one in an installed package."""
     path, root = expanded(path), find_root()
     outside = not Path.cwd().resolve().is_relative_to(root)
     installed = root.name == SHIPPED and not (root / path).exists()
@@ -618,12 +635,14 @@ def digest(spec: Spec) -> str:
     >>> len(digest(read_spec()))                                    # doctest: +SKIP
     64
     """
+    checks, usual = asked(spec.checks), asked(GENERIC)
     told = {name: getattr(spec, name) for name in spec.__slots__ if name != "words"}
+    told["checks"] = checks
+    # Studies that accept nothing, or look at the usual checks, keep the name they had.
     if not spec.accepted:
-        del told["accepted"]  # studies that accept nothing keep the name they had
-    told["checks"] = asked(spec.checks)
-    if not spec.checks or asked(spec.checks) == asked(GENERIC):
-        del told["checks"]  # so do those that look at the usual checks, whatever they call them
+        del told["accepted"]
+    if checks in ([], usual):
+        del told["checks"]
     text = json.dumps(
         told, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
     )
