@@ -6,8 +6,9 @@ import errno
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,34 +24,45 @@ from usjp_research.spec.records import digest, expanded, find_root, home
 from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
+REFUSED: Any = (InputError, OSError, UsageError)
 
 
 class Commands(TyperGroup):
     """Commands whose refusals of options are one line, like all other refusals."""
 
-    def main(self, *words: Any, **how: Any) -> Any:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **how: Any
+    ) -> Any:
         """Run a command; an option that is empty or unknown ends with one line."""
-        given = how.pop("args", words[0] if words else None)
-        args = list(sys.argv[1:] if given is None else given)
-        if not how.pop("standalone_mode", True):
-            return super().main(args=args, standalone_mode=False, **how)
+        words = sys.argv[1:] if args is None else [*args]
+        run = partial(super().main, args=words, standalone_mode=False, **how)
+        if not standalone_mode:
+            return run()
+        code: Any = 2
         try:
-            _no_empty_words(args)
-            code = super().main(args=args, standalone_mode=False, **how)
+            _no_empty_words(words)
+            code = run()
         except typer.Abort:
             code = 1
-        except (InputError, OSError) as error:
-            print(f"usjp: {_told(error)}", file=sys.stderr)
-            code = 2
-        except UsageError as error:
-            code = 2
+        except REFUSED as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
             else:
-                where = error.ctx.command_path if error.ctx else "usjp"
-                told = f"{error.format_message()} See '{where} --help'."
-                print(f"usjp: {InputError(told)}", file=sys.stderr)
+                print(f"usjp: {_told(error)}", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Any) -> InputError:
+    """Return one line; no space, no permission: the disk's fault is no reason for a trace."""
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, UsageError):
+        where = error.ctx.command_path if error.ctx else "usjp"
+        return InputError(f"{error.format_message()} See '{where} --help'.")
+    where = error.filename or "the disk"
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{where}: the name is too long for a file; give another")
+    return InputError(f"{where}: {error.strerror or error}; nothing that was there has changed")
 
 
 def _no_empty_words(args: Sequence[str]) -> None:
@@ -105,6 +117,7 @@ site = typer.Typer(
 app.add_typer(site, name="site")
 
 File = Path | None
+Stage = Callable[[str], None]
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
     File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
@@ -113,16 +126,6 @@ Units = Annotated[
     str, Option(help="percent or decimal of --factors; auto tells them by their size.")
 ]
 Run = Annotated[Path, Argument(help="Folder of a finished run.")]
-
-
-def _told(error: InputError | OSError) -> InputError:
-    """Return one line; no space, no permission: the disk's fault is no reason for a trace."""
-    if isinstance(error, InputError):
-        return error
-    where = error.filename or "the disk"
-    if error.errno == errno.ENAMETOOLONG:
-        return InputError(f"{where}: the name is too long for a file; give another")
-    return InputError(f"{where}: {error.strerror or error}; nothing that was there has changed")
 
 
 # --- usjp study ------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def study(
 
     folder = _here(out)
     check_folder(folder)
-    given = _study(params) if params else find_root() / "params"
+    given = _study(params)
     other = _here(events) if events else None
     spec = read_spec(given, events=other)
     for key in sector or ():
@@ -181,7 +184,7 @@ def study(
         "factor_units": factor_units,
     }
     with locked(folder), staged(folder) as fresh:
-        stages = Stages(4 if pages else 6)
+        stages = _stages(4 if pages else 6)
         own = _own_params(given, other, fresh)
         shared = {"params": str(own), "market": source, "out": str(fresh)}
         keys = [key for key in spec.sectors if not sector or key in sector]
@@ -227,21 +230,24 @@ def _here(path: Path) -> Path:
     return expanded(path).absolute()
 
 
-def _study(params: Path) -> Path:
+def _study(params: Path | None) -> Path:
     """Return the folder of a study: the user's own, or one that ships, by its bare name."""
+    if not params:
+        return find_root() / "params"
     own, shipped = _here(params), home() / "params" / params.name
+    if own.is_file():
+        return own.parent
     named = params in (Path(params.name), Path("params", params.name))
     return shipped if named and not own.exists() and (shipped / "universe.csv").is_file() else own
 
 
 def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
     """Return the folder that the notebooks read: a copy in the run when an events file is given."""
-    given = params.parent if params.is_file() else params
     if events is None:
-        return given
+        return params
     copy = folder / "params"
     copy.mkdir()
-    for path in given.iterdir():
+    for path in params.iterdir():
         if path.is_file():
             shutil.copyfile(path, copy / path.name)
     shutil.copyfile(events, copy / "events.csv")
@@ -261,7 +267,7 @@ def _batch(
     return front_page(entries), jobs
 
 
-def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stages) -> Market:
+def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage) -> Market:
     """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
     from usjp_research.market.check import told
     from usjp_research.market.donors import load_donors
@@ -296,7 +302,7 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
 
 
 def _run_notebooks(
-    data: Sample, jobs: Sequence[Job], fresh: Path, stages: Stages
+    data: Sample, jobs: Sequence[Job], fresh: Path, stages: Stage
 ) -> tuple[Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
@@ -311,7 +317,7 @@ def _run_notebooks(
     return outcomes
 
 
-def _compute(data: Sample, fresh: Path, folder: Path, stages: Stages) -> None:
+def _compute(data: Sample, fresh: Path, folder: Path, stages: Stage) -> None:
     """Compute and save the study in this process."""
     from usjp_research.report.results import save_study
     from usjp_research.study.answer import run_study
@@ -333,7 +339,6 @@ def _finish(
 
     check_records(fresh, facts)
     root = find_root()
-    own = own if own.is_dir() else own.parent
     names = places(files, [fresh, own, Path.cwd(), root, Path(__file__).parents[1], Path.home()])
     names |= {str(root / "params"): "params"}
     if facts["public"]:
@@ -418,17 +423,15 @@ def _log(text: str) -> None:
     stderr.print(text, soft_wrap=True, markup=False)
 
 
-class Stages:
-    """Progress on standard error: one line a stage, so that a log reads as well as a screen."""
+def _stages(total: int) -> Stage:
+    """Return what says the next stage: one line each, so that a log reads as well as a screen."""
+    numbers = count(1)
 
-    def __init__(self, total: int) -> None:
-        """Count to ``total``."""
-        self.total, self.at = total, 0
+    def say(text: str) -> None:
+        at = next(numbers)
+        stderr.print(f"[{at}/{max(total, at)}] {text}", markup=False)
 
-    def __call__(self, text: str) -> None:
-        """Say the next stage."""
-        self.at += 1
-        stderr.print(f"[{self.at}/{max(self.total, self.at)}] {text}", markup=False)
+    return say
 
 
 # --- usjp battery, usjp site -----------------------------------------------------------------
