@@ -97,6 +97,8 @@ CASES: dict[str, Case] = {
         ("row 1", "unknown column 'market_value'", "did you mean 'market_value_usd_bn'")),
     "unknown sector column": ("events.csv", ",rail\n", ",rial\n",
         ("row 1", "unknown column 'rial'", "did you mean 'rail'")),
+    "a field of the record that is no column": ("events.csv", ",rail\n", ",signs\n",
+        ("row 1", "unknown column 'signs'")),
     "duplicated column": ("universe.csv", "name,sector", "sector,sector",
         ("row 1", "'sector' stands there twice", "keep one")),
     "a cell too many": ("events.csv", ",first,", ",first, second,",

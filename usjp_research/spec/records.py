@@ -70,6 +70,7 @@ class Event:
     role: Role
     title: Filled
     precision: Literal["minute", "about", "day"] = "minute"
+    # In a file there is a column for every sector, and none that is called signs.
     signs: Mapping[str, int] = Field(default_factory=dict, validation_alias="a sector's key")
     category: str = ""
     reason: str = ""
