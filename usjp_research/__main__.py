@@ -86,7 +86,8 @@ class Screen(Console):
 
 if TYPE_CHECKING:
     from usjp_research.market.record import Market
-    from usjp_research.runs.batch import Job, Outcome
+    from usjp_research.runs.batch import Job
+    from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
     from usjp_research.study.sample import Sample
 

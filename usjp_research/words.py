@@ -8,7 +8,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,18 +121,29 @@ def money(value: float | None) -> str:
     return number(value, 0 if large else 1, style=",")
 
 
+def each_text(
+    change: Callable[[str], str], value: Any, kept: str | tuple[str, ...] = "image/"
+) -> Any:
+    """Change every text of a structure; keys stay, and what stands under the kept ones."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        as_it_is = {key: str(key).startswith(kept) for key in value}
+        parts = {k: v if as_it_is[k] else each_text(change, v, kept) for k, v in value.items()}
+        return type(value)(parts)
+    return [each_text(change, part, kept) for part in value] if isinstance(value, list) else value
+
+
 def scrub(value: Any) -> Any:
     """Take colour codes and places on a machine out of every text of a structure."""
-    if isinstance(value, str):
-        text = ANSI.sub("", value)
-        for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
-            text = text.replace(own + os.sep, "…/")
-        return PLACE.sub(lambda found: f"…/{found[1] or ''}", text)
-    if isinstance(value, dict):
-        as_it_is = {key: str(key).startswith("image/") for key in value}
-        kept = {key: part if as_it_is[key] else scrub(part) for key, part in value.items()}
-        return type(value)(kept)
-    return [scrub(part) for part in value] if isinstance(value, list) else value
+    return each_text(_scrubbed, value)
+
+
+def _scrubbed(text: str) -> str:
+    text = ANSI.sub("", text)
+    for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
+        text = text.replace(own + os.sep, "…/")
+    return PLACE.sub(lambda found: f"…/{found[1] or ''}", text)
 
 
 LONGEST = 294  # characters of a refusal: with "usjp: " in front 300

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 
 from tests.conftest import CANARY, Own
-from usjp_research.runs import batch
+from usjp_research.runs import batch, store
 from usjp_research.runs.kernel import HOME
 
 
@@ -65,12 +65,12 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
 def test_single_firms_are_on_no_public_page(
     fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[batch.Outcome, ...]:
+    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         """Hand over what the same notebooks gave: what of it is published is in question."""
         shutil.copytree(fallen.run / "notebooks", out / "notebooks")
         shutil.copytree(fallen.run / "results", out / "results", dirs_exist_ok=True)
         return tuple(
-            batch.Outcome(j.name, j.notebook.name, {}, "done", 0.1, f"notebooks/{j.name}.ipynb")
+            store.Outcome(j.name, j.notebook.name, {}, "done", 0.1, f"notebooks/{j.name}.ipynb")
             for j in jobs
         )
 
@@ -92,11 +92,11 @@ def test_single_firms_are_on_no_public_page(
 def test_a_failed_notebook_is_reported_and_the_rest_stays(
     fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failure = batch.Failure(7, "ZeroDivisionError", "division by zero", "...")
+    failure = store.Failure(7, "ZeroDivisionError", "division by zero", "...")
 
-    def fails(jobs: list[batch.Job], out: Path, **_: object) -> tuple[batch.Outcome, ...]:
+    def fails(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         return tuple(
-            batch.Outcome(job.name, job.notebook.name, {}, "failed", 0.1, None, failure)
+            store.Outcome(job.name, job.notebook.name, {}, "failed", 0.1, None, failure)
             for job in jobs
         )
 

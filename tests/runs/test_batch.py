@@ -18,8 +18,8 @@ import pytest
 
 import usjp_research
 from usjp_research.runs import kernel, store
-from usjp_research.runs.batch import Job, Outcome, check_jobs, failures, run_batch
-from usjp_research.runs.store import write_manifest
+from usjp_research.runs.batch import Job, check_jobs, failures, run_batch
+from usjp_research.runs.store import Outcome, write_manifest
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]

@@ -11,9 +11,9 @@ from click.testing import Result
 
 from usjp_research.report.results import save_study
 from usjp_research.runs import batch
-from usjp_research.runs.batch import Failure, Job, Outcome, check_jobs
+from usjp_research.runs.batch import Job, check_jobs
 from usjp_research.runs.plan import front_page, make_jobs, read_batch
-from usjp_research.runs.store import read_manifest, read_results
+from usjp_research.runs.store import Failure, Outcome, read_manifest, read_results
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, home
 from usjp_research.study import answer

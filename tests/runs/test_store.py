@@ -35,6 +35,8 @@ from usjp_research.runs.folder import check_folder, check_study, locked, recover
 from usjp_research.runs.plan import make_jobs, read_batch
 from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
 from usjp_research.runs.store import (
+    Failure,
+    Outcome,
     csv_bytes,
     own_results,
     read_csv,
@@ -692,8 +694,6 @@ def small(
                 "reading.json": json.dumps({"sentences": ["One."], "quant": "Q."}).encode(),
             },
         )
-        from usjp_research.runs.batch import Failure, Outcome
-
         job = Outcome(
             "a",
             "a.ipynb",

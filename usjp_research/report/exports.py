@@ -22,7 +22,6 @@ from usjp_research.runs.store import (
     declared,
     plain_json,
     prepare_folder,
-    read_cells,
     read_csv,
     read_manifest,
     read_parquet,
@@ -207,7 +206,8 @@ def read_provenance(folder: Path) -> dict[str, str]:
     path = folder / "provenance.csv"
     if not path.is_file():
         return {}
-    return {row["what"]: row["value"] for row in read_cells(path)}
+    rows = read_csv(path).fillna("")
+    return dict(zip(rows["what"], rows["value"], strict=True))
 
 
 def _book(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from usjp_research.runs.store import damage_named, plain_json, read_manifest, re
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import Words
-from usjp_research.words import InputError, label, naming, scrub
+from usjp_research.words import InputError, each_text, label, naming, scrub
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
@@ -89,7 +89,7 @@ def render(run: Path) -> dict[str, str]:
 
 
 def _render(run: Path, words: Words) -> dict[str, str]:
-    manifest = _plain(read_manifest(run))
+    manifest = each_text(plain, read_manifest(run))
     result_files(run, manifest)  # as they were when the run ended
     records = manifest["jobs"] or [NOTHING]
     named = (job for job in records if job["name"] == manifest.get("front"))
@@ -190,18 +190,8 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
             output.traceback = screen("\n".join(map(str, output.traceback or ()))).split("\n")
     if "outputs" in cell:
         cell.outputs = outputs
-    cleaned: nbformat.NotebookNode = _plain(cell)
+    cleaned: nbformat.NotebookNode = each_text(plain, cell)
     return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
-
-
-def _plain(value: Any) -> Any:
-    """Take what only a terminal obeys out of every text of a structure but pictures."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, dict):
-        kept = {k: v if str(k).startswith("image/") else _plain(v) for k, v in value.items()}
-        return type(value)(kept)
-    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _unrun(cells: list[nbformat.NotebookNode]) -> list[int]:

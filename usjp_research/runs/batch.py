@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_class, scratch_folder
 from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
-from usjp_research.runs.store import prepare_folder, write_whole
+from usjp_research.runs.store import Failure, Outcome, prepare_folder, write_whole
 from usjp_research.runs.terminal import plain, screen
 from usjp_research.spec.records import SHIPPED, find_root, in_project
 from usjp_research.words import InputError, nearest
@@ -40,34 +40,6 @@ class Job:
     notebook: Path
     parameters: Mapping[str, object]
     after: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What stopped a job: a cell of the notebook as it was before the run, from 1, or none."""
-
-    cell: int | None
-    kind: str  # of the exception; DeadKernelError when the kernel's process ended
-    message: str  # one line
-    traceback: str  # without colour codes and places on this machine
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{f'cell {self.cell}: ' if self.cell else ''}{self.kind}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended: ``notebook`` is a file name, ``started`` an instant in UTC."""
-
-    name: str
-    notebook: str
-    parameters: Mapping[str, object]
-    status: Literal["done", "failed"]
-    seconds: float
-    output: str | None  # from the run's folder; None when it could not be written
-    error: Failure | None = None
-    started: str = ""
 
 
 # --- checks, before any kernel starts --------------------------------------------------------

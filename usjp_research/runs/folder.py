@@ -11,10 +11,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from usjp_research.runs.store import plain_json, prepare_folder, read_manifest
+from usjp_research.runs.store import (
+    KEPT,
+    kept_files,
+    plain_json,
+    prepare_folder,
+    read_manifest,
+    unlike,
+)
 from usjp_research.words import InputError
 
-KNOWN = ("results", "figures", "notebooks", "params", "site", "run.json")
+KNOWN = (*KEPT, "site", "run.json")
 LOCK = ".lock"
 FRESH, WHOLE, OLD, GONE = ".new", ".whole", ".old", ".gone"  # a run on its way in, and out
 ELSE = "give an empty or a new folder with --out"
@@ -52,14 +59,11 @@ def _check_inside(out: Path, manifest: Mapping[str, Any]) -> None:
     named: Mapping[str, str] | None = manifest.get("files")
     if named is None:
         return
-    for name in KNOWN[:4]:
-        for path in sorted((out / name).rglob("*")):
-            place = path.relative_to(out).as_posix()
-            hidden = any(part.startswith(".") for part in path.relative_to(out).parts)
-            if path.is_file() and not hidden and place not in named:
-                raise InputError(
-                    f"{path}: no file of this run, and it would be lost; move it elsewhere"
-                )
+    for name, path in kept_files(out):
+        if name not in named:
+            raise InputError(
+                f"{path}: no file of this run, and it would be lost; move it elsewhere"
+            )
 
 
 def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> None:
@@ -72,10 +76,9 @@ def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> Non
         held = plain_json(out / "results" / "verdicts.json")
     else:
         return
-    unlike = [key for key in IDENTITY if key in held and held[key] != facts[key]]
-    if unlike:
+    if others := unlike(held, facts, IDENTITY):
         words = {"spec": "specification", "snapshot": "returns"}
-        told = " and ".join(words.get(key, key) for key in unlike)
+        told = " and ".join(words.get(key, key) for key in others)
         raise InputError(
             f"{out}: holds a run of another study (market {str(held.get('market'))[:60]}; other "
             f"{told}); clear it with --replace, or give another folder with --out"

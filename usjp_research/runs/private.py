@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from usjp_research.runs.store import each_text, hidden, json_bytes, write_whole
-from usjp_research.words import ANSI, scrub
+from usjp_research.runs.store import hidden, json_bytes, write_whole
+from usjp_research.words import ANSI, each_text, scrub
 
 
 def places(files: Iterable[Path], folders: Iterable[Path]) -> dict[str, str]:

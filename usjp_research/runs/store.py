@@ -11,9 +11,9 @@ import re
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -26,15 +26,14 @@ from usjp_research import __version__
 from usjp_research.runs.kernel import HOME
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import in_project
-from usjp_research.words import InputError, scrub
+from usjp_research.words import InputError, each_text, scrub, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NUMBERS = Path(__file__).parents[1] / "report" / "numbers.csv"
 AGAIN = "run the study again"
-RISKY = r"[=+\-@＝＋－＠\t\r\n]"  # a spreadsheet may take a text that begins so for a formula
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+RISKY = r"[=+\-@＝＋－＠\n]"  # a spreadsheet may take a text that begins so for a formula
 KEPT = ("results", "figures", "notebooks", "params")  # what the manifest lists; pages are made
 ENCODED = ("image/png", "image/jpeg")  # keys of pictures, which are no text
 LIBRARIES = ("numpy", "pandas", "scipy", "statsmodels", "papermill", "nbconvert")
@@ -96,26 +95,9 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     return str(text).encode("utf-8", "backslashreplace")
 
 
-def plain(text: str) -> str:
-    """Write characters that a terminal obeys as their codes; tabs and line ends stay."""
-    if text.isprintable():
-        return text
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def clean(value: Any) -> Any:
     """Take colour codes, places and control characters out of every text of a structure."""
-    return each_text(plain, scrub(value))
-
-
-def each_text(change: Callable[[str], str], value: Any) -> Any:
-    """Change every text of a structure; keys and pictures stay."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        kept = {k: v if k in ENCODED else each_text(change, v) for k, v in value.items()}
-        return type(value)(kept)
-    return [each_text(change, part) for part in value] if isinstance(value, list) else value
+    return each_text(shown, scrub(value))
 
 
 def hidden(value: Any, names: Mapping[str, str]) -> Any:
@@ -124,11 +106,11 @@ def hidden(value: Any, names: Mapping[str, str]) -> Any:
         return value
     words = "|".join(map(re.escape, names))
     pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=file://))(?:{words})(?![\w-])")
-    return each_text(lambda text: pattern.sub(lambda found: names[found[0]], text), value)
+    return each_text(lambda text: pattern.sub(lambda found: names[found[0]], text), value, ENCODED)
 
 
 def _quoted(text: str) -> str:
-    text = plain(text)
+    text = shown(text)
     return f"'{text}" if re.match(f"'*{RISKY}", text) else text
 
 
@@ -143,15 +125,11 @@ def own_results(out: str | Path, spec: str, snapshot: str) -> Path:
         raise InputError(f"{run}: a finished run does not change; give another folder as 'out'")
     folder = run / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    stale = [
-        (path, content)
-        for path in folder.glob("*.json")
-        for content in [_or_nothing(path)]
-        if {"spec", "snapshot"} <= set(content)
-        and (content["spec"], content["snapshot"]) != (spec, snapshot)
-    ]
-    for path, content in stale:
-        frames = [f"{path.stem}-{key}.parquet" for key in content.get("frames") or ()]
+    found = {path: _or_nothing(path) for path in folder.glob("*.json")}
+    facts = {"spec": spec, "snapshot": snapshot}
+    stale = [path for path, content in found.items() if unlike(content, facts)]
+    for path in stale:
+        frames = [f"{path.stem}-{key}.parquet" for key in found[path].get("frames") or ()]
         others = STUDY if path.name == "verdicts.json" else frames
         for name in (*others, path.name):
             (folder / name).unlink(missing_ok=True)
@@ -163,10 +141,16 @@ def own_results(out: str | Path, spec: str, snapshot: str) -> Path:
 
 def _or_nothing(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return plain_json(path)
+    except (OSError, InputError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def unlike(
+    held: Mapping[str, Any], facts: Mapping[str, Any], keys: Sequence[str] = ("spec", "snapshot")
+) -> list[str]:
+    """List the keys by which what is held is of another study than these facts."""
+    return [key for key in keys if key in held and held[key] != facts[key]]
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -201,26 +185,36 @@ def plain_json(path: Path) -> dict[str, Any]:
 # --- the manifest -----------------------------------------------------------------------------
 
 
-def _instant(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
+Word = Annotated[str, Field(min_length=1)]
+Instant = Annotated[str, AfterValidator(datetime.fromisoformat)]
 
 
-class _Error(BaseModel, strict=True):
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What stopped a job: a cell of the notebook as it was before the run, from 1, or none."""
+
     cell: int | None = None
-    kind: str = ""
-    message: str = ""
-    traceback: str = ""
+    kind: str = ""  # of the exception; DeadKernelError when the kernel's process ended
+    message: str = ""  # one line
+    traceback: str = ""  # without colour codes and places on this machine
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{f'cell {self.cell}: ' if self.cell else ''}{self.kind}: {self.message}"
 
 
-class _Job(BaseModel, strict=True):
-    name: str = Field(min_length=1)
-    notebook: str = Field(min_length=1)
-    parameters: dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: ``notebook`` is a file name, ``started`` an instant in UTC."""
+
+    name: Word
+    notebook: Word
+    parameters: Mapping[str, object]
     status: Literal["done", "failed"]
-    seconds: float = Field(allow_inf_nan=False)
-    output: str | None = None
-    error: _Error | None = None
+    seconds: Annotated[float, Field(allow_inf_nan=False)]
+    output: str | None = None  # from the run's folder; None when it could not be written
+    error: Failure | None = None
+    started: str = ""
 
 
 class _Manifest(BaseModel, strict=True):
@@ -229,8 +223,8 @@ class _Manifest(BaseModel, strict=True):
     market: str
     spec: str
     snapshot: str
-    started: Annotated[str, AfterValidator(_instant)]
-    ended: Annotated[str, AfterValidator(_instant)]
+    started: Instant
+    ended: Instant
     level: str | None = None
     first: str | None = None
     last: str | None = None
@@ -241,17 +235,16 @@ class _Manifest(BaseModel, strict=True):
     dirty: bool | None = None
     versions: dict[str, str]
     files: dict[str, str] | None = None
-    jobs: list[_Job]
+    jobs: list[Outcome]
 
 
 def write_manifest(
     out: Path,
     facts: Mapping[str, object],
-    outcomes: Iterable[Any],
+    outcomes: Sequence[Outcome],
     names: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``run.json``: what ran, on which data, with which code, and how it ended."""
-    outcomes = list(outcomes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
         "schema": 1,
@@ -279,9 +272,7 @@ def _checkout() -> dict[str, object]:
     return {
         "commit": found[1] if ours else None,
         "dirty": bool(_git("status", "--porcelain")) if ours else None,
-        "requirements_lock": hashlib.sha256(lock.read_bytes()).hexdigest()
-        if lock.is_file()
-        else None,
+        "requirements_lock": _sha(lock) if lock.is_file() else None,
     }
 
 
@@ -299,13 +290,11 @@ def _git(*words: str) -> str:
 def read_manifest(run: Path) -> dict[str, Any]:
     """Read ``run.json`` of a finished run; what no run has written is refused."""
     path = run / "run.json"
-    if not path.is_file():
-        raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
-    content = plain_json(path)
+    content = plain_json(path) if path.is_file() else {}
     if content.get("schema") != 1:
         raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
     try:
-        _Manifest.model_validate(content)
+        _Manifest.model_validate_json(json_bytes(content))
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(map(str, fault["loc"]))
@@ -314,14 +303,21 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return content
 
 
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def kept_files(run: Path) -> Iterator[tuple[str, Path]]:
+    """Go through the files of a run that its manifest is to name, by their name there."""
+    for path in (path for name in KEPT for path in sorted((run / name).rglob("*"))):
+        place = path.relative_to(run)
+        if path.is_file() and not any(part.startswith(".") for part in place.parts):
+            yield place.as_posix(), path
+
+
 def listed_files(run: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a run that its manifest is to name."""
-    return {
-        path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for name in KEPT
-        for path in sorted((run / name).rglob("*"))
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(run).parts)
-    }
+    return {name: _sha(path) for name, path in kept_files(run)}
 
 
 def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
@@ -337,7 +333,7 @@ def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
             continue
         if not path.is_file():
             raise InputError(f"{path}: gone: results changed since the run; {AGAIN}")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != sha:
+        if _sha(path) != sha:
             raise InputError(f"{path}: results changed since the run; {AGAIN}")
         found.append(path)
     return found
@@ -350,15 +346,11 @@ def declared(table: str) -> Sequence[Mapping[str, str]]:
         return [row for row in csv.DictReader(file) if table in row["table"].split()]
 
 
-def unit(table: str, column: str) -> str:
-    """Return the unit of a column of a result table; text has none."""
-    return next((row["unit"] for row in declared(table) if row["column"] == column), "")
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file of results by the types that numbers.csv declares; what it lacks is text."""
+    import pandas as pd
 
-
-def read_cells(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file of results as text, cell by cell as it was saved; empty without a file."""
-    if not path.is_file():
-        return []
+    numbers = {row["column"] for row in declared(path.stem) if row["unit"] not in ("", "date")}
     with damage_named(path), path.open(encoding="utf-8", newline="") as file:
         head, *rows = list(csv.reader(file, strict=True)) or [[]]
         for place, row in enumerate(rows, 2):
@@ -366,25 +358,12 @@ def read_cells(path: Path) -> list[dict[str, str]]:
                 raise InputError(
                     f"{path}: row {place}: seen {len(row)} cells, expected {len(head)}; {AGAIN}"
                 )
-        return [
-            {name: clean(_unquoted(text)) for name, text in zip(head, row, strict=True)}
-            for row in rows
-        ]
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file of results by the types that numbers.csv declares; what it lacks is text."""
-    import pandas as pd
-
-    with damage_named(path):
-        with path.open(encoding="utf-8", newline="") as file:
-            names = next(csv.reader(file), [])
-        frame = pd.DataFrame(read_cells(path), columns=names, dtype=object)
-        for name in frame:
-            cells = frame[name].mask(frame[name] == "")
-            number = unit(path.stem, str(name)) not in ("", "date")
-            blank = len(cells) > 0 and cells.isna().all()
-            frame[name] = pd.to_numeric(cells) if number or blank else cells
+        cells = [[clean(_unquoted(text)) for text in row] for row in rows]
+        frame = pd.DataFrame(cells, columns=head, dtype=object)
+        frame = frame.mask(frame == "")
+        blank = set(frame.columns[frame.isna().all()]) if rows else set()
+        for name in {*numbers, *blank} & {*frame}:
+            frame[name] = pd.to_numeric(frame[name])
         return frame
 
 
@@ -440,41 +419,30 @@ def read_results(out: str | Path) -> dict[str, Any]:
             "robustness": [
                 {"sector": path.stem.partition("-")[2], **row}
                 for path in _own(folder, "5_robustness-*", study)
-                for row in _records(read_parquet(path.with_name(f"{path.stem}-rows.parquet")))
+                for row in _rows(path.with_name(f"{path.stem}-rows.parquet"))
             ],
         }
 
 
 def _own(folder: Path, pattern: str, study: Mapping[str, Any]) -> list[Path]:
     """List the records of this very study; those of other parameters or returns are not its own."""
-    found = []
-    for path in sorted(folder.glob(f"{pattern}.json")):
-        content = plain_json(path)
-        if (content["spec"], content["snapshot"]) == (study["spec"], study["snapshot"]):
-            found.append(path)
-    return found
+    paths = sorted(folder.glob(f"{pattern}.json"))
+    return [path for path in paths if not unlike(plain_json(path), study)]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = _records(read_csv(path)) if path.is_file() else []
-    return [{k: float(v) if isinstance(v, int) else v for k, v in row.items()} for row in rows]
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    import pandas as pd
-
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
+    """Return the rows of a table, with None for what is missing; none without a file."""
+    if not path.is_file():
+        return []
+    frame = read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    rows: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return list(rows)
 
 
 def check_records(run: Path, facts: Mapping[str, object]) -> None:
     """Refuse a run in which a notebook has seen other parameters or returns than the command."""
     for path in sorted((run / "results").glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("spec", "snapshot"):
-            if key in content and content[key] != facts[key]:
-                raise InputError(
-                    f"{path.name}: parameters or returns changed while the study ran; {AGAIN}"
-                )
+        if unlike(plain_json(path), facts):
+            raise InputError(
+                f"{path.name}: parameters or returns changed while the study ran; {AGAIN}"
+            )
