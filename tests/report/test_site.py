@@ -529,7 +529,7 @@ def test_a_build_that_breaks_leaves_the_older_site_as_it_was(
     ("path", "text", "words"),
     [
         ("run.json", '{"schema": 2}', "no run.json of schema 1"),
-        ("run.json", "{", "not JSON"),
+        ("run.json", "{", "damaged"),
         ("results/reading.json", '{"rows": []}', "of another version"),
     ],
 )

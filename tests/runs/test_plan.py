@@ -31,7 +31,7 @@ BAD = {
     "- {notebook: 1_data, whit: [donors]}": ["entry 1: unknown key 'whit'", "'with'"],
     "- {each: sector}": ["entry 1: key 'notebook' is missing; add it"],
     "- {notebook: 1_data, each: sectr}": ["entry 1: key 'each'", "seen 'sectr'", "'sector'"],
-    "- {notebook: 1_data, with: [doners]}": ["entry 1: key 'with'", "did you mean 'donors'?"],
+    "- {notebook: 1_data, with: [doners]}": ["entry 1: key 'with.0'", "did you mean 'donors'?"],
     "- {notebook: 1_data, with: {}}": ["entry 1: key 'with'", "a list"],
     "- {notebook: 1_data, after: 3_exposur}": ["entry 1: key 'after'", "'3_exposur'"],
     "- {notebook: 1_data, front: maybe}": ["entry 1: key 'front'", "seen 'maybe'"],

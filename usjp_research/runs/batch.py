@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,8 +44,8 @@ class Job:
 # --- checks, before any kernel starts --------------------------------------------------------
 
 
-def check_jobs(jobs: Iterable[Job]) -> None:
-    """Refuse a batch with a mistake in it, by notebook, job and parameter."""
+def check_jobs(jobs: Iterable[Job]) -> TopologicalSorter[str]:
+    """Refuse a batch with a mistake in it, by notebook, job and parameter; return its order."""
     jobs = list(jobs)
     names = [job.name for job in jobs]
     for k, name in enumerate(names):
@@ -54,31 +53,22 @@ def check_jobs(jobs: Iterable[Job]) -> None:
             raise InputError(f"job name {name!r}: expected a file name without folder")
         if name.casefold() in map(str.casefold, names[:k]):  # one file on some disks
             raise InputError(f"job name '{name}': seen twice, expected once")
-    for job in jobs:
-        for name in set(job.after).difference(names):
-            raise InputError(
-                f"job '{job.name}': after unknown job '{name}': {nearest(name, names)}"
-            )
+    order = TopologicalSorter({job.name: job.after for job in jobs})
     try:
-        TopologicalSorter({job.name: job.after for job in jobs}).prepare()
+        order.prepare()
     except CycleError as error:
         raise InputError(f"jobs wait for each other: {' < '.join(error.args[1])}") from None
-    known: dict[Path, dict[str, Parameter]] = {}
+    known = {path: _read_parameters(path) for path in dict.fromkeys(job.notebook for job in jobs)}
     for job in jobs:
-        if job.notebook not in known:
-            known[job.notebook] = _read_parameters(job.notebook)
         for name, value in job.parameters.items():
             _check_parameter(job, name, value, known[job.notebook])
+    return order
 
 
 def _read_parameters(notebook: Path) -> dict[str, Parameter]:
     """Read what a notebook takes; no code of it is run."""
-    path = in_project(notebook)
-    if not path.is_file():
-        others = [other.name for other in path.parent.glob("*.ipynb")]
-        raise InputError(f"notebook {notebook}: no such file; {nearest(path.name, others)}")
     try:
-        cells = _read_notebook(path).cells
+        cells = _read_notebook(in_project(notebook)).cells
         fault = next(filter(None, map(_misshapen, cells, range(1, len(cells) + 1))), "")
     except Exception as error:  # any, as the file may hold anything
         raise InputError(f"notebook {notebook}: not a notebook ({str(error)[:200]})") from None
@@ -90,10 +80,8 @@ def _read_parameters(notebook: Path) -> dict[str, Parameter]:
     try:
         return declared(tagged[0].source)
     except UNREADABLE as error:
-        line = f"line {error.lineno} of " if isinstance(error, SyntaxError) else ""
-        why = error.msg if isinstance(error, SyntaxError) else str(error)[:80]
-        where = f"{line}its parameters cell"
-        raise InputError(f"notebook {notebook}: {where} is not Python ({why})") from None
+        why = str(error).replace("<unknown>, ", "")[:80]
+        raise InputError(f"notebook {notebook}: its parameters cell is no Python ({why})") from None
 
 
 def _read_notebook(path: Path) -> Any:
@@ -125,13 +113,10 @@ def _check_parameter(job: Job, name: str, value: object, known: Mapping[str, Par
 
 def _is_plain(value: object) -> bool:
     """Say whether papermill and JSON hand a value on as it is."""
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, bool | int | str)
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 # --- running ---------------------------------------------------------------------------------
@@ -150,13 +135,9 @@ def run_batch(
 ) -> tuple[Outcome, ...]:
     """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
     jobs = list(jobs)
-    check_jobs(jobs)
-    if workers < 1:
-        raise InputError(f"workers: seen {workers}, expected 1 or more")
+    order = check_jobs(jobs)
     prepare_folder(out / "notebooks")
     place = {job.name: k for k, job in enumerate(jobs, 1)}
-    order = TopologicalSorter({job.name: job.after for job in jobs})
-    order.prepare()
     ready: list[str] = []
     running: set[Future[Outcome]] = set()
     ended: dict[str, Outcome] = {}
@@ -221,9 +202,9 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
 
     # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
     exits: list[int] = []
-    said: list[Any] = []  # what the kernel replied to cells that failed
+    said: list[Any] = []  # of cells that failed: which one, and what the kernel replied
     notebooks: list[Any] = []  # as read, then as the run fills it
-    error: Failure | None = None
+    error: Exception | None = None
     try:
         notebooks.append(_read_notebook(in_project(job.notebook)))
         papermill.execute_notebook(
@@ -237,20 +218,24 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
             iopub_timeout=600,
             kernel_manager_class=kernel_class(scratch, _root(), exits),
             on_notebook_start=lambda notebook: notebooks.append(notebook),
-            on_cell_error=lambda cell, cell_index, execute_reply: said.append(execute_reply),
+            on_cell_error=lambda cell, cell_index, execute_reply: said.append(
+                (cell_index, execute_reply["content"])
+            ),
         )
-        error = _early_end(notebooks[-1].cells)
     except Exception as caught:
         if (scratch.parent / "stop").exists():
             raise
-        path = scratch / "log"
-        log = path.read_text("utf-8", errors="replace")[-4000:] if path.is_file() else ""
-        error = _failure(caught, notebooks[-1].cells if notebooks else [], log, exits, said)
+        error = caught
     finally:
         loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
         if not loop.is_running():
             loop.close()
-    return notebooks[-1] if notebooks else None, error
+    if error is None and not said:  # papermill takes sys.exit(0) for the notebook's end
+        return notebooks[-1], None
+    path = scratch / "log"
+    log = path.read_text("utf-8", errors="replace")[-4000:] if path.is_file() else ""
+    notebook = notebooks[-1] if notebooks else None
+    return notebook, _failure(error, notebook.cells if notebook else [], log, exits, said)
 
 
 def _root() -> str:
@@ -260,11 +245,11 @@ def _root() -> str:
 
 
 def _failure(
-    error: Exception,
-    cells: Iterable[Any] = (),
+    error: Exception | None,
+    cells: Sequence[Any] = (),
     log: str = "",
-    exits: Iterable[int] = (),
-    said: Iterable[Any] = (),
+    exits: Sequence[int] = (),
+    said: Sequence[tuple[int, Mapping[str, Any]]] = (),
 ) -> Failure:
     """Say what stopped a job; where a kernel died, say it in the cell too."""
     from nbclient.exceptions import DeadKernelError
@@ -272,20 +257,21 @@ def _failure(
 
     cells = [cell for cell in cells if MARK not in cell.metadata.get("tags", [])]
     begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
-    last, kind, message = begun[-1] if begun else None, type(error).__name__, str(error)
+    last, kind, message = begun[-1] if begun else None, type(error).__name__, str(error or "")
     trace = log
     if isinstance(error, PapermillExecutionError):
         last, kind, message = error.cell_index, error.ename, error.evalue
         trace = "\n".join(error.traceback)
-        for reply in (reply["content"] for reply in said if not message):  # no output said it
-            kind, message = reply.get("ename") or kind, reply.get("evalue") or ""
-            trace = trace or "\n".join(reply.get("traceback") or ())
-        if kind == "SystemExit":
-            message = f"the notebook ended early by sys.exit({message})"
     elif isinstance(error, DeadKernelError):
         message = " ".join(["the kernel's process ended", *map(cause, exits)][:2])
-    else:
+    elif error:
         trace = "".join(traceback.format_exception(error)) + log
+    if said and not message:  # no output said it
+        last, reply = said[-1]
+        kind, message = reply["ename"], reply["evalue"]
+        trace = trace or "\n".join(reply["traceback"])
+    if kind == "SystemExit":
+        message = f"the notebook ended early by sys.exit({message})"
     for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
         trace = trace.replace(f"{place}{os.sep}", "")
     message = " ".join(plain(message).split()) or "no message"
@@ -306,16 +292,6 @@ def _show_failure(cell: Any, kind: str, message: str) -> None:
     if not any(output.output_type == "error" for output in cell.setdefault("outputs", [])):
         said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
         cell.outputs.append(nbformat.v4.new_output("error", **said))  # type: ignore[no-untyped-call]
-
-
-def _early_end(cells: list[Any]) -> Failure | None:
-    """Say where ``sys.exit(0)`` ended a notebook, which papermill takes for its end."""
-    for place, cell in enumerate(cells):
-        if cell.metadata.get("papermill", {}).get("exception"):
-            codes = [o.evalue for o in cell.get("outputs", []) if o.output_type == "error"]
-            message = f"the notebook ended early by sys.exit({(codes or [''])[-1]})"
-            return Failure(_number(cells, place), "SystemExit", message, "")
-    return None
 
 
 def _number(cells: list[Any], place: int) -> int:

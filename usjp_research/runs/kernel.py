@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
 SCRATCH = "usjp-run-"
@@ -26,43 +28,31 @@ def scratch_folder() -> Iterator[Path]:
     """Make a folder for sockets and logs, after removing those of runs that were killed."""
     for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         with suppress(OSError), (old / "lock").open("rb") as file:
-            _lock(file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process that has it
             shutil.rmtree(old, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name,
         (Path(name) / "new").open("wb") as file,
     ):
-        _lock(file)
-        with suppress(PermissionError):  # Windows renames no open file, and removes none
-            (Path(name) / "new").rename(Path(name) / "lock")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        (Path(name) / "new").rename(Path(name) / "lock")
         yield Path(name)
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Take a lock that ends with this process, or raise `OSError` when another one has it."""
-    with suppress(ImportError):
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into `SystemExit`, so that what was started is ended first."""
-    names = ("SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    taken: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # no other may take any
+    free = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    taken = free if main else []
 
     def end(number: int, _: FrameType | None) -> None:
         for other in taken:  # one is enough
             signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    with suppress(ValueError):  # not the main thread
-        for number in numbers:
-            if signal.getsignal(number) == signal.SIG_DFL:
-                signal.signal(number, end)
-                taken.append(number)
+    for number in taken:
+        signal.signal(number, end)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 from usjp_research.words import InputError, nearest
@@ -15,8 +16,8 @@ from usjp_research.words import InputError, nearest
 GIVEN = "# Parameters"  # the first line of the cell in which papermill sets values
 KINDS: dict[str, Any] = {
     **{kind.__name__: kind for kind in (bool, int, float, str, list, dict, tuple, set)},
-    **{"List": list, "Dict": dict, "Tuple": tuple, "Set": set, "None": None},
     **{name: getattr(typing, name) for name in ("Any", "Literal", "Optional", "Union")},
+    **{name: getattr(typing, name) for name in ("List", "Dict", "Tuple", "Set")},
 }
 # What parsing can raise on text that anyone may have written.
 UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
@@ -43,17 +44,21 @@ class Parameter:
 def declared(source: str) -> dict[str, Parameter]:
     """Read a parameters cell: for each name that it sets, what the name may be."""
     # papermill.inspect_notebook misses ``title = "a=b"`` and ``n: int | None = 3``.
-    found = {}
-    for line in ast.parse(source).body:
-        match line:
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
-                found[name] = _parameter(default, hint)
-            case ast.Assign(targets=[ast.Name(id=name)], value=default):
-                found[name] = _parameter(default)
-    return found
+    found = filter(None, map(_setting, ast.parse(source).body))
+    return {name: _parameter(value, hint) for name, value, hint in found}
 
 
-def _parameter(default: ast.expr | None, hint: ast.expr | None = None) -> Parameter:
+def _setting(line: ast.stmt) -> tuple[str, ast.expr | None, ast.expr | None] | None:
+    """Return name, value and annotation of a line that sets one name."""
+    match line:
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=value):
+            return name, value, hint
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value, None
+    return None
+
+
+def _parameter(default: ast.expr | None, hint: ast.expr | None) -> Parameter:
     from pydantic import ConfigDict, TypeAdapter
 
     value = literal(default)
@@ -86,8 +91,8 @@ def literal(value: ast.expr | None) -> Any:
 def _type(hint: ast.expr) -> Any:
     """Return the type that an annotation names, or raise; no code of a notebook is run."""
     match hint:
-        case ast.Constant(value=None):
-            return None
+        case ast.Constant(value=None | EllipsisType()):
+            return hint.value
         case ast.Constant(value=str(text)):
             return _type(ast.parse(text.strip(), mode="eval").body)
         case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="typing"), attr=name):
@@ -97,14 +102,10 @@ def _type(hint: ast.expr) -> Any:
         case ast.Subscript(value=value, slice=inner):
             kind = _type(value)
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            read = ast.literal_eval if kind is typing.Literal else _part
+            read = ast.literal_eval if kind is typing.Literal else _type
             found = tuple(read(part) for part in parts)
             return kind[found[0] if len(found) == 1 else found]
     raise ValueError("not a known type")
-
-
-def _part(hint: ast.expr) -> Any:
-    return ... if isinstance(hint, ast.Constant) and hint.value is ... else _type(hint)
 
 
 # --- in the notebook itself ------------------------------------------------------------------
@@ -132,7 +133,9 @@ def check_cells(cells: Sequence[str], values: Mapping[str, object]) -> None:
     """Refuse what the cells that ran so far have set; see `check_parameters`."""
     place, known, earlier = _latest(cells)
     given = [declared(cell) for cell in cells[place + 1 :] if cell.lstrip().startswith(GIVEN)]
-    slips = _slips(known)
+    proper = [name for name, parameter in known.items() if parameter.annotated]
+    # Names without annotation that look like an annotated one.
+    slips = [n for n in known if n not in proper and difflib.get_close_matches(n, proper, n=1)]
     for name in [*slips, *(given[-1] if given else ())]:
         if name in slips or name not in known:
             others = [other for other in known if other not in slips]
@@ -157,24 +160,11 @@ def _latest(cells: Sequence[str]) -> tuple[int, dict[str, Parameter], list[str]]
     return place, known, [name for _, old in ran if set(old) & set(known) for name in old]
 
 
-def _slips(known: Mapping[str, Parameter]) -> list[str]:
-    """List names without annotation that look like an annotated one."""
-    proper = [name for name, parameter in known.items() if parameter.annotated]
-    return [n for n in known if n not in proper and difflib.get_close_matches(n, proper, n=1)]
-
-
 def _settings(cell: str) -> dict[str, Parameter]:
     """Return what a cell declares; nothing unless it only sets names, and to plain values."""
     try:
-        return declared(cell) if all(map(_is_setting, ast.parse(cell).body)) else {}
+        lines = [_setting(line) for line in ast.parse(cell).body]
+        proper = all(line and (line[2] or literal(line[1]) is not ...) for line in lines)
+        return declared(cell) if proper else {}
     except UNREADABLE:  # magics and other things that are no Python
         return {}
-
-
-def _is_setting(line: ast.stmt) -> bool:
-    match line:
-        case ast.AnnAssign(target=ast.Name()):
-            return True
-        case ast.Assign(targets=[ast.Name()], value=value):
-            return literal(value) is not ...
-    return False

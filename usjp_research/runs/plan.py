@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from usjp_research.runs.batch import Job
 from usjp_research.spec.files import read_entries
@@ -15,16 +15,6 @@ from usjp_research.words import InputError, nearest
 
 ALL = "all"
 OPTIONS = {"factors": ("factors", "factor_units"), "donors": ("donors",)}  # and their parameters
-
-
-def _one_of(*known: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        for word in [value] if isinstance(value, str) else value:
-            if word not in known:
-                raise ValueError(f"one of {', '.join(known)} ({nearest(word, known)})")
-        return value
-
-    return check
 
 
 def _listed(value: object) -> object:
@@ -37,8 +27,8 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     notebook: str
-    each: Annotated[str, AfterValidator(_one_of("sector"))] | None = None
-    options: Annotated[tuple[str, ...], AfterValidator(_one_of(*OPTIONS))] = Field((), alias="with")
+    each: Literal["sector"] | None = None
+    options: tuple[Literal["factors", "donors"], ...] = Field((), alias="with")
     after: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     front: bool = False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import platform
 import re
 import secrets
@@ -65,19 +64,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files under temporary names and put them in place when all of them are whole."""
-    made: list[tuple[Path, Path]] = []
+    made = {folder / f".{name[:80]}-{secrets.token_hex(6)}": name for name in files}
     try:
-        for name, content in files.items():
-            temporary = folder / f".{name[:80]}-{secrets.token_hex(6)}"
-            made.append((temporary, folder / name))
-            # With the mode of any new file: the user's umask decides.
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-        for temporary, path in made:
-            temporary.replace(path)
+        for temporary, name in made.items():
+            temporary.write_bytes(files[name])  # with the mode that the user's umask gives
+        for temporary, name in made.items():
+            temporary.replace(folder / name)
     except BaseException:
-        for temporary, _ in made:
+        for temporary in made:
             temporary.unlink(missing_ok=True)
         raise
 
@@ -104,8 +98,9 @@ def hidden(value: Any, names: Mapping[str, str]) -> Any:
     """Write names in place of paths in every text of a structure."""
     if not names:
         return value
-    words = "|".join(map(re.escape, names))
-    pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=file://))(?:{words})(?![\w-])")
+    pattern = re.compile(
+        rf"(?:(?<![\w.~/-])|(?<=file://))(?:{'|'.join(map(re.escape, names))})(?![\w-])"
+    )
     return each_text(lambda text: pattern.sub(lambda found: names[found[0]], text), value, ENCODED)
 
 
@@ -173,10 +168,7 @@ def damage_named(path: Path) -> Iterator[None]:
 def plain_json(path: Path) -> dict[str, Any]:
     """Read a JSON object, with places and control characters out of its texts."""
     with damage_named(path):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not JSON ({str(error)[:120]}); {AGAIN}") from None
+        content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise InputError(f"{path}: seen no JSON object, expected one; {AGAIN}")
         return dict(clean(content))
