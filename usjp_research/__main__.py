@@ -335,7 +335,7 @@ def _finish(
 ) -> None:
     """Bring a run to what may be kept and shown, and write its manifest."""
     from usjp_research.report.results import withhold
-    from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
+    from usjp_research.runs.private import places, tidy
     from usjp_research.runs.store import check_records, write_manifest
 
     check_records(fresh, facts)
@@ -344,8 +344,7 @@ def _finish(
     names |= {str(root / "params"): "params"}
     if facts["public"]:
         withhold(fresh, facts["level"])
-    tidy_notebooks(fresh, names, public=facts["public"])
-    tidy_texts(fresh, names)
+    tidy(fresh, names, public=facts["public"])
     write_manifest(fresh, facts, outcomes, names)
 
 

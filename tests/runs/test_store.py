@@ -33,7 +33,7 @@ from usjp_research.report.pages import build_site
 from usjp_research.report.results import withhold
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
 from usjp_research.runs.plan import make_jobs, read_batch
-from usjp_research.runs.private import places, tidy_notebooks, tidy_texts
+from usjp_research.runs.private import places, tidy
 from usjp_research.runs.store import (
     Failure,
     Outcome,
@@ -631,11 +631,10 @@ def test_a_runs_notebooks_name_files_and_no_folder(tmp_path: Path) -> None:
     nbformat.write(notebook, run / "notebooks/one.ipynb")  # type: ignore[no-untyped-call]
     (run / "results/note.json").write_text(json.dumps({"numbers": {"at": str(market)}}), "utf-8")
     names = places([market], [stage, place])
-    tidy_notebooks(run, names, public=False)
-    tidy_texts(run, names)
+    tidy(run, names, public=False)
     text = (run / "notebooks/one.ipynb").read_text("utf-8")
     assert "S01 moved" in text
-    tidy_notebooks(run, names, public=True)
+    tidy(run, names, public=True)
     text = (run / "notebooks/one.ipynb").read_text("utf-8")
     assert "S01 moved" not in text
     for word in (CANARY, "ACME", str(tmp_path), "deals"):

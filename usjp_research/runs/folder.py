@@ -24,6 +24,7 @@ from usjp_research.words import InputError
 KNOWN = (*KEPT, "site", "run.json")
 LOCK = ".lock"
 FRESH, WHOLE, OLD, GONE = ".new", ".whole", ".old", ".gone"  # a run on its way in, and out
+OURS = (LOCK, f"{FRESH}-", WHOLE, OLD, GONE)
 ELSE = "give an empty or a new folder with --out"
 IDENTITY = ("spec", "snapshot", "level", "public")
 
@@ -33,49 +34,40 @@ IDENTITY = ("spec", "snapshot", "level", "public")
 
 def check_folder(out: Path) -> None:
     """Refuse what is no run's folder: a file, the root of a project, somebody else's files."""
-    if out.is_symlink() and not out.exists():
-        raise InputError(f"{out}: a link that leads nowhere; {ELSE}")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file; {ELSE}")
-    if (out / "params" / "universe.csv").is_file() and not (out / "run.json").exists():
-        raise InputError(f"{out}: is a project's own folder; {ELSE}")
-    recover(out)
-    names = sorted(path.name for path in out.iterdir() if not _ours(path.name))
+    if fault := _fault(out):
+        raise InputError(f"{out}: {fault}; {ELSE}")
     if (out / "run.json").exists():
-        _check_inside(out, read_manifest(out))
-    elif names and (not (out / "results/verdicts.json").is_file() or set(names) - {*KNOWN}):
-        seen = ", ".join([*names[:3], *(["..."] if names[3:] else [])])
-        raise InputError(f"{out}: holds what is no run ({seen}); {ELSE}")
+        named: Mapping[str, str] | None = read_manifest(out).get("files")
+        for name, path in kept_files(out) if named is not None else ():
+            if name not in (named or ()):
+                raise InputError(
+                    f"{path}: no file of this run, and it would be lost; move it elsewhere"
+                )
 
 
-def _ours(name: str) -> bool:
-    return name in (LOCK, WHOLE, OLD, GONE) or name.startswith(f"{FRESH}-")
-
-
-def _check_inside(out: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse to replace a run among whose files somebody has put others."""
-    named: Mapping[str, str] | None = manifest.get("files")
-    if named is None:
-        return
-    for name, path in kept_files(out):
-        if name not in named:
-            raise InputError(
-                f"{path}: no file of this run, and it would be lost; move it elsewhere"
-            )
+def _fault(out: Path) -> str:
+    """Say what a folder is that no run may replace; nothing of a run's own or an empty one."""
+    if not out.exists():
+        return "a link that leads nowhere" if out.is_symlink() else ""
+    if not out.is_dir():
+        return "is a file"
+    if (out / "params" / "universe.csv").is_file() and not (out / "run.json").exists():
+        return "is a project's own folder"
+    recover(out)
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(OURS))
+    saved = (out / "results/verdicts.json").is_file() and not {*names} - {*KNOWN}
+    if not names or saved or (out / "run.json").exists():
+        return ""
+    return f"holds what is no run ({', '.join([*names[:3], *(['...'] if names[3:] else [])])})"
 
 
 def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> None:
     """Refuse to put a study in the place of one with other parameters, returns or readers."""
-    if replace or not out.is_dir():
-        return
-    if (out / "run.json").exists():
-        held: Mapping[str, Any] = read_manifest(out)
-    elif (out / "results" / "verdicts.json").is_file():
+    held: Mapping[str, Any] = {}
+    if not replace and (out / "run.json").exists():
+        held = read_manifest(out)
+    elif not replace and (out / "results" / "verdicts.json").is_file():
         held = plain_json(out / "results" / "verdicts.json")
-    else:
-        return
     if others := unlike(held, facts, IDENTITY):
         words = {"spec": "specification", "snapshot": "returns"}
         told = " and ".join(words.get(key, key) for key in others)

@@ -34,27 +34,21 @@ def _spellings(text: str) -> set[str]:
     return forms | {form.replace('"', '\\"') for form in (text, escaped)}
 
 
-def tidy_notebooks(run: Path, names: Mapping[str, str], *, public: bool) -> None:
-    """Take places out of executed notebooks, and cells tagged ``local`` out of public ones."""
+def tidy(run: Path, names: Mapping[str, str], *, public: bool) -> None:
+    """Take places out of a run's files, and cells tagged ``local`` out of public notebooks."""
     for path in sorted((run / "notebooks").glob("*.ipynb")):
         content = json.loads(path.read_text(encoding="utf-8"))
         for cell in content["cells"]:
             tags = cell["metadata"].get("tags") or ()
             if public and "local" in tags and cell["cell_type"] == "code":
                 cell |= {"outputs": [], "execution_count": None}
-            told = each_text(lambda text: ANSI.sub("", text), cell.get("outputs", []))
-            if told:
+            if told := each_text(lambda text: ANSI.sub("", text), cell.get("outputs")):
                 cell["outputs"] = scrub(hidden(told, names))
             cell["source"] = hidden(cell["source"], names)
         content["metadata"] = hidden(content["metadata"], names)
         write_whole(path, json_bytes(content))
-
-
-def tidy_texts(run: Path, names: Mapping[str, str]) -> None:
-    """Take places out of a run's results and figures."""
-    for folder in ("results", "figures"):
-        for path in sorted((run / folder).glob("*")):
-            if path.suffix in (".json", ".csv", ".svg", ".txt"):
-                text = path.read_text(encoding="utf-8")
-                if (told := hidden(text, names)) != text:
-                    write_whole(path, told.encode())
+    for path in (path for name in ("results", "figures") for path in (run / name).glob("*")):
+        if path.suffix in (".json", ".csv", ".svg", ".txt"):
+            text = path.read_text(encoding="utf-8")
+            if (told := hidden(text, names)) != text:
+                write_whole(path, told.encode())

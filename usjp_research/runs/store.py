@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -120,25 +120,18 @@ def own_results(out: str | Path, spec: str, snapshot: str) -> Path:
         raise InputError(f"{run}: a finished run does not change; give another folder as 'out'")
     folder = run / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    found = {path: _or_nothing(path) for path in folder.glob("*.json")}
-    facts = {"spec": spec, "snapshot": snapshot}
-    stale = [path for path, content in found.items() if unlike(content, facts)]
-    for path in stale:
-        frames = [f"{path.stem}-{key}.parquet" for key in found[path].get("frames") or ()]
-        others = STUDY if path.name == "verdicts.json" else frames
-        for name in (*others, path.name):
-            (folder / name).unlink(missing_ok=True)
-    for picture in (run / "figures").glob("*.svg") if stale else ():
-        picture.unlink(missing_ok=True)
-        picture.with_suffix(".txt").unlink(missing_ok=True)
+    stale: list[Path] = []
+    for path in folder.glob("*.json"):
+        with suppress(OSError, InputError):  # what cannot be read is no record
+            content = plain_json(path)
+            if unlike(content, {"spec": spec, "snapshot": snapshot}):
+                frames = [f"{path.stem}-{key}.parquet" for key in content.get("frames") or ()]
+                others = STUDY if path.name == "verdicts.json" else frames
+                stale += [path, *(folder / name for name in others)]
+    pictures = [*(run / "figures").glob("*.svg"), *(run / "figures").glob("*.txt")]
+    for path in [*stale, *pictures] if stale else ():
+        path.unlink(missing_ok=True)
     return folder
-
-
-def _or_nothing(path: Path) -> dict[str, Any]:
-    try:
-        return plain_json(path)
-    except (OSError, InputError):
-        return {}
 
 
 def unlike(
@@ -286,7 +279,8 @@ def read_manifest(run: Path) -> dict[str, Any]:
     if content.get("schema") != 1:
         raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
     try:
-        _Manifest.model_validate_json(json_bytes(content))
+        text = json.dumps(content, ensure_ascii=False)
+        _Manifest.model_validate_json(text.encode("utf-8", "replace"))
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(map(str, fault["loc"]))
@@ -318,16 +312,11 @@ def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
     folder = run / "results"
     if named is None:  # of a version that listed none
         return sorted(path for path in folder.glob("*") if path.is_file())
-    found = []
-    for name, sha in sorted(named.items()):
-        path = run / name
-        if Path(name).parent != Path("results"):
-            continue
-        if not path.is_file():
-            raise InputError(f"{path}: gone: results changed since the run; {AGAIN}")
-        if _sha(path) != sha:
-            raise InputError(f"{path}: results changed since the run; {AGAIN}")
-        found.append(path)
+    found = [run / name for name in sorted(named) if Path(name).parent == Path("results")]
+    for path in found:
+        gone = "" if path.is_file() else "gone: "
+        if gone or _sha(path) != named[f"results/{path.name}"]:
+            raise InputError(f"{path}: {gone}results changed since the run; {AGAIN}")
     return found
 
 

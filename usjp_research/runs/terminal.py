@@ -47,25 +47,15 @@ def screen(text: str) -> str:
 
 def _obey(rows: list[list[str]], row: int, column: int, code: str, numbers: str) -> tuple[int, int]:
     """Move the cursor or erase, as far as progress bars do; everything else changes nothing."""
-    first = numbers.partition(";")[0]
+    first, line = numbers.partition(";")[0], rows[row]
     count = int(first[:4]) if first.isdecimal() else 0
-    right = max(len(rows[row]), WIDEST)
-    match code:
-        case "A":
-            return max(row - max(count, 1), 0), column
-        case "B":
-            return min(row + max(count, 1), len(rows) - 1), column
-        case "C":
-            return row, min(column + max(count, 1), right)
-        case "D":
-            return row, max(column - max(count, 1), 0)
-        case "G":
-            return row, min(max(count, 1) - 1, right)
-        case "K":
-            line = rows[row]
-            start, end = (0 if count else column), (column if count == 1 else len(line))
-            line[start:end] = " " * max(end - start, 0)
-        case "J" if not count:
-            rows[row + 1 :] = []
-            rows[row][column:] = []
-    return row, column
+    if code == "K":
+        start, end = (0 if count else column), (column if count == 1 else len(line))
+        line[start:end] = " " * max(end - start, 0)
+    elif code == "J" and not count:
+        rows[row + 1 :] = []
+        line[column:] = []
+    step = max(count, 1)
+    row += {"A": -step, "B": step}.get(code, 0)
+    column = step - 1 if code == "G" else column + {"C": step, "D": -step}.get(code, 0)
+    return min(max(row, 0), len(rows) - 1), min(max(column, 0), max(len(line), WIDEST))
