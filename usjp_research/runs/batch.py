@@ -122,16 +122,8 @@ def _is_plain(value: object) -> bool:
 # --- running ---------------------------------------------------------------------------------
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def run_batch(
-    jobs: Iterable[Job],
-    out: Path,
-    *,
-    workers: int = 2,
-    say: Callable[[str], None] = _say,
+    jobs: Iterable[Job], out: Path, *, workers: int = 2, say: Callable[[str], None] = print
 ) -> tuple[Outcome, ...]:
     """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
     jobs = list(jobs)
@@ -201,6 +193,8 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
     from jupyter_core.utils import ensure_event_loop
 
     # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
+    root = find_root()
+    root = Path.cwd() if root.name == SHIPPED else root  # where there is only a wheel
     exits: list[int] = []
     said: list[Any] = []  # of cells that failed: which one, and what the kernel replied
     notebooks: list[Any] = []  # as read, then as the run fills it
@@ -216,7 +210,7 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
             progress_bar=False,
             start_timeout=180,
             iopub_timeout=600,
-            kernel_manager_class=kernel_class(scratch, _root(), exits),
+            kernel_manager_class=kernel_class(scratch, str(root), exits),
             on_notebook_start=lambda notebook: notebooks.append(notebook),
             on_cell_error=lambda cell, cell_index, execute_reply: said.append(
                 (cell_index, execute_reply["content"])
@@ -236,12 +230,6 @@ def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
     log = path.read_text("utf-8", errors="replace")[-4000:] if path.is_file() else ""
     notebook = notebooks[-1] if notebooks else None
     return notebook, _failure(error, notebook.cells if notebook else [], log, exits, said)
-
-
-def _root() -> str:
-    """Return where kernels start: the project's root, or here where there is only a wheel."""
-    root = find_root()
-    return str(Path.cwd() if root.name == SHIPPED else root)
 
 
 def _failure(

@@ -24,7 +24,7 @@ from usjp_research.words import InputError
 KNOWN = (*KEPT, "site", "run.json")
 LOCK = ".lock"
 FRESH, WHOLE, OLD, GONE = ".new", ".whole", ".old", ".gone"  # a run on its way in, and out
-OURS = (LOCK, f"{FRESH}-", WHOLE, OLD, GONE)
+OURS = (LOCK, WHOLE, OLD, GONE)
 ELSE = "give an empty or a new folder with --out"
 IDENTITY = ("spec", "snapshot", "level", "public")
 
@@ -54,7 +54,8 @@ def _fault(out: Path) -> str:
     if (out / "params" / "universe.csv").is_file() and not (out / "run.json").exists():
         return "is a project's own folder"
     recover(out)
-    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(OURS))
+    every = sorted(path.name for path in out.iterdir())
+    names = [name for name in every if name not in OURS and not name.startswith(f"{FRESH}-")]
     saved = (out / "results/verdicts.json").is_file() and not {*names} - {*KNOWN}
     if not names or saved or (out / "run.json").exists():
         return ""

@@ -144,8 +144,7 @@ def check_cells(cells: Sequence[str], values: Mapping[str, object]) -> None:
         if name not in known:
             raise InputError(f"parameter '{name}' is no longer set: {nearest(name, known)}")
     for name, parameter in known.items():
-        fault = parameter.fault(name, values[name]) if name in values else ""
-        if fault:
+        if name in values and (fault := parameter.fault(name, values[name])):
             raise InputError(fault)
 
 

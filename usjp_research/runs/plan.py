@@ -39,11 +39,11 @@ def read_batch(params: Path) -> tuple[Entry, ...]:
     path = path if path.exists() else home() / "params" / "batch.yaml"
     entries = read_entries(path, Entry)
     names = [entry.notebook for entry in entries]
+    there = _notebooks()
     for k, entry in enumerate(entries):
         where = f"{path}: entry {k + 1}"
-        if not _notebook(entry.notebook).is_file():
-            there = sorted(p.stem for f in _folders() for p in f.glob("*.ipynb"))
-            hint = nearest(entry.notebook, dict.fromkeys(there))
+        if entry.notebook not in there:
+            hint = nearest(entry.notebook, there)
             raise InputError(f"{where}: unknown notebook '{entry.notebook}': {hint}")
         if entry.notebook in names[:k]:
             raise InputError(f"{where}: notebook '{entry.notebook}' stands there twice; keep one")
@@ -68,25 +68,21 @@ def make_jobs(
     options: Mapping[str, str],
 ) -> list[Job]:
     """Turn a batch into jobs: ``shared`` goes to every notebook, ``options`` where asked for."""
-    each = {e.notebook: [f"-{key}" for key in sectors] if e.each else [""] for e in entries}
-    names = {notebook: [f"{notebook}{end}" for end in ends] for notebook, ends in each.items()}
-    jobs = []
+    own: dict[str, dict[str, dict[str, str]]] = {ALL: {}}  # parameters by notebook and job
+    for entry in entries:
+        each = {f"{entry.notebook}-{key}": {"sector": key} for key in sectors}
+        own[entry.notebook] = each if entry.each else {entry.notebook: {}}
+        own[ALL] |= own[entry.notebook] if ALL not in entry.after else {}
+    jobs, there = [], _notebooks()
     for entry in entries:
         given = {key: options[key] for name in entry.options for key in OPTIONS[name]}
-        waits = [e.notebook for e in entries if ALL not in e.after] if ALL in entry.after else []
-        waits = [*waits, *(name for name in entry.after if name != ALL)]
-        after = tuple(dict.fromkeys(job for notebook in waits for job in names[notebook]))
-        for name, end in zip(names[entry.notebook], each[entry.notebook], strict=True):
-            own = {"sector": end.removeprefix("-")} if entry.each else {}
-            jobs.append(Job(name, _notebook(entry.notebook), {**shared, **own, **given}, after))
+        after = tuple(dict.fromkeys(job for name in entry.after for job in own[name]))
+        for name, more in own[entry.notebook].items():
+            jobs.append(Job(name, there[entry.notebook], {**shared, **more, **given}, after))
     return jobs
 
 
-def _folders() -> list[Path]:
-    """List where notebooks lie: the project's, then those that ship with the package."""
-    return [root / "notebooks" for root in dict.fromkeys((find_root(), home()))]
-
-
-def _notebook(name: str) -> Path:
-    found = (path for folder in _folders() for path in folder.glob("*.ipynb") if path.stem == name)
-    return next(found, _folders()[0] / f"{name}.ipynb")
+def _notebooks() -> dict[str, Path]:
+    """Return notebooks by name: the project's, then those that ship with the package."""
+    folders = [root / "notebooks" for root in (home(), find_root())]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.ipynb"))}
