@@ -263,14 +263,12 @@ def _failure(
     for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
         trace = trace.replace(f"{place}{os.sep}", "")
     message = " ".join(plain(message).split()) or "no message"
+    number = None  # of the cell in the notebook as it was before the run
     if last is not None:
         _show_failure(cells[last], kind, message)
-    return Failure(
-        cell=None if last is None else _number(cells, last),
-        kind=kind,
-        message=message,
-        traceback=screen(trace).strip(),
-    )
+        tags = [cell.metadata.get("tags", []) for cell in cells[: last + 1]]
+        number = sum("injected-parameters" not in own for own in tags)
+    return Failure(number, kind, message, screen(trace).strip())
 
 
 def _show_failure(cell: Any, kind: str, message: str) -> None:
@@ -280,12 +278,6 @@ def _show_failure(cell: Any, kind: str, message: str) -> None:
     if not any(output.output_type == "error" for output in cell.setdefault("outputs", [])):
         said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
         cell.outputs.append(nbformat.v4.new_output("error", **said))  # type: ignore[no-untyped-call]
-
-
-def _number(cells: list[Any], place: int) -> int:
-    """Return the number of a cell in the notebook as it was before the run."""
-    tags = [cell.metadata.get("tags", []) for cell in cells[: place + 1]]
-    return sum("injected-parameters" not in own for own in tags)
 
 
 def failures(outcomes: Iterable[Outcome]) -> list[str]:

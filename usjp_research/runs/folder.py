@@ -13,7 +13,7 @@ from typing import Any
 
 from usjp_research.runs.store import (
     KEPT,
-    kept_files,
+    listed_files,
     plain_json,
     prepare_folder,
     read_manifest,
@@ -37,12 +37,12 @@ def check_folder(out: Path) -> None:
     if fault := _fault(out):
         raise InputError(f"{out}: {fault}; {ELSE}")
     if (out / "run.json").exists():
-        named: Mapping[str, str] | None = read_manifest(out).get("files")
-        for name, path in kept_files(out) if named is not None else ():
-            if name not in (named or ()):
-                raise InputError(
-                    f"{path}: no file of this run, and it would be lost; move it elsewhere"
-                )
+        named = read_manifest(out).get("files")
+        strange = [] if named is None else [n for n in listed_files(out) if n not in named]
+        if strange:
+            raise InputError(
+                f"{out / strange[0]}: no file of this run, and it would be lost; move it elsewhere"
+            )
 
 
 def _fault(out: Path) -> str:
@@ -135,8 +135,7 @@ def swap(out: Path, fresh: Path) -> None:
         _settle(out)
     except OSError:
         if not (out / GONE).exists():  # all of the old run is still there
-            for path in (out / OLD).glob("*"):
-                path.rename(out / path.name)
+            _move((out / OLD).glob("*"), out)
             shutil.rmtree(out / WHOLE, ignore_errors=True)
             shutil.rmtree(out / OLD, ignore_errors=True)
         raise

@@ -293,17 +293,14 @@ def _sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def kept_files(run: Path) -> Iterator[tuple[str, Path]]:
-    """Go through the files of a run that its manifest is to name, by their name there."""
-    for path in (path for name in KEPT for path in sorted((run / name).rglob("*"))):
-        place = path.relative_to(run)
-        if path.is_file() and not any(part.startswith(".") for part in place.parts):
-            yield place.as_posix(), path
-
-
 def listed_files(run: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a run that its manifest is to name."""
-    return {name: _sha(path) for name, path in kept_files(run)}
+    return {
+        path.relative_to(run).as_posix(): _sha(path)
+        for name in KEPT
+        for path in sorted((run / name).rglob("*"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(run).parts)
+    }
 
 
 def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
