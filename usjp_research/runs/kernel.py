@@ -112,15 +112,10 @@ def kernel_class(scratch: Path, cwd: str, exits: list[int]) -> type:
 def _environment(scratch: Path) -> dict[str, str]:
     """Return this environment without what makes results differ between users."""
     # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
-    env = (
-        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        | os.environ
-        | {
-            "IPYTHONDIR": str(scratch / "ipython"),  # no start-up files, no history
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "PYTHONHASHSEED": "0",
-        }
-    )
+    env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | os.environ
+    env["IPYTHONDIR"] = str(scratch / "ipython")  # no start-up files, no history
+    env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    env["PYTHONHASHSEED"] = "0"
     if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
     return env

@@ -224,10 +224,7 @@ class _Manifest(BaseModel, strict=True):
 
 
 def write_manifest(
-    out: Path,
-    facts: Mapping[str, object],
-    outcomes: Sequence[Outcome],
-    names: Mapping[str, str] | None = None,
+    out: Path, facts: Mapping[str, Any], outcomes: Sequence[Outcome], names: Mapping[str, str]
 ) -> Path:
     """Write ``run.json``: what ran, on which data, with which code, and how it ended."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -242,7 +239,7 @@ def write_manifest(
             **{name: version(name) for name in LIBRARIES},
         },
         **_checkout(),
-        "jobs": scrub(hidden([asdict(outcome) for outcome in outcomes], names or {})),
+        "jobs": scrub(hidden([asdict(outcome) for outcome in outcomes], names)),
         "files": listed_files(out),
     }
     write_whole(out / "run.json", json_bytes(content))
