@@ -146,7 +146,7 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "unsorted dates of a ticker": (
         _long({(9, "date"): "2025-02-11"}),
-        ("row 9", "2025-02-11", "later date of ticker 'AAA'", "sort"),
+        ("row 9", "2025-02-11 of ticker 'AAA' comes after a later date", "sort"),
     ),
     "duplicate date": (
         _wide({(5, "date"): "2025-02-20"}),
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "duplicate date of a ticker": (
         _long({(9, "date"): "2025-02-19"}),
-        ("row 9", "2025-02-19 stands there twice for ticker 'AAA'", "keep one"),
+        ("row 9", "2025-02-19 of ticker 'AAA' stands there twice", "keep one"),
     ),
     "long without a ticker in a row": (
         _long({(6, "ticker"): ""}),
@@ -196,7 +196,7 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "returns in percent": (
         "date,ticker,return\n2025-02-18,AAA,0.4\n2025-02-19,AAA,-2.5\n",
-        ("row 3", "column 'return'", "seen -2.5", "above -1", "not percent"),
+        ("row 3", "column 'return of AAA'", "seen -2.5", "above -1", "not percent"),
     ),
     # --- length
     "too few days": (

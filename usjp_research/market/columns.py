@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -123,11 +123,6 @@ def read_days(path: Path, table: pd.DataFrame, name: str) -> tuple[pd.Series, tu
 def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
     """Write days as YYYY-MM-DD where the whole column can be read in one way only."""
     first = str(written.iloc[0]) if len(written) else ""
-    if re.fullmatch(r"\d{8}(\.0)?", first):
-        pattern = r"^(\d{4})(\d\d)(\d\d)(?:\.0)?$"
-        return written.str.replace(pattern, r"\1-\2-\3", regex=True), ""
-    if re.match(r"\d{4}[/.]\d", first):
-        return written.str.replace(r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3", regex=True), ""
     serial = re.fullmatch(r"([2-6]\d{4})(?:\.\d+)?", first)
     if serial:
         meant = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
@@ -135,6 +130,9 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
             f"{path}: row {written.index[0]}, column {short(name)}: seen {short(first)}, a "
             f"spreadsheet's number for {meant.date()}; format the column as dates (YYYY-MM-DD)"
         )
+    if re.match(r"\d{4}[/.\d]", first):
+        pattern = r"^(\d{4})([/.]?)(\d\d)\2(\d\d)(?:\.0$)?"
+        return written.str.replace(pattern, r"\1-\3-\4", regex=True), ""
     if not SPLIT_DAY.fullmatch(first):
         return written, ""
     parts = written.str.extract(rf"^{SPLIT_DAY.pattern}$")
@@ -163,23 +161,21 @@ def in_order(
     newest_first: bool = True,
 ) -> tuple[str, ...]:
     """Refuse days twice or in no order, by ticker if any; say where the newest come first."""
+    of = pd.Series("", index=days.index) if tickers is None else tickers
 
-    def check(bad: npt.ArrayLike, fault: str, of: str, advice: str) -> None:
+    def check(bad: npt.ArrayLike, fault: str, advice: str) -> None:
         def say(at: int) -> str:
-            whose = "" if tickers is None else f" {of} ticker {short(tickers.iloc[at])}"
-            return f"{days.iloc[at].date()} {fault}{whose}; {advice}"
+            whose = f" of ticker {short(of.iloc[at])}" if of.iloc[at] else ""
+            return f"{days.iloc[at].date()}{whose} {fault}; {advice}"
 
         refuse(path, days, name, bad, say=say)
 
-    groups = pd.Series(0, index=days.index) if tickers is None else tickers
-    twice = pd.DataFrame({"day": days, "of": groups}).duplicated()
-    check(twice, "stands there twice", "for", "keep one")
-    step = days.groupby(groups, sort=False).diff()
-    back = (step < pd.Timedelta(0)).to_numpy()
+    check(pd.DataFrame({"day": days, "of": of}).duplicated(), "stands there twice", "keep one")
+    step = days.groupby(of, sort=False).diff()
+    back = step < pd.Timedelta(0)
     if newest_first and back.any() and not (step > pd.Timedelta(0)).any():
         return ("newest first: sorted by date",)
-    whose = "the" if tickers is None else "each ticker's"
-    check(back, "comes after a later date", "of", f"sort {whose} rows by date")
+    check(back, "comes after a later date", "sort its rows by date")
     return ()
 
 
@@ -202,14 +198,14 @@ def plain_numbers(
     either, and is refused when no other cell settles it. Where commas part the columns a point
     is no question.
     """
-    numbers = [plain(name) not in TEXTS for name in frame.columns]
-    as_text = [isinstance(kind, pd.StringDtype) for kind in frame.dtypes]
-    texts = np.flatnonzero(np.array(numbers) & as_text).tolist()
-    if parted and not _holding(frame, texts, r"[,'’\s]"):
+    kinds = zip(frame.columns, frame.dtypes, strict=True)
+    texts = [isinstance(kind, pd.StringDtype) and plain(n) not in TEXTS for n, kind in kinds]
+    table = frame.loc[:, texts]
+    flat = pd.Series(table.to_numpy(dtype=object).ravel(), dtype="str").fillna("")
+    flat.index = np.repeat(table.index, table.shape[1])
+    if parted and not flat.str.contains(r"[,'’\s]").any():
         return frame, ()
-    if not (odd := _holding(frame, texts, r"[.,'’\s]")):
-        return frame, ()
-    found = pd.concat([frame.iloc[:, at][rows] for at, rows in odd.items()])
+    found = flat[flat.str.contains(r"[.,'’\s]")]
     by_point, by_comma = found.str.fullmatch(POINT), found.str.fullmatch(COMMA)
     point, comma = found[by_point & ~by_comma], found[by_comma & ~by_point]
     both = found[by_point & by_comma & found.str.contains("[.,]")]
@@ -225,32 +221,16 @@ def plain_numbers(
             f"{both.iloc[0].replace(',', '.')} or {digits}; save the file without thousands "
             "separators and with decimal points, columns parted by commas"
         )
-    return _rewritten(frame, odd, comma=bool(len(comma)))
-
-
-def _holding(frame: pd.DataFrame, places: Sequence[int], marks: str) -> dict[int, Any]:
-    """Find the cells with one of the marks: rows as a mask, by the place of the column."""
-    if not places or frame.empty:
-        return {}
-    flat = pd.Series(frame.iloc[:, list(places)].to_numpy(dtype=object).ravel(), dtype="str")
-    found = flat.fillna("").str.contains(marks).to_numpy(bool).reshape(len(frame), len(places))
-    return {at: found[:, k] for k, at in enumerate(places) if found[:, k].any()}
-
-
-def _rewritten(
-    frame: pd.DataFrame, odd: dict[int, Any], *, comma: bool
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    frame, grouped = frame.copy(), False
-    drop, style = (r"[.'’\s]", COMMA) if comma else (r"[,'’\s]", POINT)
-    for at, rows in odd.items():
-        column = frame.iloc[:, at].astype(object)
-        number = rows & column.astype(str).str.fullmatch(style).to_numpy(bool)
-        written = column[number].str.replace(drop, "", regex=True)
-        grouped |= bool((written.str.len() < column[number].str.len()).any())
-        column[number] = written.str.replace(",", ".") if comma else written
-        frame.isetitem(at, column.astype(str).array)
-    said = ("numbers with a decimal comma",) if comma else ()
-    return frame, (*said, *(("numbers with thousands separators",) if grouped else ()))
+    style, between = (COMMA, r"[.'’\s]") if len(comma) else (POINT, r"[,'’\s]")
+    number = flat.str.fullmatch(style)
+    written = flat[number].str.replace(between, "", regex=True)
+    grouped = (written.str.len() < flat[number].str.len()).any()
+    flat[number] = written.str.replace(",", ".").array
+    frame = frame.copy()
+    frame[table.columns] = flat.to_numpy(dtype=object).reshape(table.shape)
+    said = ["numbers with a decimal comma"] if len(comma) else []
+    said += ["numbers with thousands separators"] if grouped else []
+    return frame.astype(dict.fromkeys(table.columns, "str")), tuple(said)
 
 
 def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
@@ -287,16 +267,10 @@ def check_priced(path: Path, numbers: pd.Series, name: str) -> None:
     _no_days(path, values[~np.isnan(values)], name)
 
 
-def check_bounded(path: Path, numbers: pd.Series, name: str) -> None:
-    """Refuse a loss of all or more."""
-    expected = "a return above -1 (decimals, not percent)"
-    refuse(path, numbers, name, numbers.to_numpy() <= -1, expected)
-
-
 def check_returned(path: Path, numbers: pd.Series, name: str) -> None:
     """Refuse a column that holds what no daily return of one security is."""
-    check_bounded(path, numbers, name)
     values = numbers.to_numpy()
+    refuse(path, numbers, name, values <= -1, "a return above -1 (decimals, not percent)")
     known = values[~np.isnan(values)]
     if not len(known):
         return

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.columns import ascending_days, date_column, plain, read_numbers
-from usjp_research.market.files import existing, read_table
+from usjp_research.market.files import existing, read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import FEWEST_SESSIONS
 from usjp_research.words import InputError, card, nearest
@@ -99,7 +99,7 @@ def read_factors(
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
     path = existing(str(source))
     table = _french(path)
-    table = read_table(path).frame if table is None else table
+    table = read_file(path).frame if table is None else table
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")

@@ -87,7 +87,7 @@ def existing(source: str) -> Path:
     raise InputError(f"{text}: no such file{who}; give the path of a CSV, Excel or Parquet file")
 
 
-def read_table(path: Path) -> Cells:
+def read_file(path: Path) -> Cells:
     """Read a file with plain numbers, whatever it has, and a name for its column of days."""
     cells = read_cells(path)
     frame, said = plain_numbers(path, cells.frame, cells.parted)

@@ -15,12 +15,10 @@ from usjp_research.market.columns import (
     ascending_days,
     check_returned,
     date_column,
-    in_order,
-    read_days,
     read_numbers,
 )
-from usjp_research.market.files import existing, open_parquet, read_table
-from usjp_research.market.table import read_grid, security_names, ticker_column
+from usjp_research.market.files import existing, open_parquet
+from usjp_research.market.table import open_columns, read_table, security_names
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -78,28 +76,21 @@ def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPan
 def open_returns(path: str | Path) -> ReturnPanel:
     """Open daily simple returns on the file's own days, a large wide Parquet file in blocks."""
     path = existing(str(path))
-    blocks = _in_blocks(path)
-    if blocks is not None:
+    if blocks := _in_blocks(path):
         return blocks
-    cells = read_table(path)
-    date_name = date_column(path, cells.frame.columns)
-    if cells.pairs or cells.frame.empty or ticker_column(path, cells.frame, date_name):
-        grid = read_grid(path, "returns")
-        return replace(panel_of_frame(grid.values, str(path)), read_as=grid.read_as)
-    days, said = read_days(path, cells.frame, date_name)
-    back = in_order(path, days, date_name)
-    order = slice(None, None, -1 if back else 1)
-    table = cells.frame.drop(columns=date_name)[order]
-    names, listed = security_names(path, list(map(str, table.columns)))
-    columns = dict(zip(names, table.columns, strict=True))
-    return ReturnPanel(
-        pd.DatetimeIndex(days[order], name="date"),
-        tuple(names),
-        lambda wanted: _read(path, table[[columns[name] for name in wanted]]),
-        None,
-        str(path),
-        (*cells.read_as, *said, *back, *listed),
-    )
+    file = open_columns(path)
+    if not file.wide:
+        table = read_table(file, "returns")
+        return replace(panel_of_frame(table.values, str(path)), read_as=table.read_as)
+    names, listed = security_names(path, list(file.pairs))
+    column = dict(zip(names, file.pairs, strict=True))
+    order = slice(None, None, 1 if file.days.is_monotonic_increasing else -1)
+
+    def read(wanted: Sequence[str]) -> Floats:
+        return _read(path, file.frame[[column[name] for name in wanted]])[:, order]
+
+    read_as = (*file.read_as, *listed)
+    return ReturnPanel(file.days[order], tuple(names), read, None, str(path), read_as)
 
 
 def _in_blocks(path: Path) -> ReturnPanel | None:

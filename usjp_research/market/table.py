@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,6 @@ from usjp_research.market.columns import (
     SMALL,
     TICKER_LIKE,
     TICKER_NAMES,
-    check_bounded,
     check_priced,
     check_returned,
     date_column,
@@ -31,7 +30,7 @@ from usjp_research.market.columns import (
     short,
     two,
 )
-from usjp_research.market.files import Cells, read_table
+from usjp_research.market.files import read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.units import check_days
 from usjp_research.words import InputError
@@ -62,14 +61,23 @@ PERCENT = 10.0  # the middle size of a day's return is less, even when it is giv
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Simple returns as decimals on every New York session, and what a file has beside them."""
+    """Prices or returns by day and security, and what a file has beside them."""
 
-    where: str
-    returns: pd.DataFrame
-    levels: pd.DataFrame | None = None  # adjusted prices, from a session before; None of returns
-    close: pd.DataFrame | None = None  # raw, where they stand beside adjusted ones
-    dropped: tuple[Dropped, ...] = ()
+    values: pd.DataFrame
+    are_prices: bool
+    close: pd.DataFrame | None = None  # raw, where they stand beside adjusted prices
     read_as: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def returns(self) -> pd.DataFrame:
+        """Simple returns as decimals: prices lose their first day."""
+        return self.values.pct_change(fill_method=None).iloc[1:] if self.are_prices else self.values
+
+    @property
+    def levels(self) -> pd.DataFrame | None:
+        """Prices, None where the file holds returns."""
+        return self.values if self.are_prices else None
 
 
 def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
@@ -88,220 +96,105 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     price makes two missing returns, and nothing is filled.
     """
     path = Path(path)
-    found = read_grid(path, kind)
+    found = read_table(open_columns(path), kind)
     values, dropped = _on_sessions(path, found.values)
     refuse_file(str(path), check_days(found.values))
     close = None if found.close is None else found.close.reindex(values.index)
-    returns = values.pct_change(fill_method=None).iloc[1:] if found.are_prices else values
-    known = int(returns.notna().any(axis=1).sum())
+    table = replace(found, values=values, close=close, dropped=dropped)
+    known = int(table.returns.notna().any(axis=1).sum())
     if known < FEWEST_SESSIONS:
         raise InputError(
             f"{path}: seen {known} days of returns, expected at least {FEWEST_SESSIONS}; "
             "give a longer file"
         )
-    levels = values if found.are_prices else None
-    return Table(path.name, returns, levels, close, dropped, found.read_as)
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The numbers of a file by day and security, before any calendar."""
-
-    values: pd.DataFrame
-    are_prices: bool
-    close: pd.DataFrame | None = None
-    read_as: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Dated:
-    path: Path
-    cells: Cells
-    name: str  # of the column of days
-    days: pd.Series
-
-    @property
-    def names(self) -> list[str]:
-        return [str(name) for name in self.cells.frame.columns if name != self.name]
-
-    def in_order(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Give a table of rows its days, oldest first."""
-        back = in_order(self.path, self.days, self.name)
-        dated = frame.set_axis(pd.DatetimeIndex(self.days, name="date"), axis=0)
-        return dated[::-1] if back else dated, back
-
-
-def read_grid(path: Path, kind: Kind) -> Grid:
-    """Read prices or returns on the days that stand in the file."""
-    cells = read_table(path)
-    name = date_column(path, cells.frame.columns)
-    if cells.frame.empty:
-        raise InputError(f"{path}: there is a header but no row; add prices or returns")
-    days, said = read_days(path, cells.frame, name)
-    file = _Dated(path, cells, name, days)
-    if cells.pairs:
-        grid = _from_pairs(file, kind)
-    elif ticker := ticker_column(path, cells.frame, name):
-        grid = _from_long(file, ticker, kind)
-    else:
-        grid = _from_wide(file, kind)
-    names, listed = security_names(path, list(map(str, grid.values.columns)))
-    values = grid.values.set_axis(names, axis=1)
-    close = None if grid.close is None else grid.close.set_axis(names, axis=1)
-    return Grid(values, grid.are_prices, close, (*cells.read_as, *said, *grid.read_as, *listed))
-
-
-# --- what stands in which column -------------------------------------------------------------
-
-
-def ticker_column(path: Path, frame: pd.DataFrame, date_name: str) -> str | None:
-    """Find the column of tickers that makes a table long; None for a wide one."""
-    names = [str(name) for name in frame.columns if name != date_name]
-    there = [name for name in names if plain(name) in TICKER_NAMES]
-    there += [n for n in names if plain(n) in TICKER_LIKE and not _first_is_number(frame[n])]
-    if len(there) > 1:
-        raise InputError(f"{path}: row 1: {two(there[:2])} could both be the ticker; keep one")
-    if there:
-        return there[0]
-    if any(plain(n) in CLEAR or n == "ret" or _is_adjusted(n) for n in names):
-        raise missing(path, "ticker", names, HINT)
-    return None
-
-
-def _first_is_number(column: pd.Series) -> bool:
-    return bool(re.fullmatch(NUMBER, str(column.iloc[0]))) if len(column) else False
-
-
-def _is_adjusted(name: str) -> bool:
-    return len(plain(name)) > 3 and bool(ADJUSTED.fullmatch(plain(name)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """The column that is meant, a raw close beside it, and what to say of them."""
-
-    name: str
-    are_prices: bool
-    close: str | None = None
-    said: tuple[str, ...] = ()
-
-
-def _value_column(path: Path, names: Sequence[str], kind: Kind) -> _Value:
-    """Choose the column that is meant; InputError when there is none, or two."""
-    adjusted = [name for name in names if ADJUSTED.fullmatch(plain(name))]
-    raw = [name for name in names if plain(name) in RAW]
-    returned = [name for name in names if plain(name) in RETURNS]
-    if kind != "returns":
-        _refuse_doubt(path, names, adjusted, raw)
-    prices = [] if kind == "returns" else adjusted or raw
-    returned = [] if kind == "prices" else returned
-    meant = [*prices, *returned]
-    if len(meant) > 1:
-        settle = " or give --returns" if prices and returned else ""
-        raise InputError(f"{path}: row 1: {two(meant)} could both be meant; keep one{settle}")
-    if not meant:
-        logs = [name for name in names if re.search("log.*ret", plain(name))]
-        hint = f"{short(logs[0])} is a log return; " if logs else ""
-        raise InputError(
-            f"{path}: row 1: no column of {'prices or returns' if kind == 'auto' else kind}: "
-            f"{hint}seen {', '.join(name[:20] for name in names)[:100]}, "
-            f"expected one of {EXPECTED[kind]}"
-        )
-    (name,) = meant
-    beside = raw[0] if adjusted and raw and name in adjusted else None
-    return _Value(name, bool(prices), beside, _unadjusted(name, names) if name in raw else ())
-
-
-def _refuse_doubt(
-    path: Path, names: Sequence[str], adjusted: Sequence[str], raw: Sequence[str]
-) -> None:
-    """Refuse a column beside the one in use that may as well be the adjusted price."""
-    like = [n for n in names if LIKE_ADJUSTED.search(plain(n)) and n not in adjusted]
-    doubtful = [n for n in like if not any(word in plain(n) for word in NOT_THE_CLOSE)]
-    doubtful = [n for n in doubtful if not adjusted or "adj" in plain(n)]
-    if doubtful and (adjusted or raw):
-        raise InputError(
-            f"{path}: row 1: {two([(adjusted or raw)[0], doubtful[0]])}: which holds adjusted "
-            "prices? Name that one adj_close, or take the other out"
-        )
-
-
-def _unadjusted(name: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Say that closes are taken as they are, above all beside dividends and splits."""
-    if plain(name) == "price":
-        return ()
-    acts = [n for n in names if plain(n).startswith(("dividend", "split", "stocksplit"))]
-    if acts:
-        return (f"unadjusted closes: {short(name)} beside {short(acts[0])}, which is not used",)
-    return (f"prices from {short(name)}: adjusted for splits and dividends only if it already is",)
-
-
-def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Take spaces and Bloomberg's ending off the names of securities; each stays one of a kind."""
-    short_names = [LISTED.sub(r"\1", name.strip()) for name in names]
-    if len(set(short_names)) < len(short_names):
-        twice = next(name for name in short_names if short_names.count(name) > 1)
-        raise InputError(f"{path}: security {short(twice)} stands there twice; keep one")
-    cut = sum(new != old.strip() for new, old in zip(short_names, names, strict=True))
-    return short_names, (f"{cut} names without ' US Equity'",) if cut else ()
+    return table
 
 
 # --- long, wide, and two rows of names -------------------------------------------------------
 
 
-def _from_long(file: _Dated, ticker_name: str, kind: Kind) -> Grid:
-    path, table = file.path, file.cells.frame
-    value = _value_column(path, [name for name in file.names if name != ticker_name], kind)
-    tickers = table[ticker_name].astype(object).where(table[ticker_name].notna(), "").astype(str)
-    tickers = tickers.str.strip()
-    refuse(path, table[ticker_name], ticker_name, tickers.eq(""), "a ticker")
-    back = in_order(path, file.days, file.name, tickers)
-    numbers = read_numbers(path, table[value.name], value.name)
-    (check_priced if value.are_prices else check_bounded)(path, numbers, value.name)
-    columns = {"value": numbers}
-    if value.close is not None:
-        columns["close"] = read_numbers(path, table[value.close], value.close)
-    long = pd.DataFrame({"date": file.days, "ticker": tickers, **columns})
-    wide = long.pivot(index="date", columns="ticker", values=list(columns)).sort_index()
-    values = pd.DataFrame(wide["value"])
-    if not value.are_prices:
-        for ticker in values.columns:
-            check_returned(path, values[ticker], f"{value.name} of {ticker}")
-    close = pd.DataFrame(wide["close"]) if value.close is not None else None
-    return Grid(values, value.are_prices, close, (*value.said, *back))
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a file and the day of each row, before any number is read."""
+
+    path: Path
+    frame: pd.DataFrame  # without the column of days
+    days: pd.DatetimeIndex  # all ascending or all descending, by ticker if there is one
+    tickers: pd.Series | None  # of a long table
+    pairs: Mapping[str, tuple[str, str]]  # field and security by column; "" is a wide table's field
+    read_as: tuple[str, ...]
+
+    @property
+    def wide(self) -> bool:
+        """Whether there is a column per security and nothing says which field it is."""
+        return self.tickers is None and not any(field for field, _ in self.pairs.values())
+
+    def by_day(self, numbers: pd.DataFrame) -> pd.DataFrame:
+        """Arrange columns of one field by day, oldest first, and security."""
+        if self.tickers is None:
+            securities = [self.pairs[str(name)][1] for name in numbers.columns]
+            return numbers.set_axis(self.days).set_axis(securities, axis=1).sort_index()
+        long = numbers.set_axis(["value"], axis=1).assign(date=self.days, ticker=self.tickers)
+        return long.pivot(index="date", columns="ticker", values="value").sort_index()
 
 
-def _from_pairs(file: _Dated, kind: Kind) -> Grid:
-    pairs = file.cells.pairs
-    value = _value_column(file.path, list(dict.fromkeys(f for f, _ in pairs.values())), kind)
+def open_columns(path: Path) -> Columns:
+    """Read a file as text and tell its shape by its names: long, wide, or two rows of names."""
+    cells = read_file(path)
+    name = date_column(path, cells.frame.columns)
+    if cells.frame.empty:
+        raise InputError(f"{path}: there is a header but no row; add prices or returns")
+    days, said = read_days(path, cells.frame, name)
+    frame, tickers = cells.frame.drop(columns=name), None
+    pairs = cells.pairs or {str(column): ("", str(column)) for column in frame.columns}
+    if not cells.pairs and (ticker := _ticker_column(path, frame)):
+        column = frame.pop(ticker)
+        tickers = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+        refuse(path, column, ticker, tickers.eq(""), "a ticker")
+        pairs = {str(column): (str(column), "") for column in frame.columns}
+    if not pairs:
+        raise InputError(f"{path}: row 1: no column but '{name}'; add a column per security")
+    back = in_order(path, days, name, tickers)
+    read_as = (*cells.read_as, *said, *back)
+    return Columns(path, frame, pd.DatetimeIndex(days, name="date"), tickers, pairs, read_as)
 
-    def of(field: str) -> pd.DataFrame:
-        columns = [column for column, pair in pairs.items() if pair[0] == field]
-        return _numbers(file.path, file.cells.frame[columns])
 
-    def by_security(numbers: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        securities = [pairs[str(column)][1] for column in numbers.columns]
-        return file.in_order(numbers.set_axis(securities, axis=1))
+def read_table(file: Columns, kind: Kind) -> Table:
+    """Read prices or returns on the days that stand in the file."""
+    path, close = file.path, None
+    fields: dict[str, list[str]] = {}
+    for column, (field, _) in file.pairs.items():
+        fields.setdefault(field, []).append(column)
+    if file.wide:
+        numbers = _numbers(path, file.frame)
+        are_prices = _are_prices(path, numbers, kind)
+        said = [f"declared as {kind}"] if kind != "auto" else []
+    else:
+        name, raw = _value_column(path, list(fields), kind)
+        numbers = _numbers(path, file.frame[fields[name]])
+        are_prices, said = plain(name) not in RETURNS, _unadjusted(name, list(fields))
+        if file.tickers is None and not said:
+            said = [f"{'prices' if are_prices else 'returns'} from {short(name)}"]
+        if raw:
+            close = file.by_day(_numbers(path, file.frame[fields[raw]]))
+    _check(file, numbers, are_prices)
+    values = file.by_day(numbers)
+    names, listed = security_names(path, list(map(str, values.columns)))
+    if close is not None:
+        close = close.reindex(columns=values.columns).set_axis(names, axis=1)
+    values = values.set_axis(names, axis=1)
+    return Table(values, are_prices, close, (*file.read_as, *said, *listed))
 
-    numbers, close = of(value.name), None
-    values, back = by_security(numbers)
-    _check_columns(file.path, numbers, value.are_prices)
-    if value.close is not None:
-        close = by_security(of(value.close))[0].reindex(columns=values.columns)
-    what = f"{'prices' if value.are_prices else 'returns'} from {short(value.name)}"
-    return Grid(values, value.are_prices, close, (*(value.said or (what,)), *back))
 
-
-def _from_wide(file: _Dated, kind: Kind) -> Grid:
-    path = file.path
-    if not file.names:
-        raise InputError(f"{path}: row 1: no column but '{file.name}'; add a column per security")
-    numbers = _numbers(path, file.cells.frame.drop(columns=file.name))
-    values, back = file.in_order(numbers)
-    are_prices = _are_prices(path, numbers, kind)
-    _check_columns(path, numbers, are_prices)
-    declared = (f"declared as {kind}",) if kind != "auto" else ()
-    return Grid(values, are_prices, None, (*declared, *back))
+def _check(file: Columns, numbers: pd.DataFrame, are_prices: bool) -> None:
+    for name, column in numbers.items():
+        if are_prices:
+            check_priced(file.path, column, str(name))
+        elif file.tickers is None:
+            check_returned(file.path, column, str(name))
+        else:
+            for ticker, own in column.groupby(file.tickers):
+                check_returned(file.path, own, f"{name} of {ticker}")
 
 
 def _numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -311,14 +204,7 @@ def _numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         with contextlib.suppress(InputError):
             values = read_numbers(path, flat, "").to_numpy().reshape(table.shape)
             return pd.DataFrame(values, index=table.index, columns=table.columns)
-    return pd.DataFrame(
-        {name: read_numbers(path, table[name], str(name)) for name in table.columns}
-    )
-
-
-def _check_columns(path: Path, numbers: pd.DataFrame, are_prices: bool) -> None:
-    for name in numbers.columns:
-        (check_priced if are_prices else check_returned)(path, numbers[name], str(name))
+    return table.apply(lambda column: read_numbers(path, column, str(column.name)))
 
 
 def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
@@ -339,6 +225,90 @@ def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
             "returns; say which: --market prices:FILE or returns:FILE (--returns)"
         )
     return below <= NEGATIVE or middle > PERCENT
+
+
+# --- what stands in which column -------------------------------------------------------------
+
+
+def _ticker_column(path: Path, frame: pd.DataFrame) -> str | None:
+    """Find the column of tickers that makes a table long; None for a wide one."""
+    names = [str(name) for name in frame.columns]
+    there = [name for name in names if plain(name) in TICKER_NAMES]
+    there += [n for n in names if plain(n) in TICKER_LIKE and not _first_is_number(frame[n])]
+    if len(there) > 1:
+        raise InputError(f"{path}: row 1: {two(there[:2])} could both be the ticker; keep one")
+    if there:
+        return there[0]
+    if any(plain(n) in CLEAR or n == "ret" or _is_adjusted(n) for n in names):
+        raise missing(path, "ticker", names, HINT)
+    return None
+
+
+def _first_is_number(column: pd.Series) -> bool:
+    return bool(re.fullmatch(NUMBER, str(column.iloc[0]))) if len(column) else False
+
+
+def _is_adjusted(name: str) -> bool:
+    return len(plain(name)) > 3 and bool(ADJUSTED.fullmatch(plain(name)))
+
+
+def _value_column(path: Path, names: Sequence[str], kind: Kind) -> tuple[str, str | None]:
+    """Choose the column that is meant, and a raw close beside it."""
+    adjusted = [name for name in names if ADJUSTED.fullmatch(plain(name))]
+    raw = [name for name in names if plain(name) in RAW]
+    returned = [name for name in names if plain(name) in RETURNS]
+    if kind != "returns":
+        _refuse_doubt(path, names, adjusted, raw)
+    prices = [] if kind == "returns" else adjusted or raw
+    returned = [] if kind == "prices" else returned
+    meant = [*prices, *returned]
+    if len(meant) > 1:
+        settle = " or give --returns" if prices and returned else ""
+        raise InputError(f"{path}: row 1: {two(meant)} could both be meant; keep one{settle}")
+    if not meant:
+        logs = [name for name in names if re.search("log.*ret", plain(name))]
+        hint = f"{short(logs[0])} is a log return; " if logs else ""
+        raise InputError(
+            f"{path}: row 1: no column of {'prices or returns' if kind == 'auto' else kind}: "
+            f"{hint}seen {', '.join(name[:20] for name in names)[:100]}, "
+            f"expected one of {EXPECTED[kind]}"
+        )
+    (name,) = meant
+    return name, raw[0] if raw and name in adjusted else None
+
+
+def _refuse_doubt(
+    path: Path, names: Sequence[str], adjusted: Sequence[str], raw: Sequence[str]
+) -> None:
+    """Refuse a column beside the one in use that may as well be the adjusted price."""
+    like = [n for n in names if LIKE_ADJUSTED.search(plain(n)) and n not in adjusted]
+    doubtful = [n for n in like if not any(word in plain(n) for word in NOT_THE_CLOSE)]
+    doubtful = [n for n in doubtful if not adjusted or "adj" in plain(n)]
+    if doubtful and (adjusted or raw):
+        raise InputError(
+            f"{path}: row 1: {two([(adjusted or raw)[0], doubtful[0]])}: which holds adjusted "
+            "prices? Name that one adj_close, or take the other out"
+        )
+
+
+def _unadjusted(name: str, names: Sequence[str]) -> list[str]:
+    """Say that closes are taken as they are, above all beside dividends and splits."""
+    if plain(name) not in RAW or plain(name) == "price":
+        return []
+    acts = [n for n in names if plain(n).startswith(("dividend", "split", "stocksplit"))]
+    if acts:
+        return [f"unadjusted closes: {short(name)} beside {short(acts[0])}, which is not used"]
+    return [f"prices from {short(name)}: adjusted for splits and dividends only if it already is"]
+
+
+def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Take spaces and Bloomberg's ending off the names of securities; each stays one of a kind."""
+    short_names = [LISTED.sub(r"\1", name.strip()) for name in names]
+    if len(set(short_names)) < len(short_names):
+        twice = next(name for name in short_names if short_names.count(name) > 1)
+        raise InputError(f"{path}: security {short(twice)} stands there twice; keep one")
+    cut = sum(new != old.strip() for new, old in zip(short_names, names, strict=True))
+    return short_names, (f"{cut} names without ' US Equity'",) if cut else ()
 
 
 # --- sessions --------------------------------------------------------------------------------
