@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.record import EVERY, Dropped, Finding, Kind
-from usjp_research.market.units import middle_of, raw_moves, whole_series
+from usjp_research.market.record import EVERY, KINDS, Dropped, Finding
+from usjp_research.market.units import raw_moves, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
@@ -128,11 +128,9 @@ def told(findings: Sequence[Finding], most: int = 8) -> list[str]:
 
 def _weight(item: Finding) -> tuple[float, ...]:
     rank = 0 if item.ticker == EVERY else 1 if item.witness else 2 if item.exact else 3
-    order = ("shifted", "split", "pence", "gap", "tick", "stale", "twin", "ends early", "jump")
-    kind = order.index(item.kind) if item.kind in order else -1
-    moves = item.kind in ("split", "pence", "gap", "tick", "jump")
-    size = abs(math.log(max(1 + item.size, 1e-300))) if moves else abs(item.size)
-    return rank, float(kind), -round(min(size, ABSURD) if moves else size), item.day.toordinal()
+    moves = not KINDS[item.kind]
+    size = min(abs(math.log(max(1 + item.size, 1e-300))), ABSURD) if moves else abs(item.size)
+    return rank, [*KINDS].index(item.kind), -round(size), item.day.toordinal()
 
 
 # --- single days -----------------------------------------------------------------------------
@@ -140,14 +138,21 @@ def _weight(item: Finding) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """One large log move and what stands around it."""
+    """One large log move of a series, the way back if there is one, and what stands around."""
 
-    size: float
+    row: Floats
+    at: int
+    end: int | None  # of the first opposite large move within five days
     most: float  # what the largest half percent of the series' own moves reach
     raw: float  # the raw close's log move that day, NaN where there is none
-    before: float
+    before: float  # usual size of moves, NaN where fewer than five are known
     after: float
     coarse: bool  # so few different prices that ratios are whole numbers by themselves
+
+    @property
+    def size(self) -> float:
+        """The move itself."""
+        return float(self.row[self.at])
 
     @property
     def unit(self) -> float:
@@ -159,23 +164,22 @@ class _Move:
         return abs(self.size) >= ODD * self.unit
 
     @property
-    def quiet(self) -> bool:
-        """Whether days on both sides are known and alike, as they are around a split."""
-        return self.after <= ALIKE * self.before and self.before <= ALIKE * self.after
-
-    @property
     def unlike(self) -> bool:
         """Whether the days after are known to be wilder or quieter than those before."""
         return self.after > ALIKE * self.before or self.before > ALIKE * self.after
 
+    @property
+    def quiet(self) -> bool:
+        """Whether days on both sides are known and alike, as they are around a split."""
+        return not (self.unlike or math.isnan(self.before + self.after))
+
 
 def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
-    values = returns.to_numpy("float64")
-    logs = _logs(values)
+    logs = _logs(returns.to_numpy("float64"))
     raw = np.full(logs.shape, np.nan) if close is None else _logs(raw_moves(returns, close))
     sizes = np.abs(logs)
-    usual = middle_of(np.where(sizes > 0, sizes, np.nan))
-    scale = np.where(np.isfinite(usual), 1.4826 * usual, 0.0)
+    usual = 1.4826 * pd.DataFrame(sizes).where(sizes > 0).median(axis=1).to_numpy()
+    scale = np.nan_to_num(usual)
     least = np.maximum(np.clip(8 * scale, *LOOKED_AT), np.minimum(4 * scale, ABSURD))
     days = pd.DatetimeIndex(returns.index)
     with np.errstate(invalid="ignore"):
@@ -189,10 +193,9 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         for at in np.sort(there[largest]).tolist():
             if at <= done:
                 continue
-            end = _return_to_level(row, at, large[column])
+            end = _way_back(row, at, large[column])
             sides = _sides(row, at, at if end is None else end, float(usual[column]))
-            move = _Move(float(row[at]), most, float(raw[column][at]), *sides)
-            item = _judge(name, days, at, end, row, move)
+            item = _judge(name, days, _Move(row, at, end, most, float(raw[column][at]), *sides))
             if item is not None:
                 yield item
                 done = end if item.until and end else at
@@ -209,30 +212,27 @@ def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
     return replace(item, witness=f"the middle firm moved {percent(middle)}")
 
 
-def _judge(
-    name: str, days: pd.DatetimeIndex, at: int, end: int | None, row: Floats, move: _Move
-) -> Finding | None:
+def _judge(name: str, days: pd.DatetimeIndex, move: _Move) -> Finding | None:
     size = math.expm1(min(move.size, 600.0))
     kind, words, exact, witness = _shape(move)
-    until = None
-    if end is not None and _is_back(row, at, end, move):
-        until = days[end].date()
-        if _is_beyond_habit(row, at, end, move):
-            span = "the next day" if end == at + 1 else f"after {end - at} sessions"
+    day, until = days[move.at].date(), None
+    if move.end is not None and _is_back(move, move.end):
+        until = days[move.end].date()
+        if _is_beyond_habit(move, move.end):
+            sessions = move.end - move.at
+            span = "the next day" if sessions == 1 else f"after {sessions} sessions"
             witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
             kind, words, exact = "tick", "a bad price", False
     elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
         witness = f"the raw close moved {percent(math.expm1(move.raw))}"
-        if kind == "jump":
-            words = "an adjustment on the wrong day"
+        words = "an adjustment on the wrong day" if kind == "jump" else words
     if kind == "jump" and not witness and DOWN < size < UP:
         return None
-    day = days[at].date()
     return Finding(name, day, kind, size, words, witness=witness, exact=exact, until=until)
 
 
-def _shape(move: _Move) -> tuple[Kind, str, bool, str]:
+def _shape(move: _Move) -> tuple[str, str, bool, str]:
     """Return what a move looks like by its size: kind, words, an exact split, a witness."""
     far = abs(move.size)
     for power in (2, 3):
@@ -263,48 +263,45 @@ def _split(move: _Move) -> tuple[float, str, float]:
     return many / one, f"a {split} not applied", off
 
 
-def _return_to_level(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int | None:
-    """Return the place of the first opposite large move within five days, if there is one."""
-    for k in range(at + 1, min(at + 6, len(row))):
-        if not np.isfinite(row[k]):
-            return None
-        if large[k]:
-            return k if row[k] * row[at] < 0 else None
-    return None
+def _way_back(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int | None:
+    """Return the place of the first large move within five days if it is an opposite one."""
+    after = slice(at + 1, at + 6)
+    stops = np.flatnonzero(large[after] | ~np.isfinite(row[after]))
+    end = at + 1 + int(stops[0]) if len(stops) else at
+    return end if row[end] * row[at] < 0 else None
 
 
-def _is_back(row: Floats, at: int, end: int, move: _Move) -> bool:
+def _is_back(move: _Move, end: int) -> bool:
     """Whether a way back ends at the old level, but for the usual moves of the days between."""
     if abs(move.size) < max(BACK, 7 * move.unit):
         return False
-    rounding = float(row[at]) < LOST and abs(float(row[end])) >= ABSURD  # all that is left
-    left = abs(float(row[at : end + 1].sum()))
-    return rounding or left <= 2.5 * move.unit * math.sqrt((end - at + 1) / 2)
+    rounding = move.size < LOST and abs(float(move.row[end])) >= ABSURD  # all that is left
+    left = abs(float(move.row[move.at : end + 1].sum()))
+    return rounding or left <= 2.5 * move.unit * math.sqrt((end - move.at + 1) / 2)
 
 
-def _is_beyond_habit(row: Floats, at: int, end: int, move: _Move) -> bool:
+def _is_beyond_habit(move: _Move, end: int) -> bool:
     """Whether the way there and back is far beyond what the series does on its own."""
-    far, own = min(abs(float(row[at])), abs(float(row[end]))), (4 if end - at == 1 else 6)
+    far, own = min(abs(move.size), abs(float(move.row[end]))), (4 if end == move.at + 1 else 6)
     return far >= DECIMAL_SLIP or (far >= own * move.most and not (move.coarse or move.unlike))
 
 
 def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:
     """Return the usual size of moves before and after, and whether prices there are coarse.
 
-    NaN where fewer than five moves are known; the series' own where that holds on both sides.
+    The series' own size stands before where neither side has five moves.
     """
 
     def middle(part: Floats) -> float:
-        return 1.4826 * float(np.median(part)) if len(part) >= 5 else float("nan")
+        return 1.4826 * float(np.median(part)) if len(part) >= 5 else math.nan
 
     left, right = np.abs(row[max(0, at - 60) : at]), np.abs(row[end + 1 : end + 41])
     known = np.concatenate([left, right])
     known = known[np.isfinite(known)]
     coarse = len(known) > 0 and float((known == 0).mean()) >= COARSE
     before, after = middle(left[left > 0][-40:]), middle(right[right > 0][:20])
-    if before != before and after != after and np.isfinite(usual):
-        before = 1.4826 * usual
-    return before, after, coarse
+    unknown = math.isnan(before) and math.isnan(after)
+    return usual if unknown else before, after, coarse
 
 
 def _logs(values: Floats) -> Floats:
@@ -389,13 +386,9 @@ def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
-    known = returns.notna().to_numpy()
-    days = pd.DatetimeIndex(returns.index)
-    for column in np.flatnonzero(known.any(axis=0)).tolist():
-        last = int(np.flatnonzero(known[:, column])[-1])
-        missing = len(days) - 1 - last
+    words, does = "a series that ends early", "give the rest of its prices if it still trades"
+    for name, series in returns.items():
+        days = pd.DatetimeIndex(series.dropna().index)
+        missing = float((returns.index > days[-1]).sum()) if len(days) else 0.0
         if missing >= LATE:
-            name, day = str(returns.columns[column]), days[last].date()
-            words = "a series that ends early"
-            does = "give the rest of its prices if it still trades"
-            yield Finding(name, day, "ends early", float(missing), words, does)
+            yield Finding(str(name), days[-1].date(), "ends early", missing, words, does)

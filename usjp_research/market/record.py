@@ -18,10 +18,15 @@ from usjp_research.words import card, percent
 
 BENCHMARK = "us_market"
 
-Kind = Literal[
-    "weekly", "log", "percent", "prices", "returns", "shifted", "split", "pence", "gap", "tick",
-    "stale", "ends early", "twin", "jump"
-]  # fmt: skip
+# What a finding may be, the heaviest first, and how its size is said; without words it is a move.
+KINDS = {
+    "weekly": "a row every {:.0f} days",
+    **dict.fromkeys(("log", "percent", "prices", "returns"), "middle move {:.3g}"),
+    "shifted": "correlation {:.2f}",
+    **dict.fromkeys(("split", "pence", "gap", "tick"), ""),
+    **dict.fromkeys(("stale", "twin", "ends early"), "{:.0f} sessions"),
+    "jump": "",
+}
 EVERY = "every series"  # stands where a ticker would, for faults of the whole file
 FIX = "fix the file, or accept the day in accepted.csv"
 
@@ -44,7 +49,7 @@ class Finding:
 
     ticker: str  # or `EVERY`
     day: date  # the first that is touched
-    kind: Kind
+    kind: str  # of `KINDS`
     # The day's return as a decimal; sessions of runs, early ends and twins; a correlation of
     # shifted dates; the middle size of a day's move for units.
     size: float
@@ -58,14 +63,9 @@ class Finding:
     @property
     def measure(self) -> str:
         """The size with its unit, in words."""
-        if self.kind in ("stale", "ends early", "twin"):
-            return f"{self.size:.0f} sessions"
-        if self.kind == "shifted":
-            return f"correlation {self.size:.2f}" if self.size <= 1 else f"{self.size:.0f} rows"
-        if self.kind == "weekly":
-            return f"a row every {self.size:.0f} days"
-        if self.kind in ("log", "percent", "prices", "returns"):
-            return f"middle move {self.size:.3g}"
+        if words := KINDS[self.kind]:
+            of_dates = self.kind == "shifted" and self.size > 1
+            return ("{:.0f} rows" if of_dates else words).format(self.size)
         far = abs(self.size) >= 1e4
         return f"{self.size:+.1e} of the price" if far else percent(self.size)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.record import EVERY, Finding, Kind
+from usjp_research.market.record import EVERY, Finding
 
 Floats = npt.NDArray[np.float64]
 ENOUGH = 100  # days that a correlation needs
@@ -76,12 +76,15 @@ def _units(returns: pd.DataFrame) -> Iterator[Finding]:
         if usual < PERCENT <= (most := np.median(stretches, axis=1)).max():
             at = STRETCH * int(np.flatnonzero(most >= PERCENT)[0])  # a stretch only
             usual = float(most[at // STRETCH])
-        positive = float((row > 0).mean())
-        if usual >= 0.002 and positive > 0.95 and _persistence(row) > 0.8:
-            words, sign = ("prices where returns should be", "all above zero, and persist")
-            kind: Kind = "prices"
+        positive = float((row > 0).mean()) > 0.95
+        if positive and usual >= 0.002 and _persistence(row) > 0.8:
+            kind, words, sign = (
+                "prices",
+                "prices where returns should be",
+                "all above zero, and persist",
+            )
             does = "give returns, or say that the file holds prices"
-        elif positive > 0.95 and 0.9 < usual < 1.1:
+        elif positive and 0.9 < usual < 1.1:
             kind, words, sign = "percent", "one plus the return", "all near one"
             does = "subtract one"
         elif usual >= PERCENT:
@@ -116,10 +119,8 @@ def _like_logs(row: Floats, usual: float) -> bool:
 
 
 def _persistence(row: Floats) -> float:
-    """Correlation of a row with itself a day later; 0 when it never changes."""
-    now, then = row[1:] - row.mean(), row[:-1] - row.mean()
-    spread = math.sqrt((now**2).sum() * (then**2).sum())
-    return float((now * then).sum() / spread) if spread > 0 else 0.0
+    """Correlation of a row with itself a day later; NaN when it never changes."""
+    return float(pd.Series(row).autocorr()) if row.std() > 0 else math.nan
 
 
 def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
@@ -148,15 +149,11 @@ def raw_moves(returns: pd.DataFrame, close: pd.DataFrame) -> Floats:
 
 def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
     """Find series that go with the market of the day before or after, and not with today's."""
-    market = _centred(benchmark.reindex(returns.index).to_numpy("float64")[None, :])[0]
-    rows = _centred(returns.to_numpy("float64").T)
-    enough = np.isfinite(returns.to_numpy("float64")).sum(axis=0) >= ENOUGH
-    norm = np.sqrt((rows**2).sum(axis=1) * (market**2).sum())
-    norm[norm == 0] = np.inf
-    now = rows @ market / norm
-    late = rows[:, 1:] @ market[:-1] / norm
-    early = rows[:, :-1] @ market[1:] / norm
+    market = _scaled(benchmark.reindex(returns.index).to_frame())[0]
+    rows = _scaled(returns)
+    now, late, early = rows @ market, rows[:, 1:] @ market[:-1], rows[:, :-1] @ market[1:]
     best = np.maximum(late, early)
+    enough = returns.notna().sum().to_numpy() >= ENOUGH
     odd = enough & (best >= 0.3) & (now <= 0.1) & (best - now >= 0.25)
     found, first = [], returns.index[0].date()
     for k in np.flatnonzero(odd).tolist():
@@ -168,11 +165,14 @@ def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
     return found
 
 
-def _centred(rows: Floats) -> Floats:
-    """Take the mean off, bound what is far out, and put zero where nothing is known."""
-    middle = middle_of(rows)[:, None]
-    bound = 6 * middle_of(np.abs(rows - middle))[:, None]
-    return np.asarray(np.nan_to_num(np.clip(rows - middle, -bound, bound)))
+def _scaled(table: pd.DataFrame) -> Floats:
+    """Series as rows about their middle and of length one, outliers bound and zero for nothing."""
+    apart = table - table.median()
+    bound = 6 * apart.abs().median()
+    bounded = apart.clip(-bound, bound, axis=1).fillna(0.0).to_numpy("float64").T
+    length = np.sqrt((bounded**2).sum(axis=1, keepdims=True))
+    length[length == 0] = np.inf
+    return np.asarray(bounded / length)
 
 
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
@@ -188,12 +188,3 @@ def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
     words = f"dates moved by a day, {count} of {len(days)} on {which}"
     sign = "no exchange is open then"
     return (Finding(EVERY, first.date(), "shifted", float(count), words, NEW_YORK, sign),)
-
-
-def middle_of(rows: Floats) -> Floats:
-    """Median of each row, NaN for a row without a number."""
-    out = np.full(len(rows), np.nan)
-    some = np.isfinite(rows).any(axis=1)
-    if some.any():
-        out[some] = np.nanmedian(rows[some], axis=1)
-    return out
