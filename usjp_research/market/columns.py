@@ -71,12 +71,17 @@ def refuse(
     at = int(np.flatnonzero(bad)[0])
     value = column.iloc[at]
     seen = f"{value:g}" if isinstance(value, float) and value == value else _seen(value)
-    words = say(at) if say else f"seen {seen}, expected {expected}"
-    raise InputError(f"{path}: row {column.index[at]}, column {short(name)}: {words}")
+    told = say(at) if say else f"seen {seen}, expected {expected}"
+    raise InputError(f"{path}: row {column.index[at]}, column {short(name)}: {told}")
 
 
 def _seen(value: object) -> str:
     return "nothing" if value is None or value != value or value == "" else short(value)
+
+
+def words(column: pd.Series) -> pd.Series:
+    """Return the cells of a column as text without spaces around it, nothing as ''."""
+    return column.astype(object).where(column.notna(), "").astype(str).str.strip()
 
 
 def missing(path: Path, name: str, names: Iterable[object], hint: str = "") -> InputError:
@@ -239,7 +244,7 @@ def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
         numbers = column.astype("float64")
         refuse(path, numbers, name, np.isinf(numbers.to_numpy()), "a number, or nothing")
         return numbers
-    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    text = words(column)
     nothing = text.isin(NOTHING) | text.str.startswith("#N/A")
     numeric = text.str.fullmatch(NUMBER)
     numbers = pd.to_numeric(text.where(numeric, "nan"), errors="coerce").astype("float64")

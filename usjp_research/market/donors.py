@@ -28,23 +28,15 @@ FARTHEST = 10.0  # a day: what no security outside a bankruptcy's last days has 
 
 @dataclass(frozen=True, slots=True)
 class Donors:
-    """Daily returns of securities outside every sector, or of averages of them.
+    """Daily returns of securities outside every sector, or of averages of them."""
 
-    Attributes
-    ----------
-    returns : DataFrame of shape (n_days, n_donors)
-        Simple returns as decimals on the market's days; a day is complete or all missing.
-        No column when there are no donors, and then ``reason`` says why and what to do.
-    inside : mapping of str to str
-        Donors that move as the firms of a sector do, such as a fund of them, and that sector:
-        compared with them the sector would be compared with itself.
-    """
-
-    returns: pd.DataFrame
+    returns: pd.DataFrame  # on the market's days, of which each is complete or all missing
     source: str
-    reason: str = ""
+    reason: str = ""  # why there are none, and what to do
     dropped: tuple[Dropped, ...] = ()
     sha256: str = ""
+    # Donors that move as the firms of a sector do, such as a fund of them, and that sector:
+    # compared with them the sector would be compared with itself.
     inside: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
@@ -126,35 +118,36 @@ def _outside(spec: Spec, names: list[str], path: Path) -> tuple[list[str], list[
 
 def _believable(table: pd.DataFrame, path: Path) -> None:
     """Refuse moves that no security makes: one such day would carry every fit."""
-    far = table.abs() > FARTHEST
-    if far.any(axis=None):
-        name = far.columns[int(np.flatnonzero(far.any())[0])]
-        day = far.index[int(np.flatnonzero(far[name])[0])]
-        raise InputError(
-            f"{path}: donor '{name}': {day.date()}: a return of {table.loc[day, name]:.3g} "
-            f"(decimals), expected at most {FARTHEST:g}; correct the price or leave the donor out"
-        )
+    for name, column in table.items():
+        far = column[column.abs() > FARTHEST]
+        if len(far):
+            raise InputError(
+                f"{path}: donor '{name}': {far.index[0].date()}: a return of {far.iloc[0]:.3g} "
+                f"(decimals), expected at most {FARTHEST:g}; correct the price or leave the donor "
+                "out"
+            )
 
 
 def _distinct(found: Donors) -> Donors:
     """Leave out donors that do not move, and all but the first of those that move alike."""
     values = found.returns.dropna(how="all").to_numpy("float64")
-    names = [str(name) for name in found.returns.columns]
     notes: list[Dropped] = []
     kept: list[int] = []
     size = np.sqrt((values**2).sum(axis=0))
-    for at, name in enumerate(names):
-        still = int((values[:, at] == 0).sum())
+    still = (values == 0).sum(axis=0)
+    for at, name in enumerate(map(str, found.returns.columns)):
         near = np.sqrt(((values[:, kept] - values[:, [at]]) ** 2).sum(axis=0)) <= ALIKE * size[at]
         if values[:, at].std() <= FLAT:
-            notes.append(Dropped("donor", name, "flat: its price never moves"))
-        elif still > STANDING * len(values):
-            notes.append(Dropped("donor", name, f"flat: no move on {still} of {len(values)} days"))
+            reason = "flat: its price never moves"
+        elif still[at] > STANDING * len(values):
+            reason = f"flat: no move on {still[at]} of {len(values)} days"
         elif near.any():
-            twin = names[kept[int(np.flatnonzero(near)[0])]]
-            notes.append(Dropped("donor", name, f"the same as '{twin}' on every day: counted once"))
+            twin = found.returns.columns[kept[int(near.argmax())]]
+            reason = f"the same as '{twin}' on every day: counted once"
         else:
             kept.append(at)
+            continue
+        notes.append(Dropped("donor", name, reason))
     table = found.returns.iloc[:, kept]
     return replace(found, returns=table, dropped=(*found.dropped, *notes))
 

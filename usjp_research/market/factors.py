@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import ascending_days, date_column, plain, read_numbers
-from usjp_research.market.files import existing, read_file
+from usjp_research.market.columns import ascending_days, date_column, plain, read_numbers, refuse
+from usjp_research.market.files import Cells, csv_cells, existing, read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import FEWEST_SESSIONS
 from usjp_research.words import InputError, card, nearest
@@ -44,20 +43,13 @@ NEEDED = ("mkt_rf", "rf")
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """French's daily factors as decimals, NaN where the file has none.
+    """French's daily factors as decimals on days, NaN where the file has none."""
 
-    Attributes
-    ----------
-    returns : DataFrame of shape (n_days, n_factors)
-        ``mkt_rf``, ``rf`` and what else the file has of ``smb3``, ``smb5``, ``hml``, ``rmw``,
-        ``cma``, ``mom``. No column when there is no file, and then ``reason`` says so.
-    unit : str
-        What the file holds: ``percent`` or ``decimals``.
-    """
-
-    returns: pd.DataFrame
+    returns: (
+        pd.DataFrame
+    )  # (n_days, n_factors): no column without a file, and then `reason` says so
     source: str
-    unit: str = ""
+    unit: str = ""  # what the file holds: percent or decimals
     reason: str = ""
     dropped: tuple[Dropped, ...] = ()
 
@@ -98,15 +90,14 @@ def read_factors(
         none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
     path = existing(str(source))
-    table = _french(path)
-    table = read_file(path).frame if table is None else table
+    table = (_french(path) or read_file(path)).frame
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
     index = ascending_days(path, table, name)
     _daily(path, index)
     columns = [column for column in table.columns if column != name]
-    known = {plain(column) for column in columns}
+    known = set(map(plain, columns))
     there = [k for k, words in FACTOR_NAMES.items() if k in NEEDED or known & {*words}]
     found = factor_columns(columns, there, path)
     values = {key: read_numbers(path, table[own], own) for key, own in found.items()}
@@ -148,7 +139,7 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
     )
 
 
-def _french(path: Path) -> pd.DataFrame | None:
+def _french(path: Path) -> Cells | None:
     """Take the table out of French's own CSV: a header without a first name, days as YYYYMMDD."""
     if path.stat().st_size > LARGEST_FILE:
         return None
@@ -166,18 +157,13 @@ def _french(path: Path) -> pd.DataFrame | None:
         raise InputError(
             f"{path}: row {again[0] + 1}: a second table begins after row {end}; keep the daily one"
         )
-    text = "\n".join(["date" + lines[start].strip(), *lines[start + 1 : end]])
-    table = pd.read_csv(io.StringIO(text), skipinitialspace=True, dtype={"date": str})
-    table.columns = table.columns.str.strip()
-    short = ~table["date"].str.strip().str.fullmatch(r"[0-9]{8}|[0-9]{4}-.*")
-    if short.any():
-        at = int(np.flatnonzero(short)[0])
-        raise InputError(
-            f"{path}: row {start + 2 + at}: seen '{table['date'].iloc[at]}', expected a day as "
-            "YYYYMMDD; take the daily file, not the monthly or yearly one"
-        )
-    table.index = pd.RangeIndex(start + 2, start + 2 + len(table))
-    return table
+    table = [*[""] * start, "date" + lines[start].strip(), *lines[start + 1 : end], ""]
+    cells = csv_cells(path, "\n".join(table).encode())  # the rows keep their numbers
+    days = cells.frame["date"]
+    short = ~days.str.fullmatch(r"[0-9]{8}|[0-9]{4}-.*")
+    do = "a day as YYYYMMDD; take the daily file, not the monthly or yearly one"
+    refuse(path, days, "date", short, do)
+    return cells
 
 
 def _his_header(line: str) -> bool:
@@ -247,7 +233,7 @@ def in_decimals(
     factors: Mapping[str, Floats],
     units: str,
     where: str,
-    place: Callable[[str, int], str] | None = None,
+    place: Callable[[str, int], str] = lambda _, at: f"place {at}",
 ) -> dict[str, Floats]:
     """Return factors as decimals, from a declared unit or one that the numbers leave no doubt of.
 
@@ -261,12 +247,12 @@ def in_decimals(
             raise InputError(f"{where}: factor '{name}' has no value on any day of the returns")
     declared = units != "auto"
     spread = _spread(factors["mkt_rf"])
+    if not declared and DOUBT[0] < spread < DOUBT[1]:
+        raise InputError(
+            f"{where}: the market factor's daily standard deviation is {spread:.3g}: percent "
+            "or decimals cannot be told apart; give --factor-units percent or decimal"
+        )
     if not declared:
-        if DOUBT[0] < spread < DOUBT[1]:
-            raise InputError(
-                f"{where}: the market factor's daily standard deviation is {spread:.3g}: percent "
-                "or decimals cannot be told apart; give --factor-units percent or decimal"
-            )
         units = "percent" if spread > DOUBT[1] else "decimal"
     scale = 0.01 if units == "percent" else 1.0
     if not 0.0005 <= spread * scale <= 0.2:
@@ -282,13 +268,11 @@ def in_decimals(
             far |= np.isin(values, CODES)
         if far.any():
             at = int(np.flatnonzero(far)[0])
-            here = place(name, at) if place else f"place {at}"
-            hint = MISSING
-            if values[at] in CODES and units == "percent":
-                hint += "; if it is a real day, give --factor-units percent"
+            real = "; if it is a real day, give --factor-units percent"
+            hint = real if values[at] in CODES and units == "percent" else ""
             raise InputError(
-                f"{where}: {here}: factor '{name}': seen {values[at]:g}, read as {units}, "
-                f"expected at most {FAR:.0%} a day and no code; {hint}"
+                f"{where}: {place(name, at)}: factor '{name}': seen {values[at]:g}, read as "
+                f"{units}, expected at most {FAR:.0%} a day and no code; {MISSING}{hint}"
             )
     _one_unit(out, units, where)
     return out

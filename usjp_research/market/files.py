@@ -39,6 +39,8 @@ MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
 LONGEST = 1000  # characters of a text in a Parquet file
 FIRST = 20  # lines that tell what parts the columns
+PARTED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+TWO_ROWS = "two rows of names, fields and securities"
 PICKLE = "a Python pickle, which is never opened; save it as Parquet"
 # What a file starts with when it is something else than it should be.
 OTHERS = {
@@ -120,11 +122,11 @@ def read_cells(path: Path) -> Cells:
         if start.startswith(b"PAR1") or path.suffix.lower() in PARQUET:
             return _parquet(path)
         if start.startswith(b"PK"):
-            return _named(path, _excel(path), ("an Excel workbook",))
+            return _named(path, _excel(path), ["an Excel workbook"])
         for mark, what in OTHERS.items():
             if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(mark):
                 raise InputError(f"{path}: this is {what}")
-        return _csv(path, _unpacked(path) if start.startswith(b"\x1f\x8b") else _whole(path))
+        return csv_cells(path, _unpacked(path) if start.startswith(b"\x1f\x8b") else _whole(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -146,10 +148,8 @@ def _unreadable(path: Path, what: str, error: Exception) -> InputError:
 def _unpacked(path: Path) -> bytes:
     """Unpack gzip as far as the bound, never further."""
     unzip = zlib.decompressobj(wbits=31)
-    if path.stat().st_size > UNPACKED:
-        raise _too_large(path)
     try:
-        data = unzip.decompress(path.read_bytes(), UNPACKED + 1)
+        data = unzip.decompress(_whole(path), UNPACKED + 1)
     except zlib.error:
         raise InputError(f"{path}: damaged gzip file; pack it again") from None
     if len(data) > UNPACKED:
@@ -166,31 +166,27 @@ def _unpacked(path: Path) -> bytes:
 # --- CSV -------------------------------------------------------------------------------------
 
 
-def _encoding(data: bytes) -> tuple[str, str]:
-    if data.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig", ""
+def _encoding(data: bytes) -> tuple[str, list[str]]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16", "UTF-16 text"
+        return "utf-16", ["UTF-16 text"]
     for at, encoding in enumerate(("utf-16-be", "utf-16-le")):  # where the zeros stand
         if data[at : at + 3 : 2] == b"\0\0" and len(data) > 3 and data[1 - at]:
-            return encoding, "UTF-16 text"
-    return "utf-8", ""
+            return encoding, ["UTF-16 text"]
+    return "utf-8-sig", []
 
 
-def _csv(path: Path, data: bytes) -> Cells:
+def csv_cells(path: Path, data: bytes) -> Cells:
+    """Read the bytes of a CSV file, whatever its encoding and what parts its columns."""
     encoding, said = _encoding(data)
-    notes = [said] if said else []
     try:
         with io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="") as text:
             mark, skip = _separator(path, list(itertools.islice(text, FIRST)))
             text.seek(0)
-            if mark != ",":
-                names = {";": "semicolons", "\t": "tabs", "|": "bars"}
-                notes.append(f"columns parted by {names[mark]}")
+            said += [f"columns parted by {PARTED[mark]}"] if mark != "," else []
             reader = csv.reader(text, delimiter=mark, skipinitialspace=True, strict=True)
             stripped = ([cell.strip() for cell in cells] for cells in reader)
             rows = itertools.islice(enumerate(stripped, start=1), skip, None)
-            cells = _named(path, rows, tuple(notes))
+            cells = _named(path, rows, said)
     except UnicodeError as error:
         raise InputError(
             f"{path}: not readable as CSV or Parquet: no UTF-8 text ({type(error).__name__}); "
@@ -212,50 +208,40 @@ def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
     if declared:
         return declared[1], 1
     lines = [line for line in lines if line.strip()]
-    if not lines:
-        raise InputError(f"{path}: the file is empty; expected a column 'date' and prices")
-    width = {mark: len(next(csv.reader([lines[0]], delimiter=mark))) for mark in ",;\t|"}
-    there = [mark for mark in width if width[mark] > 1]
-    if len(there) > 1:
-        steady = [
-            mark
-            for mark in there
-            if {len(row) for row in csv.reader(lines[:-1], delimiter=mark)} == {width[mark]}
-        ]
-        if len(steady) > 1:
-            raise InputError(
-                f"{path}: row 1: columns may be parted by '{steady[0]}' or by '{steady[1]}'; "
-                "save it with one of them"
-            )
-        there = steady or sorted(there, key=lambda mark: -width[mark])
-    return (there[0] if there else ","), 0
+    widths = {
+        mark: [len(row) for row in csv.reader(lines, delimiter=mark)] if lines else [0]
+        for mark in PARTED
+    }
+    there = [mark for mark in PARTED if widths[mark][0] > 1]
+    steady = [mark for mark in there if len(lines) > 1 and len({*widths[mark][:-1]}) == 1]
+    if len(steady) > 1:
+        raise InputError(
+            f"{path}: row 1: columns may be parted by '{steady[0]}' or by '{steady[1]}'; "
+            "save it with one of them"
+        )
+    return (*steady, *sorted(there, key=lambda mark: -widths[mark][0]), ",")[0], 0
 
 
 # --- names of columns ------------------------------------------------------------------------
 
 
-def _named(path: Path, rows: Iterable[tuple[int, list[str]]], read_as: tuple[str, ...]) -> Cells:
+def _named(path: Path, rows: Iterable[tuple[int, list[str]]], said: Sequence[str]) -> Cells:
     """Take the names from the first row, or from two, and the cells from the rest."""
     filled = ((number, cells) for number, cells in rows if any(cells))
     head = list(itertools.islice(filled, 3))
     if not head:
         raise InputError(f"{path}: the file is empty; expected a column 'date' and prices")
-    (first, names), *more = head
-    width, pairs = len(names), {}
+    (first, names), pairs, skip = head[0], {}, 1
     if two := _two_levels([cells for _, cells in head]):
-        pairs_of, skip = two
-        more = head[skip:]
-        names = ["date", *(f"{field} {name}" for field, name in pairs_of)]
-        pairs = dict(zip(names[1:], pairs_of, strict=True))
-        read_as = (*read_as, "two rows of names, fields and securities")
-    rest = itertools.chain(more, filled)
-    frame = _blocks(_of_width(path, rest, first, width), width)
-    kept = [at for at, name in enumerate(names) if name or (frame.iloc[:, at] != "").any()]
+        pairs = {" ".join(pair): pair for pair in two[0]}
+        names, skip = ["date", *map(" ".join, two[0])], two[1]
+        said = (*said, TWO_ROWS)
+    rest = itertools.chain(head[skip:], filled)
+    frame = _text_frame(_of_width(path, rest, first, len(names)), len(names))
+    kept = [at for at, name in enumerate(names) if name or (frame[at] != "").any()]
     names = [names[at] for at in kept]
-    frame = frame.iloc[:, kept]
     _each_once(path, names, first)
-    frame.columns = pd.Index(names, dtype=object)
-    return Cells(frame, pairs, read_as)
+    return Cells(frame[kept].set_axis(pd.Index(names, dtype=object), axis=1), pairs, tuple(said))
 
 
 def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | None:
@@ -300,20 +286,13 @@ def _of_width(
         yield number, cells
 
 
-def _blocks(rows: Iterator[tuple[int, list[str]]], width: int) -> pd.DataFrame:
-    """Gather rows as columns, a block at a time, so that text takes little more than its size."""
-    import pyarrow as pa
-
-    names = [str(at) for at in range(width)]
-    empty = pa.table({name: pa.array([], pa.string()) for name in names})
-    parts, numbers = [empty], []
+def _text_frame(rows: Iterator[tuple[int, list[str]]], width: int) -> pd.DataFrame:
+    """Gather rows, a block at a time, so that text takes little more than its size."""
+    parts = [pd.DataFrame(index=pd.Index([], dtype="int64"), columns=range(width), dtype="str")]
     while block := list(itertools.islice(rows, max(1, BLOCK_CELLS // width))):
-        numbers += [number for number, _ in block]
-        columns = zip(*(cells for _, cells in block), strict=True)
-        parts.append(pa.table([pa.array(column, pa.string()) for column in columns], names=names))
-    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
-    frame.index = pd.Index(numbers, dtype="int64")
-    return frame
+        numbers, cells = zip(*block, strict=True)
+        parts.append(pd.DataFrame(cells, numbers, range(width), dtype="str"))
+    return pd.concat(parts)
 
 
 # --- Excel -----------------------------------------------------------------------------------
@@ -413,16 +392,12 @@ def _parquet(path: Path) -> Cells:
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise _unreadable(path, "CSV or Parquet", error) from None
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    names, pairs = [], {}
-    for name in map(str, schema.names):
-        pair = _pair(name)
-        names.append(" ".join(pair).strip() if pair else name)
-        if pair and all(pair):
-            pairs[names[-1]] = pair
+    paired = {name: _pair(name) for name in map(str, schema.names)}
+    names = [" ".join(pair).strip() if pair else name for name, pair in paired.items()]
+    pairs = {" ".join(pair): pair for pair in paired.values() if pair and all(pair)}
     frame.columns = pd.Index(["" if n == "__index_level_0__" else n for n in names], dtype=object)
     _each_once(path, list(frame.columns))
-    said = ("two rows of names, fields and securities",) if pairs else ()
-    return Cells(frame, pairs, said)
+    return Cells(frame, pairs, (TWO_ROWS,) if pairs else ())
 
 
 def _as_text(path: Path, table: Any) -> Any:
@@ -433,18 +408,14 @@ def _as_text(path: Path, table: Any) -> Any:
     for at, field in enumerate(table.schema):
         if not pa.types.is_dictionary(field.type):
             continue
-        sizes = [
-            pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            for chunk in table.column(at).chunks
-            if not pa.types.is_primitive(field.type.value_type)
-        ]
-        if max(sizes, default=0) > LONGEST:
+        words = (chunk.dictionary.cast(pa.string()) for chunk in table.column(at).chunks)
+        longest = max((pc.max(pc.binary_length(word)).as_py() or 0 for word in words), default=0)
+        if longest > LONGEST:
             raise InputError(
-                f"{path}: column {short(field.name)}: seen a text of {max(sizes)} characters, "
+                f"{path}: column {short(field.name)}: seen a text of {longest} characters, "
                 f"expected at most {LONGEST}"
             )
-        text = table.column(at).cast(field.type.value_type)
-        table = table.set_column(at, field.name, text)
+        table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
     return table
 
 

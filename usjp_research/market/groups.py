@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.columns import missing, read_days, refuse
+from usjp_research.market.columns import missing, read_days, refuse, words
 from usjp_research.market.files import existing, read_cells
 from usjp_research.words import InputError
 
@@ -54,11 +54,8 @@ def _words(path: Path, needed: Sequence[str]) -> pd.DataFrame:
             raise missing(path, name, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add firms")
-    typed = [n for n in table.columns if pd.api.types.is_datetime64_any_dtype(table[n])]
-    for name in table.columns.drop(typed):
-        words = table[name].astype(object).where(table[name].notna(), "").astype(str)
-        table[name] = words.str.strip() if name in needed else words
+    for name in table.select_dtypes(exclude=["datetime", "datetimetz"]).columns:
+        table[name] = words(table[name])
     for name in needed:  # in this order, whatever that of the columns
-        if name not in typed:
-            refuse(path, table[name], name, table[name] == "", f"a {name}")
+        refuse(path, table[name], name, table[name] == "", f"a {name}")
     return table

@@ -29,6 +29,7 @@ from usjp_research.market.columns import (
     refuse,
     short,
     two,
+    words,
 )
 from usjp_research.market.files import read_file
 from usjp_research.market.record import Dropped
@@ -148,9 +149,8 @@ def open_columns(path: Path) -> Columns:
     frame, tickers = cells.frame.drop(columns=name), None
     pairs = cells.pairs or {str(column): ("", str(column)) for column in frame.columns}
     if not cells.pairs and (ticker := _ticker_column(path, frame)):
-        column = frame.pop(ticker)
-        tickers = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-        refuse(path, column, ticker, tickers.eq(""), "a ticker")
+        tickers = words(frame.pop(ticker))
+        refuse(path, tickers, ticker, tickers == "", "a ticker")
         pairs = {str(column): (str(column), "") for column in frame.columns}
     if not pairs:
         raise InputError(f"{path}: row 1: no column but '{name}'; add a column per security")
