@@ -140,38 +140,54 @@ def _weight(item: Finding) -> tuple[float, ...]:
 class _Move:
     """One large log move of a series, the way back if there is one, and what stands around."""
 
-    row: Floats
-    at: int
-    end: int | None  # of the first opposite large move within five days
-    most: float  # what the largest half percent of the series' own moves reach
+    size: float
     raw: float  # the raw close's log move that day, NaN where there is none
-    before: float  # usual size of moves, NaN where fewer than five are known
-    after: float
+    most: float  # what the largest half percent of the series' own moves reach
+    sessions: int  # to the first large move within five days if it is an opposite one, or 0
+    back: float  # that move
+    left: float  # what both and the days between come to
+    unit: float  # a usual day's move, the larger of both sides
+    unlike: bool  # the days after are known to be wilder or quieter than those before
+    quiet: bool  # days on both sides are known and alike, as they are around a split
     coarse: bool  # so few different prices that ratios are whole numbers by themselves
 
     @property
-    def size(self) -> float:
-        """The move itself."""
-        return float(self.row[self.at])
-
-    @property
-    def unit(self) -> float:
-        """A usual day's move, the larger of both sides."""
-        return max(0.003, *(side for side in (self.before, self.after) if side == side), 0.0)
-
-    @property
     def odd(self) -> bool:
+        """Whether it is out of the ordinary for the days around."""
         return abs(self.size) >= ODD * self.unit
 
-    @property
-    def unlike(self) -> bool:
-        """Whether the days after are known to be wilder or quieter than those before."""
-        return self.after > ALIKE * self.before or self.before > ALIKE * self.after
 
-    @property
-    def quiet(self) -> bool:
-        """Whether days on both sides are known and alike, as they are around a split."""
-        return not (self.unlike or math.isnan(self.before + self.after))
+def _move(
+    row: Floats, at: int, large: npt.NDArray[np.bool_], usual: float, raw: float, most: float
+) -> _Move:
+    after = slice(at + 1, at + 6)
+    stops = np.flatnonzero(large[after] | ~np.isfinite(row[after]))
+    end = at + 1 + int(stops[0]) if len(stops) else at
+    end = end if row[end] * row[at] < 0 else at
+    left, right = np.abs(row[max(0, at - 60) : at]), np.abs(row[end + 1 : end + 41])
+    known = np.concatenate([left, right])
+    known = known[np.isfinite(known)]
+    before, later = _middle(left[left > 0][-40:]), _middle(right[right > 0][:20])
+    if math.isnan(before) and math.isnan(later):
+        before = usual
+    unlike = later > ALIKE * before or before > ALIKE * later
+    return _Move(
+        size=float(row[at]),
+        raw=raw,
+        most=most,
+        sessions=end - at,
+        back=float(row[end]),
+        left=abs(float(row[at : end + 1].sum())),
+        unit=float(np.nanmax([0.003, before, later])),
+        unlike=unlike,
+        quiet=not (unlike or math.isnan(before + later)),
+        coarse=len(known) > 0 and float((known == 0).mean()) >= COARSE,
+    )
+
+
+def _middle(moves: Floats) -> float:
+    """Usual size of moves, NaN where fewer than five are known."""
+    return 1.4826 * float(np.median(moves)) if len(moves) >= 5 else math.nan
 
 
 def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:
@@ -193,12 +209,12 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         for at in np.sort(there[largest]).tolist():
             if at <= done:
                 continue
-            end = _way_back(row, at, large[column])
-            sides = _sides(row, at, at if end is None else end, float(usual[column]))
-            item = _judge(name, days, _Move(row, at, end, most, float(raw[column][at]), *sides))
+            near = float(usual[column]), float(raw[column][at])
+            move = _move(row, at, large[column], *near, most)
+            item = _judge(name, days[at : at + 6], move)
             if item is not None:
                 yield item
-                done = end if item.until and end else at
+                done = at + move.sessions if item.until else at
 
 
 def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
@@ -215,12 +231,11 @@ def _beside(item: Finding, firms: pd.DataFrame) -> Finding:
 def _judge(name: str, days: pd.DatetimeIndex, move: _Move) -> Finding | None:
     size = math.expm1(min(move.size, 600.0))
     kind, words, exact, witness = _shape(move)
-    day, until = days[move.at].date(), None
-    if move.end is not None and _is_back(move, move.end):
-        until = days[move.end].date()
-        if _is_beyond_habit(move, move.end):
-            sessions = move.end - move.at
-            span = "the next day" if sessions == 1 else f"after {sessions} sessions"
+    until = None
+    if move.sessions and _is_back(move):
+        until = days[move.sessions].date()
+        if _is_beyond_habit(move):
+            span = "the next day" if move.sessions == 1 else f"after {move.sessions} sessions"
             witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
             kind, words, exact = "tick", "a bad price", False
@@ -229,6 +244,7 @@ def _judge(name: str, days: pd.DatetimeIndex, move: _Move) -> Finding | None:
         words = "an adjustment on the wrong day" if kind == "jump" else words
     if kind == "jump" and not witness and DOWN < size < UP:
         return None
+    day = days[0].date()
     return Finding(name, day, kind, size, words, witness=witness, exact=exact, until=until)
 
 
@@ -263,45 +279,18 @@ def _split(move: _Move) -> tuple[float, str, float]:
     return many / one, f"a {split} not applied", off
 
 
-def _way_back(row: Floats, at: int, large: npt.NDArray[np.bool_]) -> int | None:
-    """Return the place of the first large move within five days if it is an opposite one."""
-    after = slice(at + 1, at + 6)
-    stops = np.flatnonzero(large[after] | ~np.isfinite(row[after]))
-    end = at + 1 + int(stops[0]) if len(stops) else at
-    return end if row[end] * row[at] < 0 else None
-
-
-def _is_back(move: _Move, end: int) -> bool:
+def _is_back(move: _Move) -> bool:
     """Whether a way back ends at the old level, but for the usual moves of the days between."""
     if abs(move.size) < max(BACK, 7 * move.unit):
         return False
-    rounding = move.size < LOST and abs(float(move.row[end])) >= ABSURD  # all that is left
-    left = abs(float(move.row[move.at : end + 1].sum()))
-    return rounding or left <= 2.5 * move.unit * math.sqrt((end - move.at + 1) / 2)
+    rounding = move.size < LOST and abs(move.back) >= ABSURD  # all that is left
+    return rounding or move.left <= 2.5 * move.unit * math.sqrt((move.sessions + 1) / 2)
 
 
-def _is_beyond_habit(move: _Move, end: int) -> bool:
+def _is_beyond_habit(move: _Move) -> bool:
     """Whether the way there and back is far beyond what the series does on its own."""
-    far, own = min(abs(move.size), abs(float(move.row[end]))), (4 if end == move.at + 1 else 6)
+    far, own = min(abs(move.size), abs(move.back)), 4 if move.sessions == 1 else 6
     return far >= DECIMAL_SLIP or (far >= own * move.most and not (move.coarse or move.unlike))
-
-
-def _sides(row: Floats, at: int, end: int, usual: float) -> tuple[float, float, bool]:
-    """Return the usual size of moves before and after, and whether prices there are coarse.
-
-    The series' own size stands before where neither side has five moves.
-    """
-
-    def middle(part: Floats) -> float:
-        return 1.4826 * float(np.median(part)) if len(part) >= 5 else math.nan
-
-    left, right = np.abs(row[max(0, at - 60) : at]), np.abs(row[end + 1 : end + 41])
-    known = np.concatenate([left, right])
-    known = known[np.isfinite(known)]
-    coarse = len(known) > 0 and float((known == 0).mean()) >= COARSE
-    before, after = middle(left[left > 0][-40:]), middle(right[right > 0][:20])
-    unknown = math.isnan(before) and math.isnan(after)
-    return usual if unknown else before, after, coarse
 
 
 def _logs(values: Floats) -> Floats:
@@ -358,8 +347,7 @@ def _copied_rows(
     values: Floats, still: npt.NDArray[np.bool_], days: pd.DatetimeIndex
 ) -> Iterator[Finding]:
     known = np.isfinite(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        lively = still.sum(axis=1) < 0.1 * known.sum(axis=1)
+    lively = still.sum(axis=1) < 0.1 * known.sum(axis=1)
     if lively.sum() < LATE:
         return
     count = known[lively].sum(axis=0)
@@ -371,18 +359,16 @@ def _copied_rows(
 
 def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
     """List series that are another one under a second name: a column or a ticker mistaken."""
-    values = np.round(returns.to_numpy("float64").T, 9) + 0.0
-    steps = np.diff(values, axis=1)  # one that never moves, or always alike, is no twin
-    moved = ((np.abs(steps) > 0) & np.isfinite(steps)).sum(axis=1) >= TWINS
-    first: dict[bytes, int] = {}
-    for row in np.flatnonzero(moved).tolist():
-        at = first.setdefault(values[row].tobytes(), row)
-        if at != row:
-            known = np.isfinite(values[row])
-            day, size = returns.index[int(known.argmax())].date(), float(known.sum())
-            words = f"{returns.columns[at]} under another name: no day differs"
+    values = returns.round(9) + 0.0
+    steps = values.diff().abs()  # one that never moves, or always alike, is no twin
+    first: dict[bytes, object] = {}
+    for name, row in values.loc[:, (steps > 0).sum() >= TWINS].items():
+        other = first.setdefault(row.to_numpy().tobytes(), name)
+        if other != name:
+            days = pd.DatetimeIndex(row.dropna().index)
+            words = f"{other} under another name: no day differs"
             does = "give its own prices, or take one of them out"
-            yield Finding(str(returns.columns[row]), day, "twin", size, words, does)
+            yield Finding(str(name), days[0].date(), "twin", float(len(days)), words, does)
 
 
 def _ends(returns: pd.DataFrame) -> Iterator[Finding]:

@@ -159,7 +159,11 @@ def _bundled(spec: Spec, rest: str) -> Market:
     members = dict(zip(table["series"], map(tuple, table["members"].str.split()), strict=True))
     # What was left out of series that this study does not use is not left out of this study.
     unused = {"donor": not spec.donors, "market value": spec.thesis is None}
-    dropped = (Dropped(**item) for item in record["dropped"] if not unused.get(item["what"]))
+
+    def used(item: Dropped) -> bool:
+        slot, _, sector = item.what.rpartition("/")
+        return not unused.get(item.what) and (not slot.startswith("slot") or sector in spec.sectors)
+
     return Market(
         name="bundled",
         returns=returns,
@@ -167,11 +171,7 @@ def _bundled(spec: Spec, rest: str) -> Market:
         members=members,
         values=record["market_value_usd_bn"],
         counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
-        dropped=tuple(
-            item
-            for item in dropped
-            if not item.what.startswith("slot/") or item.what.rpartition("/")[2] in spec.sectors
-        ),
+        dropped=tuple(filter(used, (Dropped(**item) for item in record["dropped"]))),
         provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},
         built=record.get("built_for", {}),
     )
