@@ -157,15 +157,11 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
     return iso.fillna(written), f"dates as {fit[0].replace(' ', str(parts[1].iloc[0]))}"
 
 
-def in_order(
-    path: Path,
-    days: pd.Series,
-    name: str,
-    tickers: pd.Series | None = None,
-    *,
-    newest_first: bool = True,
-) -> tuple[str, ...]:
-    """Refuse days twice or in no order, by ticker if any; say where the newest come first."""
+def ordered_days(
+    path: Path, table: pd.DataFrame, name: str, tickers: pd.Series | None = None
+) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
+    """Read days that all ascend or all descend, each once, by ticker if any; and say how."""
+    days, said = read_days(path, table, name)
     of = pd.Series("", index=days.index) if tickers is None else tickers
 
     def check(bad: npt.ArrayLike, fault: str, advice: str) -> None:
@@ -178,17 +174,11 @@ def in_order(
     check(pd.DataFrame({"day": days, "of": of}).duplicated(), "stands there twice", "keep one")
     step = days.groupby(of, sort=False).diff()
     back = step < pd.Timedelta(0)
-    if newest_first and back.any() and not (step > pd.Timedelta(0)).any():
-        return ("newest first: sorted by date",)
-    check(back, "comes after a later date", "sort its rows by date")
-    return ()
-
-
-def ascending_days(path: Path, table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
-    """Read a column of days, each once and the oldest first."""
-    days, _ = read_days(path, table, name)
-    in_order(path, days, name, newest_first=False)
-    return pd.DatetimeIndex(days, name="date")
+    if back.any() and not (step > pd.Timedelta(0)).any():
+        said = (*said, "newest first: sorted by date")
+    else:
+        check(back, "comes after a later date", "sort its rows by date")
+    return pd.DatetimeIndex(days, name="date"), said
 
 
 # --- numbers ---------------------------------------------------------------------------------

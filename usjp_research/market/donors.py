@@ -73,9 +73,8 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         reason = "no donors: give prices of firms outside the sectors with --donors FILE"
         return Donors(market.returns[[]], "", reason)
     path = existing(source)
-    returns, dropped = read_returns(path)
+    returns, _ = read_returns(path)
     outside, notes = _outside(spec, list(map(str, returns.columns)), path)
-    notes = [*(item for item in dropped if item.what != "day"), *notes]
     table = returns[outside].reindex(market.dates)
     if table.notna().any(axis=1).sum() < FEWEST_SESSIONS:
         raise InputError(

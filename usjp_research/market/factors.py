@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import ascending_days, date_column, plain, read_numbers, refuse
+from usjp_research.market.columns import date_column, ordered_days, plain, read_numbers, refuse
 from usjp_research.market.files import Cells, csv_cells, existing, read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import FEWEST_SESSIONS
@@ -94,7 +94,7 @@ def read_factors(
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
-    index = ascending_days(path, table, name)
+    index, _ = ordered_days(path, table, name)
     _daily(path, index)
     columns = [column for column in table.columns if column != name]
     known = set(map(plain, columns))
@@ -108,7 +108,7 @@ def read_factors(
     arrays = {key: column.to_numpy() for key, column in values.items()}
     decimals = in_decimals(arrays, units, str(path), place)
     unit = "decimals" if decimals["mkt_rf"] is arrays["mkt_rf"] else "percent"
-    frame = pd.DataFrame(decimals, index=index)
+    frame = pd.DataFrame(decimals, index=index).sort_index()
     reason = "no factor of that name is known: not used"
     notes = [Dropped("factor", c, reason) for c in columns if c not in found.values()]
     if days is not None:
@@ -173,7 +173,11 @@ def _his_header(line: str) -> bool:
 
 
 def _daily(path: Path, days: pd.DatetimeIndex) -> None:
-    step = np.median(np.diff(days.to_numpy("datetime64[D]")).astype(float)) if len(days) > 1 else 1
+    step = (
+        np.median(np.abs(np.diff(days.to_numpy("datetime64[D]")).astype(float)))
+        if len(days) > 1
+        else 1
+    )
     if step > 3:
         raise InputError(
             f"{path}: column of days: the usual step is {step:.0f} days, expected daily factors; "

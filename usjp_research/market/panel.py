@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,9 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.columns import (
-    ascending_days,
     check_returned,
     date_column,
+    ordered_days,
     read_numbers,
 )
 from usjp_research.market.files import existing, open_parquet
@@ -84,13 +85,9 @@ def open_returns(path: str | Path) -> ReturnPanel:
         return replace(panel_of_frame(table.values, str(path)), read_as=table.read_as)
     names, listed = security_names(path, list(file.pairs))
     column = dict(zip(names, file.pairs, strict=True))
-    order = slice(None, None, 1 if file.days.is_monotonic_increasing else -1)
-
-    def read(wanted: Sequence[str]) -> Floats:
-        return _read(path, file.frame[[column[name] for name in wanted]])[:, order]
-
-    read_as = (*file.read_as, *listed)
-    return ReturnPanel(file.days[order], tuple(names), read, None, str(path), read_as)
+    read = partial(_read, path, file.days, lambda wanted: file.frame[[column[n] for n in wanted]])
+    days, read_as = file.days.sort_values(), (*file.read_as, *listed)
+    return ReturnPanel(days, tuple(names), read, None, str(path), read_as)
 
 
 def _in_blocks(path: Path) -> ReturnPanel | None:
@@ -107,22 +104,24 @@ def _in_blocks(path: Path) -> ReturnPanel | None:
 
     def part(wanted: Sequence[str]) -> pd.DataFrame:
         frame = file.read(columns=list(wanted)).replace_schema_metadata(None).to_pandas()
-        return cast("pd.DataFrame", frame.set_axis(range(1, rows + 1), axis=0))
+        return cast("pd.DataFrame", frame[list(wanted)].set_axis(range(1, rows + 1), axis=0))
 
-    return ReturnPanel(
-        ascending_days(path, part([date_name]), date_name),
-        tuple(name for name in names if name != date_name),
-        lambda wanted: _read(path, part(wanted)[list(wanted)]),
-        max(1, BLOCK // (rows * 8)),
-        str(path),
-    )
+    days, said = ordered_days(path, part([date_name]), date_name)
+    names.remove(date_name)
+    read, chunk = partial(_read, path, days, part), max(1, BLOCK // (rows * 8))
+    return ReturnPanel(days.sort_values(), tuple(names), read, chunk, str(path), said)
 
 
-def _read(path: Path, frame: pd.DataFrame) -> Floats:
-    """Return series as rows, each read and found to be returns."""
-    out = np.empty((len(frame.columns), len(frame)))
-    for at, name in enumerate(frame.columns):
-        numbers = read_numbers(path, frame[name], str(name))
+def _read(
+    path: Path,
+    days: pd.DatetimeIndex,
+    part: Callable[[Sequence[str]], pd.DataFrame],
+    wanted: Sequence[str],
+) -> Floats:
+    """Return series as rows, the oldest day first, each read and found to be returns."""
+    out = np.empty((len(wanted), len(days)))
+    for at, (name, column) in enumerate(part(wanted).items()):
+        numbers = read_numbers(path, column, str(name))
         check_returned(path, numbers, str(name))
         out[at] = numbers.to_numpy()
-    return out
+    return out if days.is_monotonic_increasing else out[:, ::-1]

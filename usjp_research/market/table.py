@@ -21,10 +21,9 @@ from usjp_research.market.columns import (
     check_priced,
     check_returned,
     date_column,
-    in_order,
     missing,
+    ordered_days,
     plain,
-    read_days,
     read_numbers,
     refuse,
     short,
@@ -145,7 +144,6 @@ def open_columns(path: Path) -> Columns:
     name = date_column(path, cells.frame.columns)
     if cells.frame.empty:
         raise InputError(f"{path}: there is a header but no row; add prices or returns")
-    days, said = read_days(path, cells.frame, name)
     frame, tickers = cells.frame.drop(columns=name), None
     pairs = cells.pairs or {str(column): ("", str(column)) for column in frame.columns}
     if not cells.pairs and (ticker := _ticker_column(path, frame)):
@@ -154,9 +152,8 @@ def open_columns(path: Path) -> Columns:
         pairs = {str(column): (str(column), "") for column in frame.columns}
     if not pairs:
         raise InputError(f"{path}: row 1: no column but '{name}'; add a column per security")
-    back = in_order(path, days, name, tickers)
-    read_as = (*cells.read_as, *said, *back)
-    return Columns(path, frame, pd.DatetimeIndex(days, name="date"), tickers, pairs, read_as)
+    days, said = ordered_days(path, cells.frame, name, tickers)
+    return Columns(path, frame, days, tickers, pairs, (*cells.read_as, *said))
 
 
 def read_table(file: Columns, kind: Kind) -> Table:
