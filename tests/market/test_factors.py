@@ -127,7 +127,9 @@ def test_monthly_weekly_and_second_tables_are_named_as_what_they_are(tmp_path: P
         read_factors(_csv(tmp_path / "w.csv", table, list(weeks)))
     months = table.set_axis(pd.period_range("2020-01", periods=60, freq="M").strftime("%Y%m"))
     (tmp_path / "m.csv").write_text(HEAD + months.to_csv(header=False), encoding="utf-8")
-    with pytest.raises(InputError, match=r"m\.csv: row 5, column 'date': seen '202001'.*not the monthly"):
+    with pytest.raises(
+        InputError, match=r"m\.csv: row 5, column 'date': seen '202001'.*not the monthly"
+    ):
         read_factors(tmp_path / "m.csv")
     _french(tmp_path / "two.csv", foot="\n Annual\n,Mkt-RF,SMB,HML,RF\n  2024, 1, 2, 3, 4\n")
     with pytest.raises(InputError, match="a second table begins after row 304"):

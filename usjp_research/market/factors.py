@@ -45,12 +45,10 @@ NEEDED = ("mkt_rf", "rf")
 class Factors:
     """French's daily factors as decimals on days, NaN where the file has none."""
 
-    returns: (
-        pd.DataFrame
-    )  # (n_days, n_factors): no column without a file, and then `reason` says so
+    returns: pd.DataFrame
     source: str
     unit: str = ""  # what the file holds: percent or decimals
-    reason: str = ""
+    reason: str = ""  # why there is no column, and what to do
     dropped: tuple[Dropped, ...] = ()
 
     def _repr_html_(self) -> str:
