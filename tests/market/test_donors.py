@@ -217,7 +217,8 @@ def test_a_donor_that_moves_as_nothing_does_is_refused_or_left_out_and_listed(
     if size < 1e12:
         found = load_donors(spec, market, path)
         assert list(found.returns.columns) == ["AAA"]
-        assert "BBB" in [item.name for item in found.dropped]
+        (gone,) = (item.reason for item in found.dropped if item.name == "BBB")
+        assert str(market.dates[500].date()) in gone and "reverse split" in gone
         return
     with pytest.raises(InputError, match=r"p\.csv.*BBB.*"):
         load_donors(spec, market, path)

@@ -521,26 +521,6 @@ def test_the_battery_refuses_prices_and_passes_what_is_right(
     assert "Check" not in right.stderr and "a large move" in large.stderr
 
 
-def test_a_donor_with_a_fault_is_left_out_and_listed(
-    clean: pd.DataFrame, mine: ur.Spec, tmp_path: Path
-) -> None:
-    draw = np.random.default_rng(4)
-    moves = _returns(clean)["us_market"].to_numpy()[:, None] + 0.01 * draw.standard_normal(
-        (len(clean) - 1, 5)
-    )
-    donors = pd.DataFrame(30 * np.exp(moves.cumsum(axis=0)), clean.index[1:], list("ABCDE"))
-    for name, fault in (("B", _value(1.7e8)), ("C", _times(100)), ("D", _times(0.6))):
-        donors = _planted(donors, fault, name, "2023-05-04")
-    path = tmp_path / "donors.csv"
-    donors.to_csv(path)
-    market = Market("file:x.csv", _returns(clean), "firm")
-    found = ur.load_donors(mine, market, str(path))
-    assert list(found.returns.columns) == ["A", "E"]
-    gone = {item.name: item.reason for item in found.dropped if item.what == "donor"}
-    assert set(gone) == {"B", "C", "D"}
-    assert "2023-05-04" in gone["C"] and "pence for pounds" in gone["C"]
-
-
 # --- shown ------------------------------------------------------------------------------------
 
 

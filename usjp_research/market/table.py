@@ -189,7 +189,7 @@ def _check(file: Columns, numbers: pd.DataFrame, are_prices: bool) -> None:
             check_priced(file.path, column, str(name))
         elif file.tickers is None:
             check_returned(file.path, column, str(name))
-        else:
+        else:  # one ticker in percent among others
             for ticker, own in column.groupby(file.tickers):
                 check_returned(file.path, own, f"{name} of {ticker}")
 
@@ -229,24 +229,18 @@ def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
 
 def _ticker_column(path: Path, frame: pd.DataFrame) -> str | None:
     """Find the column of tickers that makes a table long; None for a wide one."""
-    names = [str(name) for name in frame.columns]
-    there = [name for name in names if plain(name) in TICKER_NAMES]
-    there += [n for n in names if plain(n) in TICKER_LIKE and not _first_is_number(frame[n])]
+    names = {str(name): plain(name) for name in frame.columns}
+    there = [name for name, word in names.items() if word in TICKER_NAMES]
+    like = [name for name, word in names.items() if word in TICKER_LIKE]
+    there += [name for name in like if not re.fullmatch(NUMBER, str(frame[name].iloc[0]))]
     if len(there) > 1:
         raise InputError(f"{path}: row 1: {two(there[:2])} could both be the ticker; keep one")
     if there:
         return there[0]
-    if any(plain(n) in CLEAR or n == "ret" or _is_adjusted(n) for n in names):
+    adjusted = any(len(word) > 3 and ADJUSTED.fullmatch(word) for word in names.values())
+    if adjusted or "ret" in names or any(word in CLEAR for word in names.values()):
         raise missing(path, "ticker", names, HINT)
     return None
-
-
-def _first_is_number(column: pd.Series) -> bool:
-    return bool(re.fullmatch(NUMBER, str(column.iloc[0]))) if len(column) else False
-
-
-def _is_adjusted(name: str) -> bool:
-    return len(plain(name)) > 3 and bool(ADJUSTED.fullmatch(plain(name)))
 
 
 def _value_column(path: Path, names: Sequence[str], kind: Kind) -> tuple[str, str | None]:
@@ -257,10 +251,9 @@ def _value_column(path: Path, names: Sequence[str], kind: Kind) -> tuple[str, st
     if kind != "returns":
         _refuse_doubt(path, names, adjusted, raw)
     prices = [] if kind == "returns" else adjusted or raw
-    returned = [] if kind == "prices" else returned
-    meant = [*prices, *returned]
+    meant = [*prices, *([] if kind == "prices" else returned)]
     if len(meant) > 1:
-        settle = " or give --returns" if prices and returned else ""
+        settle = " or give --returns" if prices and kind == "auto" and returned else ""
         raise InputError(f"{path}: row 1: {two(meant)} could both be meant; keep one{settle}")
     if not meant:
         logs = [name for name in names if re.search("log.*ret", plain(name))]
@@ -270,22 +263,22 @@ def _value_column(path: Path, names: Sequence[str], kind: Kind) -> tuple[str, st
             f"{hint}seen {', '.join(name[:20] for name in names)[:100]}, "
             f"expected one of {EXPECTED[kind]}"
         )
-    (name,) = meant
-    return name, raw[0] if raw and name in adjusted else None
+    return meant[0], raw[0] if raw and meant[0] in adjusted else None
 
 
 def _refuse_doubt(
     path: Path, names: Sequence[str], adjusted: Sequence[str], raw: Sequence[str]
 ) -> None:
     """Refuse a column beside the one in use that may as well be the adjusted price."""
-    like = [n for n in names if LIKE_ADJUSTED.search(plain(n)) and n not in adjusted]
-    doubtful = [n for n in like if not any(word in plain(n) for word in NOT_THE_CLOSE)]
-    doubtful = [n for n in doubtful if not adjusted or "adj" in plain(n)]
-    if doubtful and (adjusted or raw):
-        raise InputError(
-            f"{path}: row 1: {two([(adjusted or raw)[0], doubtful[0]])}: which holds adjusted "
-            "prices? Name that one adj_close, or take the other out"
-        )
+    for name in names:
+        word = plain(name)
+        like = LIKE_ADJUSTED.search(word) and not any(other in word for other in NOT_THE_CLOSE)
+        in_doubt = like and name not in adjusted and ("adj" in word or not adjusted)
+        if in_doubt and (adjusted or raw):
+            raise InputError(
+                f"{path}: row 1: {two([(adjusted or raw)[0], name])}: which holds adjusted "
+                "prices? Name that one adj_close, or take the other out"
+            )
 
 
 def _unadjusted(name: str, names: Sequence[str]) -> list[str]:
@@ -315,7 +308,8 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
     """Put a table on the sessions of New York: no other row, and none missing."""
     import exchange_calendars
 
-    first, last = wide.index[0], wide.index[-1]
+    rows = pd.DatetimeIndex(wide.index)
+    first, last = rows[0], rows[-1]
     weekdays = int(np.busday_count(first.date(), last.date())) + 1
     if weekdays > 10 and len(wide) < weekdays / 2:
         raise InputError(
@@ -326,9 +320,9 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
     calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
     found = calendar.sessions_in_range(first, last).to_numpy("datetime64[ns]")
     sessions = pd.DatetimeIndex(found, name="date")
-    closed, missed = wide.index[~wide.index.isin(sessions)], sessions[~sessions.isin(wide.index)]
-    reason = "no session in New York that day; its row is not used"
-    dropped = [Dropped("day", str(day.date()), reason) for day in closed]
-    reason = "session is missing in the file; nothing is filled"
-    dropped += [Dropped("day", str(day.date()), reason) for day in missed]
+    lost = {
+        "no session in New York that day; its row is not used": rows.difference(sessions),
+        "session is missing in the file; nothing is filled": sessions.difference(rows),
+    }
+    dropped = (Dropped("day", str(d.date()), reason) for reason, days in lost.items() for d in days)
     return wide.reindex(sessions), tuple(dropped)

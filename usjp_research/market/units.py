@@ -17,6 +17,15 @@ ENOUGH = 100  # days that a correlation needs
 STRETCH = 60  # days that units need
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
+# What may stand where returns should: kind, words, what to do, and what says so.
+PRICES = (
+    "prices",
+    "prices where returns should be",
+    "give returns, or say that the file holds prices",
+    "all above zero, and persist",
+)
+GROSS = ("percent", "one plus the return", "subtract one", "all near one")
+HUNDREDS = ("percent", "percent where decimals should be", "divide by 100", "by the middle day")
 
 
 def whole_series(
@@ -78,18 +87,11 @@ def _units(returns: pd.DataFrame) -> Iterator[Finding]:
             usual = float(most[at // STRETCH])
         positive = float((row > 0).mean()) > 0.95
         if positive and usual >= 0.002 and _persistence(row) > 0.8:
-            kind, words, sign = (
-                "prices",
-                "prices where returns should be",
-                "all above zero, and persist",
-            )
-            does = "give returns, or say that the file holds prices"
+            kind, words, does, sign = PRICES
         elif positive and 0.9 < usual < 1.1:
-            kind, words, sign = "percent", "one plus the return", "all near one"
-            does = "subtract one"
+            kind, words, does, sign = GROSS
         elif usual >= PERCENT:
-            kind, words, sign = "percent", "percent where decimals should be", "by the middle day"
-            does = "divide by 100"
+            kind, words, does, sign = HUNDREDS
         else:
             continue
         yield Finding(name, days[at].date(), kind, usual, words, does, sign)
