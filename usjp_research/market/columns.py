@@ -270,17 +270,14 @@ def check_returned(path: Path, numbers: pd.Series, name: str) -> None:
     if not len(known):
         return
     _no_days(path, known, name)
-    middle = float(np.median(np.abs(known)))
+    middle, fault = float(np.median(np.abs(known))), ""
     if middle > SMALL:
-        raise InputError(
-            f"{path}: column {short(name)}: the middle of its absolute values is "
-            f"{middle:.4g}, expected daily returns as decimals, not prices or percent"
-        )
-    if len(known) >= 20 and middle > 0.01 and not (known < 0).any():
-        raise InputError(
-            f"{path}: column {short(name)}: none of {len(known)} numbers is negative and their "
-            f"middle is {middle:.4g}, expected daily returns, not prices"
-        )
+        fault = f"the middle of its absolute values is {middle:.4g}"
+    elif len(known) >= 20 and middle > 0.01 and not (known < 0).any():
+        fault = f"none of {len(known)} numbers is negative and their middle is {middle:.4g}"
+    if fault:
+        expected = "expected daily returns as decimals, not prices or percent"
+        raise InputError(f"{path}: column {short(name)}: {fault}, {expected}")
     refuse(path, numbers, name, values > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
 
 

@@ -237,7 +237,7 @@ def _named(path: Path, rows: Iterable[tuple[int, list[str]]], said: Sequence[str
         names, skip = ["date", *map(" ".join, two[0])], two[1]
         said = (*said, TWO_ROWS)
     rest = itertools.chain(head[skip:], filled)
-    frame = _text_frame(_of_width(path, rest, first, len(names)), len(names))
+    frame = _text_frame(path, rest, first, len(names))
     kept = [at for at, name in enumerate(names) if name or (frame[at] != "").any()]
     names = [names[at] for at in kept]
     _each_once(path, names, first)
@@ -273,25 +273,21 @@ def _each_once(path: Path, names: Sequence[str], row: int = 1) -> None:
         raise InputError(f"{path}: row {row}: column {short(name)} stands there twice; keep one")
 
 
-def _of_width(
-    path: Path, rows: Iterable[tuple[int, list[str]]], first: int, width: int
-) -> Iterator[tuple[int, list[str]]]:
-    for number, cells in rows:
-        if len(cells) != width:
-            fault = "a number cut, or a cell lost" if len(cells) < width else "a comma in a number"
-            raise InputError(
-                f"{path}: row {number}: seen {len(cells)} cells, expected {width} as in row "
-                f"{first}; perhaps {fault}: mend the row"
-            )
-        yield number, cells
-
-
-def _text_frame(rows: Iterator[tuple[int, list[str]]], width: int) -> pd.DataFrame:
+def _text_frame(
+    path: Path, rows: Iterator[tuple[int, list[str]]], first: int, width: int
+) -> pd.DataFrame:
     """Gather rows, a block at a time, so that text takes little more than its size."""
     parts = [pd.DataFrame(index=pd.Index([], dtype="int64"), columns=range(width), dtype="str")]
     while block := list(itertools.islice(rows, max(1, BLOCK_CELLS // width))):
-        numbers, cells = zip(*block, strict=True)
-        parts.append(pd.DataFrame(cells, numbers, range(width), dtype="str"))
+        for number, cells in block:
+            if len(cells) != width:
+                cut = len(cells) < width
+                fault = "a number cut, or a cell lost" if cut else "a comma in a number"
+                raise InputError(
+                    f"{path}: row {number}: seen {len(cells)} cells, expected {width} as in row "
+                    f"{first}; perhaps {fault}: mend the row"
+                )
+        parts.append(pd.DataFrame([c for _, c in block], [n for n, _ in block], dtype="str"))
     return pd.concat(parts)
 
 
