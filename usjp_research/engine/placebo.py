@@ -188,13 +188,13 @@ def admissible_shifts(
 
 
 def independent_shifts(legs: Sequence[Leg], shifts: Ints) -> float:
-    """Return how many independent draws a law of overlapping shifts is worth, roughly.
+    """Return how many independent draws a law of M overlapping shifts is worth, roughly.
 
-    Two shifts of one calendar share the days on which their windows coincide. With daily abnormal
-    returns independent over time and equally variable, the share is the correlation of their
-    sums, and the spread of M such draws is known as well as that of
-    ``M^2 / sum of squared correlations`` independent ones.
+    The share of days on which windows of two shifts coincide is the correlation of their sums;
+    the spread is known as well as from ``M^2 / sum of squared correlations`` independent ones.
     """
+    if not len(shifts):
+        return 0.0
     days = np.array(own_days(legs))
     line = np.arange(1 + max(np.ptp(days), np.ptp(shifts)))
     taken, used = (np.isin(line, at - at.min()).astype(float) for at in (days, shifts))
@@ -271,27 +271,37 @@ def placebo_law(
         both = np.stack([fit.car, variance(fit)])[:, day0 + moves]
         parts |= {leg: both[:, :, names.index(leg.series)] for leg in here}
     sums = [sum(parts[leg] * [[leg.sign], [1]] for leg in legs) for legs in groups.values()]
-    effect, total = np.stack(sums, axis=-1)
-    known = np.isfinite(effect + total)
-    if not known[0].all():
+    law = law_of_sums(groups, shifts, *np.stack(sums, axis=-1))
+    known = np.isfinite(law.effect + law.error)
+    if not known.all():
         raise InputError(
-            f"sector '{list(groups)[known[0].argmin()]}': a real event window, or the sessions "
+            f"sector '{law.groups[known.argmin()]}': a real event window, or the sessions "
             "before it, are not complete; give a longer history of returns"
         )
-    whole = known[1:].all(axis=1)
-    _enough(int(whole.sum()), rule, " with complete returns", "a longer history of returns")
-    error = np.sqrt(total)
-    statistic = np.divide(effect, error, out=np.zeros_like(effect), where=error > 0)
-    worth = np.array([independent_shifts(legs, shifts[whole]) for legs in groups.values()])
-    real = (effect[0], error[0], statistic[0])
-    null = (effect[1:][whole], error[1:][whole], statistic[1:][whole])
-    return Placebo(tuple(groups), shifts[whole], *real, *null, worth, len(shifts))
+    _enough(len(law), rule, " with complete returns", "a longer history of returns")
+    return law
 
 
 def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
     if seen < (least := rule.least_shifts):
         asked = f"placebo calendars{which}, the rule asks for {least}"
         raise InputError(f"seen {seen} {asked}: give {remedy}")
+
+
+def law_of_sums(
+    groups: Mapping[str, Sequence[Leg]], shifts: Ints, effect: Floats, variance: Floats
+) -> Placebo:
+    """Make a law of sums and their variances, (1 + n_shifts, n_groups), the real dates first.
+
+    A shift at which any group has no number is left out.
+    """
+    error = np.sqrt(variance)
+    statistic = np.divide(effect, error, out=np.zeros_like(effect), where=error != 0)
+    whole = np.isfinite(effect + error)[1:].all(axis=1)
+    worth = np.array([independent_shifts(legs, shifts[whole]) for legs in groups.values()])
+    real = (effect[0], error[0], statistic[0])
+    null = (effect[1:][whole], error[1:][whole], statistic[1:][whole])
+    return Placebo(tuple(groups), shifts[whole], *real, *null, worth, len(shifts))
 
 
 def no_law(group: str, reason: str) -> Placebo:
