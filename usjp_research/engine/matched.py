@@ -48,18 +48,11 @@ def matched_forecast(
 ) -> tuple[Forecast, Match]:
     """Match each series by donors before every date asked for and forecast the window around it.
 
-    *Synthetic*: the convex combination of donors with the least squared daily error (Abadie,
-    Diamond and Hainmueller 2010, on daily returns as in Goldsmith-Pinkham and Lyu 2025). Its
-    abnormal return is the plain difference ``y - Rw``, its forecast error ``L s2`` with
-    ``s2 = SSR / (T - donors in use + 1)``: the weights are taken as known, and a placebo law has
-    to carry what that leaves out. Each window starts from the weights of the one before it.
-
-    *Nearest*: ordinary least squares on the mean of the eighth of the donors whose residuals
-    from the market model correlate most with the series' own, in the same window; with the
-    prediction error of a market model.
-
-    Days on which any of the donors (n_days, n_donors) is missing are not used; ``days`` are the
-    places of day 0, and the forecast is NaN on all others. The rest is as in `rolling_forecast`.
+    *Synthetic* (Abadie, Diamond and Hainmueller 2010) has ``s2 = SSR / (T - donors in use + 1)``
+    and the forecast error ``L s2``: weights are taken as known, and a placebo law has to carry
+    what that leaves out. *Nearest* is least squares on the mean of the eighth of the donors whose
+    residuals from the market model correlate most with the series' own. Days without any of the
+    donors (n_days, n_donors) are not used; ``days`` are the places of day 0, NaN on all others.
     """
     end = (window[0] if anchor is None else anchor) - estimation.ends_before
     there = np.isfinite(donors).all(axis=1) & np.isfinite(benchmark)

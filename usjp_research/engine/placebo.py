@@ -162,11 +162,10 @@ def own_days(legs: Sequence[Leg], window: tuple[int, int] | None = None) -> list
 def admissible_shifts(
     legs: Sequence[Leg], masked: Bools, rule: Plan, *, anchored: bool = False
 ) -> Ints:
-    """Enumerate the shifts, ascending, of an event calendar that touch no real event.
+    """Enumerate the shifts, ascending, of an event calendar that touch no masked day.
 
-    No shifted window overlaps a masked day, and every one and its estimation window lie inside
-    the data, with enough days that neither real events nor the calendar's own shifted windows
-    take. Calendars and events decide; no return is read. One list serves a whole family.
+    Every shifted window and its estimation window lie inside the data, with enough days that
+    neither real events nor the calendar's own shifted windows take; no return is read.
     """
     n_days = len(masked)
     shifts = np.arange(-n_days, n_days + 1)
@@ -326,10 +325,9 @@ def join_laws(laws: Sequence[Placebo]) -> Placebo:
 
 
 def quantile(values: Floats, alpha: float) -> float:
-    """Return the value that a placebo distance must exceed for p to be at most alpha.
+    """Return the placebo distance with rank ``floor(alpha (M + 1))`` from above.
 
-    The order statistic with rank ``floor(alpha (M + 1))`` from above, so that the interval built
-    on it leaves out zero exactly when ``(1 + #{values >= observed}) / (M + 1) <= alpha``.
+    An observed one exceeds it exactly when its p-value is at most alpha.
     """
     rank = int(np.floor(alpha * (len(values) + 1) + 1e-9))
     return float(np.sort(values)[-rank]) if rank else float("inf")
@@ -338,8 +336,7 @@ def quantile(values: Floats, alpha: float) -> float:
 def stepdown_p(distance: Floats, null_distance: Floats) -> Floats:
     """Adjust p-values over a family by the step-down of the largest remaining distance.
 
-    Distances of shapes (n_groups,) and (n_shifts, n_groups). It controls the chance of any false
-    rejection, and uses the correlation between groups (Romano and Wolf 2005).
+    Distances have shapes (n_groups,) and (n_shifts, n_groups) (Romano and Wolf 2005).
     """
     order = np.argsort(-distance, kind="stable")
     largest = np.maximum.accumulate(null_distance[:, order[::-1]], axis=1)[:, ::-1]

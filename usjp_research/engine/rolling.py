@@ -133,10 +133,7 @@ def rolling_forecast(
 
 
 class _Moments(NamedTuple):
-    """Sums over a window before each day: n of shape (days, series), X'X, X'y and so on.
-
-    Where all series have the same days, what has no y in it has one series.
-    """
+    """Sums over a window before each day, (days, series, ...); one series where all share days."""
 
     n: Floats
     xx: Floats

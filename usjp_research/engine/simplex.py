@@ -23,8 +23,7 @@ class SyntheticFit:
     """Weights of a synthetic control and the certificate that no other weights fit much better.
 
     With ``g = R'(Rw - y)`` half the squared error of the best weights lies at most the duality
-    gap ``g'w - min g`` below that of these. The relative gap is over half the squared error (over
-    a millionth of the largest half squared length of ``y`` and the donors, where that is more).
+    gap ``g'w - min g`` below that of these; the relative gap is over that half squared error.
     """
 
     weights: Floats  # (n_donors,), zero or more, with the sum one

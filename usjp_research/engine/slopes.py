@@ -11,11 +11,9 @@ from usjp_research.engine.design import Bools, Floats, Ints
 
 
 def slope_weights(present: Bools, dose: Floats, group: Ints) -> tuple[Floats, Floats]:
-    """Partial group effects out of the dose on every day at once.
+    """Return each day's doses less the mean of the group's firms present, and their squares' sum.
 
-    From who is present (n_days, n_firms), doses and sectors from 0, both (n_firms,), return
-    weights (n_days, n_firms), the dose less the mean dose of the group's firms present, and
-    their sum of squares (n_days,): the slope of y is ``(weights * y).sum() / curvature``.
+    From who is present (n_days, n_firms), doses and sectors from 0, both (n_firms,).
     """
     inside = np.eye(int(group.max(initial=0)) + 1)[group]
     there = present.astype(float)
@@ -28,9 +26,8 @@ def slope_weights(present: Bools, dose: Floats, group: Ints) -> tuple[Floats, Fl
 def slope_portfolio(returns: Floats, dose: Floats, group: Ints) -> Floats:
     """Return each day's slope of returns on dose with group effects, shape (n_days,).
 
-    It is the return of a portfolio that is long the exposed firms and short the others of their
-    groups, with a dose of one. NaN on days that do not have all exposed firms; the others of a
-    group are those that have a return that day.
+    It is the return of a portfolio long the exposed firms and short the others of their groups
+    that have a return that day; NaN on days that do not have all exposed firms.
     """
     present = np.isfinite(returns)
     weights, curvature = slope_weights(present, dose, group)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usjp_research.engine.design import Design, Timing
+from usjp_research.engine.design import Bools, Design, Floats, Ints, Timing
 from usjp_research.engine.rolling import inverse_gram
 from usjp_research.words import card
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 ReadSeries = Callable[[int, int], Floats]  # series by place, from the first to before the last
 Residuals = Callable[[Ints], Iterator[tuple[Ints, Floats]]]
 
@@ -30,48 +28,23 @@ FREE = 3  # usable estimation days beyond the parameters, so that the variance o
 
 @dataclass(frozen=True, slots=True)
 class AbnormalReturns:
-    """Abnormal returns of N firm-events with everything that tests need to know of the fit.
-
-    Attributes
-    ----------
-    series, day0 : ndarray of shape (N,), int
-        Which series and which day of the panel is day 0.
-    fault : ndarray of shape (N,), int
-        Place in `FAULTS`; 0 when the fit stands. The numbers of the others are NaN.
-    coefficients : ndarray of shape (N, k)
-        On the design's own (centred, scaled) regressors; `original_units` turns them round.
-    n_obs : ndarray of shape (N,), int
-        Usable estimation days T_i.
-    variance_residual : ndarray of shape (N,)
-        Sum of squared residuals over T_i - k.
-    variance_about_mean : ndarray of shape (N,)
-        Variance of the residuals about their mean, with T_i - 1.
-    positive : ndarray of shape (N,)
-        Share of positive residuals.
-    ar, sar : ndarray of shape (N, n_hull)
-        Abnormal returns over the hull of all windows; NaN where missing. ``sar`` is divided by
-        its own one-day forecast error.
-    car, variance, bhar : ndarray of shape (N, n_windows)
-        Sum of abnormal returns, its full forecast-error variance, and the buy-and-hold abnormal
-        return: compounded return less compounded expected return. NaN unless every day of the
-        window is there.
-    """
+    """Abnormal returns of N firm-events with everything that tests need to know of the fit."""
 
     timing: Timing
     design: Design
-    series: Ints
-    day0: Ints
-    fault: npt.NDArray[np.int8]
-    coefficients: Floats
-    n_obs: Ints
-    variance_residual: Floats
-    variance_about_mean: Floats
-    positive: Floats
-    ar: Floats
-    sar: Floats
-    car: Floats
-    variance: Floats
-    bhar: Floats
+    series: Ints  # (N,), as are all to `positive`
+    day0: Ints  # its place among the days of the panel
+    fault: npt.NDArray[np.int8]  # place in `FAULTS`; but for 0 the numbers of the row are NaN
+    coefficients: Floats  # (N, k), on the design's own (centred, scaled) regressors
+    n_obs: Ints  # usable estimation days T_i
+    variance_residual: Floats  # sum of squared residuals over T_i - k
+    variance_about_mean: Floats  # of the residuals, with T_i - 1
+    positive: Floats  # share of positive residuals
+    ar: Floats  # (N, n_hull), over the hull of all windows; NaN where missing
+    sar: Floats  # each over its own one-day forecast error
+    car: Floats  # (N, n_windows), NaN unless every day of the window is there
+    variance: Floats  # full, of the forecast error of the sum
+    bhar: Floats  # compounded return less compounded expected return
 
     def _repr_html_(self) -> str:
         fitted = int((self.fault == 0).sum())
@@ -265,7 +238,7 @@ def _fit_block(out: AbnormalReturns, rows: Ints, returns: Floats, start: Ints) -
         out.variance[rows, w] = np.where(np.isfinite(out.car[rows, w]), error, np.nan)
 
 
-def _products(A: Floats, B: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+def _products(A: Floats, B: Floats, known: Bools) -> Floats:
     """Sum products over each firm's own days: shape (1, k, k) where all firms share them."""
     if A.shape[1] > 1:
         return np.asarray(np.einsum("knt,lnt,nt->nkl", A, B, known.astype(float), optimize=True))

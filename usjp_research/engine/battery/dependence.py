@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, Residuals, collected
+from usjp_research.engine.design import Bools, Floats
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 CELLS = 4_000_000  # of one block of the matrix of correlations
 CONSTANT = 1e-12  # residuals whose variance is this share of their square have no correlation
 UNIT_BYTES = 2**28
@@ -20,22 +18,18 @@ UNIT_BYTES = 2**28
 
 @dataclass(frozen=True, slots=True)
 class PairSums:
-    """Residual correlations summed over pairs of a set, by trading days between their events.
-
-    Sums, pairs that have a correlation and pairs that have none have the shape (n_sets, n_lags).
-    """
+    """Residual correlations summed over pairs of a set, by trading days between their events."""
 
     lags: tuple[int, ...]  # 0 first
-    total: Floats
-    pairs: Floats
-    undefined: Floats
+    total: Floats  # (n_sets, n_lags)
+    pairs: Floats  # that have a correlation
+    undefined: Floats  # pairs that have none
     firms: Floats
 
     def mean(self, place: int, length: int) -> tuple[float, float, float]:
         """Return r-bar, that of pairs whose windows share a day, and the mean share of days.
 
-        r-bar is the mean over all pairs of correlation times shared event days over ``length``
-        (Kolari, Pape and Pynnönen 2018); with one event date, the mean correlation.
+        r-bar averages correlation times share of ``length`` (Kolari, Pape and Pynnönen 2018).
         """
         n = self.firms[place]
         share = np.maximum(length - np.array(self.lags), 0) / length

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.battery.abnormal import FAULTS, FREE, AbnormalReturns
-from usjp_research.engine.design import Design, Timing, expected_return_design, named_model
+from usjp_research.engine.design import Design, Floats, Timing, expected_return_design, named_model
 from usjp_research.market.factors import factor_columns, in_decimals
 from usjp_research.market.panel import ReturnPanel
 from usjp_research.market.record import Dropped
@@ -24,7 +23,7 @@ def panel_design(
     if benchmark is not None and benchmark not in panel.names:
         known = nearest(benchmark, panel.names)
         raise InputError(f"unknown benchmark '{benchmark}': {known} in {panel.where}")
-    columns: dict[str, npt.NDArray[np.float64]] = {}
+    columns: dict[str, Floats] = {}
     if "market" in made.needs:
         if benchmark is None:
             raise InputError(f"model '{model}' needs a benchmark; give --benchmark SERIES")
@@ -52,10 +51,9 @@ def firm_events(
     events: pd.DataFrame | None,
     timing: Timing,
 ) -> tuple[pd.DataFrame, list[Dropped]]:
-    """Find every treated firm's day 0, and list those that have none or no returns.
+    """Find every treated firm's day 0, a place among the panel's days, and list those without.
 
-    The table has the columns firm, sector, day0 (place among the panel's days) and what, by which
-    its rows are called when left out.
+    The column ``what`` of the table is what its rows are called when left out.
     """
     if (event is None) == (events is None):
         raise InputError("give one event date for all (event) or a table of dates (events)")

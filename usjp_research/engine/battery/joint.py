@@ -6,15 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import FREE, ROWS, STILL, AbnormalReturns, ReadSeries
 from usjp_research.engine.battery.catalogue import CROSS, SHAPE, Entry, TestResult, outcome
+from usjp_research.engine.design import Bools, Floats, Ints
 from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 GUARD = 20  # days before a window that say how volatile it is about to be
 NOISE = 1e-13
 ROUNDING = 1e-24  # a sum of squares this many times smaller than what it is made of is rounding
@@ -25,15 +22,10 @@ PAPERS = "Schipper and Thompson (1983); Binder (1985)"
 
 @dataclass(frozen=True, slots=True)
 class QuietLaw:
-    """Guarded statistics of equal-weighted portfolios, on the event date and on earlier ones.
+    """Guarded statistics of equal-weighted portfolios, on the event date and on earlier ones."""
 
-    The trailing volatility is that of the guard days over that of the estimation days; both are
-    of shape (n_sets, n_windows).
-    """
-
-    lines: Floats  # returns of the portfolios, (n_sets, n_days)
-    statistic: Floats
-    trailing: Floats
+    statistic: Floats  # (n_sets, n_windows)
+    trailing: Floats  # volatility of the guard days over that of the estimation days, likewise
     null: Floats  # (n_sets, n_dates, n_windows), NaN where a portfolio has no return
 
 
@@ -72,8 +64,7 @@ def earlier_dates(fit: AbnormalReturns) -> Ints:
 def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
     """Compute each portfolio's guarded statistic on the one event date and on earlier ones.
 
-    It is the cumulative abnormal return over the root of the larger of forecast-error variance
-    and length times the mean squared abnormal return of the days before (Brown and Warner 1985).
+    The guard is the mean squared abnormal return of the days before (Brown and Warner 1985).
     """
     timing, day0, dates = fit.timing, int(fit.day0[0]), earlier_dates(fit)
     dates = np.r_[day0, dates if len(dates) >= LEAST else dates[:0]]
@@ -91,7 +82,7 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
         guarded = np.where(moves, np.maximum(made.variance, made.trailing), np.nan)
         statistic[..., w] = (made.car / np.sqrt(guarded))[dates].T
         trailing[..., w] = np.sqrt(made.trailing / (window[1] - window[0] + 1) / usual)[dates].T
-    return QuietLaw(lines, statistic[:, 0], trailing[:, 0], statistic[:, 1:])
+    return QuietLaw(statistic[:, 0], trailing[:, 0], statistic[:, 1:])
 
 
 @Entry(
@@ -104,8 +95,7 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
 def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     """Refer the guarded statistic to its values on earlier dates, and count these.
 
-    ``p = (1 + #{|S_d - mean| >= |S_0 - mean|}) / (dates + 1)``; the dates share days and are
-    worth about a third of their number.
+    The dates share days and are worth about a third of their number.
     """
     null = law.null[s, :, w]
     null = null[np.isfinite(null)]
@@ -141,8 +131,7 @@ def joint_test(
     """Test jointly that no series has an effect (n,), or that all have the same one.
 
     ``products`` (n, n) are those of the residuals, ``free`` the estimation days less parameters,
-    ``scale`` the days of the window plus what the parameters add. Exact under normality whatever
-    the correlation (Gibbons, Ross and Shanken 1989).
+    ``scale`` the days of the window plus what these add (Gibbons, Ross and Shanken 1989).
     """
     n = len(effect) - equal
     df, reason, statistic = (n, free - n + 1), "", math.nan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import STILL
 from usjp_research.engine.battery.catalogue import (
@@ -18,8 +17,8 @@ from usjp_research.engine.battery.catalogue import (
     outcome,
 )
 from usjp_research.engine.battery.joint import ROUNDING
+from usjp_research.engine.design import Floats, Ints
 
-Floats = npt.NDArray[np.float64]
 ONE = "one firm has no cross-section"
 SAME = "all firms have the same abnormal return"
 ADJUSTED = ("adj_patell_z", "adj_bmp_t")
@@ -85,7 +84,7 @@ def cross_section_tests(car: Floats) -> list[TestResult]:
     "Separate dates and quiet event days only.",
 )  # fmt: skip
 def forecast_error_tests(
-    sar: Floats, scar: Floats, n_obs: npt.NDArray[np.int64], parameters: int, rbar: float
+    sar: Floats, scar: Floats, n_obs: Ints, parameters: int, rbar: float
 ) -> list[TestResult]:
     """Test the mean of abnormal returns over each firm's own forecast error, ``sar`` (n, L).
 
@@ -197,8 +196,7 @@ def time_series_tests(
 ) -> list[TestResult]:
     """Test the mean by how much the firms' average moved from day to day.
 
-    ``spread`` is ``1'X_w (X'X)^-1 X_w'1``, what the parameters add to the variance of the window;
-    ``reason`` says why the firms form no portfolio.
+    ``spread`` is what the parameters add to the window's variance, over that of a day.
     """
     n, days = len(variance_about_mean), len(mean_residual)
     out = []

@@ -18,9 +18,8 @@ from usjp_research.engine.battery.catalogue import (
     TestResult,
     outcome,
 )
+from usjp_research.engine.design import Bools, Floats
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 NOISE = 1e-12  # mean ranks that move less than this are rounding: their sums would be zero
 
 
@@ -95,9 +94,8 @@ def centred_ranks(
 ) -> tuple[npt.NDArray[np.int16], Floats]:
     """Rank residuals (T, n), whose doubled ranks are known, together with event values (n, H).
 
-    Returns ``2K - (M + 1)``, zero where missing, of shape (T + H, n), and what makes of it scaled
-    ranks, ``1 / (2 (M + 1))``. Ties have average ranks: doubled, a value is two above each smaller
-    one and one above each that equals it.
+    Returns ``2K - (M + 1)`` (T + H, n), zero where missing, and ``1 / (2 (M + 1))``, which scales
+    it. Doubled, a rank is two above each smaller value and one above each that equals it.
     """
     T, values = len(e), np.vstack([e, event.T])
     known = np.isfinite(values)

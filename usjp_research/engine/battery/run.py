@@ -8,7 +8,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, abnormal_returns, residual_blocks
@@ -24,7 +23,7 @@ from usjp_research.engine.battery.events import (
 from usjp_research.engine.battery.joint import joint_law, portfolio_series, quiet_law
 from usjp_research.engine.battery.ranks import day_sums
 from usjp_research.engine.battery.window import WindowTests, Work, set_firms, window_tests
-from usjp_research.engine.design import Timing
+from usjp_research.engine.design import Bools, Floats, Timing
 from usjp_research.market.panel import ReturnPanel, panel_of_frame
 from usjp_research.market.record import Dropped
 from usjp_research.words import card
@@ -40,8 +39,6 @@ class Battery:
         ``ALL`` first, then the sectors; windows by their label, such as ``[-1;1]``.
     firms : DataFrame
         Firm, sector and place of day 0 of the rows of ``fit``.
-    fit : AbnormalReturns
-    dropped : tuple of Dropped
     """
 
     model: str
@@ -136,7 +133,7 @@ def run_battery(
     names = each.tolist()
     held = None if panel.chunk else panel.read(names)
 
-    def read(first: int, last: int) -> npt.NDArray[np.float64]:
+    def read(first: int, last: int) -> Floats:
         return panel.read(names[first:last]) if held is None else held[first:last]
 
     day0 = table["day0"].to_numpy(np.int64)
@@ -164,11 +161,8 @@ def run_battery(
 
 def _sets(
     sector: pd.Series, sectors: Sequence[str], fit: AbnormalReturns
-) -> tuple[dict[tuple[str, int], int], npt.NDArray[np.bool_]]:
-    """Say which firms are in which group and window: the column of each in a table of sets.
-
-    Groups and windows with the same firms share a set; a group that lost all of them has none.
-    """
+) -> tuple[dict[tuple[str, int], int], Bools]:
+    """Give each group and window its column in a table of sets; those of the same firms share."""
     found: dict[bytes, int] = {}
     column = {}
     for group in ("ALL", *sectors):

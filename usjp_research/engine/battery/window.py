@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, ReadSeries, Residuals, collected
 from usjp_research.engine.battery.catalogue import TESTS, TestResult, believable_first, outcome
@@ -21,11 +20,9 @@ from usjp_research.engine.battery.parametric import (
     time_series_tests,
 )
 from usjp_research.engine.battery.ranks import DaySums, corrado_tests, grank_tests
+from usjp_research.engine.design import Bools, Floats, Ints
 from usjp_research.words import card
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Number = tuple[str, float, str]  # its name, and why it is NaN where it is
 LOUD = 1.5  # event days noted as more volatile from this ratio of standard deviations on
 JOINT_FIRMS = 100  # more firms than this have no placebo F: a covariance matrix a date
@@ -36,8 +33,7 @@ HOLED = "firms lack returns on different estimation days: no common regressors"
 class WindowTests:
     """All tests of one group over one window, the believable first, and numbers that are no test.
 
-    Numbers are n firms, n_pos with a positive abnormal return, caar, bhar, rbar (mean residual
-    correlation after partial overlap), n_eff, p_hat and more; NaN where undefined, with a reason.
+    Numbers are NaN where undefined, with a reason.
     """
 
     group: str
