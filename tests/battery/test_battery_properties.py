@@ -132,7 +132,7 @@ def test_signs_and_signed_ranks_agree_with_scipy(n: int) -> None:
 
 def test_sums_that_differ_by_rounding_alone_are_ties() -> None:
     car, exact = [0.1 + 0.2, 0.3, -0.3, 0.05, -1e-17], [0.3, 0.3, -0.3, 0.05, 0.0]
-    got, want = (sign_tests(np.array(values), 0.5)[2] for values in (car, exact))
+    got, want = ([*sign_tests(np.array(values), 0.5)][2] for values in (car, exact))
     assert (got.statistic, got.p) == (want.statistic, want.p)
 
 
@@ -150,7 +150,7 @@ def test_a_test_that_cannot_be_computed_is_a_value_with_a_reason() -> None:
 
 def test_strongly_negative_correlation_gives_no_adjusted_statistic() -> None:
     scar = np.array([1.0, 2.0, 0.5])
-    tests = forecast_error_tests(scar[:, None], scar, np.full(3, 250), 2, -0.6)
+    tests = [*forecast_error_tests(scar[:, None], scar, np.full(3, 250), 2, -0.6)]
     for test in tests[3:]:
         assert test.reason == "the mean residual correlation is -0.600: 1 + (n-1) r-bar <= 0"
     panel = _panel(4, holes=0.0)

@@ -17,7 +17,7 @@ RANKS = "the event days' abnormal returns have the ranks of any other days"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What documentation, results and JSON file say of a test; it decorates what computes it.
+    """What documentation, results and JSON file say of a test.
 
     The place is that in the order of what can be believed when all firms share one event date.
     """
@@ -34,10 +34,6 @@ class Entry:
     p_normal_key: str = ""
     df_keys: tuple[str, ...] = ()
 
-    def __call__(self, function: F) -> F:  # noqa: D102
-        TESTS[self.key] = self
-        return function
-
     @property
     def p_key(self) -> str:
         """Name of the p-value in the JSON file."""
@@ -45,6 +41,12 @@ class Entry:
 
 
 TESTS: dict[str, Entry] = {}
+
+
+def registered(*entries: Entry) -> Callable[[F], F]:
+    """Decorate what computes tests with what there is to say of them."""
+    TESTS.update({entry.key: entry for entry in entries})
+    return lambda function: function
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from usjp_research.engine.battery.abnormal import FREE, ROWS, STILL, AbnormalReturns, ReadSeries
-from usjp_research.engine.battery.catalogue import CROSS, SHAPE, Entry, TestResult, outcome
+from usjp_research.engine.battery.catalogue import (
+    CROSS,
+    SHAPE,
+    Entry,
+    TestResult,
+    outcome,
+    registered,
+)
 from usjp_research.engine.design import Bools, Floats, Ints
 from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
@@ -85,12 +92,13 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
     return QuietLaw(statistic[:, 0], trailing[:, 0], statistic[:, 1:])
 
 
-@Entry(
-    2, "placebo_t", "the portfolio's abnormal return is one of those of earlier dates", "exact",
-    (CROSS, SHAPE), "Brown and Warner (1985); METHODS section 12",
-    "The second headline, where 99 earlier dates or more are there. The larger of forecast and "
-    "trailing variance scales it, so volatility that began before the event is allowed for; "
-    "against volatility that starts on the event day itself only adj_bmp_t helps.", "headline",
+@registered(
+    Entry(2, "placebo_t", "the portfolio's abnormal return is one of those of earlier dates",
+        "exact", (CROSS, SHAPE), "Brown and Warner (1985); METHODS section 12",
+        "The second headline, where 99 earlier dates or more are there. The larger of forecast "
+        "and trailing variance scales it, so volatility that began before the event is allowed "
+        "for; against volatility that starts on the event day itself only adj_bmp_t helps.",
+        role="headline"),
 )  # fmt: skip
 def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     """Refer the guarded statistic to its values on earlier dates, and count these.
@@ -110,23 +118,27 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
 
 
-@Entry(
-    10, "mvrm_F", "no firm has an abnormal return", "F", (CROSS,), PAPERS,
-    "A joint question, for effects of either sign. Fat tails make it reject too often at any "
-    "length of estimation: prefer its placebo p.", df_keys=("mvrm_df1", "mvrm_df2"),
-)  # fmt: skip
-@Entry(
-    11, "sectors_zero_F", "no sector's portfolio has an abnormal return", "F", (CROSS,), PAPERS,
-    "The joint question for sectors; prefer its placebo p.",
-    df_keys=("sectors_zero_df1", "sectors_zero_df2"),
-)  # fmt: skip
-@Entry(
-    12, "sectors_equal_F", "all sectors' portfolios have the same abnormal return", "F", (CROSS,),
-    PAPERS, "Whether sectors reacted differently, whatever the market of all of them did; prefer "
-    "its placebo p.", df_keys=("sectors_equal_df1", "sectors_equal_df2"),
+@registered(
+    Entry(10, "mvrm_F", "no firm has an abnormal return", "F", (CROSS,), PAPERS,
+        "A joint question, for effects of either sign. Fat tails make it reject too often at any "
+        "length of estimation: prefer its placebo p.", df_keys=("mvrm_df1", "mvrm_df2")),
+    Entry(11, "sectors_zero_F", "no sector's portfolio has an abnormal return", "F", (CROSS,),
+        PAPERS, "The joint question for sectors; prefer its placebo p.",
+        df_keys=("sectors_zero_df1", "sectors_zero_df2")),
+    Entry(12, "sectors_equal_F", "all sectors' portfolios have the same abnormal return", "F",
+        (CROSS,), PAPERS,
+        "Whether sectors reacted differently, whatever the market of all of them did; prefer its "
+        "placebo p.", df_keys=("sectors_equal_df1", "sectors_equal_df2")),
 )  # fmt: skip
 def joint_test(
-    key: str, effect: Floats, products: Floats, free: int, scale: float, *, equal: bool = False
+    key: str,
+    effect: Floats,
+    products: Floats,
+    free: int,
+    scale: float,
+    *,
+    equal: bool = False,
+    reason: str = "",
 ) -> TestResult:
     """Test jointly that no series has an effect (n,), or that all have the same one.
 
@@ -134,15 +146,15 @@ def joint_test(
     ``scale`` the days of the window plus what these add (Gibbons, Ross and Shanken 1989).
     """
     n = len(effect) - equal
-    df, reason, statistic = (n, free - n + 1), "", math.nan
     if n < 1:
-        reason = "there is one series only"
+        reason = reason or "there is one series only"
     elif n >= free:
-        reason = f"{n} effects need more than {n} free estimation days, there are {free}"
-    else:
+        reason = reason or f"{n} effects need more than {n} free estimation days, there are {free}"
+    statistic = math.nan
+    if not reason:
         statistic = joint_statistic(effect[:, None], products, free, scale, equal=equal)[0]
         reason = "" if math.isfinite(statistic) else "the residual covariance is singular"
-    return outcome(key, float(statistic), df=df, reason=reason)
+    return outcome(key, float(statistic), df=(n, free - n + 1), reason=reason)
 
 
 def joint_statistic(

@@ -17,6 +17,7 @@ from usjp_research.engine.battery.catalogue import (
     Entry,
     TestResult,
     outcome,
+    registered,
 )
 from usjp_research.engine.design import Bools, Floats
 
@@ -121,19 +122,16 @@ def _spread(values: Floats) -> Floats:
     return np.where((n > 1) & (squares > 1e-28 * (x * x).sum(axis=0)), out, np.nan)
 
 
-@Entry(
-    3, "corrado_z", RANKS, "normal", (CROSS, SHAPE), "Corrado (1989)",
-    "Cross-check on a common date, fat tails welcome; rejects too often when the event days are "
-    "more volatile.", "check",
-)  # fmt: skip
-@Entry(
-    6, "corrado_zivney_z", RANKS, "normal", (CROSS, EVENT, SHAPE), "Corrado and Zivney (1992)",
-    "Like corrado_z when event days are more volatile; weak with few firms, whose "
-    "cross-sectional spread is then a poor scale.",
-)  # fmt: skip
-@Entry(
-    7, "corrado_u_z", RANKS, "normal", (CROSS, SHAPE), "Corrado and Zivney (1992)",
-    "corrado_z with holes in the returns: days weigh by how many firms they have.",
+@registered(
+    Entry(3, "corrado_z", RANKS, "normal", (CROSS, SHAPE), "Corrado (1989)",
+        "Cross-check on a common date, fat tails welcome; rejects too often when the event days "
+        "are more volatile.", role="check"),
+    Entry(6, "corrado_zivney_z", RANKS, "normal", (CROSS, EVENT, SHAPE),
+        "Corrado and Zivney (1992)",
+        "Like corrado_z when event days are more volatile; weak with few firms, whose "
+        "cross-sectional spread is then a poor scale."),
+    Entry(7, "corrado_u_z", RANKS, "normal", (CROSS, SHAPE), "Corrado and Zivney (1992)",
+        "corrado_z with holes in the returns: days weigh by how many firms they have."),
 )  # fmt: skip
 def corrado_tests(sums: DaySums, s: int, window: slice) -> Iterator[TestResult]:
     """Compare the mean rank of a window, places among all days, with how it moves by day.
@@ -158,14 +156,12 @@ def _corrado(sums: Floats, count: Floats, divide: Floats, window: slice) -> floa
     return float(mean[window].sum() / (np.sqrt(window.stop - window.start) * spread))
 
 
-@Entry(
-    5, "grank_t", RANKS, "t", (CROSS, EVENT, SHAPE), "Kolari and Pynnönen (2011)",
-    "On a common date with thirty firms or more; with six strongly correlated firms its true "
-    "size is about twice the nominal one.", df_keys=("grank_df",),
-)  # fmt: skip
-@Entry(
-    23, "grank_z_indep", RANKS, "normal", (EVENT, SHAPE), "Kolari and Pynnönen (2011)",
-    "Separate dates only: it is grank_t without its protection.",
+@registered(
+    Entry(5, "grank_t", RANKS, "t", (CROSS, EVENT, SHAPE), "Kolari and Pynnönen (2011)",
+        "On a common date with thirty firms or more; with six strongly correlated firms its true "
+        "size is about twice the nominal one.", df_keys=("grank_df",)),
+    Entry(23, "grank_z_indep", RANKS, "normal", (EVENT, SHAPE), "Kolari and Pynnönen (2011)",
+        "Separate dates only: it is grank_t without its protection."),
 )  # fmt: skip
 def grank_tests(sums: Floats, count: Floats, n: int) -> Iterator[TestResult]:
     """Test the generalised rank of one cumulated day, the last of ``sums`` (T + 1,), of n firms."""

@@ -126,18 +126,21 @@ def window_tests(work: Work, firms: Firms, group: str, w: int) -> WindowTests:
     spread = float(fit.variance[rows[0], w] / fit.variance_residual[rows[0]]) - length
     mean_residual = sums.residual[s, :T][there] / sums.count[s, :T][there]
     caar, free = known["caar"], int(there.sum()) - k
-    jointly = (
-        outcome("mvrm_F", df=(n, free - n + 1), reason=firms.apart)
-        if firms.apart
-        else joint_test("mvrm_F", car, firms.products, free, length + spread)
-    )
+    scale = length + spread
+    jointly = joint_test("mvrm_F", car, firms.products, free, scale, reason=firms.apart)
     tests = [
         *cross_section_tests(car),
         *forecast_error_tests(
             fit.sar[rows, place], fit.scar[rows, w], fit.n_obs[rows], k, known["rbar"]
         ),
         *time_series_tests(
-            caar, length, mean_residual, fit.variance_about_mean[rows], spread, k, firms.apart
+            caar,
+            length,
+            mean_residual,
+            fit.variance_about_mean[rows],
+            spread,
+            k,
+            reason=firms.apart,
         ),
         *sign_tests(car, known["p_hat"]),
         *corrado_tests(sums, s, slice(T + place.start, T + place.stop)),
@@ -155,7 +158,7 @@ def window_tests(work: Work, firms: Firms, group: str, w: int) -> WindowTests:
         found.append(("volatility_trailing", float(work.quiet.trailing[s, w]), few))
         found.append(_placebo_p(jointly, firms.law, w))
     if group == "ALL":
-        for test, law in _sectors_jointly(work, w, length + spread):
+        for test, law in _sectors_jointly(work, w, scale):
             tests.append(test)
             found.append(_placebo_p(test, law, w))
     return _told(work, firms, group, w, found, {test.name: test for test in tests})
