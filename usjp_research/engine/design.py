@@ -91,10 +91,7 @@ MODELS = {
 class Timing:
     """Estimation days and event windows as offsets from day 0, both ends included.
 
-    Raises
-    ------
-    InputError
-        When an end comes before its start, or the estimation days reach into a window.
+    Raises `InputError` when an end comes before its start, or estimation reaches into a window.
     """
 
     estimation: tuple[int, int]

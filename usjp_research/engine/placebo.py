@@ -42,9 +42,8 @@ class Placebo:
     shifts : ndarray of shape (n_shifts,), int
         Sessions by which the whole calendar moved; the same for every group.
     effect, error, statistic : ndarray of shape (n_groups,)
-        Sum of signed abnormal returns C, its guarded standard error se, and S = C / se.
-    null_effect, null_error, null_statistic : ndarray of shape (n_shifts, n_groups)
-        The same at each shift.
+        Sum of signed abnormal returns C, its guarded standard error se, and S = C / se; with
+        ``null_`` before the name those at each shift, of shape (n_shifts, n_groups).
     worth : ndarray of shape (n_groups,)
         Rough number of independent shifts behind each group.
     admissible : int
@@ -124,7 +123,7 @@ class Placebo:
         middle, half = self.effect - self.center * self.error, critical * self.error
         sizes = zip((self.null_statistic - self.center).T, self.error, critical, strict=True)
         return rows.assign(
-            **{name: getattr(self, name) for name in ("effect", "error", "statistic", "center")},
+            **{name: getattr(self, name) for name in TABLE[:4]},
             critical=critical,
             low=middle - half,
             high=middle + half,
@@ -221,9 +220,7 @@ def placebo_law(
     the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
     keeps the spacing of the events and the correlation between sectors, so the joint law of the
     shifted statistics is the null law of the family (METHODS section 12). The calendar's own
-    windows are masked in its estimation windows wherever it stands, as the real ones are at the
-    real dates: otherwise a placebo's later windows would be fitted on its earlier ones, and its
-    sum would vary less than the real one.
+    windows are masked wherever it stands, as the real ones are at the real dates.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Entry:
 TESTS: dict[str, Entry] = {}
 
 
-def registered(*entries: Entry) -> Callable[[F], F]:
+def tests(*entries: Entry) -> Callable[[F], F]:
     """Decorate what computes tests with what there is to say of them."""
     TESTS.update({entry.key: entry for entry in entries})
     return lambda function: function
@@ -115,21 +115,16 @@ def outcome(
 ) -> TestResult:
     """Make the record of a registered test; where its law is exact, ``p`` and ``law`` say it."""
     entry = TESTS[key]
-    if entry.law in ("t", "F"):
-        law = f"{entry.law}({', '.join(map(str, df))})"
-    elif entry.law == "normal":
-        law = "N(0, 1)"
+    if entry.law != "exact":
+        law = "N(0, 1)" if entry.law == "normal" else f"{entry.law}({', '.join(map(str, df))})"
     if not reason and not math.isfinite(statistic):
         reason = "the statistic is not finite: nothing varies"
+    of = (entry.robust_to, reason)
     if reason:
-        return TestResult(
-            key, entry.null, math.nan, law or "exact", math.nan, entry.robust_to, reason
-        )
+        return TestResult(key, entry.null, math.nan, law or "exact", math.nan, *of)
     value = law_p(entry.law, statistic, df) if p is None else p
     normal = law_p("normal", statistic, ()) if entry.p_normal_key else math.nan
-    return TestResult(
-        key, entry.null, statistic, law, value, entry.robust_to, "", tuple(df), normal
-    )
+    return TestResult(key, entry.null, statistic, law, value, *of, tuple(df), normal)
 
 
 def believable_first(keys: Iterable[str]) -> list[str]:

@@ -101,11 +101,8 @@ def _add_complete(
                 moving[lag, head][place] += weight @ moves
     for column, lag in enumerate(sums.lags):
         here = np.flatnonzero(np.isin(dates + lag, dates))
-        later, tails, heads = (
-            np.searchsorted(dates, dates[here] + lag),
-            (lag, 0),
-            (lag, int(lag > 0)),
-        )
+        later = np.searchsorted(dates, dates[here] + lag)
+        tails, heads = (lag, 0), (lag, int(lag > 0))
         total = np.einsum("dst,dst->s", parts[tails][here], parts[heads][later])
         pairs = (moving[tails][here] * moving[heads][later]).sum(axis=0)
         every = (count[here] * count[later]).sum(axis=0)

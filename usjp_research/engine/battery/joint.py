@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from usjp_research.engine.battery.abnormal import FREE, ROWS, STILL, AbnormalReturns, ReadSeries
-from usjp_research.engine.battery.catalogue import (
-    CROSS,
-    SHAPE,
-    Entry,
-    TestResult,
-    outcome,
-    registered,
-)
+from usjp_research.engine.battery.catalogue import CROSS, SHAPE, Entry, TestResult, outcome, tests
 from usjp_research.engine.design import Bools, Floats, Ints
 from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
@@ -36,10 +30,7 @@ class QuietLaw:
     null: Floats  # (n_sets, n_dates, n_windows), NaN where a portfolio has no return
 
 
-@dataclass(frozen=True, slots=True)
-class _Days:
-    """An estimation window, as `rolling_forecast` takes it."""
-
+class _Days(NamedTuple):  # an estimation window, as `rolling_forecast` takes it
     sessions: int
     ends_before: int
     minimum: int
@@ -92,7 +83,7 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
     return QuietLaw(statistic[:, 0], trailing[:, 0], statistic[:, 1:])
 
 
-@registered(
+@tests(
     Entry(2, "placebo_t", "the portfolio's abnormal return is one of those of earlier dates",
         "exact", (CROSS, SHAPE), "Brown and Warner (1985); METHODS section 12",
         "The second headline, where 99 earlier dates or more are there. The larger of forecast "
@@ -105,20 +96,21 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
 
     The dates share days and are worth about a third of their number.
     """
-    null = law.null[s, :, w]
+    null, real = law.null[s, :, w], float(law.statistic[s, w])
     null = null[np.isfinite(null)]
-    real, n = float(law.statistic[s, w]), len(null)
+    n, reason = len(null), ""
     if n < LEAST:
         reason = f"{n} earlier dates without holes, {LEAST} needed" if law.null.shape[1] else FEW
+    elif math.isnan(real):
+        reason = "the portfolio's window or its guard days have holes"
+    if reason:
         return outcome("placebo_t", reason=reason), n
-    if math.isnan(real):
-        return outcome("placebo_t", reason="the portfolio's window or its guard days have holes"), n
     centre = float(null.mean())
     p = (1 + int((np.abs(null - centre) >= abs(real - centre)).sum())) / (n + 1)
     return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
 
 
-@registered(
+@tests(
     Entry(10, "mvrm_F", "no firm has an abnormal return", "F", (CROSS,), PAPERS,
         "A joint question, for effects of either sign. Fat tails make it reject too often at any "
         "length of estimation: prefer its placebo p.", df_keys=("mvrm_df1", "mvrm_df2")),

@@ -16,7 +16,7 @@ from usjp_research.engine.battery.catalogue import (
     Entry,
     TestResult,
     outcome,
-    registered,
+    tests,
 )
 from usjp_research.engine.battery.joint import ROUNDING
 from usjp_research.engine.design import Floats, Ints
@@ -25,7 +25,7 @@ ONE = "one firm has no cross-section"
 SAME = "all firms have the same abnormal return"
 
 
-@registered(
+@tests(
     Entry(14, "cs_t", MEAN, "t", (EVENT,), "Campbell, Lo and MacKinlay (1997)",
         "Separate dates and many firms only.", df_keys=("cs_df",)),
     Entry(18, "skew_johnson_lbt", MEAN, "t", (EVENT, SHAPE),
@@ -56,7 +56,7 @@ def cross_section_tests(car: Floats) -> Iterator[TestResult]:
     yield outcome("skew_hall_est", math.sqrt(n) * hall, df=df)
 
 
-@registered(
+@tests(
     Entry(1, "adj_bmp_t", MEAN, "t", (CROSS, EVENT), "Kolari and Pynnönen (2010)",
         "The headline on a common date: refer it to t(n-1), not to the normal law.",
         role="headline", p_name="adj_bmp_p_t", p_normal_key="adj_bmp_p_z"),
@@ -98,7 +98,7 @@ def forecast_error_tests(
     yield outcome("adj_bmp_t", bmp * factor, df=df, reason=reason or still)
 
 
-@registered(
+@tests(
     Entry(20, "sign_z", "abnormal returns are positive as often as negative", "exact",
         (EVENT, SHAPE), "binomial test",
         "Separate dates only; daily returns are skewed, so prefer gsign_z.",
@@ -142,7 +142,7 @@ def sign_tests(car: Floats, p_hat: float) -> Iterator[TestResult]:
     yield outcome("wilcoxon_V", V, p=p, law=law)
 
 
-@registered(
+@tests(
     Entry(4, "portfolio_t", MEAN, "t", (CROSS,),
         "Brown and Warner (1980); Schipper and Thompson (1983)",
         "Cross-check on a common date: exact under normality whatever the correlation; rejects "
@@ -157,7 +157,7 @@ def portfolio_t(car: float, variance: float, df: int) -> TestResult:
     return outcome("portfolio_t", car / math.sqrt(variance), df=(df,))
 
 
-@registered(
+@tests(
     Entry(9, "cda_t", MEAN, "t", (CROSS,), "Brown and Warner (1980, 1985)",
         "As portfolio_t, without the forecast error: short windows after long estimation only.",
         df_keys=("cda_df",)),
@@ -171,7 +171,6 @@ def time_series_tests(
     variance_about_mean: Floats,
     spread: float,
     parameters: int,
-    *,
     reason: str,
 ) -> Iterator[TestResult]:
     """Test the mean by how much the firms' average moved from day to day.

@@ -17,7 +17,7 @@ from usjp_research.engine.battery.catalogue import (
     Entry,
     TestResult,
     outcome,
-    registered,
+    tests,
 )
 from usjp_research.engine.design import Bools, Floats
 
@@ -122,7 +122,7 @@ def _spread(values: Floats) -> Floats:
     return np.where((n > 1) & (squares > 1e-28 * (x * x).sum(axis=0)), out, np.nan)
 
 
-@registered(
+@tests(
     Entry(3, "corrado_z", RANKS, "normal", (CROSS, SHAPE), "Corrado (1989)",
         "Cross-check on a common date, fat tails welcome; rejects too often when the event days "
         "are more volatile.", role="check"),
@@ -156,7 +156,7 @@ def _corrado(sums: Floats, count: Floats, divide: Floats, window: slice) -> floa
     return float(mean[window].sum() / (np.sqrt(window.stop - window.start) * spread))
 
 
-@registered(
+@tests(
     Entry(5, "grank_t", RANKS, "t", (CROSS, EVENT, SHAPE), "Kolari and Pynnönen (2011)",
         "On a common date with thirty firms or more; with six strongly correlated firms its true "
         "size is about twice the nominal one.", df_keys=("grank_df",)),

@@ -78,7 +78,7 @@ def run_battery(
     factors: pd.DataFrame | None = None,
     factor_units: str = "auto",
 ) -> Battery:
-    """Run every test on every group and window.
+    """Run every test of ``docs/tests.md`` on every group and window.
 
     Each firm is fitted on its own usable days; for each window the firms are those with a
     return on every day of it. Nothing is filled, and what is left out is listed. When firms
@@ -110,10 +110,6 @@ def run_battery(
     ------
     InputError
         For names, dates, windows or models that do not fit the data.
-
-    References
-    ----------
-    Those of each test: see ``docs/tests.md``.
 
     Examples
     --------

@@ -134,13 +134,7 @@ def window_tests(work: Work, firms: Firms, group: str, w: int) -> WindowTests:
             fit.sar[rows, place], fit.scar[rows, w], fit.n_obs[rows], k, known["rbar"]
         ),
         *time_series_tests(
-            caar,
-            length,
-            mean_residual,
-            fit.variance_about_mean[rows],
-            spread,
-            k,
-            reason=firms.apart,
+            caar, length, mean_residual, fit.variance_about_mean[rows], spread, k, firms.apart
         ),
         *sign_tests(car, known["p_hat"]),
         *corrado_tests(sums, s, slice(T + place.start, T + place.stop)),
