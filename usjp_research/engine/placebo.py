@@ -87,8 +87,8 @@ class Placebo:
     @property
     def p(self) -> Floats:
         """Placebo p-value of each group alone, two-sided, shape (n_groups,)."""
-        beyond = (self.null_distance >= self.distance).sum(axis=0)
-        return np.where(np.isnan(self.distance), np.nan, (1 + beyond) / (1 + len(self)))
+        found = placebo_p(self.null_distance, self.distance)
+        return np.where(np.isnan(self.distance), np.nan, found)
 
     def __len__(self) -> int:
         return len(self.shifts)
@@ -321,6 +321,11 @@ def join_laws(laws: Sequence[Placebo]) -> Placebo:
     return Placebo(groups, common, **numbers, admissible=min(law.admissible for law in laws))
 
 
+def placebo_p(null: Floats, seen: Floats | float) -> Floats:
+    """Return the share of draws, the seen one among them, that are at least as large."""
+    return np.asarray((1 + (null >= seen).sum(axis=0)) / (1 + len(null)))
+
+
 def quantile(values: Floats, alpha: float) -> float:
     """Return the placebo distance with rank ``floor(alpha (M + 1))`` from above.
 
@@ -337,9 +342,8 @@ def stepdown_p(distance: Floats, null_distance: Floats) -> Floats:
     """
     order = np.argsort(-distance, kind="stable")
     largest = np.maximum.accumulate(null_distance[:, order[::-1]], axis=1)[:, ::-1]
-    beyond = (largest >= distance[order]).sum(axis=0)
     out = np.empty(len(distance))
-    out[order] = np.maximum.accumulate((1 + beyond) / (1 + len(null_distance)))
+    out[order] = np.maximum.accumulate(placebo_p(largest, distance[order]))
     return out
 
 

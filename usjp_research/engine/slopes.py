@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from usjp_research.engine.design import Bools, Floats, Ints
+from usjp_research.engine.placebo import placebo_p
 
 
 def slope_weights(present: Bools, dose: Floats, group: Ints) -> tuple[Floats, Floats]:
@@ -56,7 +57,7 @@ def prologue(observed: float, law: Floats) -> Prologue:
 
     size = len(law)
     center, spread = float(law.mean()), float(law.std(ddof=1))
-    beyond = int((np.abs(law - center) >= abs(observed - center)).sum())
+    p_cdf = float(placebo_p(np.abs(law - center), abs(observed - center)))
     t = (observed - center) / (spread * math.sqrt((size + 1) / size))
     p_t = float(2 * stats.t.sf(abs(t), size - 1))
-    return Prologue(center, (1 + beyond) / (size + 1), t, size - 1, p_t)
+    return Prologue(center, p_cdf, t, size - 1, p_t)

@@ -47,13 +47,9 @@ class AbnormalReturns:
     bhar: Floats  # compounded return less compounded expected return
 
     def _repr_html_(self) -> str:
-        fitted = int((self.fault == 0).sum())
-        return card(
-            "Abnormal returns",
-            self.design.model,
-            f"{fitted} of {len(self.fault)} firm-events fitted",
-            f"estimation {self.timing.estimation[0]} to {self.timing.estimation[1]}",
-        )
+        fitted = f"{(self.fault == 0).sum()} of {len(self.fault)} firm-events fitted"
+        days = "estimation {} to {}".format(*self.timing.estimation)
+        return card("Abnormal returns", self.design.model, fitted, days)
 
     @property
     def scar(self) -> Floats:

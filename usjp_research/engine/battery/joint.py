@@ -11,6 +11,7 @@ import numpy as np
 from usjp_research.engine.battery.abnormal import FREE, ROWS, STILL, AbnormalReturns, ReadSeries
 from usjp_research.engine.battery.catalogue import CROSS, SHAPE, Entry, TestResult, outcome, tests
 from usjp_research.engine.design import Bools, Floats, Ints
+from usjp_research.engine.placebo import placebo_p
 from usjp_research.engine.rolling import inverse_gram, rolling_forecast
 
 GUARD = 20  # days before a window that say how volatile it is about to be
@@ -106,7 +107,7 @@ def placebo_test(law: QuietLaw, s: int, w: int) -> tuple[TestResult, int]:
     if reason:
         return outcome("placebo_t", reason=reason), n
     centre = float(null.mean())
-    p = (1 + int((np.abs(null - centre) >= abs(real - centre)).sum())) / (n + 1)
+    p = float(placebo_p(np.abs(null - centre), abs(real - centre)))
     return outcome("placebo_t", real, p=p, law=f"{n} earlier dates"), n
 
 

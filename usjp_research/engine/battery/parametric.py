@@ -133,9 +133,8 @@ def sign_tests(car: Floats, p_hat: float) -> Iterator[TestResult]:
     if m < 50 and len(ties) == m:
         p, law = float(stats.wilcoxon(x, method="exact").pvalue), f"signed ranks of {m}"
     else:
-        variance = (
-            m * (m + 1) * (2 * m + 1) / 24 - float((ties.astype(float) ** 3 - ties).sum()) / 48
-        )
+        shared = float((ties.astype(float) ** 3 - ties).sum()) / 48
+        variance = m * (m + 1) * (2 * m + 1) / 24 - shared
         away = V - m * (m + 1) / 4
         z = (away - 0.5 * np.sign(away)) / math.sqrt(variance)
         p, law = float(2 * special.ndtr(-abs(z))), "normal, continuity corrected"

@@ -48,13 +48,9 @@ class Battery:
     dropped: tuple[Dropped, ...]
 
     def _repr_html_(self) -> str:
-        return card(
-            "Battery",
-            self.model,
-            f"{len(self.groups)} groups",
-            f"windows {', '.join(next(iter(self.groups.values()), {}))}",
-            f"{len(self.dropped)} left out",
-        )
+        windows = f"windows {', '.join(next(iter(self.groups.values()), {}))}"
+        left = f"{len(self.dropped)} left out"
+        return card("Battery", self.model, f"{len(self.groups)} groups", windows, left)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the command writes as JSON."""

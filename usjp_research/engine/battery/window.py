@@ -21,6 +21,7 @@ from usjp_research.engine.battery.parametric import (
 )
 from usjp_research.engine.battery.ranks import DaySums, corrado_tests, grank_tests
 from usjp_research.engine.design import Bools, Floats, Ints
+from usjp_research.engine.placebo import placebo_p
 from usjp_research.words import card
 
 Number = tuple[str, float, str]  # its name, and why it is NaN where it is
@@ -148,9 +149,8 @@ def window_tests(work: Work, firms: Firms, group: str, w: int) -> WindowTests:
         test, dates = placebo_test(work.quiet, s, w)
         tests.append(test)
         few = f"too few returns in the {GUARD} days before"
-        found.append(("placebo_dates", dates, ""))
-        found.append(("volatility_trailing", float(work.quiet.trailing[s, w]), few))
-        found.append(_placebo_p(jointly, firms.law, w))
+        trailing = ("volatility_trailing", float(work.quiet.trailing[s, w]), few)
+        found += [("placebo_dates", dates, ""), trailing, _placebo_p(jointly, firms.law, w)]
     if group == "ALL":
         for test, law in _sectors_jointly(work, w, scale):
             tests.append(test)
@@ -190,7 +190,7 @@ def _placebo_p(test: TestResult, law: Floats | str, w: int) -> Number:
     if test.reason or isinstance(law, str):
         return name, math.nan, test.reason or str(law)
     null = law[np.isfinite(law[:, w]), w]
-    return name, (1 + int((null >= test.statistic).sum())) / (len(null) + 1), ""
+    return name, float(placebo_p(null, test.statistic)), ""
 
 
 def _sectors_jointly(work: Work, w: int, scale: float) -> Iterator[tuple[TestResult, Floats | str]]:
@@ -234,14 +234,12 @@ def _notes(
     blank = int(np.isnan(fit.design.base[first : first + T]).sum())
     if blank and "overlap" not in numbers:
         yield f"{blank} of {T} estimation days are not used: the model's regressors have no value"
-    if numbers["volatility_event"] > LOUD:
+    if (ratio := numbers["volatility_event"]) > LOUD:
         yield (
-            f"abnormal returns are {numbers['volatility_event']:.1f} times as dispersed as "
-            "estimation days suggest: tests that do not survive event-induced variance reject too "
-            "often"
+            f"abnormal returns are {ratio:.1f} times as dispersed as estimation days suggest: "
+            "tests that do not survive event-induced variance reject too often"
         )
-    if numbers.get("volatility_trailing", 0.0) > LOUD:
-        ratio = numbers["volatility_trailing"]
+    if (ratio := numbers.get("volatility_trailing", 0.0)) > LOUD:
         yield (
             f"the {GUARD} days before the window were {ratio:.1f} times as volatile as the "
             "estimation days: believe placebo_t rather than portfolio_t or corrado_z"
@@ -256,12 +254,6 @@ def _told(
     reasons = {name: why for name, value, why in found if why and math.isnan(value)}
     tests = {key: tests[key] for key in believable_first(tests)}
     reasons |= {key: test.reason for key, test in tests.items() if test.reason}
-    return WindowTests(
-        group,
-        work.fit.timing.windows[w],
-        numbers,
-        tests,
-        tuple(_notes(work, firms, work.column[group, w], numbers, shared)),
-        reasons,
-        shared,
-    )
+    notes = tuple(_notes(work, firms, work.column[group, w], numbers, shared))
+    window = work.fit.timing.windows[w]
+    return WindowTests(group, window, numbers, tests, notes, reasons, shared)
