@@ -169,7 +169,11 @@ class Design:
 def expected_return_design(
     model: str, columns: Mapping[str, Floats], n_days: int | None = None
 ) -> Design:
-    """Set up one of `MODELS` on the columns that it needs, each of shape (n_days,), as decimals."""
+    """Set up one of `MODELS` on the columns that it needs, each of shape (n_days,), as decimals.
+
+    Brown and Warner (1980); MacKinlay (1997); Fama and French (1993, 2015); Carhart (1997);
+    Scholes and Williams (1977).
+    """
     made = named_model(model)
     for name in made.needs:
         if name not in columns:

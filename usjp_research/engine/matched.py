@@ -48,9 +48,9 @@ def matched_forecast(
 ) -> tuple[Forecast, Match]:
     """Match each series by donors before every date asked for and forecast the window around it.
 
-    *Synthetic* (Abadie, Diamond and Hainmueller 2010) has ``s2 = SSR / (T - donors in use + 1)``
-    and the forecast error ``L s2``: weights are taken as known, and a placebo law has to carry
-    what that leaves out. *Nearest* is least squares on the mean of the eighth of the donors whose
+    *Synthetic* (Abadie, Diamond and Hainmueller 2010; Goldsmith-Pinkham and Lyu 2025) has
+    ``s2 = SSR / (T - donors in use + 1)`` and the forecast error ``L s2``: weights are taken as
+    known, and a placebo law has to carry what that leaves out. *Nearest* is least squares on the mean of the eighth of the donors whose
     residuals from the market model correlate most with the series' own. Days without any of the
     donors (n_days, n_donors) are not used; ``days`` are the places of day 0, NaN on all others.
     """

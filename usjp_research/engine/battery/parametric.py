@@ -15,6 +15,7 @@ from usjp_research.engine.battery.catalogue import (
     SHAPE,
     Entry,
     TestResult,
+    law_p,
     outcome,
     tests,
 )
@@ -137,7 +138,7 @@ def sign_tests(car: Floats, p_hat: float) -> Iterator[TestResult]:
         variance = m * (m + 1) * (2 * m + 1) / 24 - shared
         away = V - m * (m + 1) / 4
         z = (away - 0.5 * np.sign(away)) / math.sqrt(variance)
-        p, law = float(2 * special.ndtr(-abs(z))), "normal, continuity corrected"
+        p, law = law_p("normal", z, ()), "normal, continuity corrected"
     yield outcome("wilcoxon_V", V, p=p, law=law)
 
 
