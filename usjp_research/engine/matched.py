@@ -50,9 +50,10 @@ def matched_forecast(
 
     *Synthetic* (Abadie, Diamond and Hainmueller 2010; Goldsmith-Pinkham and Lyu 2025) has
     ``s2 = SSR / (T - donors in use + 1)`` and the forecast error ``L s2``: weights are taken as
-    known, and a placebo law has to carry what that leaves out. *Nearest* is least squares on the mean of the eighth of the donors whose
-    residuals from the market model correlate most with the series' own. Days without any of the
-    donors (n_days, n_donors) are not used; ``days`` are the places of day 0, NaN on all others.
+    known, and a placebo law has to carry what that leaves out. *Nearest* is least squares on the
+    mean of the eighth of the donors whose residuals from the market model correlate most with
+    the series' own. Days without any of the donors (n_days, n_donors) are not used; ``days`` are
+    the places of day 0, NaN on all others.
     """
     end = (window[0] if anchor is None else anchor) - estimation.ends_before
     there = np.isfinite(donors).all(axis=1) & np.isfinite(benchmark)
