@@ -270,18 +270,17 @@ def test_what_moved_is_named_with_what_did_it(
     found = compare_runs(finished, copy)
     assert found.conclusion == conclusion
     assert [cause.name for cause in found.causes if cause.differs] == [name]
-    (verdict,) = found.verdicts
-    assert (verdict.row, verdict.after) == ("AI Infrastructure", "priced in")
-    assert verdict.before == "cannot say: too small to see"
-    moved = {(m.row, m.column): m for m in found.moved["verdicts"]}
-    assert set(found.moved) == {"verdicts"}
-    assert set(moved) == {
+    (verdict,) = found.verdicts.itertuples(name=None)
+    assert verdict == ("AI Infrastructure", "cannot say: too small to see", "priced in")
+    assert set(found.moved["table"]) == {"verdicts"}
+    moved = found.moved.set_index(["row", "column"])
+    assert set(moved.index) == {
         *(("AI Infrastructure", column) for column in ("effect", "headline", "reason")),
         ("Mining & Metals", "p"),  # the MDE is the same to nine digits
     }
-    assert moved["AI Infrastructure", "effect"].before == "+1.1%"
-    assert moved["AI Infrastructure", "effect"].after == "+3.1%"
-    assert not moved["Mining & Metals", "p"].visible
+    assert moved["before"]["AI Infrastructure", "effect"] == "+1.1%"
+    assert moved["after"]["AI Infrastructure", "effect"] == "+3.1%"
+    assert not moved["visible"]["Mining & Metals", "p"]
     text = "\n".join(found.lines())
     assert "AI Infrastructure: cannot say: too small to see -> priced in" in text
     assert "AI Infrastructure: observed +1.1% -> +3.1%" in text
@@ -306,9 +305,9 @@ def test_moved_results_that_nothing_explains_are_called_so(finished: Path, copy:
     _sign(copy)
     found = compare_runs(finished, copy)
     assert "did not reproduce" in found.conclusion
-    (gone,) = found.moved["reactions"]
-    assert (gone.column, gone.before, gone.after) == ("row", "there", "gone")
-    assert found.moved["variants"][0].after == "no such table"
+    moved = found.moved.set_index("table")
+    assert (moved["column"]["reactions"], moved["after"]["reactions"]) == ("row", "gone")
+    assert moved["after"]["variants"] == "no such table"
 
 
 # --- the command -----------------------------------------------------------------------------

@@ -7,28 +7,30 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
-from usjp_research.report.tables import told
+from usjp_research.report.tables import told_row
 from usjp_research.runs.folder import recover
-from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files
+from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files, unit
 from usjp_research.spec.read import read_words
-from usjp_research.words import SECTOR_NAMES, InputError, label, naming, percent
+from usjp_research.study.verdict import verdict_of
+from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
 
 SAME = 1e-9  # relative: what two machines may differ by
+MOVED = ("table", "row", "column", "before", "after", "visible")
+UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
 JOIN = " · "
 PLURAL = ("returns", "packages")
 FRONT = {"effect": "observed", "low": "from", "high": "to", "p_stepdown": "adjusted p"}
 FRONT |= {"mde": "MDE", "implied_share_base": "implied"}
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Something that can move results: ``specification``, ``returns``, ``code`` or ``packages``."""
 
     name: str
@@ -38,35 +40,24 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """One value of a result table that is not the same.
-
-    ``visible`` says whether it differs in the digits that pages show.
-    """
-
-    table: str
-    row: str
-    column: str
-    before: str
-    after: str
-    visible: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two runs; ``moved`` has every value that did, by table."""
+    """What differs between two runs.
+
+    ``moved`` has a row for every value that did: ``table``, ``row``, ``column``, ``before``,
+    ``after``, and ``visible`` where it differs in the digits that pages show.
+    """
 
     names: tuple[str, str]
     runs: tuple[Mapping[str, Any], Mapping[str, Any]]
     causes: tuple[Cause, ...]
-    verdicts: tuple[Moved, ...]
-    moved: Mapping[str, tuple[Moved, ...]]
+    verdicts: pd.DataFrame
+    moved: pd.DataFrame
     checked: int
 
     @property
     def same(self) -> bool:
         """Whether no result moved."""
-        return not self.moved
+        return self.moved.empty
 
     @property
     def conclusion(self) -> str:
@@ -74,7 +65,7 @@ class Comparison:
         found = [cause.name for cause in self.causes if cause.differs]
         verb = "differs" if len(found) == 1 and found[0] not in PLURAL else "differ"
         if self.same:
-            but = f", although {_and(found)} {verb}" if found else ""
+            but = f", although {listed(found)} {verb}" if found else ""
             return f"The results are identical{but}."
         if not found:
             return (
@@ -83,7 +74,7 @@ class Comparison:
             )
         if len(found) == 1:
             return f"Only the {found[0]} {verb}: that did it."
-        return f"More than one thing differs ({_and(found)}): change one at a time to tell which."
+        return f"More than one thing differs ({listed(found)}): change one at a time to tell which."
 
     def lines(self) -> Iterator[str]:
         """Give the comparison as plain text."""
@@ -93,24 +84,20 @@ class Comparison:
         for cause in self.causes:
             told = f"{cause.before} -> {cause.after}" if cause.differs else f"same ({cause.before})"
             yield f"{cause.name:14} {told}"
-        yield ""
-        yield self.conclusion
-        if not self.same:
-            yield ""
-            yield f"Verdicts that changed: {len(self.verdicts) or 'none'}"
-            yield from (f"  {m.row}: {m.before} -> {m.after}" for m in self.verdicts)
-            yield f"Values that moved, of {self.checked}, and in how many a reader would see it:"
-            for table, moved in self.moved.items():
-                yield f"  {table:20} {len(moved):6} {sum(m.visible for m in moved):6}"
-            rows: dict[str, list[str]] = {}
-            for m in self.moved.get("verdicts", ()):
-                if m.visible and m.column in FRONT and JOIN not in m.row:
-                    rows.setdefault(m.row, []).append(f"{FRONT[m.column]} {m.before} -> {m.after}")
-            yield from (f"{row}: {'; '.join(parts)}" for row, parts in rows.items())
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+        yield from ("", self.conclusion)
+        if self.same:
+            return
+        yield from ("", f"Verdicts that changed: {len(self.verdicts) or 'none'}")
+        for row, before, after in self.verdicts.itertuples():
+            yield f"  {row}: {before} -> {after}"
+        yield f"Values that moved, of {self.checked}, and in how many a reader would see it:"
+        for table, seen in self.moved.groupby("table", sort=False)["visible"]:
+            yield f"  {table:20} {len(seen):6} {sum(seen):6}"
+        shown = self.moved[(self.moved["table"] == "verdicts") & self.moved["visible"]]
+        shown = shown[shown["column"].isin(FRONT) & ~shown["row"].str.contains(JOIN, regex=False)]
+        moves = shown["column"].map(FRONT) + " " + shown["before"] + " -> " + shown["after"]
+        for row, parts in moves.groupby(shown["row"], sort=False):
+            yield f"{row!s}: {'; '.join(parts)}"
 
 
 def compare_runs(one: Path, other: Path) -> Comparison:
@@ -120,25 +107,17 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     runs = read_manifest(one), read_manifest(other)
     names = {**read_words(other / "results").names(), **read_words(one / "results").names()}
     with naming(names):
-        return _compare(one, other, runs)
-
-
-def _compare(one: Path, other: Path, runs: tuple[dict[str, Any], dict[str, Any]]) -> Comparison:
-    sides = result_tables(one)[0], result_tables(other)[0]
-    moved, checked = {}, 0
-    for table in dict.fromkeys([*sides[0], *sides[1]]):
-        found, count = _moved(table, sides[0].get(table), sides[1].get(table))
-        checked += count
-        if found:
-            moved[table] = tuple(found)
-    return Comparison(
-        names=(one.name or str(one), other.name or str(other)),
-        runs=runs,
-        causes=tuple(_causes(runs, (_code(one), _code(other)))),
-        verdicts=tuple(_verdicts(*(side.get("verdicts") for side in sides))),
-        moved=moved,
-        checked=checked,
-    )
+        before, after = result_tables(one)[0], result_tables(other)[0]
+        tables = dict.fromkeys([*before, *after])
+        found = [_moved(table, before.get(table), after.get(table)) for table in tables]
+        return Comparison(
+            names=(one.name or str(one), other.name or str(other)),
+            runs=runs,
+            causes=tuple(_causes(runs, (_code(one), _code(other)))),
+            verdicts=_verdicts(before.get("verdicts"), after.get("verdicts")),
+            moved=pd.DataFrame([move for moves, _ in found for move in moves], columns=MOVED),
+            checked=sum(count for _, count in found),
+        )
 
 
 def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[Cause]:
@@ -168,80 +147,64 @@ def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[
 
 def _code(run: Path) -> str:
     """Return the digests of the package's modules that the run's records carry."""
-    found = set()
-    for path in result_files(run, read_manifest(run)):
-        if path.suffix == ".json":
-            found.add(str(plain_json(path).get("code") or ""))
-    return " ".join(sorted(found - {""}))
+    records = (p for p in result_files(run, read_manifest(run)) if p.suffix == ".json")
+    return " ".join(sorted({str(plain_json(path).get("code") or "") for path in records} - {""}))
 
 
-def _verdicts(one: pd.DataFrame | None, other: pd.DataFrame | None) -> Iterator[Moved]:
-    def told(frame: pd.DataFrame | None) -> dict[str, str]:
-        rows = [] if frame is None else frame.to_dict("records")
-        return {
-            label(row["name"]): f"{row['headline']}: {row['reason']}"
-            if row["reason"]
-            else row["headline"]
-            for row in rows
-            if row["set"] in ("sectors", "contrast")
-        }
+def _verdicts(one: pd.DataFrame | None, other: pd.DataFrame | None) -> pd.DataFrame:
+    """Lay side by side, by row, the verdicts that are not the same."""
 
-    before, after = told(one), told(other)
-    for row in dict.fromkeys([*before, *after]):
-        pair = before.get(row, "no such row"), after.get(row, "no such row")
-        if pair[0] != pair[1]:
-            yield Moved("verdicts", row, "verdict", *pair)
+    def told(frame: pd.DataFrame | None) -> pd.Series:
+        rows = [] if frame is None else frame[frame["set"].isin(UNSAID)].to_dict("records")
+        words = {label(row["name"]): [row["headline"], row["reason"]] for row in rows}
+        return pd.Series({row: ": ".join(filter(None, said)) for row, said in words.items()})
+
+    pairs = pd.concat({"before": told(one), "after": told(other)}, axis=1).fillna("no such row")
+    return pairs[pairs["before"] != pairs["after"]]
 
 
 def _moved(
     table: str, one: pd.DataFrame | None, other: pd.DataFrame | None
-) -> tuple[list[Moved], int]:
+) -> tuple[list[tuple[Any, ...]], int]:
     """List the values of a table that are not the same, and count what was compared."""
     if one is None or other is None:
-        there = one if other is None else other
-        size = f"{0 if there is None else len(there)} rows"
-        pair = ("no such table", size) if one is None else (size, "no such table")
-        return [Moved(table, "all", "all", *pair)], 1
+        size = [f"{len(there)} rows" for there in (one, other) if there is not None]
+        pair = ("no such table", *size) if one is None else (*size, "no such table")
+        return [(table, "all", "all", *pair, True)], 1
     book = codebook(table)
     keys = [c for c in map(str, one) if c in book and book[c].key and c in other]
-    before, after = (_rows(frame, keys) for frame in (one, other))
-    columns = [c for c in dict.fromkeys([*one, *other]) if c not in keys]
-    found, count = [], 0
-    for key in dict.fromkeys([*before, *after]):
-        row = JOIN.join(_words(part) for part in key if part not in ("sectors", "contrast"))
-        if key not in before or key not in after:
-            pair = ("there", "gone") if key in before else ("not there", "new")
-            found.append(Moved(table, row, "row", *pair))
-            count += 1
-            continue
-        for column in columns:
-            old, new = before[key].get(column), after[key].get(column)
-            count += 1
+    before, after = _by_row(one, keys), _by_row(other, keys)
+    gone, fresh = before.index.difference(after.index), after.index.difference(before.index)
+    found: list[tuple[Any, ...]] = [(table, row, "row", "there", "gone", True) for row in gone]
+    found += [(table, row, "row", "not there", "new", True) for row in fresh]
+    both = before.index.intersection(after.index, sort=False)
+    columns = before.columns.union(after.columns, sort=False)
+    pairs = (side.loc[both].reindex(columns=columns).to_numpy() for side in (before, after))
+    for row, olds, news in zip(both, *pairs, strict=True):
+        for column, old, new in zip(columns, olds, news, strict=True):
             if not _alike(old, new):
-                unit = book[column].unit if column in book else ""
-                found.append(Moved(table, row, str(column), *_show(old, new, unit)))
-    return found, count
+                found.append((table, row, column, *_show(old, new, unit(table, column))))
+    return found, len(both) * len(columns) + len(gone) + len(fresh)
+
+
+def _by_row(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Name rows by their keys, or by their place where the codebook knows none."""
+    frame = frame.astype(object)
+    places = range(1, len(frame) + 1)
+    named = frame[keys].to_numpy().tolist() if keys else [[f"row {k}"] for k in places]
+    words = [JOIN.join(_words(str(part)) for part in row if part not in UNSAID) for row in named]
+    again = pd.Series(words, dtype=object).groupby(words).cumcount()
+    rows = [word + f"{JOIN}again" * k for word, k in zip(words, again, strict=True)]
+    return frame.drop(columns=keys).set_axis(pd.Index(rows, dtype=object))
 
 
 def _words(part: str) -> str:
     return label(part) if part.partition(":")[0] in SECTOR_NAMES else part
 
 
-def _rows(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Index rows by their keys, or by their place where the codebook knows none."""
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for place, row in enumerate(frame.to_dict("records"), 1):
-        key = tuple(str(row[k]) for k in keys) if keys else (f"row {place}",)
-        while key in rows:
-            key = (*key, "again")
-        rows[key] = {str(name): value for name, value in row.items()}
-    return rows
-
-
 def _alike(old: Any, new: Any) -> bool:
-    blank = [v is None or (isinstance(v, float) and math.isnan(v)) for v in (old, new)]
-    if any(blank):
-        return all(blank)
+    if pd.isna(old) or pd.isna(new):
+        return bool(pd.isna(old) and pd.isna(new))
     if isinstance(old, int | float) and isinstance(new, int | float):
         return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-12)
     return bool(old == new)
@@ -251,14 +214,14 @@ def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:
     """Return both values as words that differ, and whether pages would show the difference."""
 
     def words(value: Any, digits: int) -> str:
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if pd.isna(value):
             return "nothing"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return str(value)
         if unit == "decimal":
             return percent(float(value), digits)
         places = digits - 1 if abs(value) >= 100 else digits + 2 if abs(value) < 10 else digits
-        return f"{value:,.{places}f}".replace("-", "\N{MINUS SIGN}")
+        return f"{value:,.{places}f}".replace("-", MINUS)
 
     for digits in range(1, 12):
         pair = words(old, digits), words(new, digits)
@@ -291,11 +254,13 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     study = plain_json(path) if path in result_files(run, manifest) else {}
     index = run / "site" / "index.html"
     link = Path(os.path.relpath(index.resolve(), out.absolute().parent.resolve())).as_posix()
-    contrast = study.get("contrast")
     words = read_words(run / "results")
     with damage_named(path), naming(words.names()):
-        rows = [*study.get("rows", []), *([contrast] if contrast else [])]
-        shown = [_shown(row) for row in rows]
+        rows = [*study.get("rows", []), *filter(None, [study.get("contrast")])]
+        shown = [
+            {**row, "name": label(row["name"]), "effect": told_row(verdict_of(row)).observed()}
+            for row in rows
+        ]
     return {
         "name": run.resolve().name,
         "words": words,
@@ -304,15 +269,4 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
         "rows": shown,
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
         "simulated": is_simulated(str(manifest["market"])),
-    }
-
-
-def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    share = row["implied"]["share"]
-    seen = told(row["effect"], row["low"], row["high"], share, row.get("sign", 1))
-    return {
-        "name": label(row["name"]),
-        "headline": row["headline"],
-        "reason": row["reason"],
-        "effect": seen.observed(),
     }
