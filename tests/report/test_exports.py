@@ -125,7 +125,7 @@ def test_the_codebook_says_what_every_column_of_every_result_is(run: Path) -> No
     joined = {"2_event_study-law", "3_exposure-rows", "5_robustness-rows", "5_robustness-weights"}
     assert set(tables) == {"verdicts"} | joined | (results - single)
     for name, frame in tables.items():
-        keys = [column for column in frame if codebook(name)[str(column)].key]
+        keys = [column for column in frame if codebook(name)[str(column)]["key"]]
         assert name in ("dropped", "variants") or not frame.duplicated(keys).any(), name
 
 
@@ -136,7 +136,7 @@ def test_the_codebook_names_nothing_that_no_run_has(finished: Path, hostile: Pat
     needs_firms |= {("3_exposure-rows", f"by_case_{case}") for case in ("low", "base", "high")}
     said = {(name, column) for name, _ in known for column in codebook(name)}
     assert said - needs_firms == known - needs_firms
-    assert all(meaning.words for name, _ in known for meaning in codebook(name).values())
+    assert all(meaning["meaning"] for name, _ in known for meaning in codebook(name).values())
 
 
 def test_the_spreadsheet_holds_native_numbers_and_dates_with_units(
@@ -152,7 +152,7 @@ def test_the_spreadsheet_holds_native_numbers_and_dates_with_units(
         assert sheet.freeze_panes == "A2"
         assert sheet.max_row == len(frame) + 1
         for place, column in enumerate(frame, 1):
-            unit = codebook(name)[str(column)].unit
+            unit = codebook(name)[str(column)]["unit"]
             head = sheet.cell(1, place).value
             assert head == (f"{column} [{unit}]" if unit else column)
             cells = [sheet.cell(row, place).value for row in range(2, len(frame) + 2)]

@@ -172,7 +172,7 @@ def _moved(
         pair = ("no such table", *size) if one is None else (*size, "no such table")
         return [(table, "all", "all", *pair, True)], 1
     book = codebook(table)
-    keys = [c for c in map(str, one) if c in book and book[c].key and c in other]
+    keys = [c for c in map(str, one) if c in book and book[c]["key"] and c in other]
     before, after = _by_row(one, keys), _by_row(other, keys)
     gone, fresh = before.index.difference(after.index), after.index.difference(before.index)
     found: list[tuple[Any, ...]] = [(table, row, "row", "there", "gone", True) for row in gone]

@@ -6,8 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pandas as pd
 from usjp_research.market.sources import is_simulated
 from usjp_research.runs.store import (
     RISKY,
-    clean,
     csv_bytes,
     damage_named,
     declared,
@@ -26,6 +24,7 @@ from usjp_research.runs.store import (
     read_manifest,
     read_parquet,
     result_files,
+    unit,
     write_all,
     write_whole,
 )
@@ -42,28 +41,23 @@ FORMATS = {
     "number": "0.000",
     "date": "yyyy-mm-dd",
 }
+SOURCE = {  # what a run's manifest says of where its numbers come from
+    "market": "market",
+    "level": "level",
+    "first day of returns": "first",
+    "last day of returns": "last",
+    "specification": "spec",
+    "snapshot of returns": "snapshot",
+    "git commit": "commit",
+    "changes not committed": "dirty",
+    "locked packages": "requirements_lock",
+}
+MADE = {"run started": "started", "run ended": "ended", "public": "public"}
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a column holds; the unit is empty for text, keys together tell rows apart."""
-
-    unit: str
-    words: str
-    key: bool = False
-
-
-def codebook(table: str) -> Mapping[str, Meaning]:
-    """Return what each column of a result table means, in the order of numbers.csv."""
-    return {
-        row["column"]: Meaning(row["unit"], row["meaning"], bool(row["key"]))
-        for row in declared(table)
-        if row["column"]
-    }
-
-
-def _meaning(table: str, column: str) -> Meaning:
-    return codebook(table).get(column, Meaning("", "not described"))
+def codebook(table: str) -> dict[str, Mapping[str, str]]:
+    """Return what each column of a result table means: its row of numbers.csv."""
+    return {row["column"]: row for row in declared(table) if row["column"]}
 
 
 def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
@@ -92,12 +86,32 @@ def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
             continue
         content = plain_json(path)
         content = disclosure.public_record(content, public) if public else content
+        rows = content.get("numbers", content).get("rows")
         if path.stem == "verdicts":
             tables["verdicts"] = _verdicts(content)
-        plain = content.get("numbers", content)
-        if isinstance(rows := plain.get("rows"), list) and path.stem != "verdicts":
-            tables[f"{path.stem}-rows"] = pd.DataFrame([_flat(row) for row in rows])
+        elif isinstance(rows, list):
+            tables[f"{path.stem}-rows"] = pd.DataFrame(map(_flat, rows))
     return tables
+
+
+def _verdicts(content: Mapping[str, Any]) -> pd.DataFrame:
+    """Set the rows of every kind under one another, in the order of the codebook."""
+    found = {name: content.get(key) or [] for key, name in SETS.items()}
+    kinds = {name: [rows] if isinstance(rows, dict) else rows for name, rows in found.items()}
+    frame = pd.DataFrame({"set": n, **_flat(row)} for n, rows in kinds.items() for row in rows)
+    known = [column for column in codebook("verdicts") if column in frame]
+    return frame[[*known, *(column for column in frame if column not in known)]]
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Give each value inside a record a name of its own."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{key}_")
+        else:
+            flat[before + key] = "; ".join(map(str, value)) if isinstance(value, list) else value
+    return flat
 
 
 def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
@@ -119,30 +133,53 @@ def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
     return tables | {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
-def _verdicts(content: Mapping[str, Any]) -> pd.DataFrame:
-    rows = []
-    for key, name in SETS.items():
-        found = content.get(key) or []
-        rows += [
-            {"set": name, **_flat(row)} for row in ([found] if isinstance(found, dict) else found)
-        ]
-    frame = pd.DataFrame(rows)
-    known = [column for column in codebook("verdicts") if column in frame]
-    return frame[[*known, *(column for column in frame if column not in known)]]
+def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return where tables come from, the tables, what they mean, and lines on what is left out."""
+    manifest = read_manifest(run)
+    tables, left_out = result_tables(run)
+    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
+    market = str(manifest.get("market", ""))
+    told: dict[str, Any] = {
+        **({"SIMULATED": "nothing here is about a real market"} if is_simulated(market) else {}),
+        **{words: manifest.get(key) for words, key in SOURCE.items()},
+        **{f"version of {name}": of for name, of in manifest.get("versions", {}).items()},
+        **{words: manifest.get(key) for words, key in MADE.items()},
+        **{f"left out {k}": line for k, line in enumerate(lines, 1)},
+    }
+    values = [(what, "not known" if value is None else str(value)) for what, value in told.items()]
+    unknown = {"unit": "", "meaning": "not described"}
+    columns = [
+        (table, column, found["unit"] or "text", found["meaning"])
+        for table, frame in tables.items()
+        for column in map(str, frame)
+        for found in [codebook(table).get(column, unknown)]
+    ]
+    return {
+        "provenance": pd.DataFrame(values, columns=["what", "value"]),
+        **tables,
+        "codebook": pd.DataFrame(columns, columns=["sheet", "column", "unit", "meaning"]),
+    }, lines
 
 
-def _flat(row: Mapping[str, object]) -> dict[str, object]:
-    flat: dict[str, object] = {}
-    _flatten("", row, flat)
-    return flat
+def read_provenance(folder: Path) -> dict[str, str]:
+    """Read where tables that `write_tables` wrote come from; empty when there are none."""
+    path = folder / "provenance.csv"
+    if not path.is_file():
+        return {}
+    rows = read_csv(path).fillna("")
+    return dict(zip(rows["what"], rows["value"], strict=True))
 
 
-def _flatten(name: str, value: object, into: dict[str, object]) -> None:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            _flatten(f"{name}_{key}" if name else key, part, into)
-    else:
-        into[name] = "; ".join(map(str, value)) if isinstance(value, list) else value
+def write_tables(run: Path, folder: Path) -> list[str]:
+    """Write every table as CSV, with ``codebook.csv``; return what was left out.
+
+    A text that a spreadsheet would take for a formula starts with an apostrophe.
+    """
+    sheets, lines = _sheets(run)
+    sheets["codebook"] = sheets["codebook"].rename(columns={"sheet": "table"})
+    files = {f"{name}.csv": csv_bytes(frame) for name, frame in sheets.items()}
+    write_all(prepare_folder(folder.absolute()), files)
+    return lines
 
 
 # --- a spreadsheet ---------------------------------------------------------------------------
@@ -156,15 +193,12 @@ def write_workbook(run: Path, out: Path) -> list[str]:
     """
     import xlsxwriter
 
-    manifest = read_manifest(run)
-    tables, left_out = result_tables(run)
-    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
+    sheets, lines = _sheets(run)
     buffer = io.BytesIO()
-    book = xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_numbers": False})
-    ended = datetime.fromisoformat(manifest["ended"]).replace(tzinfo=None)
+    never = ("strings_to_numbers", "strings_to_formulas", "strings_to_urls")
+    book = xlsxwriter.Workbook(buffer, {"in_memory": True, **dict.fromkeys(never, False)})
+    ended = datetime.fromisoformat(read_manifest(run)["ended"]).replace(tzinfo=None)
     book.set_properties({"title": read_words(run / "results").question, "created": ended})
-    sheets = {"provenance": _provenance(manifest, lines), **tables}
-    sheets["codebook"] = _book(tables)
     names: set[str] = set()
     for name, frame in sheets.items():
         short = re.sub(r"[\[\]:*?/\\']", "_", name)[:31]
@@ -178,99 +212,35 @@ def write_workbook(run: Path, out: Path) -> list[str]:
     return lines
 
 
-def _provenance(manifest: Mapping[str, Any], lines: list[str]) -> pd.DataFrame:
-    market = str(manifest.get("market", ""))
-    rows = {
-        **({"SIMULATED": "nothing here is about a real market"} if is_simulated(market) else {}),
-        "market": market,
-        "level": manifest.get("level"),
-        "first day of returns": manifest.get("first"),
-        "last day of returns": manifest.get("last"),
-        "specification": manifest.get("spec"),
-        "snapshot of returns": manifest.get("snapshot"),
-        "git commit": manifest.get("commit"),
-        "changes not committed": manifest.get("dirty"),
-        "locked packages": manifest.get("requirements_lock"),
-        **{f"version of {name}": of for name, of in manifest.get("versions", {}).items()},
-        "run started": manifest.get("started"),
-        "run ended": manifest.get("ended"),
-        "public": manifest.get("public"),
-        **{f"left out {k}": line for k, line in enumerate(lines, 1)},
-    }
-    told = [(key, "not known" if value is None else str(value)) for key, value in rows.items()]
-    return pd.DataFrame(told, columns=["what", "value"])
-
-
-def read_provenance(folder: Path) -> dict[str, str]:
-    """Read where tables that `write_tables` wrote come from; empty when there are none."""
-    path = folder / "provenance.csv"
-    if not path.is_file():
-        return {}
-    rows = read_csv(path).fillna("")
-    return dict(zip(rows["what"], rows["value"], strict=True))
-
-
-def _book(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    rows = [
-        {"sheet": table, "column": column, "unit": found.unit or "text", "meaning": found.words}
-        for table, frame in tables.items()
-        for column in map(str, frame.columns)
-        for found in [_meaning(table, column)]
-    ]
-    return pd.DataFrame(rows, columns=["sheet", "column", "unit", "meaning"])
-
-
 def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
     head = book.add_format({"bold": True, "text_wrap": True, "valign": "top", "bottom": 1})
     quoted = book.add_format({"quote_prefix": True})
+
+    def quote(_: Any, row: int, place: int, text: str, shape: Any = None) -> int | None:
+        if not re.match(RISKY, text):
+            return None  # to be written as any other text
+        return int(sheet.write_string(row, place, text, quoted))
+
+    sheet.add_write_handler(str, quote)
     sheet.freeze_panes(1, 0)
     if len(frame):
         sheet.autofilter(0, 0, len(frame), len(frame.columns) - 1)
     for place, column in enumerate(map(str, frame.columns)):
-        unit = _meaning(table, column).unit
-        shape = book.add_format({"num_format": FORMATS[unit]}) if unit in FORMATS else None
-        title = f"{column} [{unit}]" if unit else column
+        of = unit(table, column)
+        shape = book.add_format({"num_format": FORMATS[of]}) if of in FORMATS else None
+        title = f"{column} [{of}]" if of else column
         sheet.write_string(0, place, title, head)
-        values = frame.iloc[:, place].tolist()
+        values = frame.iloc[:, place]
         width = max([len(title) / 2, *(len(str(value)) for value in values[:200])], default=8)
         sheet.set_column(place, place, 11 if shape else min(max(width, 8) + 2, 60))
-        for row, value in enumerate(values, 1):
-            _cell(sheet, row, place, value, shape, quoted)
+        sheet.write_column(1, place, [_native(value, of) for value in values], shape)
 
 
-def _cell(sheet: Any, row: int, place: int, value: Any, shape: Any, quoted: Any) -> None:
-    """Write one value as what it is; never let the library guess from its text."""
-    if isinstance(value, str) and shape is not None and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        value = date.fromisoformat(value)
-    if value is None or value == "" or value is pd.NaT or value != value:  # NaN
-        return
-    if isinstance(value, bool):
-        sheet.write_boolean(row, place, value)
-    elif isinstance(value, int | float) and math.isfinite(value):
-        sheet.write_number(row, place, value, shape)
-    elif isinstance(value, date):
-        sheet.write_datetime(row, place, value, shape)
-    else:
-        text = clean(str(value))[:LONGEST]
-        sheet.write_string(row, place, text, quoted if re.match(RISKY, text) else None)
-
-
-# --- plain files -----------------------------------------------------------------------------
-
-
-def write_tables(run: Path, folder: Path) -> list[str]:
-    """Write every table as CSV, with ``codebook.csv``; return what was left out.
-
-    A text that a spreadsheet would take for a formula starts with an apostrophe.
-    """
-    tables, left_out = result_tables(run)
-    lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
-    files: dict[str, bytes] = {}
-    for name, frame in {
-        **tables,
-        "provenance": _provenance(read_manifest(run), lines),
-        "codebook": _book(tables).rename(columns={"sheet": "table"}),
-    }.items():
-        files[f"{name}.csv"] = csv_bytes(frame)
-    write_all(prepare_folder(folder.absolute()), files)
-    return lines
+def _native(value: Any, of: str) -> Any:
+    """Return a value as what it is: nothing, a date, a number or a text."""
+    if value is None or value is pd.NaT or value != value:  # NaN
+        return None
+    if of == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)):
+        return datetime.fromisoformat(value)
+    number = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if number or isinstance(value, datetime) else str(value)[:LONGEST]
