@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from usjp_research.market.factors import read_factors
 from usjp_research.market.groups import read_event_dates, read_groups
 from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, Finding
-from usjp_research.runs.store import write_whole
+from usjp_research.runs.store import json_bytes, write_whole
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
 MARKS = {CROSS: "C", EVENT: "V", SHAPE: "N", "nothing": "-"}
@@ -40,10 +39,10 @@ ROLES = {
 def days_of(text: str, name: str) -> tuple[int, int]:
     """Read a pair of days such as ``-1,1``."""
     found = re.fullmatch(r"\s*\[?\s*([+-]?\d{1,6})\s*[,;:]\s*([+-]?\d{1,6})\s*\]?\s*", text)
-    if not found:
-        expected = "expected two whole numbers, days from the event, such as -1,1"
-        raise InputError(f"--{name} '{text}': {expected}")
-    return int(found[1]), int(found[2])
+    if found:
+        return int(found[1]), int(found[2])
+    expected = "expected two whole numbers, days from the event, such as -1,1"
+    raise InputError(f"--{name} '{text}': {expected}")
 
 
 def battery_from_files(
@@ -121,10 +120,9 @@ def check_panel(
 
 def write_battery(done: Battery, path: Path) -> None:
     """Write every number as JSON, whole or not at all."""
-    text = json.dumps(done.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
+        write_whole(path, json_bytes(done.as_dict()))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -61,29 +61,24 @@ def codebook(table: str) -> dict[str, Mapping[str, str]]:
 
 
 def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Read every table of a run, and why some are left out.
-
-    What notebooks saved per sector stands together, with a first column ``record``. A public run
-    hands on nothing that shows single firms or would narrow them down.
-    """
+    """Read every table of a run that may be handed on, and why others are left out."""
     manifest = read_manifest(run)
     public, level = bool(manifest.get("public")), str(manifest.get("level"))
     files = result_files(run, manifest)
     with damage_named(run / "results"):
         tables = _from_json(files, level if public else "")
         tables |= _from_frames(files)
+        if not public:
+            return tables, {}
         reasons = disclosure.withheld({k: list(map(str, tables[k])) for k in tables}, level)
-        reasons = reasons if public else {}
         shown = {name: frame for name, frame in tables.items() if name not in reasons}
-        return {k: disclosure.coarse(v, level) if public else v for k, v in shown.items()}, reasons
+        return {name: disclosure.coarse(frame, level) for name, frame in shown.items()}, reasons
 
 
 def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
     """Read verdicts and rows; ``public`` is the level of a public run's market."""
     tables: dict[str, pd.DataFrame] = {}
-    for path in files:
-        if path.suffix != ".json":
-            continue
+    for path in (path for path in files if path.suffix == ".json"):
         content = plain_json(path)
         content = disclosure.public_record(content, public) if public else content
         rows = content.get("numbers", content).get("rows")
@@ -115,22 +110,16 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Read CSV and Parquet files, those that notebooks saved per sector as one table."""
-    tables = {path.stem: read_csv(path) for path in files if path.suffix == ".csv"}
-    parts: dict[str, list[pd.DataFrame]] = {}
-    for path in files:
-        if path.suffix != ".parquet":
-            continue
+    """Read CSV and Parquet files; what notebooks saved per sector is one table, by ``record``."""
+    parts = {path.stem: [read_csv(path)] for path in files if path.suffix == ".csv"}
+    for path in (path for path in files if path.suffix == ".parquet"):
         frame = read_parquet(path)
         record, dash, key = path.stem.rpartition("-")
-        if not dash:
-            tables[path.stem] = frame
-            continue
         notebook = record.partition("-")[0]
         if notebook != record:
             frame.insert(0, "record", record)
-        parts.setdefault(f"{notebook}-{key}", []).append(frame)
-    return tables | {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+        parts.setdefault(notebook + dash + key, []).append(frame)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
 def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:

@@ -83,10 +83,9 @@ def _leaf(soup: BeautifulSoup, name: str, names: Mapping[str, str]) -> Tag:
 
 def find_browser(given: str | None = None) -> str:
     """Return the path of Chromium, Chrome or Edge, found by name unless it is given."""
-    for name in [given] if given else BROWSERS:
-        found = shutil.which(name)
-        if found:
-            return found
+    found = next(filter(None, map(shutil.which, [given] if given else BROWSERS)), None)
+    if found:
+        return found
     if given:
         raise InputError(f"--browser {given}: no such program; give the path of Chromium or Chrome")
     raise InputError(

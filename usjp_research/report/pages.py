@@ -8,9 +8,10 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -30,15 +31,20 @@ from usjp_research.market.sources import is_simulated
 from usjp_research.report.reading import QUESTION
 from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
-from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files
+from usjp_research.runs.store import (
+    damage_named,
+    plain_json,
+    read_manifest,
+    result_files,
+)
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
-from usjp_research.spec.records import Words
 from usjp_research.words import InputError, each_text, label, naming, scrub
 
+Cells = list[nbformat.NotebookNode]
 TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
-ADDED, ERROR = "injected-parameters", "papermill-error-cell-tag"  # cells of papermill's own
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells of papermill's own
 SVG = "image/svg+xml"
 SHORT = 16  # characters of a cell that stay on one line
 
@@ -52,7 +58,7 @@ ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre cod
     small sub sup br ul ol li dl dt dd"""
 SPANS = {"th": {"colspan", "rowspan", "title"}, "td": {"colspan", "rowspan"}}
 UNSEEN = "script style template noscript iframe object svg math title textarea select"
-HERE = "\x1a"  # where an id is still to come; no text on a page holds it
+HERE = "\x1a"  # a link to a heading that may be still to come; no text on a page holds it
 
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
@@ -60,12 +66,7 @@ NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
 
 
 def build_site(run: Path) -> Path:
-    """Write the pages of a run, one per notebook; the one that answers is the first page.
-
-    What a failed job left out may be missing; its page and the first one say so. The folder
-    ``site`` is replaced as a whole or not at all.
-    """
-    run = Path(run)
+    """Write the pages of a run, all or none, one per notebook; the first page is the answer's."""
     recover(run)
     pages = render(run)
     with locked(run), staged(run) as fresh:
@@ -85,28 +86,28 @@ def render(run: Path) -> dict[str, str]:
     """Return the pages of a run by file name, in reading order; see `build_site`."""
     words = read_words(run / "results")
     with naming(words.names()):
-        return _render(run, words)
+        manifest = each_text(plain, read_manifest(run))
+        result_files(run, manifest)  # as they were when the run ended
+        records = manifest["jobs"] or [NOTHING]
+        named = (job for job in records if job["name"] == manifest.get("front"))
+        front = next(named, records[-1])
+        others = (record for record in records if record is not front)
+        jobs = [_job(run, record, bool(manifest.get("public"))) for record in (front, *others)]
+        jobs[0]["file"] = "index.html"
+        shared = {
+            "words": words,
+            "run": manifest,
+            "simulated": is_simulated(manifest["market"]),
+            "jobs": jobs,
+            "answer": _answer(run),
+            "label": label,
+        }
+        return _fill_all(run, jobs, shared)
 
 
-def _render(run: Path, words: Words) -> dict[str, str]:
-    manifest = each_text(plain, read_manifest(run))
-    result_files(run, manifest)  # as they were when the run ended
-    records = manifest["jobs"] or [NOTHING]
-    named = (job for job in records if job["name"] == manifest.get("front"))
-    front = next(named, records[-1])
-    jobs: list[dict[str, Any]] = []
-    for record in (front, *(other for other in records if other is not front)):
-        with damage_named(run / str(record["output"])):
-            jobs.append(_job(run, record, public=bool(manifest.get("public"))))
-    jobs[0]["file"] = "index.html"
-    shared = {
-        "words": words,
-        "run": manifest,
-        "simulated": is_simulated(manifest["market"]),
-        "jobs": jobs,
-        "answer": _answer(run),
-        "label": label,
-    }
+def _fill_all(
+    run: Path, jobs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]
+) -> dict[str, str]:
     pages: dict[str, str] = {}
     first = {job["notebook"]: job["file"] for job in reversed(jobs)}
     for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
@@ -132,71 +133,66 @@ def _answer(run: Path) -> str:
 # --- what the run says -----------------------------------------------------------------------
 
 
-def _job(run: Path, record: dict[str, Any], *, public: bool) -> dict[str, Any]:
-    """Add what a page needs to a job's record: its notebook, title, file name, parameters.
-
-    Public pages leave out the cells tagged ``local``: they show single firms.
-    """
-    content, missing = nbformat.v4.new_notebook(), True  # type: ignore[no-untyped-call]
+def _job(run: Path, record: Mapping[str, Any], public: bool) -> dict[str, Any]:
+    """Add what a page needs to a job's record: its notebook, title, file name, parameters."""
     path = (run / (record["output"] or "")).resolve()
-    if path.is_file() and path.is_relative_to(run.resolve()):
-        content, missing = nbformat.read(path, as_version=4), False  # type: ignore[no-untyped-call]
-    content.cells = [_shown(cell) for cell in content.cells]
-    if public:
-        for place, cell in enumerate(content.cells):
-            if "local" in cell.metadata.get("tags", []):  # an empty one keeps the cells' numbers
-                content.cells[place] = nbformat.v4.new_raw_cell("")  # type: ignore[no-untyped-call]
-    prose = [cell.source for cell in content.cells if cell.cell_type == "markdown"]
-    opening = _Page({}, body=False).prose("\n\n".join(prose))
-    title, about = (_words(BeautifulSoup(opening, PARSER).find(name)) for name in ("h1", "p"))
-    sector = record["parameters"].get("sector")
-    title, of = title or record["name"], label(sector) if isinstance(sector, str) else ""
-    return {
-        **record,
-        "file": re.sub(r"[^\w.-]", "_", record["name"]) + ".html",
-        "content": content,
-        "missing": missing,
-        "title": title,
-        "of": of,
-        "words": f"{title}: {of}" if of else title,
-        "about": about,
-        "effective": _parameters(content, record["parameters"]),
-        "unrun": (unrun := _unrun(content.cells)),
-        "unrun_words": _ranges(unrun),
-    }
+    missing = not (path.is_file() and path.is_relative_to(run.resolve()))
+    with damage_named(run / str(record["output"])):
+        cells = [] if missing else _cells(path, public)
+        prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        opening = BeautifulSoup(_Page({}, body=False).prose(prose), PARSER)
+        sector = record["parameters"].get("sector")
+        title = _words(opening.h1) or record["name"]
+        of = label(sector) if isinstance(sector, str) else ""
+        unrun = _unrun(cells)
+        return {
+            **record,
+            "file": re.sub(r"[^\w.-]", "_", record["name"]) + ".html",
+            "cells": cells,
+            "missing": missing,
+            "title": title,
+            "of": of,
+            "words": f"{title}: {of}" if of else title,
+            "about": _words(opening.p),
+            "effective": _parameters(cells, record["parameters"]),
+            "unrun": unrun,
+            "unrun_words": _ranges(unrun),
+        }
+
+
+def _cells(path: Path, public: bool) -> Cells:
+    """Read an executed notebook; in a public one a cell tagged ``local`` only counts."""
+    content = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    cells = [_shown(cell) for cell in content.cells]
+    for cell in cells:
+        if public and "local" in cell.metadata.tags:
+            cell.cell_type, cell.metadata.tags = "raw", []
+    return cells
 
 
 def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a cell with its texts as a reader sees them: no control character is left.
-
-    Prose comes from the project; only what ran can name a place on the machine.
-    """
+    """Return a cell with its texts as a reader sees them: no control character is left."""
     tags = cell.metadata.get("tags")
     tags = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
     cell.metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
-    outputs: list[nbformat.NotebookNode] = []
-    for output in cell.get("outputs", []):
-        before = outputs[-1] if outputs else {}
-        if output.output_type == before.get("output_type") == "stream" and (
-            output.name == before["name"]
-        ):
-            before["text"] += output.text
-        else:
-            outputs.append(output)
+    outputs: Cells = []
+    for name, group in groupby(cell.get("outputs", []), lambda output: output.get("name")):
+        parts = list(group)
+        if name:  # one stream, in pieces
+            parts[0].text = screen("".join(part.text for part in parts))
+        outputs += parts[:1] if name else parts
     for output in outputs:
-        if output.output_type == "stream":
-            output.text = screen(output.text)
-        elif output.output_type == "error":
+        if output.output_type == "error":
             output.traceback = screen("\n".join(map(str, output.traceback or ()))).split("\n")
-    if "outputs" in cell:
-        cell.outputs = outputs
+    cell.outputs = outputs
     cleaned: nbformat.NotebookNode = each_text(plain, cell)
+    # Prose comes from the project; only what ran can name a place on the machine.
     return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
 
 
-def _unrun(cells: list[nbformat.NotebookNode]) -> list[int]:
+def _unrun(cells: Cells) -> list[int]:
     """List the numbers of cells with code that papermill did not come to."""
-    own = [c for c in cells if not {ADDED, ERROR} & set(c.metadata.get("tags", []))]
+    own = [cell for cell in cells if not ADDED & set(cell.metadata.tags)]
     return [
         number
         for number, cell in enumerate(own, 1)
@@ -206,14 +202,10 @@ def _unrun(cells: list[nbformat.NotebookNode]) -> list[int]:
     ]
 
 
-def _ranges(numbers: list[int]) -> str:
+def _ranges(numbers: Iterable[int]) -> str:
     """Write numbers as words: 3, 5 to 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    in_a_row = groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = ([number for _, number in run] for _, run in in_a_row)
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
@@ -221,18 +213,17 @@ def _words(part: Tag | None) -> str:
     return " ".join(part.get_text().split()) if part else ""
 
 
-def _parameters(notebook: nbformat.NotebookNode, given: Mapping[str, Any]) -> list[dict[str, str]]:
+def _parameters(cells: Cells, given: Mapping[str, Any]) -> list[dict[str, str]]:
     """List the effective parameters with what the notebook says about each."""
     known: dict[str, tuple[Any, str]] = {}
-    for cell in notebook.cells:
+    for cell in cells:
         with suppress(SyntaxError):
-            if "parameters" in cell.metadata.get("tags", []):
-                known |= _defaults(cell.source)
+            known |= _defaults(cell.source) if "parameters" in cell.metadata.tags else {}
     rows = []
     for name in dict.fromkeys([*known, *given]):
-        value = given[name] if name in given else known[name][0]
+        default, meaning = known.get(name, ("", ""))
+        value, by = (given[name], "this run") if name in given else (default, "default")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        by, meaning = "this run" if name in given else "default", known.get(name, ("", ""))[1]
         rows.append({"name": name, "value": text, "by": by, "help": meaning})
     return rows
 
@@ -257,13 +248,10 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
 
 
 class _Page(IPythonRenderer):
-    """Markdown and HTML outputs of one notebook as safe HTML, with headings and numbering.
-
-    Raw HTML in Markdown is shown as text; HTML outputs keep tables and inline text only.
-    """
+    """Markdown and HTML outputs of one notebook as safe HTML, with headings and numbering."""
 
     def __init__(self, links: Mapping[str, str], body: bool = True) -> None:
-        super().__init__(escape=True, allow_harmful_protocols=False)
+        super().__init__(escape=True, allow_harmful_protocols=False)  # raw HTML is shown as text
         self.links = links  # from notebooks to their pages
         self.body = body  # a body's title stands in the page's header
         self.titled = False
@@ -325,26 +313,21 @@ class _Page(IPythonRenderer):
             self.targets[_anchor(words)] = "title"
             return "" if self.body else f"<h1>{text}</h1>"
         level = min(max(level, 2), self.headings[-1][0] + 1 if self.headings else 2)
-        self.headings.append((level, _anchor(words), words))
-        return f'<h{level} id="{HERE}{len(self.headings) - 1}">{text}</h{level}>\n'
+        name, taken = _anchor(words), {id for _, id, _ in self.headings}
+        names = (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3)))
+        id = next(id for id in names if id not in taken)
+        self.headings.append((level, id, words))
+        self.targets.setdefault(name, id)
+        return f'<h{level} id="{id}">{text}</h{level}>\n'
 
     def land(self, body: str) -> Markup:
-        """Give each heading an id of its own, and each link to one the heading that it means."""
-        names = [name for _, name, _ in self.headings]
-        ids: list[str] = []
-        for place, name in enumerate(names):
-            tries = (f"{name}-{k}" for k in range(2, len(names) + 2))
-            taken = name in names[:place]
-            ids.append(next(i for i in tries if i not in {*names, *ids}) if taken else name)
-            self.targets.setdefault(name, ids[-1])
-        known = dict(zip(ids, ids, strict=True)) | self.targets
-        self.headings = [(n, id, w) for (n, _, w), id in zip(self.headings, ids, strict=True)]
+        """Let each link to a heading arrive; one that leads nowhere is its words."""
+        known = {id: id for _, id, _ in self.headings} | self.targets
 
         def arrive(link: re.Match[str]) -> str:
             target = known.get(html.unescape(link[1]))
             return f'<a href="#{target}">{link[2]}</a>' if target else link[2]
 
-        body = re.sub(f'id="{HERE}(\\d+)"', lambda found: f'id="{ids[int(found[1])]}"', body)
         return Markup(re.sub(f'<a href="{HERE}([^"]*)">(.*?)</a>', arrive, body, flags=re.DOTALL))
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
@@ -391,12 +374,12 @@ def _math(body: str, display: str) -> str:
 
 def _align(table: Tag) -> None:
     """Drop a bare counter, say what heads each cell, mark the columns of numbers."""
-    own = [line for line in table("tr") if line.find_parent("table") is table]
-    lines = [line for line in own if line.find(["th", "td"], recursive=False)]
-    rows = [line.find_all(["th", "td"], recursive=False) for line in lines]
-    head = sum(line.find_parent("thead") is not None for line in lines)
-    index, plain = [_words(row[0]) for row in rows], all(len(row) > 1 for row in rows)
-    if plain and head == 1 and index[:2] == ["", "0"] and all(map(COUNTER.fullmatch, index[1:])):
+    own = (line for line in table("tr") if line.find_parent("table") is table)
+    cells = (line.find_all(["th", "td"], recursive=False) for line in own)
+    rows = [row for row in cells if row]
+    head = sum(row[0].find_parent("thead") is not None for row in rows)
+    index, wide = [_words(row[0]) for row in rows], all(len(row) > 1 for row in rows)
+    if wide and head == 1 and index[:2] == ["", "0"] and all(map(COUNTER.fullmatch, index[1:])):
         for row in rows:
             row.pop(0).decompose()
     for row in rows[head:] if not table.select("tbody th") else ():

@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from usjp_research.runs.store import (
     write_all,
     write_whole,
 )
-from usjp_research.spec.records import Claim, Spec, Words, digest, in_project
+from usjp_research.spec.records import Claim, Spec, digest, in_project
 from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
 from usjp_research.study.missing import missing_lines
+
+Floats = npt.NDArray[np.float64]
 
 
 def record(
@@ -110,20 +112,15 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
         have events are there, made from the same parameters and returns by the same code.
     """
     laws = []
+    own = (digest(spec), market_digest(market), _code())
     for sector in spec.sectors:
         path = in_project(Path(out)) / "results" / f"2_event_study-{sector}.json"
-        if not path.is_file():
-            return []
-        content = plain_json(path)
-        found = (content.get("spec"), content.get("snapshot"), content.get("code"))
-        if found != (digest(spec), market_digest(market), _code()):
+        content = plain_json(path) if path.is_file() else {}
+        if (content.get("spec"), content.get("snapshot"), content.get("code")) != own:
             return []
         if "law" in content["frames"]:
-            frame = pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))
-            law = law_from_frame(frame)
-            if len(law):  # a sector that cannot be judged has none
-                laws.append(law)
-    return laws
+            laws.append(law_from_frame(pd.read_parquet(path.with_name(f"{path.stem}-law.parquet"))))
+    return [law for law in laws if len(law)]  # a sector that cannot be judged has none
 
 
 def save_study(study: Study, out: str | Path) -> Path:
@@ -176,29 +173,20 @@ def withhold(run: Path, level: str) -> None:
 
 def _files(study: Study) -> dict[str, bytes]:
     spec = study.data.spec
+    words = yaml.safe_dump(spec.words.model_dump(), allow_unicode=True, sort_keys=False)
     frames = {
         "reactions": study.reactions,
         "variants": study.variants,
         "timing": study.timing,
         "calendar": study.data.panel.frame(),
-        "claims": _frame(spec.claims, Claim),
-        "dropped": _frame(study.dropped, Dropped),
+        "claims": pd.DataFrame(spec.claims, columns=[item.name for item in fields(Claim)]),
+        "dropped": pd.DataFrame(study.dropped, columns=[item.name for item in fields(Dropped)]),
     }
     return {
         "verdicts.json": json_bytes(_plain(study)),
-        "words.yaml": _yaml(spec.words),
+        "words.yaml": words.encode(),
         **{f"{name}.csv": csv_bytes(checked(name, frame)) for name, frame in frames.items()},
     }
-
-
-def _frame(records: Sequence[Claim | Dropped], kind: type[Claim | Dropped]) -> pd.DataFrame:
-    columns = [item.name for item in fields(kind)]
-    return pd.DataFrame([asdict(record) for record in records], columns=columns)
-
-
-def _yaml(words: Words) -> bytes:
-    text: str = yaml.safe_dump(words.model_dump(), allow_unicode=True, sort_keys=False)
-    return text.encode()
 
 
 def _plain(study: Study) -> dict[str, object]:
@@ -243,49 +231,34 @@ def _clean(value: Any) -> Any:
         return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def law_frame(law: Placebo) -> pd.DataFrame:
     """Return C, se and S by shift and group as a table; shift 0 is the real calendar."""
-    shifts = np.concatenate([[0], law.shifts])
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "group": group,
-                    "shift": shifts,
-                    "effect": np.append(law.effect[g], law.null_effect[:, g]),
-                    "error": np.append(law.error[g], law.null_error[:, g]),
-                    "statistic": np.append(law.statistic[g], law.null_statistic[:, g]),
-                    "independent": law.independent,
-                }
-            )
-            for g, group in enumerate(law.groups)
-        ],
-        ignore_index=True,
+    shifts = np.append(0, law.shifts)
+
+    def column(real: Floats, null: Floats) -> Floats:
+        return np.vstack([real, null]).ravel(order="F")
+
+    return pd.DataFrame(
+        {
+            "group": np.repeat(law.groups, len(shifts)),
+            "shift": np.tile(shifts, len(law.groups)),
+            "effect": column(law.effect, law.null_effect),
+            "error": column(law.error, law.null_error),
+            "statistic": column(law.statistic, law.null_statistic),
+            "independent": law.independent,
+        }
     )
 
 
 def law_from_frame(frame: pd.DataFrame) -> Placebo:
     """Return the law that `law_frame` laid out, for one group."""
     real, null = frame[frame["shift"] == 0], frame[frame["shift"] != 0]
-
-    def column(name: str) -> npt.NDArray[np.float64]:
-        return null[[name]].to_numpy("float64")
-
-    return Placebo(
-        groups=tuple(real["group"]),
-        shifts=null["shift"].to_numpy("int64"),
-        effect=real["effect"].to_numpy("float64"),
-        error=real["error"].to_numpy("float64"),
-        statistic=real["statistic"].to_numpy("float64"),
-        null_effect=column("effect"),
-        null_error=column("error"),
-        null_statistic=column("statistic"),
-        worth=real["independent"].to_numpy("float64"),
-    )
+    columns = ("effect", "error", "statistic")
+    parts: dict[str, Any] = {name: real[name].to_numpy("float64") for name in columns}
+    parts |= {f"null_{name}": null[[name]].to_numpy("float64") for name in columns}
+    worth = real["independent"].to_numpy("float64")
+    return Placebo(tuple(real["group"]), null["shift"].to_numpy("int64"), **parts, worth=worth)
