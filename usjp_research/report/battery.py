@@ -60,10 +60,7 @@ def battery_from_files(
     say: Callable[[Sequence[str]], None],
     warn: Callable[[Sequence[str]], None],
 ) -> Battery:
-    """Run the battery on files, with the options of the command.
-
-    ``say`` is told what the file of returns was read as, ``warn`` what looks wrong in it.
-    """
+    """Run the battery on files: ``say`` what they were read as, ``warn`` of what looks wrong."""
     span, asked = days_of(estimation, "estimation"), [days_of(text, "window") for text in windows]
     table = None if factors is None else read_factors(factors, units=factor_units).returns
     panel, firms = _read_once(open_returns(returns)), read_groups(groups)
@@ -98,10 +95,9 @@ def check_panel(
     panel: ReturnPanel, firms: pd.DataFrame, timing: Timing, benchmark: str | None
 ) -> list[Finding]:
     """Check the returns that the tests will use; what has a witness there is refused."""
-    market, names = None, list(dict.fromkeys(firms["firm"]))
-    if benchmark is not None and benchmark in panel.names:
-        market = pd.Series(panel.read([benchmark])[0], panel.days)
-        names = list(dict.fromkeys((benchmark, *names)))
+    own = [benchmark] if benchmark is not None and benchmark in panel.names else []
+    market = pd.Series(panel.read(own)[0], panel.days) if own else None
+    names = list(dict.fromkeys([*own, *firms["firm"]]))
     step, found = panel.chunk or len(names), list[Finding]()
     for part in (names[at : at + step] for at in range(0, len(names), step)):
         frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)

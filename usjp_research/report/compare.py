@@ -14,15 +14,14 @@ import pandas as pd
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
-from usjp_research.report.tables import told_row
+from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
 from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files, unit
 from usjp_research.spec.read import read_words
-from usjp_research.study.verdict import verdict_of
 from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
 
 SAME = 1e-9  # relative: what two machines may differ by
-MOVED = ("table", "row", "column", "before", "after", "visible")
+MOVED = ("table", "row", "column", "before", "after", "visible")  # in digits that pages show
 UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
 JOIN = " · "
 PLURAL = ("returns", "packages")
@@ -34,18 +33,14 @@ class Cause(NamedTuple):
     """Something that can move results: ``specification``, ``returns``, ``code`` or ``packages``."""
 
     name: str
+    differs: bool
     before: str
     after: str
-    differs: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two runs.
-
-    ``moved`` has a row for every value that did: ``table``, ``row``, ``column``, ``before``,
-    ``after``, and ``visible`` where it differs in the digits that pages show.
-    """
+    """What differs between two runs: causes, verdicts, and a row for every value that moved."""
 
     names: tuple[str, str]
     runs: tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -121,28 +116,25 @@ def compare_runs(one: Path, other: Path) -> Comparison:
 
 
 def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[Cause]:
-    for name, key in (("specification", "spec"), ("returns", "snapshot")):
-        before, after = (str(run.get(key))[:12] for run in runs)
-        if key == "snapshot" and before != after:
-            before, after = (f"{run.get('market')} {str(run.get(key))[:12]}" for run in runs)
-        yield Cause(name, before, after, before != after)
+    spec, returns = ([str(run.get(key))[:12] for run in runs] for key in ("spec", "snapshot"))
+    yield Cause("specification", spec[0] != spec[1], *spec)
+    if differs := returns[0] != returns[1]:
+        returns = [f"{run.get('market')} {sha}" for run, sha in zip(runs, returns, strict=True)]
+    yield Cause("returns", differs, *returns)
     commits = [
         f"commit {run['commit'][:12]}{', with changes' if run.get('dirty') else ''}"
         if run.get("commit")
         else f"version {run.get('versions', {}).get('usjp_research')}"
         for run in runs
     ]
-    known = all(code)  # the modules themselves say more than a commit, which may touch prose only
-    differs = code[0] != code[1] if known else commits[0] != commits[1]
-    yield Cause("code", commits[0], commits[1], differs)
+    # The modules themselves say more than a commit, which may touch prose only.
+    one, other = code if all(code) else commits
+    yield Cause("code", one != other, *commits)
     versions = [{**run.get("versions", {}), "lock": run.get("requirements_lock")} for run in runs]
     names = [k for k in {**versions[0], **versions[1]} if k != "usjp_research"]
     unlike = [k for k in names if versions[0].get(k) != versions[1].get(k)]
-    told = [
-        ", ".join(f"{k} {str(v.get(k))[:12]}" for k in unlike) or f"lock {str(v['lock'])[:12]}"
-        for v in versions
-    ]
-    yield Cause("packages", told[0], told[1], bool(unlike))
+    told = (", ".join(f"{k} {str(v.get(k))[:12]}" for k in unlike or ["lock"]) for v in versions)
+    yield Cause("packages", bool(unlike), *told)
 
 
 def _code(run: Path) -> str:
@@ -223,11 +215,8 @@ def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:
         places = digits - 1 if abs(value) >= 100 else digits + 2 if abs(value) < 10 else digits
         return f"{value:,.{places}f}".replace("-", MINUS)
 
-    for digits in range(1, 12):
-        pair = words(old, digits), words(new, digits)
-        if pair[0] != pair[1]:
-            break
-    return *pair, digits == 1
+    pairs = ((words(old, digits), words(new, digits), digits == 1) for digits in range(1, 12))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (str(old), str(new), False))
 
 
 # --- a page that leads to many runs ----------------------------------------------------------
@@ -257,10 +246,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     words = read_words(run / "results")
     with damage_named(path), naming(words.names()):
         rows = [*study.get("rows", []), *filter(None, [study.get("contrast")])]
-        shown = [
-            {**row, "name": label(row["name"]), "effect": told_row(verdict_of(row)).observed()}
-            for row in rows
-        ]
+        shown = [{**row, "name": label(row["name"]), "effect": _observed(row)} for row in rows]
     return {
         "name": run.resolve().name,
         "words": words,
@@ -270,3 +256,8 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
         "simulated": is_simulated(str(manifest["market"])),
     }
+
+
+def _observed(row: Mapping[str, Any]) -> str:
+    share = row["implied"]["share"]
+    return told(row["effect"], row["low"], row["high"], share, row.get("sign", 1)).observed()

@@ -136,18 +136,15 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
         **{f"left out {k}": line for k, line in enumerate(lines, 1)},
     }
     values = [(what, "not known" if value is None else str(value)) for what, value in told.items()]
-    unknown = {"unit": "", "meaning": "not described"}
-    columns = [
-        (table, column, found["unit"] or "text", found["meaning"])
+    provenance = pd.DataFrame(values, columns=["what", "value"])
+    meanings = [
+        (table, column, found.get("unit") or "text", found.get("meaning", "not described"))
         for table, frame in tables.items()
         for column in map(str, frame)
-        for found in [codebook(table).get(column, unknown)]
+        for found in [codebook(table).get(column, {})]
     ]
-    return {
-        "provenance": pd.DataFrame(values, columns=["what", "value"]),
-        **tables,
-        "codebook": pd.DataFrame(columns, columns=["sheet", "column", "unit", "meaning"]),
-    }, lines
+    book = pd.DataFrame(meanings, columns=["sheet", "column", "unit", "meaning"])
+    return {"provenance": provenance, **tables, "codebook": book}, lines
 
 
 def read_provenance(folder: Path) -> dict[str, str]:
@@ -160,10 +157,7 @@ def read_provenance(folder: Path) -> dict[str, str]:
 
 
 def write_tables(run: Path, folder: Path) -> list[str]:
-    """Write every table as CSV, with ``codebook.csv``; return what was left out.
-
-    A text that a spreadsheet would take for a formula starts with an apostrophe.
-    """
+    """Write every table as CSV, with ``codebook.csv``; return what was left out."""
     sheets, lines = _sheets(run)
     sheets["codebook"] = sheets["codebook"].rename(columns={"sheet": "table"})
     files = {f"{name}.csv": csv_bytes(frame) for name, frame in sheets.items()}
@@ -175,11 +169,7 @@ def write_tables(run: Path, folder: Path) -> list[str]:
 
 
 def write_workbook(run: Path, out: Path) -> list[str]:
-    """Write the results as one ``.xlsx`` file; return what was left out.
-
-    The first sheet says where the numbers come from, the last what each column means. Numbers
-    and dates are native; a text that looks like a formula stays text.
-    """
+    """Write the results as one ``.xlsx`` file of native numbers; return what was left out."""
     import xlsxwriter
 
     sheets, lines = _sheets(run)
@@ -206,9 +196,8 @@ def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
     quoted = book.add_format({"quote_prefix": True})
 
     def quote(_: Any, row: int, place: int, text: str, shape: Any = None) -> int | None:
-        if not re.match(RISKY, text):
-            return None  # to be written as any other text
-        return int(sheet.write_string(row, place, text, quoted))
+        risky = re.match(RISKY, text)  # where it is not, None lets it be written as any other text
+        return int(sheet.write_string(row, place, text, quoted)) if risky else None
 
     sheet.add_write_handler(str, quote)
     sheet.freeze_panes(1, 0)

@@ -24,10 +24,7 @@ PATIENCE = 120  # seconds for a browser to print
 
 
 def join_pages(pages: Mapping[str, str]) -> str:
-    """Join pages into one: each becomes a section, and links between them stay inside the file.
-
-    Pages are by file name, in reading order; style sheet, policy and footer are the first's.
-    """
+    """Join pages, by file name, into one whose links stay inside; its footer is the first's."""
     names = {name: f"page-{name.removesuffix('.html')}" for name in pages}
     whole = BeautifulSoup(next(iter(pages.values())), PARSER)
     main = whole.new_tag("main", id="main")

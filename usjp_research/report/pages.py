@@ -21,10 +21,10 @@ from xml.etree import ElementTree
 import nbformat
 import nh3
 from bs4 import BeautifulSoup, Tag
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
-from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
@@ -181,9 +181,8 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if name:  # one stream, in pieces
             parts[0].text = screen("".join(part.text for part in parts))
         outputs += parts[:1] if name else parts
-    for output in outputs:
-        if output.output_type == "error":
-            output.traceback = screen("\n".join(map(str, output.traceback or ()))).split("\n")
+    for error in (output for output in outputs if output.output_type == "error"):
+        error.traceback = screen("\n".join(map(str, error.traceback or ()))).split("\n")
     cell.outputs = outputs
     cleaned: nbformat.NotebookNode = each_text(plain, cell)
     # Prose comes from the project; only what ran can name a place on the machine.
@@ -216,9 +215,9 @@ def _words(part: Tag | None) -> str:
 def _parameters(cells: Cells, given: Mapping[str, Any]) -> list[dict[str, str]]:
     """List the effective parameters with what the notebook says about each."""
     known: dict[str, tuple[Any, str]] = {}
-    for cell in cells:
+    for cell in (cell for cell in cells if "parameters" in cell.metadata.tags):
         with suppress(SyntaxError):
-            known |= _defaults(cell.source) if "parameters" in cell.metadata.tags else {}
+            known |= _defaults(cell.source)
     rows = []
     for name in dict.fromkeys([*known, *given]):
         default, meaning = known.get(name, ("", ""))
@@ -254,7 +253,6 @@ class _Page(IPythonRenderer):
         super().__init__(escape=True, allow_harmful_protocols=False)  # raw HTML is shown as text
         self.links = links  # from notebooks to their pages
         self.body = body  # a body's title stands in the page's header
-        self.titled = False
         self.headings: list[tuple[int, str, str]] = []
         self.targets: dict[str, str] = {}  # what a link to a heading says, and the heading's id
         self.counts = Counter[str]()
@@ -308,8 +306,7 @@ class _Page(IPythonRenderer):
     def heading(self, text: str, level: int, **_: Any) -> str:
         """Skip no level, and leave the one title to the page's header."""
         words = _words(BeautifulSoup(text, PARSER))
-        if level == 1 and not self.titled:
-            self.titled = True
+        if level == 1 and "title" not in self.targets.values():
             self.targets[_anchor(words)] = "title"
             return "" if self.body else f"<h1>{text}</h1>"
         level = min(max(level, 2), self.headings[-1][0] + 1 if self.headings else 2)
@@ -334,10 +331,9 @@ class _Page(IPythonRenderer):
         """Keep links to sources, to headings and to notebooks that have a page."""
         if url.startswith(("https://", "http://")):
             return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{text}</a>'
+        page = self.links.get(url.rpartition("/")[2].partition("#")[0])
         if url.startswith("#"):
-            page: str | None = HERE + _anchor(unquote(html.unescape(url)))
-        else:
-            page = self.links.get(url.rpartition("/")[2].partition("#")[0])
+            page = HERE + _anchor(unquote(html.unescape(url)))
         return f'<a href="{html.escape(page)}">{text}</a>' if page else text
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
@@ -426,11 +422,9 @@ def _address(mime: str, content: str) -> str:
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
-    exporter = TemplateExporter(  # type: ignore[no-untyped-call]
-        template_paths=[str(TEMPLATES)], template_file="notebook.html.j2"
-    )
-    made: Environment = exporter.environment
-    made.autoescape = made.trim_blocks = made.lstrip_blocks = True
+    loader = FileSystemLoader(TEMPLATES)
+    made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters["highlight2html"] = Highlight2HTML()  # type: ignore[no-untyped-call]
     return made
 
 

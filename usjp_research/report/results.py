@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import yaml
+from pydantic_core import to_jsonable_python
 
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Dropped, Market, market_digest
@@ -76,7 +77,7 @@ def record(
         "snapshot": market_digest(market),
         "code": _code(),
         "market": market.name,
-        "numbers": _clean(dict(numbers)),
+        "numbers": dict(numbers),
         "frames": sorted(frames),
     }
     table = name.partition("-")[0]
@@ -84,8 +85,13 @@ def record(
         f"{name}-{key}.parquet": checked(f"{table}-{key}", frame).to_parquet()
         for key, frame in frames.items()
     }
-    write_all(folder, {**files, f"{name}.json": json_bytes(content)})
+    write_all(folder, {**files, f"{name}.json": _json(content)})
     return folder / f"{name}.json"
+
+
+def _json(content: object) -> bytes:
+    """Encode results; JSON has no NaN and no infinity: both become null."""
+    return json_bytes(to_jsonable_python(content, inf_nan_mode="null", fallback=np.generic.item))
 
 
 def _code() -> str:
@@ -183,7 +189,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "dropped": pd.DataFrame(study.dropped, columns=[item.name for item in fields(Dropped)]),
     }
     return {
-        "verdicts.json": json_bytes(_plain(study)),
+        "verdicts.json": _json(_plain(study)),
         "words.yaml": words.encode(),
         **{f"{name}.csv": csv_bytes(checked(name, frame)) for name, frame in frames.items()},
     }
@@ -206,33 +212,23 @@ def _plain(study: Study) -> dict[str, object]:
             "last": str(market.dates[-1].date()),
             "sessions": len(market.dates),
             "securities": sum(len(made.members[f"sector/{s}"]) for s in spec.sectors),
-            "provenance": _clean(dict(market.provenance)),
+            "provenance": dict(market.provenance),
         },
         "alpha": spec.rule.alpha,
         "power": spec.rule.power,
         "shifts": len(study.family),
         "independent_shifts": round(study.family.independent),
         "critical": next(x.critical for x in study.verdicts if not math.isnan(x.critical)),
-        "rows": [_clean(row.numbers()) for row in study.verdicts],
-        "contrast": _clean(study.contrast.numbers()) if study.contrast else None,
+        "rows": [row.numbers() for row in study.verdicts],
+        "contrast": study.contrast.numbers() if study.contrast else None,
         "contrast_versions": [
-            {**_clean(item.row.numbers()), "named": item.named, "safe": item.safe}
+            {**item.row.numbers(), "named": item.named, "safe": item.safe}
             for item in study.contrast_versions
         ],
-        "leak_inclusive": [_clean(row.numbers()) for row in study.leaks],
-        "campaign": [_clean(row.numbers()) for row in study.campaign],
-        "missing": list(missing_lines(study)),
+        "leak_inclusive": [row.numbers() for row in study.leaks],
+        "campaign": [row.numbers() for row in study.campaign],
+        "missing": missing_lines(study),
     }
-
-
-def _clean(value: Any) -> Any:
-    """JSON has no NaN and no infinity: both become null."""
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def law_frame(law: Placebo) -> pd.DataFrame:
