@@ -263,24 +263,15 @@ class _Page(IPythonRenderer):
 
     def tables(self, source: str) -> Markup:
         """Return an HTML output: tables and inline text, nothing that acts."""
-        safe = nh3.clean(
-            source, tags={*ALLOWED.split()}, clean_content_tags={*UNSEEN.split()}, attributes=SPANS
-        )
+        tags, unseen = {*ALLOWED.split()}, {*UNSEEN.split()}
+        safe = nh3.clean(source, tags=tags, clean_content_tags=unseen, attributes=SPANS)
         return Markup(self._dress(plain(safe)))
 
-    def picture(self, mime: str, output: nbformat.NotebookNode, alt: str) -> dict[str, Any]:
-        """Return a figure's addresses, its words, and its number with the section's name."""
-        meta = output.metadata
-        own = meta[mime] if isinstance(meta.get(mime), dict) else {}
-        narrow = own.get("narrow")
-        id, caption = self.caption("Figure")
-        return {
-            "id": id,
-            "caption": caption,
-            "src": _address(mime, output.data[mime]),
-            "narrow": _address(mime, narrow) if isinstance(narrow, str) else "",
-            "alt": meta.get("alt") or own.get("alt") or alt or f"{caption} (not described)",
-        }
+    def address(self, mime: str, content: object) -> str:
+        """Return a picture as a data address; an SVG shown as an image runs nothing."""
+        text = content if isinstance(content, str) else ""
+        text = base64.b64encode(text.encode()).decode() if mime == SVG else text
+        return text and f"data:{mime};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', text)}"
 
     def caption(self, kind: str, own: str = "") -> tuple[str, str]:
         """Return the next number of a table or figure as an id and as words."""
@@ -408,13 +399,6 @@ def _anchor(text: str) -> str:
     """Return a name for what a heading or a link to it says, in any script."""
     words = re.findall(r"[^\W_]+", normalize("NFKC", text).casefold())
     return f"s-{'-'.join(words)}"
-
-
-def _address(mime: str, content: str) -> str:
-    """Return a picture as a data address; an SVG shown as an image runs nothing."""
-    if mime == SVG:
-        content = base64.b64encode(content.encode()).decode()
-    return f"data:{mime};base64,{re.sub(r'[^A-Za-z0-9+/=]', '', content)}"
 
 
 # --- pages on disk ---------------------------------------------------------------------------
