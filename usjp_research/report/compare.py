@@ -116,22 +116,22 @@ def compare_runs(one: Path, other: Path) -> Comparison:
 
 
 def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[Cause]:
-    spec, returns = ([str(run.get(key))[:12] for run in runs] for key in ("spec", "snapshot"))
+    spec, returns = ([run[key][:12] for run in runs] for key in ("spec", "snapshot"))
     yield Cause("specification", spec[0] != spec[1], *spec)
     if differs := returns[0] != returns[1]:
-        returns = [f"{run.get('market')} {sha}" for run, sha in zip(runs, returns, strict=True)]
+        returns = [f"{run['market']} {sha}" for run, sha in zip(runs, returns, strict=True)]
     yield Cause("returns", differs, *returns)
     commits = [
         f"commit {run['commit'][:12]}{', with changes' if run.get('dirty') else ''}"
         if run.get("commit")
-        else f"version {run.get('versions', {}).get('usjp_research')}"
+        else f"version {run['versions'].get('usjp_research')}"
         for run in runs
     ]
     # The modules themselves say more than a commit, which may touch prose only.
     one, other = code if all(code) else commits
     yield Cause("code", one != other, *commits)
-    versions = [{**run.get("versions", {}), "lock": run.get("requirements_lock")} for run in runs]
-    names = [k for k in {**versions[0], **versions[1]} if k != "usjp_research"]
+    versions = [{**run["versions"], "lock": run.get("requirements_lock")} for run in runs]
+    names = dict.fromkeys(k for held in versions for k in held if k != "usjp_research")
     unlike = [k for k in names if versions[0].get(k) != versions[1].get(k)]
     told = (", ".join(f"{k} {str(v.get(k))[:12]}" for k in unlike or ["lock"]) for v in versions)
     yield Cause("packages", bool(unlike), *told)
@@ -184,10 +184,10 @@ def _by_row(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     frame = frame.astype(object)
     places = range(1, len(frame) + 1)
     named = frame[keys].to_numpy().tolist() if keys else [[f"row {k}"] for k in places]
-    words = [JOIN.join(_words(str(part)) for part in row if part not in UNSAID) for row in named]
-    again = pd.Series(words, dtype=object).groupby(words).cumcount()
-    rows = [word + f"{JOIN}again" * k for word, k in zip(words, again, strict=True)]
-    return frame.drop(columns=keys).set_axis(pd.Index(rows, dtype=object))
+    words = (JOIN.join(_words(str(part)) for part in row if part not in UNSAID) for row in named)
+    rows = pd.Series(list(words), dtype=object)
+    again = rows.groupby(rows).cumcount().to_numpy(int)
+    return frame.drop(columns=keys).set_axis(rows + [f"{JOIN}again" * k for k in again])
 
 
 def _words(part: str) -> str:
@@ -254,7 +254,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
         "link": link if index.is_file() else "",
         "rows": shown,
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
-        "simulated": is_simulated(str(manifest["market"])),
+        "simulated": is_simulated(manifest["market"]),
     }
 
 

@@ -127,11 +127,11 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     manifest = read_manifest(run)
     tables, left_out = result_tables(run)
     lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
-    market = str(manifest.get("market", ""))
+    warning = {"SIMULATED": "nothing here is about a real market"}
     told: dict[str, Any] = {
-        **({"SIMULATED": "nothing here is about a real market"} if is_simulated(market) else {}),
+        **(warning if is_simulated(manifest["market"]) else {}),
         **{words: manifest.get(key) for words, key in SOURCE.items()},
-        **{f"version of {name}": of for name, of in manifest.get("versions", {}).items()},
+        **{f"version of {name}": of for name, of in manifest["versions"].items()},
         **{words: manifest.get(key) for words, key in MADE.items()},
         **{f"left out {k}": line for k, line in enumerate(lines, 1)},
     }
