@@ -321,6 +321,11 @@ def declared(table: str) -> Sequence[Mapping[str, str]]:
         return [row for row in csv.DictReader(file) if table in row["table"].split()]
 
 
+def unit(table: str, column: str) -> str:
+    """Return the unit of a column of a result table; text has none."""
+    return next((row["unit"] for row in declared(table) if row["column"] == column), "")
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a CSV file of results by the types that numbers.csv declares; what it lacks is text."""
     import pandas as pd
