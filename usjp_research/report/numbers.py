@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -34,6 +35,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "share": share_words,
     "cents": lambda value: number(100 * value, 1),
     "words": lambda value: " ".join(value) or "none",
+    "count": lambda value: str(len(value)),
 }
 
 
@@ -81,7 +83,7 @@ def lay_out(name: str, rows: Rows) -> Table:
     cells: dict[str, list[str]] = {}
     meanings: dict[str, str] = {}
     for row in declared(name):
-        fields = {field for _, field, _, _ in show.parse(row["cell"]) if field}
+        fields = {re.split(r"[.[]", field)[0] for _, field, *_ in show.parse(row["cell"]) if field}
         if row["title"] and (first is None or fields <= first.keys()):
             title = show.format(row["title"], **first) if first else row["title"]
             cells[title] = [show.format(row["cell"], **values) for values in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +17,7 @@ from usjp_research.report.numbers import Table, lay_out
 from usjp_research.spec.records import Spec
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
-from usjp_research.study.events import EventPanel
-from usjp_research.study.exposure import Exposure
+from usjp_research.study.exposure import SAVED, Exposure
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
 from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
@@ -124,25 +124,18 @@ def _far_end(row: Verdict, seen: Told) -> str:
     return f"{MINUS}{size} (lower end)" if seen.expected < 0 else size
 
 
-def verdict_details(row: Verdict) -> list[str]:
-    """Return what stands behind the head: reason, the three cases, what else must be known."""
-    parts = [row.reason] if row.reason else []
+def verdict_words(row: Verdict) -> str:
+    """Return the headline with its reason, its three cases, or what leaks would change."""
+    head, reason = row.headline, row.reason
+    if reason and not row.rests_on:
+        head, reason = f"{head}: {reason}", ""
     if DEPENDS in (row.headline, row.verdict):
         by_verdict: dict[str, list[str]] = {}
         for case in CASES:
             by_verdict.setdefault(row.by_case[case], []).append(case)
-        cases = (f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
-        each = "; ".join(cases)
-        parts = [f"{parts[0]}, {each}"] if row.rests_on else [*parts, each]
-    return [*parts, *([row.remark] if row.remark else [])]
-
-
-def verdict_words(row: Verdict) -> str:
-    """Return the headline with its reason, its three cases, or what leaks would change."""
-    head, details = row.headline, verdict_details(row)
-    if row.reason and not row.rests_on:
-        head = f"{head}: {details.pop(0)}"
-    return " ".join([head, *(f"({detail})" for detail in details)])
+        each = "; ".join(f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
+        reason = f"{reason}, {each}" if row.rests_on else each
+    return " ".join([head, *(f"({detail})" for detail in (reason, row.remark) if detail)])
 
 
 def implied_digits(share: float) -> int:
@@ -175,11 +168,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def counted(row: Mapping[str, Any]) -> bool:
     """Say whether a reaction counts for its sector: the thesis expects a sign of the event."""
     return int(row["sign"]) != 0 and row["blackout"] != OUTSIDE
-
-
-def _interval(low: float, high: float, sign: int) -> str:
-    """Return the interval of a signed sum in market direction."""
-    return told(None, low, high, {}, sign).interval()
 
 
 def timing_numbers(timing: pd.DataFrame) -> Table:
@@ -229,50 +217,44 @@ def _seen(row: Mapping[str, Any], low: str = "low", high: str = "high") -> dict[
     return {"observed": moved(row["effect"], sign), "interval": interval}
 
 
+def _of(sector: str | None, rows: Rows) -> Rows:
+    """Return all rows, or those of one sector without its name."""
+    if sector is None:
+        return rows
+    return [
+        {name: value for name, value in row.items() if name != "sector"}
+        for row in rows
+        if row["sector"] == sector
+    ]
+
+
 def _verdicts(rows: Sequence[Verdict]) -> Iterator[Row]:
     """Lay out verdicts; what was expected to fall is told as a fall."""
     for row in rows:
         seen = told_row(row)
-        yield {
-            **{"name": row.name, "said": verdict_words(row), "p_stepdown": row.p_stepdown},
-            **{"observed": seen.observed(), "interval": seen.interval(), "mde": row.mde},
-            **{"cases": cases_words(seen.share), "far_end": _far_end(row, seen)},
-            "breakeven_share": row.breakeven_share,
-        }
-
-
-def _thesis(rows: Sequence[Verdict]) -> Iterator[Row]:
-    """Lay out how dollars announced become an implied move, base case."""
-    for row in rows:
-        implied = row.implied
-        base = {
-            name: getattr(implied, name)["base"]
-            for name in ("spent", "revenue", "profit", "after_tax", "dollars")
-        }
-        plain = {name: getattr(implied, name) for name in ("announced", "market_value", "lines")}
-        yield {
-            **{"name": row.name, "valued": f"{implied.valued} of {implied.firms}"},
-            **{"cases": cases_words(told_row(row).share), **base, **plain},
-        }
+        words = {"said": verdict_words(row), "cases": cases_words(seen.share)}
+        numbers = {"observed": seen.observed(), "interval": seen.interval()}
+        yield {**asdict(row), **words, **numbers, "far_end": _far_end(row, seen)}
 
 
 def _contrast(
     rows: Sequence[Verdict], versions: Sequence[NamedVersion], *, public: bool = True
 ) -> Iterator[Row]:
     """Lay out the contrast and its versions; withhold those from which a firm could be read."""
-    shown = [(row, row.remark.partition(";")[0], True) for row in rows if row.kind == "contrast"]
-    shown += [(item.row, item.row.remark, item.safe or not public) for item in versions]
-    for row, named, open_ in shown:
-        said = f"{row.headline} ({row.reason})" if row.rests_on else row.headline
-        interval = told(None, row.low, row.high, {}, row.sign).interval()
-        told_of = {"said": said, "mde": row.mde, "interval": interval}
-        told_of["observed"] = moved(row.effect, row.sign)
+    shown = [("the rule", row, True) for row in rows if row.kind == "contrast"]
+    shown += [(v.row.name.partition(": ")[2], v.row, v.safe or not public) for v in versions]
+    for version, row, open_ in shown:
+        told_of = {
+            "said": f"{row.headline} ({row.reason})" if row.rests_on else row.headline,
+            "mde": row.mde,
+            **_seen(asdict(row)),
+        }
         yield {
-            "version": "the rule" if row.kind == "contrast" else row.name.partition(": ")[2],
-            **{"events": " ".join(row.events), "named": named.partition(": ")[2]},
+            **asdict(row),
             **(told_of if open_ else dict.fromkeys(told_of, "withheld")),
+            "version": version,
+            "named": row.remark.partition(";")[0].partition(": ")[2],
             "beyond": "yes" if row.low > 0 or row.high < 0 else "no",
-            **{"p": row.p, "breakeven": row.breakeven_share},
         }
 
 
@@ -280,24 +262,16 @@ def _events(spec: Spec, roles: Sequence[str] = ("primary",)) -> Iterator[Row]:
     """Lay out the events of some roles with their reasons and same-window news."""
     for event in spec.with_role(*roles):
         known = " (day only)" if event.precision == "day" else ""
-        announced = f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"
-        words = {name: getattr(event, name) for name in ("id", "title", "reason", "confounders")}
-        yield {**words, "announced": announced}
-
-
-def _calendar(panel: EventPanel) -> Rows:
-    """Lay out every event that can be tested with the sessions that can react."""
-    return records(panel.frame().assign(second_city=panel.second_city))
+        yield {**asdict(event), "announced": f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"}
 
 
 def _confounders(spec: Spec, roles: Sequence[str] = ("primary",)) -> Iterator[Row]:
     """Lay out the market-moving dates that lie near events of some roles."""
     ids = {event.id for event in spec.with_role(*roles)}
     for item in spec.confounders:
-        if near := [id for id in item.near_events if id in ids]:
+        if near := ", ".join(id for id in item.near_events if id in ids):
             source = "checked" if item.checked else "general knowledge"
-            row = {"session": item.session.isoformat(), "title": item.title}
-            yield {**row, "near": ", ".join(near), "source": source}
+            yield {**asdict(item), "near": near, "source": source}
 
 
 def _coverage(spec: Spec, known: pd.DataFrame) -> Iterator[Row]:
@@ -308,29 +282,20 @@ def _coverage(spec: Spec, known: pd.DataFrame) -> Iterator[Row]:
         yield {**row, "first": share.iloc[0], "last": share.iloc[-1]}
 
 
-def _members(spec: Spec, made: Portfolios, sector: str | None = None) -> Iterator[Row]:
+def _members(spec: Spec, made: Portfolios, sector: str | None = None) -> Rows:
     """Lay out who is in each portfolio at the primary events, and who is not."""
     primary = {event.id for event in spec.with_role("primary")}
-    for (event, key), slot in made.slots.items():
-        if event in primary and sector in (key, None):
-            yield {
-                **({} if sector else {"sector": key}),
-                **{"event": slot.event, "session": slot.session.isoformat()},
-                **{"firms": len(slot.members), "unchecked": len(slot.unchecked)},
-                **{"blackout": slot.blackout, "short": slot.short, "status": slot.status},
-            }
+    slots = [asdict(slot) for slot in made.slots.values() if slot.event in primary]
+    return _of(sector, slots)
 
 
-def _reactions(
-    reactions: pd.DataFrame, roles: Sequence[str], sector: str | None = None
-) -> Iterator[Row]:
+def _reactions(reactions: pd.DataFrame, roles: Sequence[str], sector: str | None = None) -> Rows:
     """Lay out abnormal returns of events of some roles, of all sectors or of one."""
     signs = {1: "up", -1: "down", 0: NOT_COUNTED}
-    for row in records(reactions[reactions["role"].isin(roles)]):
-        expected = DASH if row["blackout"] == OUTSIDE else signs[int(row["sign"])]
-        if sector in (row["sector"], None):
-            own = row if sector is None else {k: v for k, v in row.items() if k != "sector"}
-            yield {**own, "expected": expected}
+    rows = records(reactions[reactions["role"].isin(roles)])
+    for row in rows:
+        row["expected"] = DASH if row["blackout"] == OUTSIDE else signs[int(row["sign"])]
+    return _of(sector, rows)
 
 
 def _battery(tests: WindowTests) -> Iterator[Row]:
@@ -345,11 +310,6 @@ def _battery(tests: WindowTests) -> Iterator[Row]:
             yield {**row, "role": short.get(row["Role"], row["Role"])}
 
 
-def _dependence(tests: WindowTests) -> Rows:
-    """Lay out how many securities there are, and how many they are worth."""
-    return [{**tests.numbers, "notes": "; ".join(tests.notes) or "none"}]
-
-
 def _law(law: Placebo, reactions: pd.DataFrame | None = None) -> Iterator[Row]:
     """Lay out a placebo law; ``reactions`` say which signs its events carry, else all are +."""
     signs: dict[str, set[int]] = {}
@@ -362,15 +322,9 @@ def _law(law: Placebo, reactions: pd.DataFrame | None = None) -> Iterator[Row]:
             continue
         own = signs.get(group, {1})
         sign = int(min(own)) if len(own) == 1 else 0
-        numbers = {name: float(getattr(law, name)[g]) for name in LAW}
+        numbers = {name: getattr(law, name)[g] for name in ("error", "statistic", "center", "p")}
         seen = {"observed": moved(float(law.effect[g]), sign, 2), "calendars": len(law)}
         yield {"group": group, "independent": law.independent, **seen, **numbers}
-
-
-def _variants(variants: pd.DataFrame) -> Iterator[Row]:
-    """Lay out other versions of the statistic; the first one is the rule."""
-    for row in records(variants):
-        yield {**row, **_seen(row, "marginal_low", "marginal_high")}
 
 
 def _timing(timing: pd.DataFrame) -> Iterator[Row]:
@@ -386,23 +340,15 @@ def _timing(timing: pd.DataFrame) -> Iterator[Row]:
         yield {**records(seen)[0], "seen": "; ".join(words), **least}
 
 
-def _counterfactuals(found: Counterfactuals) -> Iterator[Row]:
-    """Lay out a sector's statistic against each counterfactual; the first row is the rule."""
-    for row in records(found.rows):
-        yield {**row, **_seen(row), "fitted": row["reason"] or row["fit"]}
-
-
 def _donors(found: Counterfactuals, most: int = 6) -> Iterator[Row]:
     """Lay out which donors stood for the sector at each event, the largest weights first."""
     for (model, event), part in found.weights.groupby(["model", "event"], sort=False):
-        top = records(part.head(most))
         words = [
             f"{row['donor'].replace('_', ' ')} {percent(row['weight'], 0, sign=False)}"
-            for row in top
+            for row in records(part.head(most))
         ]
-        words += [f"{len(part) - len(top)} more"] if len(part) > len(top) else []
-        row = {"model": model, "event": event, "donors": len(part)}
-        yield {**row, "largest": ", ".join(words)}
+        words += [f"{len(part) - most} more"] if len(part) > most else []
+        yield {"model": model, "event": event, "donors": len(part), "largest": ", ".join(words)}
 
 
 def _left_out(dropped: Sequence[Dropped]) -> Iterator[Row]:
@@ -420,61 +366,56 @@ def _left_out(dropped: Sequence[Dropped]) -> Iterator[Row]:
 
 def _findings(market: Market) -> Rows:
     """Lay out what looks wrong in a market's numbers, the heaviest first, or say why none does."""
-    names = ("ticker", "day", "measure", "words", "advice")
     told_of = "nothing looks wrong"
     if market.level == "portfolio":
         told_of = "averages of firms: there is no single price here that could be checked"
     elif market.simulated:
         told_of = "simulated: nothing was read that could be wrong"
-    found = [{name: getattr(item, name) for name in names} for item in market.findings]
-    return found or [{"told": told_of}]
+    return [{"found": item} for item in market.findings] or [{"told": told_of}]
 
 
-def _firms(spec: Spec, firms: pd.DataFrame) -> Iterator[Row]:
+def _firms(spec: Spec, firms: pd.DataFrame) -> Rows:
     """Lay out single firms' abnormal returns; for local eyes, not for public pages."""
     names = {firm.ticker: firm.name for firm in spec.firms}
-    for row in records(firms):
-        yield {**row, "name": names[row["ticker"]], "beta": float(row["beta"])}
+    return records(firms.assign(name=firms["ticker"].map(names)))
 
 
 def _doses(spec: Spec, doses: pd.DataFrame) -> Iterator[Row]:
     """Lay out the named firms with their doses; ``doses`` is what `firm_doses` gives."""
-    names = {firm.ticker: firm.name for firm in spec.firms}
-    for row in records(doses.sort_values("event", kind="stable")):
-        share = {} if pd.isna(row["base"]) else {str(case): row[case] for case in CASES}
-        yield {**row, "name": names[row["ticker"]], "cases": cases_words(share)}
+    for row in _firms(spec, doses.sort_values("event", kind="stable")):
+        share = {} if math.isnan(row["base"]) else {str(case): row[case] for case in CASES}
+        yield {**row, "cases": cases_words(share)}
 
 
 def _exposure(rows: Sequence[Exposure], *, public: bool = True) -> Iterator[Row]:
     """Lay out slopes of abnormal return on dose; withhold those that one firm carries."""
     for row in rows:
-        implied = " / ".join(number(100 * value, 1) for value in row.implied.values())
-        head = {"said": exposure_words(row), "evidence": evidence_words(row)}
-        head |= {"exposed": str(row.exposed) if row.firms else DASH, "implied": implied or "none"}
         found = row.slope
-        if found is None:
-            yield {**head, **dict.fromkeys(SLOPE)}
-            continue
-        span = [number(100 * end, 1) for end in (found.low, found.high)]
-        value: Row = {"slope": found.value, "interval": " to ".join(span)}
-        if public and not found.safe:
-            value = dict.fromkeys(value, "withheld")
-        numbers = {name: getattr(found, name) for name in ("top_share", "p", "mde", "breakeven")}
-        quiet = {"raw_p_cdf": found.raw.p_cdf, "quiet_days": len(found.law)}
-        yield {**head, **value, **numbers, **quiet}
+        seen = {name: saved(found) if found else None for name, saved in SAVED.items()}
+        span = [number(100 * end, 1) for end in (found.low, found.high)] if found else [DASH]
+        seen["interval"] = " to ".join(span)
+        if public and found and not found.safe:
+            seen |= dict.fromkeys(("slope", "interval"), "withheld")
+        yield {
+            **seen,
+            "said": exposure_words(row),
+            "evidence": evidence_words(row),
+            "exposed": str(row.exposed) if row.firms else DASH,
+            "implied": " / ".join(number(100 * v, 1) for v in row.implied.values()) or "none",
+        }
 
 
-LAW = ("error", "statistic", "center", "p")
-SLOPE = ("top_share", "slope", "interval", "raw_p_cdf", "p", "quiet_days", "mde", "breakeven")
 ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "battery": _battery,
-    "calendar": _calendar,
-    "claims": lambda spec: [asdict(claim) for claim in spec.claims],
+    "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
+    "claims": lambda spec: map(asdict, spec.claims),
     "confounders": _confounders,
     "contrast": _contrast,
-    "counterfactuals": _counterfactuals,
+    "counterfactuals": lambda found: [
+        {**row, **_seen(row), "fitted": row["reason"] or row["fit"]} for row in records(found.rows)
+    ],
     "coverage": _coverage,
-    "dependence": _dependence,
+    "dependence": lambda tests: [{**tests.numbers, "notes": "; ".join(tests.notes) or "none"}],
     "donors": _donors,
     "doses": _doses,
     "dropped": lambda dropped, *what: [
@@ -489,9 +430,11 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "left_out": _left_out,
     "members": _members,
     "reactions": _reactions,
-    "thesis": _thesis,
+    "thesis": _verdicts,
     "timing": _timing,
-    "variants": _variants,
+    "variants": lambda variants: [
+        {**row, **_seen(row, "marginal_low", "marginal_high")} for row in records(variants)
+    ],
     "verdicts": _verdicts,
 }
 
