@@ -87,10 +87,14 @@ def test_sectors_are_grouped_by_what_the_verdict_says(results: dict[str, Any]) -
 
 
 def test_every_verdict_of_the_rule_has_its_words(results: dict[str, Any]) -> None:
-    from usjp_research.report.reading import SAID
-    from usjp_research.study.verdict import VERDICTS
+    from usjp_research.report.reading import PHRASES
+    from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 
-    assert {headline for headline, _ in SAID} | {"no implied value"} == set(VERDICTS)
+    said = {name for name in PHRASES if name.startswith("verdict: ")} - {"verdict: another"}
+    reasons = (", too small to see", ", interval too wide")
+    cannot = {f"verdict: cannot say{reason}" for reason in reasons}
+    rest = {f"verdict: {name}" for name in (*VERDICTS, DEPENDS, NO_VERDICT)}
+    assert said == cannot | rest - {"verdict: cannot say"}
 
 
 def test_too_small_to_show_is_said_only_when_every_value_is_below_what_can_be_seen(

@@ -12,14 +12,11 @@ from typing import Any
 import pandas as pd
 
 from usjp_research.runs.store import declared
-from usjp_research.words import DASH, MINUS, label, money, number, p_value, percent
+from usjp_research.words import DASH, MINUS, label, level, listed, money, number, p_value, percent
 
 Rows = Sequence[Mapping[str, Any]]
-
-
-def share_words(value: float | None) -> str:
-    """Return a share in percent; more than all of it cannot be had and is said so."""
-    return "over 100%" if value is not None and value > 1 else percent(value, 0, sign=False)
+COUNTS = [*("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
+COUNTS += ["eleven", "twelve"]
 
 
 def _two_digits(value: float) -> str:
@@ -30,12 +27,16 @@ def _two_digits(value: float) -> str:
 WORDS: Mapping[str, Callable[[Any], str]] = {
     "label": label,
     "p": p_value,
+    "level": level,
     "usd": money,
     "two": _two_digits,
-    "share": share_words,
+    "share": lambda value: "over 100%" if value > 1 else percent(value, 0, sign=False),
     "cents": lambda value: number(100 * value, 1),
     "words": lambda value: " ".join(value) or "none",
-    "count": lambda value: str(len(value)),
+    "len": lambda value: str(len(value)),
+    "count": lambda value: COUNTS[value] if value < len(COUNTS) else str(value),
+    "listed": listed,
+    "labels": lambda names: listed([*map(label, names)]),
 }
 
 

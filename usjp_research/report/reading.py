@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from usjp_research.report.numbers import share_words
+import yaml
+
+from usjp_research.report.numbers import Cells
 from usjp_research.report.tables import Told, implied_digits, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
 from usjp_research.study.answer import Study
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import MINUS, label, level, listed, moved, naming, number, p_value, percent
+from usjp_research.words import MINUS, label, level, listed, moved, naming, percent
 
 Results = Mapping[str, Any]
-COUNTS = [*("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
-COUNTS += ["eleven", "twelve"]
-
-# What each verdict says of the sectors that have it; {} is their names.
-SAID = {
-    ("cannot say", "too small to see"): (
-        "{} cannot be judged, because the thesis, even if it is right, is worth too little there "
-        "to show in prices"
-    ),
-    ("cannot say", "interval too wide"): "{} cannot be judged, because prices moved too freely",
-    ("not priced in", ""): "{} did not move by what the thesis is worth: it is not priced in",
-    ("partly priced in", ""): "{} moved the thesis's way, by less than it is worth",
-    ("priced in", ""): "{} moved by what the thesis is worth: it is priced in",
-    ("more than priced in", ""): "{} moved by more than the thesis is worth",
-    ("moved against", ""): "{} moved against the thesis",
-    ("reacted, size unclear", ""): "{} moved the thesis's way, by an amount that stays open",
-}
-DEPENDS = "for {} the verdict depends on which value of the thesis one takes"
-QUESTION = "Has the market priced it in? "  # that the first sentence answers
-AVERAGES = ", as averages of three or more of them, so that no single firm can be read back"
-WORTH = (
-    "The thesis is worth dollars announced × share of listed firms × margin, after tax, "
-    "discounted, over market value."
+PHRASES: Mapping[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
 )
-OWN_MARKET = "the file’s own column of that name where it has one, else "
+QUESTION: str = PHRASES["question"]  # that the first sentence answers
 FEW = 5  # named firms up to which a contrast is about very few
 
 
@@ -77,74 +58,56 @@ def compose(results: Results) -> Reading:
 def method(study: Study) -> Note:
     """Return data and method in ten lines of Markdown, with the numbers of a study's own rule."""
     spec, market, made = study.data.spec, study.data.market, study.data.portfolios
-    rule = spec.rule
-    firms = sum(len(made.members[f"sector/{name}"]) for name in spec.sectors)
     averages = market.level == "portfolio"
-    first, last = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in rule.window)
-    lines = [
-        "An event is an instant; its day 0 is the first New York session that could react.",
-        "A sector is the equal-weighted average of its firms, without those that had results, "
-        f"guidance or merger news of their own within {rule.blackout.margin} sessions of the "
-        "window.",
-        "The abnormal return is the sector’s return less what the "
-        f"{rule.model.replace('_', '-')} model expects, over sessions {first} to {last}.",
-        f"The model is fitted on {rule.estimation.sessions} sessions that end "
-        f"{rule.estimation.ends_before} before the window; windows of real events are left out "
-        "of the fit.",
-        "The reaction is the sum over the primary events, each with the sign that the thesis "
-        "expects.",
-        "Its standard error is the larger of the forecast error and that of the "
-        f"{rule.guard_sessions} sessions before: wild days count for less.",
-        f"Its law is the same study on {len(study.family)} quiet dates (about "
-        f"{study.family.independent:.0f} independent): the whole calendar shifted, spacing and "
-        "common dates kept.",
-        f"The {level(rule.alpha)} intervals hold for all sectors at once, by the largest distance "
-        "of any sector on each quiet date.",
-        *([WORTH] if spec.thesis else []),
-        "The verdict follows from the interval and that value alone, by one rule for all sectors.",
-    ]
-    return Note(
-        f"Daily returns of {firms} securities in {len(spec.sectors)} sectors, "
-        f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d} ({len(market.dates)} "
-        f"sessions){AVERAGES if averages else ''}. The U.S. market is "
-        f"{'' if averages else OWN_MARKET}the mean of {', '.join(rule.benchmark)}. Firms that "
-        "are not in the universe, such as delisted ones, are missing.\n\n"
-        + "\n".join(f"{k}. {line}" for k, line in enumerate(lines, 1))
+    start, end = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in spec.rule.window)
+    fields = {
+        "rule": spec.rule,
+        "sectors": spec.sectors,
+        "firms": sum(len(made.members[f"sector/{name}"]) for name in spec.sectors),
+        "days": market.dates,
+        "first": market.dates[0].date(),
+        "last": market.dates[-1].date(),
+        "benchmark": ", ".join(spec.rule.benchmark),
+        "averages": PHRASES["averages"] if averages else "",
+        "own_market": "" if averages else PHRASES["own market"],
+        "model": spec.rule.model.replace("_", "-"),
+        "start": start,
+        "end": end,
+        "family": study.family,
+        "worth": PHRASES["worth"] if spec.thesis else "",
+    }
+    data, *lines = (
+        Cells().format(text, **fields) for text in (PHRASES["data"], *PHRASES["method"])
     )
+    numbered = (f"{k}. {line}" for k, line in enumerate(filter(None, lines), 1))
+    return Note(f"{data}\n\n" + "\n".join(numbered))
 
 
 # --- words -----------------------------------------------------------------------------------
 
 
-def _count(value: int) -> str:
-    return COUNTS[value] if value < len(COUNTS) else str(value)
-
-
-def _names(rows: Sequence[Results]) -> str:
-    return listed([label(row["name"]) for row in rows])
-
-
-def _who(rows: Sequence[Results], of: int) -> str:
-    """Name one or two, count more of them and name them in brackets."""
-    if len(rows) < 3:
-        return _names(rows)
-    some = "all" if len(rows) == of else f"{_count(len(rows))} of"
-    return f"{some} {_count(of)} sectors ({_names(rows)})"
+def _say(phrase: str, row: Results | None = None, **more: Any) -> str:
+    """Fill a phrase with the numbers of a row, and with more."""
+    return Cells().format(PHRASES[phrase], **{**(row or {}), **more})
 
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _side(low: float | None, high: float | None) -> int:
-    """Return the side of zero on which an interval lies, or 0 when it holds it or is none."""
-    if low is None or high is None:
-        return 0
-    return 1 if low > 0 else -1 if high < 0 else 0
+def _names(rows: Iterable[Results]) -> list[str]:
+    return [row["name"] for row in rows]
 
 
-def _stands(row: Results) -> int:
-    return _side(row["low"], row["high"])
+def _stands(row: Results, kind: str = "") -> int:
+    """Return the side of zero on which a row's interval lies; 0 when it holds it or is none."""
+    low, high = row.get(f"{kind}low"), row.get(f"{kind}high")
+    return 0 if low is None or high is None else (low > 0) - (high < 0)
+
+
+def _least(row: Results, *names: str) -> list[float]:
+    """Return p-values to sort by; one that there is not comes last."""
+    return [1.0 if row[name] is None else row[name] for name in names]
 
 
 def _told(row: Results) -> Told:
@@ -163,63 +126,67 @@ def _judged(results: Results) -> list[Results]:
     return [row for row in results["study"]["rows"] if row["low"] is not None]
 
 
+def _tested(results: Results, name: str) -> list[Results]:
+    """Return those rows of a result that are a sector's, not the mirror's, and have a p."""
+    sectors = _names(results["study"]["rows"])
+    return [row for row in results[name] if row["p"] is not None and row["sector"] in sectors]
+
+
+def _power(results: Results) -> str:
+    return level(1 - results["study"]["power"])
+
+
 # --- sentences -------------------------------------------------------------------------------
 
 
 def _answer(results: Results) -> str:
     rows = results["study"]["rows"]
-    groups: dict[str, list[Results]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        groups.setdefault(_verdict(row, rows), []).append(row)
-    said = [text.replace("{}", _who(part, len(rows))) for text, part in groups.items()]
+        groups.setdefault(_verdict(row, rows), []).append(row["name"])
+    said = []
+    for (phrase, why), names in groups.items():
+        who = listed([*map(label, names)])
+        if len(names) > 2:  # one or two are named, more of them counted
+            some = "all" if len(names) == len(rows) else Cells().format("{:count} of", len(names))
+            who = _say("sectors", some=some, of=len(rows), names=names)
+        said.append(_say(phrase, who=who, why=why))
     return f"{QUESTION}{_upper('; '.join(said))}."
 
 
-def _verdict(row: Results, rows: Sequence[Results]) -> str:
-    """Return what a row's verdict says, with {} for its name."""
-    if row["headline"] == "no verdict":
-        return f"{{}} cannot be judged at all: {row['reason'] or 'no reason was kept'}"
-    if row["headline"].startswith("depends"):
-        return DEPENDS
-    if row["headline"] == "no implied value":
-        return f"{{}} cannot be judged, because {_no_value(row, rows)}"
-    why = f"{{}}: {row['headline']}" + (f", {row['reason']}" if row["reason"] else "")
-    return SAID.get((row["headline"], row["reason"]), why)
-
-
-def _no_value(row: Results, rows: Sequence[Results]) -> str:
-    if row["implied"].get("announced"):
-        if row["implied"].get("market_value"):
-            return "the thesis comes to nothing there"
-        return "the market value of no firm is known there"
-    some = any(other["implied"].get("announced") for other in rows)
-    return "the thesis puts no dollars there" if some else "no thesis in dollars is given"
+def _verdict(row: Results, rows: Sequence[Results]) -> tuple[str, str]:
+    """Return the phrase of a row's verdict, and why it is so where the phrase does not say."""
+    head, why = row["headline"], row["reason"]
+    if head.startswith("depends"):
+        return "verdict: depends on the implied value", ""
+    if head == "no verdict":
+        why = why or "no reason was kept"
+    elif head == "no implied value":
+        why = "no thesis in dollars is given"
+        if row["implied"].get("announced"):
+            why = "the market value of no firm is known there"
+            if row["implied"].get("market_value"):
+                why = "the thesis comes to nothing there"
+        elif any(other["implied"].get("announced") for other in rows):
+            why = "the thesis puts no dollars there"
+    else:
+        head, why = ", ".join(filter(None, (head, why))), ""
+    phrase = f"verdict: {head}"
+    return (phrase, why) if phrase in PHRASES else ("verdict: another", head)
 
 
 def _size(results: Results) -> str:
     valued = [row for row in _judged(results) if row["implied"]["share"]]
     if not valued:
         return ""
-    sizes = {row["name"]: max(map(abs, row["implied"]["share"].values())) for row in valued}
-    most = max(valued, key=lambda row: sizes[row["name"]])
-    largest = sizes[most["name"]]
-    worth = percent(largest, implied_digits(largest) if largest < 0.01 else 1, sign=False)
-    power = level(1 - results["study"]["power"])
-    seen = [row for row in valued if sizes[row["name"]] >= row["mde"]]
-    largest_value = f"{worth} of market value ({label(most['name'])})"
-    if seen:
-        return (
-            f"In {_names(seen)} the thesis, in its largest case, is worth at least the smallest "
-            f"move that these data would find with {power} probability; its largest value is "
-            f"{largest_value}."
-        )
-    ends = [percent(size(row["mde"] for row in valued), sign=False) for size in (min, max)]
-    span = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by sector"
-    return (
-        f"Taken at its word the thesis is worth at most {largest_value}, and in no sector as much "
-        f"as the smallest move that these data would find with {power} probability ({span}): true "
-        "or not, it is too small for sector prices to show reliably."
-    )
+    sizes = [max(map(abs, row["implied"]["share"].values())) for row in valued]
+    most = max(sizes)
+    more = {"worth": percent(most, implied_digits(most), sign=False), "power": _power(results)}
+    seen = [row for row, size in zip(valued, sizes, strict=True) if size >= row["mde"]]
+    ends = [percent(end(row["mde"] for row in valued), sign=False) for end in (min, max)]
+    more["span"] = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by sector"
+    phrase = "size found" if seen else "size not found"
+    return _say(phrase, valued[sizes.index(most)], names=_names(seen or valued), **more)
 
 
 def _known(results: Results) -> str:
@@ -227,14 +194,12 @@ def _known(results: Results) -> str:
     if not rows:
         return ""
     out = [row for row in rows if _stands(row)]
-    rest = [row for row in rows if not _stands(row)]
-    alone = [r for r in rest if _side(r.get("marginal_low"), r.get("marginal_high"))]
-    together = "taken together, " if len(rows) > 1 else ""
-    who = [f"{label(row['name'])} ({_move(row)})" for row in out] or ["no sector"]
-    text = f"What is known: {together}{listed(who)} moved beyond what quiet dates show"
+    alone = [row for row in rows if not _stands(row) and _stands(row, "marginal_")]
+    who = [_say("moved", row, move=_move(row)) for row in out] or ["no sector"]
+    text = _say("known", together="taken together, " if len(rows) > 1 else "", who=who)
     if alone:
-        each = [f"{label(r['name'])} ({_move(r)}, p {p_value(r['p'])})" for r in alone]
-        text += f", though looked at alone {listed(each)} did"
+        each = [_say("moved alone", row, move=_move(row)) for row in alone]
+        text += _say("known alone", who=each)
     return f"{text}; {_bounds(results, rows)}{_yardsticks(results)}."
 
 
@@ -242,144 +207,110 @@ def _bounds(results: Results, rows: Sequence[Results]) -> str:
     """Say which moves the intervals leave out, in the direction that the thesis expects."""
     tight = min(rows, key=lambda row: _told(row).reach)
     loose = max(rows, key=lambda row: _told(row).reach)
-    sure = level(results["study"]["alpha"])
-    first = f"at {sure}, {_told(tight).ruled_out()} is ruled out in {label(tight['name'])}"
-    if tight is loose:
-        return first
-    every = "both" if len(rows) == 2 else f"all {_count(len(rows))}"
-    return (
-        f"{first}, the tightest, and {_told(loose).ruled_out()} in {label(loose['name'])}, the "
-        f"loosest, {every} at once"
-    )
+    fields = {
+        "alpha": results["study"]["alpha"],
+        "tight": tight["name"],
+        "tightest": _told(tight).ruled_out(),
+        "loose": loose["name"],
+        "loosest": _told(loose).ruled_out(),
+        "every": "both" if len(rows) == 2 else Cells().format("all {:count}", len(rows)),
+    }
+    return _say("bound", fields) + ("" if tight is loose else _say("bounds", fields))
 
 
 def _yardsticks(results: Results) -> str:
     """Say what other expected-return models change; the rule's is the first of each sector."""
-    seen = [row for row in results["robustness"] if row["effect"] is not None]
-    rule: dict[str, Results] = {}
-    for row in seen:
-        rule.setdefault(row["sector"], row)
-    other = [row for row in seen if row is not rule[row["sector"]]]
-    if not other:
+    sectors: dict[str, list[Results]] = {}
+    for row in results["robustness"]:
+        if row["effect"] is not None:
+            sectors.setdefault(row["sector"], []).append(row)
+    models = len({row["model"] for _, *others in sectors.values() for row in others})
+    if not models:
         return ""
-    models = len({row["model"] for row in other})
-    text = f"; against {_count(models)} other yardstick{'s' * (models != 1)}, looked at alone, "
-    said = []
-    for sector, own in rule.items():
-        rows = [row for row in other if row["sector"] == sector]
-        if any(_stands(row) != _stands(own) for row in rows):
-            said.append(f"{label(sector)} {_differs(own, rows)}")
-    if said:
-        return text + listed(said)
-    every = len(rule) > 1 and len(rule) == len(_judged(results))
-    who = "each sector" if every else listed([*map(label, rule)])
-    return f"{text}{who} {'says' if every or len(rule) == 1 else 'say'} the same"
+    every = 1 < len(sectors) == len(_judged(results))
+    who = "each sector" if every else listed([*map(label, sectors)])
+    said = f"{who} {'says' if every or len(sectors) == 1 else 'say'} the same"
+    differ = [_differs(name, *map(_stands, rows)) for name, rows in sectors.items()]
+    if any(differ):
+        said = listed([*filter(None, differ)])
+    return _say("yardsticks", models=models, s="s" * (models != 1), said=said)
 
 
-def _differs(own: Results, rows: Sequence[Results]) -> str:
-    """Count the yardsticks by which a sector stands out, on the side of the rule's first."""
-    side = _stands(own) or 1
-    same = sum(_stands(row) == side for row in rows)
-    back = sum(_stands(row) == -side for row in rows)
-    if not _stands(own):
-        return f"stands out in {same + back} of {len(rows)} (by the rule's it does not)"
-    text = f"stands out in {same} of {len(rows)} (by the rule's it does)"
-    return text + (f", and the other way in {back}" if back else "")
+def _differs(sector: str, own: int, *sides: int) -> str:
+    """Count the yardsticks by which a sector stands out, when not all do as the rule's own."""
+    if set(sides) <= {own}:
+        return ""
+    out = sides.count(own) if own else len(sides) - sides.count(0)
+    back = f", and the other way in {sides.count(-own)}" if own and -own in sides else ""
+    counts = {"out": out, "of": len(sides), "own": "" if own else " not", "back": back}
+    return _say("yardsticks differ", counts, sector=sector)
 
 
 def _exposure(results: Results) -> str:
-    rows = [row for row in results["exposure"] if not row["reason"]]
-    if not rows:
+    row = next((row for row in results["exposure"] if not row["reason"]), None)
+    if not row:
         return ""
-    row = rows[0]
-    implied = row["implied"]
-    text = f"across {row['firms']} firm-events "
     if row["slope"] is None:
         usual = row["p"] is None or row["p"] > results["study"]["alpha"]
-        text += f"larger dollars for a firm's size went with {'no' if usual else 'an'} unusual "
-        text += f"reaction (p {p_value(row['p'])})"
+        text = _say("no slope", row, usual="no" if usual else "an")
     else:
-        text += f"each dollar announced for a firm went with {_cents(row['slope'])} of its market "
-        text += f"value ({_cents(row['low'])} to {_cents(row['high'])})"
-        if implied:
-            ends = f"{_cents(implied['low'])} to {_cents(implied['high'])}"
-            text += f", where the thesis implies {ends}"
+        text = _say("slope", row)
+        text += _say("slope implied", row["implied"]) if row["implied"] else ""
+    text = _say("across", row, text=text)
     if row["top_share"] is None or row["top_share"] <= MOST_ON_ONE:
-        return _upper(text) + "."
+        return _upper(text)
     name = f" ({row['rests_on']})" if row.get("rests_on") else ""
-    share = percent(row["top_share"], 0, sign=False)
-    return (
-        f"The slope on dollars rests on one firm{name}, which carries {share} of it, and so says "
-        f"little about dollars: {text}."
-    )
-
-
-def _cents(value: float) -> str:
-    return f"{number(100 * value, 1)} cents"
+    return _say("slope on one firm", row, text=text, name=name)
 
 
 def _contrast(results: Results) -> str:
     row = results["study"]["contrast"]
     if not row or row["low"] is None:
         return ""
-    seen = _told(row)
-    firms = row["implied"]["firms"]
-    sector = label(row["name"].partition(":")[0])
-    versions = [v for v in results["study"].get("contrast_versions", ()) if v["low"] is not None]
-    same = [item for item in versions if list(item["events"]) == list(row["events"])]
-    other = [item for item in same if _stands(item) != _stands(row)]
-    found = "a difference" if _stands(row) else "no difference that stands out"
-    sides = f"{_count(firms)} named against unnamed firms of {sector}"
-    size = f"{_move(row)} ({seen.interval()})"
+    firms, sector = row["implied"]["firms"], row["name"].partition(":")[0]
+    seen = {"sides": _say("sides", firms=firms, sector=sector), "move": _move(row)}
+    seen["interval"] = _told(row).interval()
     if row.get("rests_on"):
-        return (
-            f"The sharper comparison rests on one firm, {row['rests_on']}, without which it would "
-            f"say something else: {sides} show {size}."
-        )
-    shown = f"The sharper comparison, {sides}, shows {size}: {found}"
-    if not same:
-        return f"{shown}{', on very few firms' if firms <= FEW else ''}."
-    if not other:
-        return f"{shown}, and so say all other versions ({_count(len(same))})."
-    titles = listed([f'"{item["name"].partition(": ")[2]}"' for item in other])
-    verb = "appears"
+        return _say("contrast on one firm", row, **seen)
+    same = [
+        item
+        for item in results["study"].get("contrast_versions", ())
+        if item["low"] is not None and list(item["events"]) == list(row["events"])
+    ]
+    other = [item for item in same if _stands(item) != _stands(row)]
+    found, verb = "no difference that stands out", "appears"
     if _stands(row):
-        back = any(_stands(item) for item in other)
-        verb = "is gone or turned round" if back else "is gone"
-    return (
-        f"{shown}, but it {verb} in {_count(len(other))} of {_count(len(same))} other versions "
-        f"({titles}), so it says more about which firms are counted than about the news."
-    )
+        found = "a difference"
+        verb = "is gone or turned round" if any(map(_stands, other)) else "is gone"
+    versions = ", on very few firms" if firms <= FEW and not same else ""
+    if same:
+        titles = [f'"{item["name"].partition(": ")[2]}"' for item in other]
+        counts = {"other": len(other), "same": len(same), "titles": titles, "verb": verb}
+        versions = _say(f"contrast versions {'differ' if other else 'same'}", counts)
+    return _say("contrast", seen, found=found, versions=versions)
 
 
 def _pattern(results: Results) -> str:
-    sectors = {row["name"] for row in results["study"]["rows"]}
-    judged = [r for r in results["timing"] if r["p"] is not None and r["sector"] in sectors]
+    judged = _tested(results, "timing")
     if not judged:
         return ""
     marked = [row for row in judged if _stands(row)]
     after = [row for row in judged if row["check"] == "after"]
     chance = results["study"]["alpha"] * len(judged)
-    usual = f"about {chance:.0f}" if chance >= 1 else "fewer than one"
-    stand = "stands" if len(marked) == 1 else "stand"
-    text = (
-        f"Before and after, {len(marked)} of {len(judged)} checks {stand} out, each looked at "
-        f"alone, where chance would make {usual} do so"
+    text = _say(
+        "checks",
+        marked=len(marked),
+        judged=len(judged),
+        stand="stands" if len(marked) == 1 else "stand",
+        usual=f"about {chance:.0f}" if chance >= 1 else "fewer than one",
     )
     if marked:
-        first = min(
-            marked, key=lambda row: (1.0 if row["p_family"] is None else row["p_family"], row["p"])
-        )
-        title = f"{first['title'][:1].lower()}{first['title'][1:]}"
-        text += (
-            f'; the strongest is {label(str(first["sector"]))} in "{title}" '
-            f"({_move(first)}, adjusted p {p_value(first['p_family'])})"
-        )
+        row = min(marked, key=lambda row: _least(row, "p_family", "p"))
+        title = row["title"][:1].lower() + row["title"][1:]
+        text += _say("check marked", row, first=title, move=_move(row))
     if after:
         late = [label(row["sector"]) for row in after if _stands(row)] or ["no sector"]
-        text += (
-            f"; at the events after the note was published {listed(late)} moved, looked at alone"
-        )
+        text += _say("checks after", late=late)
     return text + "."
 
 
@@ -389,71 +320,48 @@ def _campaign(results: Results) -> str:
         return ""
     best = max(rows, key=lambda row: row["effect"])
     worst = min(rows, key=lambda row: row["effect"])
-    ends = [f"{percent(row['effect'], 0)} ({label(row['name'])})" for row in (worst, best)]
-    who = f"sectors moved by {' to '.join(ends)}"
-    if len(rows) == 1:
-        who = f"{label(best['name'])} moved by {percent(best['effect'], 0)}"
-    text = f"Over the whole stretch of events {who} against the market, for every reason there was"
-    return f"{text}{_follows(results, rows)}."
+    ends = {"low": worst["effect"], "lowest": worst["name"]}
+    ends |= {"high": best["effect"], "highest": best["name"]}
+    who = _say("campaign one", best) if len(rows) == 1 else _say("campaign many", ends)
+    return _say("campaign", who=who, follows=_follows(results, rows))
 
 
 def _follows(results: Results, rows: Sequence[Results]) -> str:
     """Compare the sector with the largest implied gain to the best one without any value."""
-    told_rows = {row["name"]: _told(row) for row in results["study"]["rows"]}
-    worth = {name: seen.share.get("base", 0.0) for name, seen in told_rows.items()}
+    worth = {row["name"]: _told(row).share.get("base", 0.0) for row in results["study"]["rows"]}
     gains = [row for row in rows if worth.get(row["name"], 0.0) > 0]
     none = [row for row in rows if not worth.get(row["name"])]
     if not gains or not none:
         return ""
     most = max(gains, key=lambda row: worth[row["name"]])
-    missing = max(none, key=lambda row: row["effect"])
-    follows = most["effect"] > missing["effect"]
-    return (
-        f"; {label(most['name'])}, with the largest value of the thesis, moved by "
-        f"{percent(most['effect'], 0)} and {label(missing['name'])}, with none, by "
-        f"{percent(missing['effect'], 0)}, "
-        + ("as dollars would have it" if follows else "so the gains do not follow the dollars")
-    )
+    other = max(none, key=lambda row: row["effect"])
+    fields = {"most": most["name"], "gain": most["effect"]}
+    fields |= {"none": other["name"], "other": other["effect"]}
+    follow = most["effect"] > other["effect"]
+    how = "as dollars would have it" if follow else "so the gains do not follow the dollars"
+    return _say("campaign follows", fields, follows=how)
 
 
 def _change(results: Results) -> str:
     rows = [row for row in results["study"]["rows"] if row["breakeven_share"]]
     if not rows:
         return ""
-    contrast, power = results["study"]["contrast"], level(1 - results["study"]["power"])
+    contrast = results["study"]["contrast"]
     nearest = min(rows, key=lambda row: row["breakeven_share"])
-    if nearest["breakeven_share"] > 1:
-        text = (
-            "What would change this: no assumption about margins, since even every announced "
-            "dollar as profit of listed firms would be worth less in each sector than a move "
-            f"that is found with {power} probability"
-        )
-    else:
-        text = (
-            f"What would change this: {share_words(nearest['breakeven_share'])} of the announced "
-            f"dollars as profit of listed firms in {label(nearest['name'])}, where it takes least; "
-            f"that much would be found with {power} probability"
-        )
-    if contrast and contrast["mde"] is not None:
-        size = percent(contrast["mde"], 0, sign=False)
-        text += (
-            f"; in the contrast, news worth {size} of their market value to the firms that it "
-            "names would be found as often"
-        )
-    return text + "."
+    phrase = "change none" if nearest["breakeven_share"] > 1 else "change share"
+    what = _say(phrase, nearest, power=_power(results))
+    known = contrast and contrast["mde"] is not None
+    return _say("change", what=what, contrast=_say("change contrast", contrast) if known else "")
 
 
 def _quant(results: Results) -> str:
     study = results["study"]
-    rows, alpha = _judged(results), study["alpha"]
-    parts = [_law(study, rows), _versions(results, alpha), _leaks(study, rows)]
-    contrast = study["contrast"]
+    rows, contrast = _judged(results), study["contrast"]
+    parts = [_law(study, rows), _versions(results), _leaks(study, rows)]
     if contrast and contrast["p"] is not None:
-        parts.append(
-            f"The contrast has p {p_value(contrast['p'])} and an interval on shifts of its own."
-        )
+        parts.append(_say("contrast p", contrast))
     if study["campaign"]:
-        parts.append(f"The campaign has no p: {study['campaign'][0]['reason']} draws.")
+        parts.append(_say("campaign p", study["campaign"][0]))
     parts.append(results.get("words", {}).get("provenance", ""))
     return " ".join(filter(None, parts))
 
@@ -461,38 +369,28 @@ def _quant(results: Results) -> str:
 def _law(study: Results, rows: Sequence[Results]) -> str:
     if not rows:
         return "No sector has numbers."
-    least = min(
-        rows, key=lambda row: [1.0 if row[p] is None else row[p] for p in ("p_stepdown", "p")]
-    )
-    return (
-        f"Null: the events are like any other dates; S, the signed sum of abnormal returns over "
-        f"its guarded standard error, has the law of {study['shifts']} shifts of the whole "
-        f"calendar, worth about {study['independent_shifts']} independent ones. Half-width "
-        f"{number(study['critical'], 2)} standard errors for a simultaneous "
-        f"{level(study['alpha'])} interval. Smallest adjusted p: {label(least['name'])}, "
-        f"{p_value(least['p'])} alone, "
-        f"{p_value(least['p_stepdown'])} step-down, {p_value(least['p_holm'])} Holm, "
-        f"{p_value(least['p_bh'])} Benjamini-Hochberg."
-    )
+    least = min(rows, key=lambda row: _least(row, "p_stepdown", "p"))
+    own = {name: study[name] for name in ("alpha", "shifts", "independent_shifts", "critical")}
+    return _say("law", least, **own)
 
 
-def _versions(results: Results, alpha: float) -> str:
-    sectors = {row["name"] for row in results["study"]["rows"]}
-    rows = [v for v in results["variants"] if v["sector"] in sectors and v["p"] is not None]
+def _versions(results: Results) -> str:
+    rows, alpha = _tested(results, "variants"), results["study"]["alpha"]
     if not rows:
         return ""
-    low = [row for row in rows if row["p"] < alpha]
-    who = f" ({listed(sorted({label(str(row['sector'])) for row in low}))})" if low else ""
-    verb = "has" if len(low) == 1 else "have"
-    return (
-        f"Of {len(rows)} versions of the statistics {len(low)} {verb} p below {alpha:g} alone{who}."
-    )
+    low = [row["sector"] for row in rows if row["p"] < alpha]
+    who = f" ({listed(sorted(set(map(label, low))))})" if low else ""
+    counts = {"of": len(rows), "low": len(low), "verb": "has" if len(low) == 1 else "have"}
+    return _say("versions", counts, alpha=f"{alpha:g}", who=who)
 
 
 def _leaks(study: Results, rows: Sequence[Results]) -> str:
-    leaks = {row["name"]: row["headline"] for row in study["leak_inclusive"]}
+    leaks = {row["name"]: row for row in study["leak_inclusive"]}
     if not leaks:
         return ""
-    changed = [row for row in rows if leaks.get(row["name"], row["headline"]) != row["headline"]]
-    words = [f'{label(row["name"])} becomes "{leaks[row["name"]]}"' for row in changed]
-    return f"With leak windows {listed(words)}." if words else "Leak windows change no verdict."
+    changed = [
+        _say("leak", leaks[row["name"]])
+        for row in rows
+        if leaks.get(row["name"], row)["headline"] != row["headline"]
+    ]
+    return _say("leaks", changed=changed) if changed else PHRASES["no leaks"]
