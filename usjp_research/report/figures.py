@@ -36,14 +36,12 @@ from usjp_research.report.theme import (
     Picture,
     above,
     both,
-    canvas,
     interval_rows,
-    lowest,
     note,
     panels,
     percent_axis,
+    single,
     tag,
-    title,
     tone,
     wrapped,
 )
@@ -57,21 +55,18 @@ from usjp_research.words import NOT_COUNTED, label, level, moved, number, p_valu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def nothing(why: str) -> Picture:
     """Return a sentence in place of a figure."""
+    texts = [wrapped(why, most) for most in (110, 46)]
 
-    def draw(narrow: bool) -> Figure:
-        text = wrapped(why, 46 if narrow else 110)
-        figure = canvas(narrow, 0.35 + 0.17 * (1 + text.count("\n")))
-        (axes,) = figure.axes
+    def draw(axes: Axes, narrow: bool) -> None:
         axes.set_axis_off()
-        axes.text(0, 0.5, text, color=QUIET, va="center", transform=axes.transAxes, fontsize=TEXT)
-        return figure
+        how: dict[str, Any] = {"color": QUIET, "va": "center", "fontsize": TEXT}
+        axes.text(0, 0.5, texts[narrow], transform=axes.transAxes, **how)
 
-    return both(draw, why)
+    return single(draw, why, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts])
 
 
 # --- intervals ---------------------------------------------------------------------------------
@@ -152,34 +147,31 @@ def plot_caar(paths: EventPaths) -> Picture:
         f"{len(paths.offsets)} days"
         for event, path, days in zip(paths.events, paths.paths, outside, strict=True)
     )
-    heads = [f"{event}, {day}" for event, day in zip(paths.events, paths.sessions, strict=True)]
-    shown = [(paths, k, head) for k, head in enumerate(heads)]
-    return both(
-        partial(_bands, shown, "sessions from day 0", window=True),
+    days = zip(paths.events, paths.sessions, strict=True)
+    shown = {f"{event}, {day}": (paths, k) for k, (event, day) in enumerate(days)}
+    alt = (
         f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
-        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}.",
+        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}."
     )
+    return _bands(shown, alt, "sessions from day 0", window=True)
 
 
 def _bands(
-    shown: Sequence[tuple[EventPaths, int, str]], words: str, narrow: bool, *, window: bool
-) -> Figure:
-    """Draw paths, each the k-th of its record and under its head, over the band of quiet dates."""
+    shown: Mapping[str, tuple[EventPaths, int]], alt: str, words: str, *, window: bool
+) -> Picture:
+    """Draw paths, by their heads and each the k-th of its record, over the band of quiet dates."""
     import seaborn as sns
 
-    figure = panels(len(shown), narrow, 2.0 if narrow else 2.4)
-    for axes, (paths, k, head) in zip(figure.axes, shown, strict=True):
+    def draw(axes: Axes, place: int, _: bool) -> None:
+        paths, k = [*shown.values()][place]
         if window:
             axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
         axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
         axes.axhline(0, color=QUIET, linewidth=0.8)
         line = {"color": tone(paths.sector), "linewidth": 1.8, "errorbar": None}
         sns.lineplot(x=paths.offsets, y=paths.paths[k], ax=axes, **line)
-        percent_axis(axes.yaxis)
-        title(axes, head)
-    for axes in lowest(figure):
-        axes.set_xlabel(wrapped(words, 19 if narrow else 40))
-    return figure
+
+    return panels([*shown], draw, alt, (2.4, 2.0), words=words)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
@@ -191,13 +183,13 @@ def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
         f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
         for path in paths
     )
-    shown = [(path, 0, label(path.sector)) for path in paths]
-    return both(
-        partial(_bands, shown, "sessions from the first event", window=False),
+    alt = (
         f"Cumulative abnormal return per sector through the whole campaign from "
         f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
-        f"as long in quiet years, day by day. {words}.",
+        f"as long in quiet years, day by day. {words}."
     )
+    shown = {label(path.sector): (path, 0) for path in paths}
+    return _bands(shown, alt, "sessions from the first event", window=False)
 
 
 # --- laws --------------------------------------------------------------------------------------
@@ -210,20 +202,17 @@ def plot_placebo(law: Placebo) -> Picture:
         return nothing(f"{label(name)}: {law.reason}")
     real = float(law.statistic[0])
 
-    def draw(narrow: bool) -> Figure:
-        figure = canvas(narrow, 2.6)
-        (axes,) = figure.axes
+    def draw(axes: Axes, narrow: bool) -> None:
         _law(axes, law.null_statistic[:, 0], "placebo calendars")
         _mark(axes, real, "the real dates", tone(name), linewidth=2.5)
         words = "S: abnormal return in the expected direction over its guarded standard error"
         axes.set_xlabel(wrapped(words, 42) if narrow else words)
-        return figure
 
-    return both(
-        draw,
+    alt = (
         f"Histogram of S on {len(law)} placebo calendars for {label(name)}; the real dates have "
-        f"S = {number(real, 2)}, placebo p {p_value(float(law.p[0]))}.",
+        f"S = {number(real, 2)}, placebo p {p_value(float(law.p[0]))}."
     )
+    return single(draw, alt, (2.6, 2.6))
 
 
 def _law(axes: Axes, values: Any, words: str) -> None:
@@ -263,12 +252,10 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
         values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
         said.append(f"the thesis implies {values}")
     alt = f"Cents of market value per dollar announced. {'; '.join(said)}."
-    return both(partial(_exposure, row, hidden), alt)
+    return single(partial(_exposure, row, hidden), alt, (2.8, 2.8))
 
 
-def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
-    figure = canvas(narrow, 2.8)
-    (axes,) = figure.axes
+def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
     axes.set_xlabel("cents of market value per dollar announced")
     found = row.slope
     if found:
@@ -289,7 +276,6 @@ def _exposure(row: Exposure, hidden: bool, narrow: bool) -> Figure:
         if not found:
             far = max(abs(low), abs(base), abs(high))
             axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
-    return figure
 
 
 # --- reactions ---------------------------------------------------------------------------------
@@ -328,13 +314,12 @@ def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",))
     whole = bool(table["own"].all())
     key = "" if whole else f"{NOT_COUNTED} does not count for the row"
     marks = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
-    return both(
-        partial(_reactions, wide, text.fillna(""), key),
-        f"Abnormal return per sector and event. {_by_sector(table)}.{marks}",
-    )
+    alt = f"Abnormal return per sector and event. {_by_sector(table)}.{marks}"
+    heights = (0.42 * len(wide) + 1.1, 0.66 * len(wide) + 1.1)
+    return single(partial(_reactions, wide, text.fillna(""), key), alt, heights)
 
 
-def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -> Figure:
+def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, axes: Axes, narrow: bool) -> None:
     """Draw the heat map; in the narrow form each sector's name has a line of its own."""
     import seaborn as sns
     from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -345,8 +330,6 @@ def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -
         lines = [part for name in names for part in (f"{name}:", name)]
         wide, text = wide.reindex(lines), text.reindex(lines, fill_value="")
         text = text.map(lambda cell: cell.replace(" ", "\n"))
-    figure = canvas(narrow, (0.33 if narrow else 0.42) * len(wide) + 1.1)
-    (axes,) = figure.axes
     sns.heatmap(
         wide,
         annot=text,
@@ -373,7 +356,6 @@ def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, narrow: bool) -
             axes.text(0, 2 * k + 0.9, label(name), fontsize=TEXT, fontweight="bold")
     else:
         axes.set_yticks(axes.get_yticks(), [tag(name) for name in names], rotation=0)
-    return figure
 
 
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
@@ -386,32 +368,27 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     if table.empty:
         return nothing("No primary event has an abnormal return.")
     table = table.assign(half=NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"])
-    return both(
-        partial(_events, table),
-        f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
-        f"dots ({NOT_COUNTED}) do not count for the sector. {_by_sector(table)}.",
-    )
-
-
-def _events(table: pd.DataFrame, narrow: bool) -> Figure:
     events = list(dict.fromkeys(table["event"]))
-    figure = panels(table["sector"].nunique(), narrow, 2.0, columns=4)
-    for axes, (sector, rows) in zip(figure.axes, table.groupby("sector", sort=False), strict=True):
-        colour, rows = tone(str(sector)), rows.dropna(subset=["caar"])
+    sectors = {str(name): rows for name, rows in table.groupby("sector", sort=False)}
+
+    def draw(axes: Axes, k: int, narrow: bool) -> None:
+        colour, rows = tone([*sectors][k]), [*sectors.values()][k].dropna(subset=["caar"])
         axes.axhline(0, color=QUIET, linewidth=0.8)
         places = rows["event"].map(events.index)
-        axes.vlines(
-            places, rows["caar"] - rows["half"], rows["caar"] + rows["half"], colour, alpha=0.35
-        )
+        low, high = rows["caar"] - rows["half"], rows["caar"] + rows["half"]
+        axes.vlines(places, low, high, colour, alpha=0.35)
         for own, face in ((True, colour), (False, "white")):
             dots = rows["caar"].where(rows["own"] == own)
             axes.plot(places, dots, "o", color=colour, markerfacecolor=face, markersize=5)
         axes.set_xticks(range(len(events)), events, rotation=90 if narrow else 0)
         axes.set_xlim(-0.5, len(events) - 0.5)
         axes.grid(visible=False, axis="x")
-        title(axes, label(str(sector)))
-        percent_axis(axes.yaxis)
-    return figure
+
+    alt = (
+        f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
+        f"dots ({NOT_COUNTED}) do not count for the sector. {_by_sector(table)}."
+    )
+    return panels([*map(label, sectors)], draw, alt, (2.0, 2.0), columns=4)
 
 
 # --- the calendar and the market ---------------------------------------------------------------
@@ -427,12 +404,10 @@ def plot_calendar(panel: EventPanel) -> Picture:
         for role, dated in days.items()
     )
     alt = f"Events by role and first New York session. {words}."
-    return both(partial(_calendar, days), alt)
+    return single(partial(_calendar, days), alt, (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9))
 
 
-def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], narrow: bool) -> Figure:
-    figure = canvas(narrow, (0.62 if narrow else 0.5) * len(days) + 0.9)
-    (axes,) = figure.axes
+def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:
     for row, (role, dated) in enumerate(days.items()):
         axes.axhline(row, color=BAND, linewidth=0.8, zorder=0)
         face = IMPLIED if role == "primary" else "white"
@@ -446,7 +421,6 @@ def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], narrow: bool) -> F
     axes.set_ylim(len(days) - 0.4, -0.9 if narrow else -0.6)
     axes.grid(visible=False, axis="y")
     _dates(axes, narrow)
-    return figure
 
 
 def _dates(axes: Axes, narrow: bool) -> None:
@@ -466,32 +440,25 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
     """
     last = paths.ffill().iloc[-1].sort_values()
     words = ", ".join(f"{label(str(name))} {percent(float(v), 0)}" for name, v in last.items())
-    return both(
-        partial(_sectors, paths, last, events),
-        f"Sectors against the U.S. market, {paths.index[0].date()} to "
-        f"{paths.index[-1].date()}, at the end: {words}.",
-    )
 
+    def draw(axes: Axes, narrow: bool) -> None:
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        for name in last.index:
+            axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
+        _ends(axes, paths, last, narrow)
+        for k, (id, day) in enumerate(events.items()):
+            axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
+            shift = (0, 2 + 10 * (k % (3 if narrow else 2)))
+            how: dict[str, Any] = {"ha": "center", "color": IMPLIED, "fontsize": SMALL}
+            note(axes, id, (day, 1), shift, up="axes fraction", **how)
+        axes.set_xlim(paths.index[0], paths.index[-1])
+        axes.set_ylabel("sum of daily returns less the market's")
+        _dates(axes, narrow)
+        percent_axis(axes.yaxis)
 
-def _sectors(
-    paths: pd.DataFrame, last: pd.Series[float], events: Mapping[str, pd.Timestamp], narrow: bool
-) -> Figure:
-    figure = canvas(narrow, 4.0 if narrow else 3.6)
-    (axes,) = figure.axes
-    axes.axhline(0, color=QUIET, linewidth=0.8)
-    for name in last.index:
-        axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
-    _ends(axes, paths, last, narrow)
-    for k, (id, day) in enumerate(events.items()):
-        axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
-        shift = (0, 2 + 10 * (k % (3 if narrow else 2)))
-        how: dict[str, Any] = {"ha": "center", "color": IMPLIED, "fontsize": SMALL}
-        note(axes, id, (day, 1), shift, up="axes fraction", **how)
-    axes.set_xlim(paths.index[0], paths.index[-1])
-    axes.set_ylabel("sum of daily returns less the market's")
-    _dates(axes, narrow)
-    percent_axis(axes.yaxis)
-    return figure
+    span = f"{paths.index[0].date()} to {paths.index[-1].date()}"
+    alt = f"Sectors against the U.S. market, {span}, at the end: {words}."
+    return single(draw, alt, (3.6, 4.0))
 
 
 def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool) -> None:
@@ -530,19 +497,15 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
     )
     rise = row.slope.value if row.slope else None
     line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
-    return both(
-        partial(_dose_response, named, rest, rise),
-        f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}.",
-    )
+    alt = f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
+    return single(partial(_dose_response, named, rest, rise), alt, (3.8, 3.8))
 
 
 def _dose_response(
-    named: pd.DataFrame, rest: pd.DataFrame, slope: float | None, narrow: bool
-) -> Figure:
+    named: pd.DataFrame, rest: pd.DataFrame, slope: float | None, axes: Axes, narrow: bool
+) -> None:
     import seaborn as sns
 
-    figure = canvas(narrow, 3.8)
-    (axes,) = figure.axes
     axes.axhline(0, color=QUIET, linewidth=0.8)
     strip = {"native_scale": True, "jitter": False, "color": BAND, "size": 3.5, "ax": axes}
     sns.stripplot(x=rest["dose"], y=rest["car_less_sector"], **strip)
@@ -555,13 +518,8 @@ def _dose_response(
         axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
         step = step + 1 if (np.abs(place - near) < reach).all() else 0
         near = place
-        note(
-            axes,
-            f"{firm['ticker']}, {firm['event']}",
-            tuple(place),
-            (6, 5 + 12 * step),
-            color=colour,
-        )
+        words = f"{firm['ticker']}, {firm['event']}"
+        note(axes, words, tuple(place), (6, 5 + 12 * step), color=colour)
     if slope is not None:
         end = float(named["dose"].max()) if len(named) else 0.0
         axes.plot([0.0, end], [0.0, slope * end], color=INK, linewidth=1.5)
@@ -570,4 +528,3 @@ def _dose_response(
     axes.set_ylabel("abnormal return less unnamed")
     percent_axis(axes.yaxis)
     percent_axis(axes.xaxis)
-    return figure

@@ -220,41 +220,52 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
     return figure
 
 
-def panels(
-    count: int, narrow: bool, height: float, columns: int = 3, abreast: int = 2, **more: Any
-) -> Figure:
-    """Return small panels on shared scales, as even as they go: some columns, fewer when narrow.
+def single(draw: Callable[[Axes, bool], None], alt: str, heights: Sequence[float]) -> Picture:
+    """Return a picture of one axes from what draws into it, given whether its form is narrow.
 
-    The lowest panel of every column has the words of its axis under it.
+    ``heights`` in inches are those of the wide and of the narrow form.
     """
-    lines = -(-count // (abreast if narrow else columns))
-    across = -(-count // lines)
-    how = {"sharex": True, "sharey": True, **more}
-    figure = canvas(narrow, height * lines + 0.3, lines, across, **how)
-    for spare in figure.axes[count:]:
-        spare.remove()
-    for axes in lowest(figure):
-        axes.tick_params(labelbottom=True)
-    return figure
+
+    def form(narrow: bool) -> Figure:
+        figure = canvas(narrow, heights[narrow])
+        draw(figure.axes[0], narrow)
+        return figure
+
+    return both(form, alt)
 
 
-def lowest(figure: Figure) -> list[Axes]:
-    """Return the lowest panel of every column."""
-    return figure.axes[-_across(figure) :]
+def panels(
+    heads: Sequence[str],
+    draw: Callable[[Axes, int, bool], None],
+    alt: str,
+    heights: Sequence[float],
+    columns: int = 3,
+    words: str = "",
+) -> Picture:
+    """Return small panels on shared scales, in percent, from what draws into the k-th of them.
 
+    They are as even as they go: some columns, two when narrow; ``heights`` are of one. The lowest
+    of every column has the words of its axis under it.
+    """
 
-def title(axes: Axes, text: str) -> None:
-    """Head a panel, on as many lines as its width needs."""
-    figure = axes.get_figure(root=True)
-    assert figure
-    words = wrapped(text, int(9 * figure.get_figwidth() / _across(figure)))
-    axes.set_title(words, loc="left", fontsize=TEXT, fontweight="bold")
+    def form(narrow: bool) -> Figure:
+        lines = -(-len(heads) // (2 if narrow else columns))
+        across = -(-len(heads) // lines)
+        how = {"sharex": True, "sharey": True}
+        figure = canvas(narrow, heights[narrow] * lines + 0.3, lines, across, **how)
+        for spare in figure.axes[len(heads) :]:
+            spare.remove()
+        for axes in figure.axes[-across:]:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(wrapped(words, 19 if narrow else 40))
+        for k, (axes, head) in enumerate(zip(figure.axes, heads, strict=True)):
+            draw(axes, k, narrow)
+            percent_axis(axes.yaxis)
+            text = wrapped(head, int(9 * WIDTHS[narrow] / across))
+            axes.set_title(text, loc="left", fontsize=TEXT, fontweight="bold")
+        return figure
 
-
-def _across(figure: Figure) -> int:
-    grid = figure.axes[0].get_gridspec()
-    assert grid
-    return grid.ncols
+    return both(form, alt)
 
 
 @dataclass(frozen=True, slots=True)
