@@ -87,7 +87,7 @@ def test_sectors_are_grouped_by_what_the_verdict_says(results: dict[str, Any]) -
 
 
 def test_every_verdict_of_the_rule_has_its_words(results: dict[str, Any]) -> None:
-    from usjp_research.report.reading import PHRASES
+    from usjp_research.report.numbers import PHRASES
     from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 
     said = {name for name in PHRASES if name.startswith("verdict: ")} - {"verdict: another"}

@@ -246,7 +246,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     words = read_words(run / "results")
     with damage_named(path), naming(words.names()):
         rows = [*study.get("rows", []), *filter(None, [study.get("contrast")])]
-        shown = [{**row, "name": label(row["name"]), "effect": _observed(row)} for row in rows]
+        shown = [{**row, "name": label(row["name"]), "effect": told(row).observed()} for row in rows]
     return {
         "name": run.resolve().name,
         "words": words,
@@ -256,8 +256,3 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
         "failed": sum(job["status"] != "done" for job in manifest["jobs"]),
         "simulated": is_simulated(manifest["market"]),
     }
-
-
-def _observed(row: Mapping[str, Any]) -> str:
-    share = row["implied"]["share"]
-    return told(row["effect"], row["low"], row["high"], share, row.get("sign", 1)).observed()

@@ -51,7 +51,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import NOT_COUNTED, label, level, moved, number, p_value, percent
+from usjp_research.words import NOT_COUNTED, label, level, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,9 +83,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     shown, said = [], []
     for row in rows:
         seen = told_row(row)
-        numbers = (seen.effect, seen.low, seen.high)
-        implied = tuple(seen.share[case] for case in CASES if seen.share)
-        shown.append(Interval(tag(row.name), says(row), tone(row.name), *numbers, implied))
+        shown.append(Interval(tag(row.name), says(row), tone(row.name), seen))
         said.append(
             f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
             f"{seen.interval()}, implied {cases_words(seen.share)}"
@@ -121,11 +119,9 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
             shown.append(Interval(name, why, tone(found.sector)))
             said.append(f"{name}: {'' if exact else 'not computed, '}{row['reason']}")
             continue
-        seen = told(row["effect"], row["low"], row["high"], {}, int(row["sign"]))
-        beside = moved(row["effect"], int(row["sign"])) + (", fits poorly" if poor else "")
-        numbers = (seen.effect, seen.low, seen.high)
-        mark = "x" if poor else "o"
-        shown.append(Interval(name, beside, tone(found.sector), *numbers, mark=mark))
+        seen = told(row)
+        beside = seen.move() + (", fits poorly" if poor else "")
+        shown.append(Interval(name, beside, tone(found.sector), seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
     alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
     return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)

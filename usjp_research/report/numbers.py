@@ -7,14 +7,19 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from usjp_research.runs.store import declared
 from usjp_research.words import DASH, MINUS, label, level, listed, money, number, p_value, percent
 
 Rows = Sequence[Mapping[str, Any]]
+PHRASES: Mapping[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
+)
 COUNTS = [*("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
 COUNTS += ["eleven", "twelve"]
 
@@ -55,6 +60,11 @@ class Cells(string.Formatter):
             if spec:
                 return number(float(value), int(spec[-2]))
         return str(value)
+
+
+def say(phrase: str, row: Mapping[str, Any] | None = None, **more: Any) -> str:
+    """Fill a phrase of phrases.yaml with the numbers of a row, and with more."""
+    return Cells().format(PHRASES[phrase], **{**(row or {}), **more})
 
 
 class Table(pd.DataFrame):

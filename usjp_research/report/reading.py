@@ -7,20 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from usjp_research.report.numbers import Cells
-from usjp_research.report.tables import Told, implied_digits, told
+from usjp_research.report.numbers import PHRASES, Cells, say
+from usjp_research.report.tables import implied_digits, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
 from usjp_research.study.answer import Study
 from usjp_research.study.exposure import MOST_ON_ONE
-from usjp_research.words import MINUS, label, level, listed, moved, naming, percent
+from usjp_research.words import MINUS, label, level, listed, naming, percent
 
 Results = Mapping[str, Any]
-PHRASES: Mapping[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
-)
 QUESTION: str = PHRASES["question"]  # that the first sentence answers
 FEW = 5  # named firms up to which a contrast is about very few
 
@@ -86,11 +81,6 @@ def method(study: Study) -> Note:
 # --- words -----------------------------------------------------------------------------------
 
 
-def _say(phrase: str, row: Results | None = None, **more: Any) -> str:
-    """Fill a phrase with the numbers of a row, and with more."""
-    return Cells().format(PHRASES[phrase], **{**(row or {}), **more})
-
-
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -108,17 +98,6 @@ def _stands(row: Results, kind: str = "") -> int:
 def _least(row: Results, *names: str) -> list[float]:
     """Return p-values to sort by; one that there is not comes last."""
     return [1.0 if row[name] is None else row[name] for name in names]
-
-
-def _told(row: Results) -> Told:
-    share = row["implied"]["share"] if "implied" in row else {}
-    return told(row["effect"], row["low"], row["high"], share, int(row.get("sign", 1)))
-
-
-def _move(row: Results) -> str:
-    """Say how a row moved in the market, the number for a rise or fall that was expected up."""
-    seen = _told(row)
-    return moved(-seen.effect, -1) if seen.expected < 0 else moved(seen.effect, seen.expected)
 
 
 def _judged(results: Results) -> list[Results]:
@@ -149,8 +128,8 @@ def _answer(results: Results) -> str:
         who = listed([*map(label, names)])
         if len(names) > 2:  # one or two are named, more of them counted
             some = "all" if len(names) == len(rows) else Cells().format("{:count} of", len(names))
-            who = _say("sectors", some=some, of=len(rows), names=names)
-        said.append(_say(phrase, who=who, why=why))
+            who = say("sectors", some=some, of=len(rows), names=names)
+        said.append(say(phrase, who=who, why=why))
     return f"{QUESTION}{_upper('; '.join(said))}."
 
 
@@ -186,7 +165,7 @@ def _size(results: Results) -> str:
     ends = [percent(end(row["mde"] for row in valued), sign=False) for end in (min, max)]
     more["span"] = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by sector"
     phrase = "size found" if seen else "size not found"
-    return _say(phrase, valued[sizes.index(most)], names=_names(seen or valued), **more)
+    return say(phrase, valued[sizes.index(most)], names=_names(seen or valued), **more)
 
 
 def _known(results: Results) -> str:
@@ -195,27 +174,27 @@ def _known(results: Results) -> str:
         return ""
     out = [row for row in rows if _stands(row)]
     alone = [row for row in rows if not _stands(row) and _stands(row, "marginal_")]
-    who = [_say("moved", row, move=_move(row)) for row in out] or ["no sector"]
-    text = _say("known", together="taken together, " if len(rows) > 1 else "", who=who)
+    who = [say("moved", row, move=told(row).move()) for row in out] or ["no sector"]
+    text = say("known", together="taken together, " if len(rows) > 1 else "", who=who)
     if alone:
-        each = [_say("moved alone", row, move=_move(row)) for row in alone]
-        text += _say("known alone", who=each)
+        each = [say("moved alone", row, move=told(row).move()) for row in alone]
+        text += say("known alone", who=each)
     return f"{text}; {_bounds(results, rows)}{_yardsticks(results)}."
 
 
 def _bounds(results: Results, rows: Sequence[Results]) -> str:
     """Say which moves the intervals leave out, in the direction that the thesis expects."""
-    tight = min(rows, key=lambda row: _told(row).reach)
-    loose = max(rows, key=lambda row: _told(row).reach)
+    tight = min(rows, key=lambda row: told(row).reach)
+    loose = max(rows, key=lambda row: told(row).reach)
     fields = {
         "alpha": results["study"]["alpha"],
         "tight": tight["name"],
-        "tightest": _told(tight).ruled_out(),
+        "tightest": told(tight).ruled_out(),
         "loose": loose["name"],
-        "loosest": _told(loose).ruled_out(),
+        "loosest": told(loose).ruled_out(),
         "every": "both" if len(rows) == 2 else Cells().format("all {:count}", len(rows)),
     }
-    return _say("bound", fields) + ("" if tight is loose else _say("bounds", fields))
+    return say("bound", fields) + ("" if tight is loose else say("bounds", fields))
 
 
 def _yardsticks(results: Results) -> str:
@@ -233,7 +212,7 @@ def _yardsticks(results: Results) -> str:
     differ = [_differs(name, *map(_stands, rows)) for name, rows in sectors.items()]
     if any(differ):
         said = listed([*filter(None, differ)])
-    return _say("yardsticks", models=models, s="s" * (models != 1), said=said)
+    return say("yardsticks", models=models, s="s" * (models != 1), said=said)
 
 
 def _differs(sector: str, own: int, *sides: int) -> str:
@@ -243,7 +222,7 @@ def _differs(sector: str, own: int, *sides: int) -> str:
     out = sides.count(own) if own else len(sides) - sides.count(0)
     back = f", and the other way in {sides.count(-own)}" if own and -own in sides else ""
     counts = {"out": out, "of": len(sides), "own": "" if own else " not", "back": back}
-    return _say("yardsticks differ", counts, sector=sector)
+    return say("yardsticks differ", counts, sector=sector)
 
 
 def _exposure(results: Results) -> str:
@@ -252,15 +231,15 @@ def _exposure(results: Results) -> str:
         return ""
     if row["slope"] is None:
         usual = row["p"] is None or row["p"] > results["study"]["alpha"]
-        text = _say("no slope", row, usual="no" if usual else "an")
+        text = say("no slope", row, usual="no" if usual else "an")
     else:
-        text = _say("slope", row)
-        text += _say("slope implied", row["implied"]) if row["implied"] else ""
-    text = _say("across", row, text=text)
+        text = say("slope", row)
+        text += say("slope implied", row["implied"]) if row["implied"] else ""
+    text = say("across", row, text=text)
     if row["top_share"] is None or row["top_share"] <= MOST_ON_ONE:
         return _upper(text)
     name = f" ({row['rests_on']})" if row.get("rests_on") else ""
-    return _say("slope on one firm", row, text=text, name=name)
+    return say("slope on one firm", row, text=text, name=name)
 
 
 def _contrast(results: Results) -> str:
@@ -268,10 +247,10 @@ def _contrast(results: Results) -> str:
     if not row or row["low"] is None:
         return ""
     firms, sector = row["implied"]["firms"], row["name"].partition(":")[0]
-    seen = {"sides": _say("sides", firms=firms, sector=sector), "move": _move(row)}
-    seen["interval"] = _told(row).interval()
+    seen = {"sides": say("sides", firms=firms, sector=sector), "move": told(row).move()}
+    seen["interval"] = told(row).interval()
     if row.get("rests_on"):
-        return _say("contrast on one firm", row, **seen)
+        return say("contrast on one firm", row, **seen)
     same = [
         item
         for item in results["study"].get("contrast_versions", ())
@@ -286,8 +265,8 @@ def _contrast(results: Results) -> str:
     if same:
         titles = [f'"{item["name"].partition(": ")[2]}"' for item in other]
         counts = {"other": len(other), "same": len(same), "titles": titles, "verb": verb}
-        versions = _say(f"contrast versions {'differ' if other else 'same'}", counts)
-    return _say("contrast", seen, found=found, versions=versions)
+        versions = say(f"contrast versions {'differ' if other else 'same'}", counts)
+    return say("contrast", seen, found=found, versions=versions)
 
 
 def _pattern(results: Results) -> str:
@@ -297,7 +276,7 @@ def _pattern(results: Results) -> str:
     marked = [row for row in judged if _stands(row)]
     after = [row for row in judged if row["check"] == "after"]
     chance = results["study"]["alpha"] * len(judged)
-    text = _say(
+    text = say(
         "checks",
         marked=len(marked),
         judged=len(judged),
@@ -307,10 +286,10 @@ def _pattern(results: Results) -> str:
     if marked:
         row = min(marked, key=lambda row: _least(row, "p_family", "p"))
         title = row["title"][:1].lower() + row["title"][1:]
-        text += _say("check marked", row, first=title, move=_move(row))
+        text += say("check marked", row, first=title, move=told(row).move())
     if after:
         late = [label(row["sector"]) for row in after if _stands(row)] or ["no sector"]
-        text += _say("checks after", late=late)
+        text += say("checks after", late=late)
     return text + "."
 
 
@@ -322,13 +301,13 @@ def _campaign(results: Results) -> str:
     worst = min(rows, key=lambda row: row["effect"])
     ends = {"low": worst["effect"], "lowest": worst["name"]}
     ends |= {"high": best["effect"], "highest": best["name"]}
-    who = _say("campaign one", best) if len(rows) == 1 else _say("campaign many", ends)
-    return _say("campaign", who=who, follows=_follows(results, rows))
+    who = say("campaign one", best) if len(rows) == 1 else say("campaign many", ends)
+    return say("campaign", who=who, follows=_follows(results, rows))
 
 
 def _follows(results: Results, rows: Sequence[Results]) -> str:
     """Compare the sector with the largest implied gain to the best one without any value."""
-    worth = {row["name"]: _told(row).share.get("base", 0.0) for row in results["study"]["rows"]}
+    worth = {row["name"]: told(row).share.get("base", 0.0) for row in results["study"]["rows"]}
     gains = [row for row in rows if worth.get(row["name"], 0.0) > 0]
     none = [row for row in rows if not worth.get(row["name"])]
     if not gains or not none:
@@ -339,7 +318,7 @@ def _follows(results: Results, rows: Sequence[Results]) -> str:
     fields |= {"none": other["name"], "other": other["effect"]}
     follow = most["effect"] > other["effect"]
     how = "as dollars would have it" if follow else "so the gains do not follow the dollars"
-    return _say("campaign follows", fields, follows=how)
+    return say("campaign follows", fields, follows=how)
 
 
 def _change(results: Results) -> str:
@@ -349,9 +328,9 @@ def _change(results: Results) -> str:
     contrast = results["study"]["contrast"]
     nearest = min(rows, key=lambda row: row["breakeven_share"])
     phrase = "change none" if nearest["breakeven_share"] > 1 else "change share"
-    what = _say(phrase, nearest, power=_power(results))
+    what = say(phrase, nearest, power=_power(results))
     known = contrast and contrast["mde"] is not None
-    return _say("change", what=what, contrast=_say("change contrast", contrast) if known else "")
+    return say("change", what=what, contrast=say("change contrast", contrast) if known else "")
 
 
 def _quant(results: Results) -> str:
@@ -359,9 +338,9 @@ def _quant(results: Results) -> str:
     rows, contrast = _judged(results), study["contrast"]
     parts = [_law(study, rows), _versions(results), _leaks(study, rows)]
     if contrast and contrast["p"] is not None:
-        parts.append(_say("contrast p", contrast))
+        parts.append(say("contrast p", contrast))
     if study["campaign"]:
-        parts.append(_say("campaign p", study["campaign"][0]))
+        parts.append(say("campaign p", study["campaign"][0]))
     parts.append(results.get("words", {}).get("provenance", ""))
     return " ".join(filter(None, parts))
 
@@ -371,7 +350,7 @@ def _law(study: Results, rows: Sequence[Results]) -> str:
         return "No sector has numbers."
     least = min(rows, key=lambda row: _least(row, "p_stepdown", "p"))
     own = {name: study[name] for name in ("alpha", "shifts", "independent_shifts", "critical")}
-    return _say("law", least, **own)
+    return say("law", least, **own)
 
 
 def _versions(results: Results) -> str:
@@ -381,7 +360,7 @@ def _versions(results: Results) -> str:
     low = [row["sector"] for row in rows if row["p"] < alpha]
     who = f" ({listed(sorted(set(map(label, low))))})" if low else ""
     counts = {"of": len(rows), "low": len(low), "verb": "has" if len(low) == 1 else "have"}
-    return _say("versions", counts, alpha=f"{alpha:g}", who=who)
+    return say("versions", counts, alpha=f"{alpha:g}", who=who)
 
 
 def _leaks(study: Results, rows: Sequence[Results]) -> str:
@@ -389,8 +368,8 @@ def _leaks(study: Results, rows: Sequence[Results]) -> str:
     if not leaks:
         return ""
     changed = [
-        _say("leak", leaks[row["name"]])
+        say("leak", leaks[row["name"]])
         for row in rows
         if leaks.get(row["name"], row)["headline"] != row["headline"]
     ]
-    return _say("leaks", changed=changed) if changed else PHRASES["no leaks"]
+    return say("leaks", changed=changed) if changed else PHRASES["no leaks"]

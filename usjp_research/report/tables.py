@@ -13,7 +13,7 @@ from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
-from usjp_research.report.numbers import Table, lay_out
+from usjp_research.report.numbers import PHRASES, Table, lay_out
 from usjp_research.spec.records import Spec
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
@@ -39,18 +39,6 @@ from usjp_research.words import (
 
 Row = dict[str, Any]
 Rows = list[Row]
-KINDS = {  # of what was left out; others are their own words
-    "before and after": "Checks before and after",
-    "contrast version": "Other versions of the contrast",
-    "blackout": "Kept in an event’s portfolio, own news not checked",
-    "day": "Days",
-    "event": "Events that could not be tested",
-    "market value": "Firms outside the implied value",
-    "own news": "News of firms outside the study",
-    "security": "Securities",
-    "slot": "Taken out of an event’s portfolio",
-    "version": "Other versions of the statistic",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +60,15 @@ class Told:
         """How far the interval goes in the expected direction; below zero it does not."""
         return -self.low if self.expected < 0 else self.high
 
+    def move(self) -> str:
+        """Say how it moved in the market, as a number where a rise was expected."""
+        if self.expected < 0:
+            return moved(-self.effect, -1)
+        return moved(self.effect, self.expected)
+
     def observed(self) -> str:
         """Say what moved, and what was expected unless that is a rise."""
-        if self.expected >= 0:
-            return moved(self.effect, self.expected)
-        return f"{moved(-self.effect, -1)}; expected: down"
+        return f"{self.move()}{'; expected: down' if self.expected < 0 else ''}"
 
     def interval(self) -> str:
         """Return the interval in percent, the lower end first."""
@@ -91,29 +83,23 @@ class Told:
         return f"a {move} of more than {percent(self.reach, sign=False)}{tail}"
 
 
-def told(
-    effect: float | None,
-    low: float | None,
-    high: float | None,
-    share: Mapping[str, float],
-    sign: int,
-) -> Told:
-    """Turn a signed row and its implied shares into what the market did."""
+def told(row: Mapping[str, Any], low: str = "low", high: str = "high") -> Told:
+    """Turn a signed row, and its implied shares if it has any, into what the market did."""
+    sign = int(row.get("sign", 1))
     flip = -1 if sign < 0 else 1
-    none = float("nan")
-    ends = sorted(flip * (none if end is None else end) for end in (low, high))
-    return Told(
-        effect=none if effect is None else flip * effect,
-        low=ends[0],
-        high=ends[1],
-        share={case: flip * value for case, value in share.items()},
-        expected=-sign if share.get("base", 0.0) < 0 else sign,
+    effect, *ends = (
+        math.nan if row[name] is None else flip * row[name] for name in ("effect", low, high)
     )
+    low_end, high_end = sorted(ends)
+    implied = row.get("implied", {}).get("share", {})
+    share = {case: flip * value for case, value in implied.items()}
+    expected = -sign if implied.get("base", 0.0) < 0 else sign
+    return Told(effect, low_end, high_end, share, expected)
 
 
 def told_row(row: Verdict) -> Told:
     """Return a row of the scoreboard as the market saw it."""
-    return told(row.effect, row.low, row.high, row.implied.share, row.sign)
+    return told(asdict(row))
 
 
 def _far_end(row: Verdict, seen: Told) -> str:
@@ -212,9 +198,8 @@ def evidence_words(row: Exposure) -> str:
 
 def _seen(row: Mapping[str, Any], low: str = "low", high: str = "high") -> dict[str, str]:
     """Return effect and interval of a signed row in market direction."""
-    sign = int(row["sign"])
-    interval = told(None, row[low], row[high], {}, sign).interval()
-    return {"observed": moved(row["effect"], sign), "interval": interval}
+    seen = told(row, low, high)
+    return {"observed": seen.move(), "interval": seen.interval()}
 
 
 def _of(sector: str | None, rows: Rows) -> Rows:
@@ -247,7 +232,7 @@ def _contrast(
         told_of = {
             "said": f"{row.headline} ({row.reason})" if row.rests_on else row.headline,
             "mde": row.mde,
-            **_seen(asdict(row)),
+            **_seen({**asdict(row), "implied": {}}),
         }
         yield {
             **asdict(row),
@@ -300,14 +285,9 @@ def _reactions(reactions: pd.DataFrame, roles: Sequence[str], sector: str | None
 
 def _battery(tests: WindowTests) -> Iterator[Row]:
     """Lay out one window's tests, the believable first, with what each survives."""
-    short = {
-        "survives cross-correlation": "robust",
-        "assumes independent firms": "assumes independence",
-        "assumes independent firms: not to be believed here": "not to be believed",
-    }
     for row in records(battery_frame(tests)):
         if "one sector only" not in row["Law"]:
-            yield {**row, "role": short.get(row["Role"], row["Role"])}
+            yield {**row, "role": PHRASES["roles of tests"].get(row["Role"], row["Role"])}
 
 
 def _law(law: Placebo, reactions: pd.DataFrame | None = None) -> Iterator[Row]:
@@ -360,7 +340,7 @@ def _left_out(dropped: Sequence[Dropped]) -> Iterator[Row]:
         name = (" · " if named != where else "/").join(named)
         groups.setdefault((kind, item.reason), []).append(name)
     for (kind, reason), names in groups.items():
-        said = KINDS.get(kind, kind[:1].upper() + kind[1:])
+        said = PHRASES["left out"].get(kind, kind[:1].upper() + kind[1:])
         yield {"kind": said, "count": len(names), "reason": reason, "which": "; ".join(names)}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from usjp_research.report.tables import Told
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.records import PAPERS, in_project
 from usjp_research.words import SECTOR_COLOURS, label, percent
@@ -268,22 +269,23 @@ def panels(
     return both(form, alt)
 
 
+NOTHING = Told(math.nan, math.nan, math.nan, {}, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One row of an interval figure: NaN where there is no number; ``implied`` low to high."""
+    """One row of an interval figure: NaN where there is no number."""
 
     name: str
     says: str
     colour: str
-    effect: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    implied: tuple[float, ...] = ()
+    seen: Told = NOTHING
     mark: str = "o"
 
     def ends(self) -> list[float]:
         """Return the numbers that the scale must hold."""
-        return [x for x in (self.effect, self.low, self.high, *self.implied) if math.isfinite(x)]
+        numbers = (self.seen.effect, self.seen.low, self.seen.high, *self.seen.share.values())
+        return [x for x in numbers if math.isfinite(x)]
 
 
 def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: str) -> Figure:
@@ -293,7 +295,7 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
     """
     said = [wrapped(row.says, ACROSS if narrow else BESIDE) for row in rows]
     names = [wrapped(row.name.replace("\n", " "), ACROSS - 4) for row in rows]
-    lifts = [LIFT if row.implied else LIFT - 10 if row.ends() else 0 for row in rows]
+    lifts = [LIFT if row.seen.share else LIFT - 10 if row.ends() else 0 for row in rows]
     tops = [up + LINE * (1 + text.count("\n")) for up, text in zip(lifts, said, strict=True)]
     heads = [up + LINE * (1 + name.count("\n")) for up, name in zip(tops, names, strict=True)]
     rooms = [(0.2 + head / 72) / height if narrow else 1.0 for head in heads]
@@ -320,15 +322,16 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
 
 
 def _interval(axes: Axes, row: Interval, place: float) -> None:
-    if math.isfinite(row.effect):
+    seen, share = row.seen, row.seen.share
+    if math.isfinite(seen.effect):
         bar: dict[str, Any] = {"color": row.colour, "alpha": 0.35, "solid_capstyle": "butt"}
-        axes.plot([row.low, row.high], [place, place], linewidth=5, **bar)
+        axes.plot([seen.low, seen.high], [place, place], linewidth=5, **bar)
         thick = 2 if row.mark == "x" else 1
-        axes.plot([row.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
-    if row.implied:
-        low, base, high = row.implied
-        axes.plot([low, high], [place - 0.28] * 2, color=IMPLIED, linewidth=2)
-        axes.plot([base], [place - 0.28], "D", color=IMPLIED, markersize=5)
+        axes.plot([seen.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
+    if share:
+        ends = [share["low"], share["high"]]
+        axes.plot(ends, [place - 0.28] * 2, color=IMPLIED, linewidth=2)
+        axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
 
 
 def above(axes: Axes, place: float, text: str, points: float, **how: Any) -> None:
