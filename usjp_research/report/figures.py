@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+TOP: Mapping[str, Any] = {"up": "axes fraction", "ha": "center"}  # of a note above the axes
+
+
 def nothing(why: str) -> Picture:
     """Return a sentence in place of a figure."""
     texts = [wrapped(why, most) for most in (110, 46)]
@@ -222,8 +225,7 @@ def _law(axes: Axes, values: Any, words: str) -> None:
 def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any) -> None:
     """Draw a value into a law, with its name above the axes, so many points up."""
     axes.axvline(x, color=colour, **line)
-    how: dict[str, Any] = {"ha": "center", "color": colour, "fontweight": "bold"}
-    note(axes, text, (x, 1), (0, up), up="axes fraction", **how)
+    note(axes, text, (x, 1), (0, up), **TOP, color=colour, fontweight="bold")
 
 
 def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
@@ -444,9 +446,8 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         _ends(axes, paths, last, narrow)
         for k, (id, day) in enumerate(events.items()):
             axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
-            shift = (0, 2 + 10 * (k % (3 if narrow else 2)))
-            how: dict[str, Any] = {"ha": "center", "color": IMPLIED, "fontsize": SMALL}
-            note(axes, id, (day, 1), shift, up="axes fraction", **how)
+            up = 2 + 10 * (k % (3 if narrow else 2))
+            note(axes, id, (day, 1), (0, up), **TOP, color=IMPLIED, fontsize=SMALL)
         axes.set_xlim(paths.index[0], paths.index[-1])
         axes.set_ylabel("sum of daily returns less the market's")
         _dates(axes, narrow)

@@ -122,13 +122,9 @@ def how_to_read(name: str) -> Table:
 
 
 def checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame as it is saved.
+    """Return a frame as it is saved; refuse a column that its table in numbers.csv lacks.
 
-    Raises
-    ------
-    ValueError
-        When it has a column that numbers.csv does not declare; a table that is not declared at
-        all, of a notebook of one's own, is let through.
+    A table that is not declared at all, of a notebook of one's own, is let through.
     """
     known = {row["column"] for row in declared(name)} - {""}
     unlike = set(map(str, frame.columns)) - known
