@@ -246,7 +246,9 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     words = read_words(run / "results")
     with damage_named(path), naming(words.names()):
         rows = [*study.get("rows", []), *filter(None, [study.get("contrast")])]
-        shown = [{**row, "name": label(row["name"]), "effect": told(row).observed()} for row in rows]
+        shown = [
+            {**row, "name": label(row["name"]), "effect": told(row).observed()} for row in rows
+        ]
     return {
         "name": run.resolve().name,
         "words": words,
