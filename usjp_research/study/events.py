@@ -55,6 +55,12 @@ class EventPanel:
         """Return why an event was dropped; empty when it was not."""
         return next((item.reason for item in self.dropped if item.name == id), "")
 
+    def same_session(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """List the other events in the sessions of some."""
+        sessions = {e.id: day for e, day in zip(self.events, self.new_york, strict=True)}
+        days = {sessions.get(id) for id in ids}
+        return tuple(id for id, day in sessions.items() if day in days and id not in ids)
+
     def days(self, *roles: str) -> dict[str, pd.Timestamp]:
         """Return the New York session of the events that have one of the roles, by id."""
         return {self.events[k].id: pd.Timestamp(self.new_york[k]) for k in self.index(*roles)}

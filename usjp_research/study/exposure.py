@@ -9,16 +9,10 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.placebo import (
-    Leg,
-    Placebo,
-    admissible_shifts,
-    independent_shifts,
-    own_days,
-)
+from usjp_research.engine.design import Floats, Ints
+from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, law_of_sums, own_days
 from usjp_research.engine.rolling import Forecast
 from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
 from usjp_research.market.record import Dropped, Market
@@ -28,7 +22,7 @@ from usjp_research.study.portfolios import values_before
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
     CASES,
-    carried,
+    carrier,
     decide,
     headline,
     implied_value,
@@ -36,9 +30,6 @@ from usjp_research.study.verdict import (
     rests_words,
 )
 from usjp_research.words import card, number
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 LEAST_EXPOSED = 3
 LEAST_QUIET = 250
@@ -65,12 +56,7 @@ NEEDS_FIRMS = (
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A slope of abnormal return on dose with its law on quiet days, and what it says.
-
-    ``by_case`` is what the rule of the verdict would say: evidence, never the verdict.
-    ``breakeven`` is the margin times listed share at which the thesis would equal the MDE, and
-    ``rests_on`` the exposed firm without which the slope is another one: see `carried`.
-    """
+    """A slope of abnormal return on dose with its law on quiet days, and what it says."""
 
     law: Placebo
     low: float
@@ -79,9 +65,9 @@ class Slope:
     mde: float
     raw: Prologue
     top_share: float
-    by_case: Mapping[str, str]
-    breakeven: float | None
-    rests_on: str
+    by_case: Mapping[str, str]  # what the rule of the verdict would say: evidence only
+    breakeven: float | None  # margin times listed share at which the thesis would equal the MDE
+    rests_on: str  # the exposed firm without which the slope is another one, as in `carried`
 
     @property
     def value(self) -> float:
@@ -103,9 +89,8 @@ class Slope:
 class Exposure:
     """Who was exposed at which events, what is implied for them, and the slope where there is one.
 
-    A dose is the dollars announced for a firm over its market value before the news, so a slope
-    of 0.05 says that each dollar announced moved market value by five cents (five percentage
-    points of CAR for a dose of 100%). ``firms`` and ``exposed`` are summed over events.
+    A dose is dollars announced over market value before the news: a slope of 0.05 says that each
+    dollar announced moved market value by five cents.
     """
 
     events: tuple[str, ...]
@@ -113,7 +98,7 @@ class Exposure:
     before: bool
     without: tuple[str, ...]
     same_session: tuple[str, ...] = ()
-    firms: int = 0
+    firms: int = 0  # over all events, as the exposed
     exposed: int = 0
     implied: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[Dropped, ...] = ()
@@ -144,9 +129,8 @@ class Exposure:
     def numbers(self) -> dict[str, object]:
         """Return what a public page may show: the slope and its law, rounded, no single firm.
 
-        Where one firm carries the slope, slope times dose is close to that firm's return, so the
-        slope and whatever gives it back are withheld; the placebo p stays. The list of slopes on
-        quiet days is never in it.
+        Slope times dose is close to the return of a firm that carries most of the slope: then
+        `TELLING` is withheld, and the placebo p stays.
         """
         plain = ("events", "blackout", "before", "firms", "exposed")
         said = (*plain, "headline", "verdict", "remark", "reason")
@@ -183,9 +167,8 @@ def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
 def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
     """Tabulate the named firms: dollars announced over market value, and the move implied.
 
-    At firm level a market brings market values back to the day before the news. A table with it
-    is for local eyes: the change of a firm's value is its return. Without it, or at portfolio
-    level, values are those of ``universe.csv``.
+    A market of single firms brings market values back to the day before the news: for local
+    eyes, as the change of a firm's value is its return. Else they are those of ``universe.csv``.
 
     Returns
     -------
@@ -223,14 +206,11 @@ def _moves(spec: Spec, firm: Firm, value: float | None) -> dict[str, float]:
 def cross_section(
     data: Sample, events: Sequence[str], *, blackout: bool = True, without: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[Dropped]]:
-    """Choose the firms of events by calendars and parameters; no return is read.
+    """Choose the firms of events by calendars and parameters, and list who is left out.
 
-    Named firms whose dose is unknown are left out, and so are firms that were named at another
-    event: they are neither exposed nor unnamed. All are listed. At portfolio level firms stand
-    without returns. With ``blackout`` firms with own news or too few returns are out. One row per
-    event and firm: ``at`` is its column of the market's returns (-1 where there is none), ``cell``
-    the number of its event and sector, and dose and implied moves are decimals, zero for unnamed
-    firms.
+    One row per event and firm: ``at`` is its column of the market's returns (-1 where there is
+    none), ``cell`` the number of its event and sector; dose and implied moves are decimals, zero
+    for firms that no event named. With ``blackout`` firms with own news or too few returns are out.
     """
     spec, market = data.spec, data.market
     values = _values(spec, market)
@@ -284,43 +264,16 @@ def exposure_law(
 ) -> Exposure:
     """Compare the slope of event CAR on dose with the same slope on quiet days.
 
-    The abnormal returns of all firms are regressed on their doses with sector effects; over
-    several events the slope is common and sector effects are each event's own. Firms that were
-    not named have a dose of zero; firms named at another event are left out. The slope is the
-    return of a portfolio, so its law is that of any portfolio of the study: the events are
-    moved to every quiet place, where the same firms, as far as they have returns, form it with
-    the same doses. Without single firms, three exposed ones or 250 quiet days there is no slope
-    but a ``reason``.
-
-    Parameters
-    ----------
-    event : str
-        An event id, or ``pooled``: every primary or secondary event that names firms.
-    blackout : bool
-        Leave out firms with news of their own, as the sector portfolios do.
-    before : bool
-        Law from quiet days before the first primary event, or from all quiet days.
-    without : sequence of str
-        Tickers to leave out.
-
-    Raises
-    ------
-    InputError
-        When the event is unknown.
-
-    References
-    ----------
-    Cohn, Johnson, Liu and Wardlaw (2026), "Past is Prologue", Journal of Financial Economics;
-    Fama (1976), Foundations of Finance, chapter 9, for slopes as portfolios.
-
-    Examples
-    --------
-    >>> row = exposure_law(data)                                    # doctest: +SKIP
-    >>> row.slope.value, row.slope.raw.p_cdf                        # doctest: +SKIP
+    The abnormal returns of all firms are regressed on their doses with effects of each event's
+    sectors. The slope is the return of a portfolio (Fama 1976, chapter 9), so its law is that of
+    any portfolio of the study (Cohn, Johnson, Liu and Wardlaw 2026): the events are moved to every
+    quiet place, before the first primary event or with ``before`` off anywhere. ``event`` is an
+    id, or ``pooled`` for all that name firms. Without single firms, three exposed ones or 250
+    quiet days there is no slope but a ``reason``.
     """
     spec, panel = data.spec, data.panel
     events = naming_events(spec, panel) if event == "pooled" else (spec.event(event).id,)
-    row = Exposure(events, blackout, before, tuple(without), _same_session(panel, events))
+    row = Exposure(events, blackout, before, tuple(without), panel.same_session(events))
     if not events:
         return replace(row, reason="no firm is named with dollars at any event that can be tested")
     if panel.position(events[0]) is None:  # an event by its id; the pooled ones are of the panel
@@ -352,12 +305,6 @@ def exposure_law(
     return replace(row, slope=_slope(data, law, firms, cars[0], row.implied))
 
 
-def _same_session(panel: EventPanel, events: Sequence[str]) -> tuple[str, ...]:
-    sessions = {e.id: day for e, day in zip(panel.events, panel.new_york, strict=True)}
-    days = {sessions.get(id) for id in events}
-    return tuple(id for id, day in sessions.items() if day in days and id not in events)
-
-
 def _legs(data: Sample, events: Sequence[str]) -> dict[str, Leg]:
     days = {event.id: int(d) for event, d in zip(data.panel.events, data.panel.day0, strict=True)}
     return {id: Leg(id, "", days[id], data.spec.rule.window, 1) for id in events}
@@ -375,10 +322,7 @@ def _quiet_shifts(data: Sample, events: Sequence[str], before: bool) -> Ints:
 
 
 def _forecast(data: Sample, events: Sequence[str], event: str, returns: Floats) -> Forecast:
-    """Forecast the window of one of the events, on every day, for (n_days, n_series) returns.
-
-    The events' own windows are masked wherever they stand, as in every placebo law.
-    """
+    """Forecast the window of one of the events on every day, where all their windows are masked."""
     legs = _legs(data, events)
     moving = [day - legs[event].day0 for day in own_days([*legs.values()])]
     return data.forecast(returns, moving_mask=moving)
@@ -407,45 +351,27 @@ def _law(
 ) -> Placebo:
     """Compute the slope and its guarded error at the events and at every shift of them.
 
-    Exposed firms are listed at different times. Dates that have the same ones share a portfolio,
-    so that its error is estimated on the firms that are in it; dates with fewer than three are
-    left out.
+    Dates that have the same exposed firms, three at least, share a portfolio, so that its error
+    is estimated on the firms that are in it.
     """
     returns = data.market.returns.to_numpy("float64")
-    legs = _legs(data, events)
-    moves = np.append(0, shifts)
+    legs, moves = _legs(data, events), np.append(0, shifts)
     exposed = firms["dose"].to_numpy() > 0
     patterns, which = np.unique(np.isfinite(cars) | ~exposed, axis=0, return_inverse=True)
-    effect, variance = np.full((2, len(moves), 1), np.nan)
+    sums = np.full((2, len(moves), 1), np.nan)  # effect and variance
     for k, pattern in enumerate(patterns):
         if pattern[exposed].sum() < LEAST_EXPOSED:
             continue
         dates, left = np.flatnonzero(which == k), firms[pattern]
         left = left.assign(square=_weights(left) ** 2)
-        effect[dates] = variance[dates] = 0.0
+        sums[:, dates] = 0.0
         for id, part in left.groupby("event", sort=False):
             share = part["square"].sum() / left["square"].sum()
             dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
             series = share * slope_portfolio(returns[:, part["at"]], dose, cell)
             fit = _forecast(data, events, str(id), series[:, None])
-            places = legs[str(id)].day0 + moves[dates]
-            effect[dates] += fit.car[places]
-            variance[dates] += fit.guarded[places]
-    error = np.sqrt(variance)
-    known = np.isfinite(effect + error)[1:, 0]
-    worth = independent_shifts([*legs.values()], shifts[known]) if known.any() else 0.0
-    return Placebo(
-        groups=("slope",),
-        shifts=shifts[known],
-        effect=effect[0],
-        error=error[0],
-        statistic=effect[0] / error[0],
-        null_effect=effect[1:][known],
-        null_error=error[1:][known],
-        null_statistic=(effect / error)[1:][known],
-        admissible=len(shifts),
-        worth=np.array([worth]),
-    )
+            sums[:, dates] += np.stack([fit.car, fit.guarded])[:, legs[str(id)].day0 + moves[dates]]
+    return law_of_sums({"slope": [*legs.values()]}, shifts, *sums)
 
 
 def _slope(
@@ -469,21 +395,11 @@ def _slope(
 
 def _half_on(firms: pd.DataFrame) -> str:
     """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
-
-    def slope(less: str = "") -> tuple[float, float, float]:
-        of = firms[firms["ticker"] != less]
-        return float(_weights(of) @ of["car"]), math.nan, math.nan
-
-    exposed = sorted(set(firms.loc[firms["dose"] > 0, "ticker"]))
-    return _heaviest({ticker: slope(ticker) for ticker in exposed}, slope())
-
-
-def _heaviest(
-    rest: Mapping[str, tuple[float, float, float]], whole: tuple[float, float, float]
-) -> str:
-    """Return which of the firms that carry a slope leaves least of it; empty when none does."""
-    found = {t: value[0] / whole[0] for t, value in rest.items() if carried(whole, value)}
-    return min(found, key=found.__getitem__, default="")
+    found = {}
+    for less in ("", *sorted(set(firms.loc[firms["dose"] > 0, "ticker"]))):
+        left = firms[firms["ticker"] != less]
+        found[less] = float(_weights(left) @ left["car"]), math.nan, math.nan
+    return carrier(found.pop(""), found)
 
 
 # --- rows ------------------------------------------------------------------------------------
@@ -506,7 +422,7 @@ def _alone(data: Sample, row: Exposure) -> Exposure:
     named = [f.ticker for f in data.spec.firms if f.named_event in row.events and f.dose_usd_bn]
     without = {t: exposure_law(data, before=row.before, without=(t,)).slope for t in named}
     rest = {t: (less.value, less.low, less.high) for t, less in without.items() if less}
-    on = _heaviest(rest, (found.value, found.low, found.high))
+    on = carrier((found.value, found.low, found.high), rest)
     return replace(row, slope=replace(found, rests_on=on))
 
 

@@ -16,6 +16,7 @@ from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
 
 Case = Literal["low", "base", "high"]
+Ends = tuple[float, float, float]  # an effect, and its interval from low to high
 CASES: tuple[Case, ...] = ("low", "base", "high")
 STEPS = ("spent", "revenue", "profit", "after_tax", "dollars")  # from announced to worth
 VERDICTS: Mapping[str, str] = {  # each with its meaning
@@ -268,20 +269,17 @@ def rests_words(ticker: str) -> str:
     return f"rests on one firm: {ticker}"
 
 
-def carried(row: tuple[float, float, float], without: tuple[float, float, float]) -> bool:
-    """Tell whether a number rests on the firm left out, from effect and interval with and without.
-
-    It does when leaving the firm out moves the interval from leaving out zero to containing it,
-    or takes away half of the effect or more.
-
-    Examples
-    --------
-    >>> carried((0.09, 0.02, 0.16), (0.08, 0.01, 0.15))
-    False
-    """
+def carried(row: Ends, without: Ends) -> bool:
+    """Tell whether a number rests on the firm left out: zero enters its interval, or half goes."""
     (effect, low, high), (rest, rest_low, rest_high) = row, without
     gone = (low > 0 or high < 0) and rest_low <= 0 <= rest_high
     return gone or (effect != 0 and rest * effect <= 0.5 * effect**2)
+
+
+def carrier(row: Ends, without: Mapping[str, Ends]) -> str:
+    """Return which of the firms that carry a number leaves least of it; empty when none does."""
+    left = {ticker: rest[0] / row[0] for ticker, rest in without.items() if carried(row, rest)}
+    return min(left, key=left.__getitem__, default="")
 
 
 def headline(by_case: Mapping[str, str]) -> str:
