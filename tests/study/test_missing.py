@@ -22,7 +22,7 @@ from usjp_research.report.reading import compose
 from usjp_research.runs.store import read_results
 from usjp_research.spec.records import find_root
 from usjp_research.study.answer import run_study
-from usjp_research.study.weight import by_weight
+from usjp_research.study.left_out import by_weight
 
 Own = Callable[..., Path]
 Read = Callable[..., ur.Spec]

@@ -18,7 +18,7 @@ from usjp_research.study.answer import run_study
 from usjp_research.study.contrast import _sides, contrast_row, contrast_versions
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.exposure import exposure_law
-from usjp_research.study.news import stray_news
+from usjp_research.study.left_out import stray_news
 from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.sample import sample
 from usjp_research.study.verdict import carried, judge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,8 @@ from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import Dropped
 from usjp_research.study.checks import before_and_after, other_versions
 from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
+from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
-from usjp_research.study.news import stray_news
 from usjp_research.study.reactions import event_reactions
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import (
@@ -27,7 +27,6 @@ from usjp_research.study.verdict import (
     with_assumptions,
     worth,
 )
-from usjp_research.study.weight import by_weight
 from usjp_research.words import InputError, card, label
 
 LEAKS = ("primary", "leak")
@@ -48,8 +47,6 @@ class Study:
         Named minus unnamed beneficiaries; its other versions need single firms.
     leaks, campaign : tuple of Verdict
         The same rows with leak windows added, and over the whole stretch of events.
-    reactions, timing, variants : DataFrame
-        As `event_reactions`, `before_and_after` and `other_versions` give them.
     dropped : tuple of Dropped
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
@@ -90,23 +87,18 @@ def _untestable(data: Sample) -> str:
     if not data.spec.with_role("primary"):
         return "events.csv: no event has the role 'primary'; give at least one"
     if not data.panel.index("primary"):
-        first = data.panel.dropped[0]
-        return (
-            f"events.csv: no primary event can be tested ({first.name}: {first.reason}); give "
-            "returns that cover the events"
-        )
+        first, remedy = data.panel.dropped[0], "give returns that cover the events"
+        why = f"{first.name}: {first.reason}"
+        return f"events.csv: no primary event can be tested ({why}); {remedy}"
     for item in shared_days(data):
         return f"events.csv: no primary event is left, {item.name}: {item.reason}"
     for slot in data.portfolios.slots.values():
         if not slot.series:
-            return (
-                f"no sector portfolio can be formed for any primary event ({slot.event}, "
-                f"{slot.sector}: {slot.reason}); give returns of more firms, or a longer history"
-            )
-    return (
-        "events.csv: no primary event has an expected sign (+ or -) for any sector; fill in "
-        "a sector's column"
-    )
+            why = f"{slot.event}, {slot.sector}: {slot.reason}"
+            remedy = "give returns of more firms, or a longer history"
+            return f"no sector portfolio can be formed for any primary event ({why}); {remedy}"
+    what = "no primary event has an expected sign (+ or -) for any sector"
+    return f"events.csv: {what}; fill in a sector's column"
 
 
 def sector_law(data: Sample, sector: str) -> Placebo:
@@ -169,9 +161,9 @@ def run_study(
     rows = (*verdicts, *([contrast] if contrast else []))
     dropped = (
         *(*shared_days(data), *stray_news(data), *no_contrast, *no_versions, *no_leaks),
-        *(*no_campaign, *no_variants, *no_timing, *_not_measured(data, reactions)),
+        *(*no_campaign, *no_variants, *no_timing, *not_measured(data, reactions)),
         *(Dropped("implied value", r.name, text) for r in rows for text in r.implied.left_out),
-        *_left_out(data),
+        *not_in_portfolios(data),
         *(Dropped("sector", sector, reason) for sector, reason in silent.items()),
     )
     return Study(
@@ -193,16 +185,8 @@ def run_study(
 def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
     """Judge the same intervals under other assumptions of the thesis.
 
-    Parameters
-    ----------
-    changes : mapping of str to float
-        As `with_assumptions` takes them; nothing changes when it is empty.
-
-    Returns
-    -------
-    tuple of Verdict
-        The rows of the scoreboard. What moved in the market does not depend on any of these
-        assumptions; what should have moved does.
+    ``changes`` are as `with_assumptions` takes them. What moved in the market does not depend on
+    any assumption; what should have moved does.
 
     Examples
     --------
@@ -279,38 +263,3 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
     elif other.headline == NO_VERDICT:
         words += f", {other.reason}"
     return replace(row, remark=f"with leak windows: {words}")
-
-
-# --- what was left out -----------------------------------------------------------------------
-
-
-def _not_measured(data: Sample, reactions: pd.DataFrame) -> Iterator[Dropped]:
-    """List the events for which a portfolio, or the mirror, has no abnormal return."""
-    unformed = {key for key, slot in data.portfolios.slots.items() if not slot.series}
-    for event, rows in reactions[reactions["caar"].isna()].groupby("event", sort=False):
-        lacking = [sector for sector in rows["sector"] if (event, sector) not in unformed]
-        if lacking:
-            reason = "no abnormal return, too few unmasked estimation days or a gap: "
-            yield Dropped("event", str(event), reason + ", ".join(lacking))
-
-
-def _left_out(data: Sample) -> Iterator[Dropped]:
-    """List what readers left out, slots not formed, and firms out of a slot or in it unchecked."""
-    yield from (*data.market.dropped, *data.panel.dropped, *data.portfolios.dropped)
-    tickers = {firm.ticker for firm in data.spec.firms}
-    for ticker in dict.fromkeys(news.ticker for news in data.spec.own_news):
-        if ticker not in tickers:
-            yield Dropped("own news", ticker, "not in universe.csv; its news is not used")
-    for text in data.spec.thesis.left_out if data.spec.thesis else ():
-        yield Dropped("implied value", "thesis.yaml", text)
-    for slot in data.portfolios.slots.values():
-        where = f"{slot.event}/{slot.sector}"
-        if slot.reason:
-            yield Dropped("slot", where, slot.reason)
-        for what, why, firms in (
-            ("slot", "own news", slot.blackout),
-            ("slot", "too few returns", slot.short),
-            ("blackout", "kept, own news not checked", slot.unchecked),
-        ):
-            if firms:
-                yield Dropped(what, where, f"{why}: {', '.join(firms)}")

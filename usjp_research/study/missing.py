@@ -60,20 +60,18 @@ def _without_prices(data: Sample, sector: str) -> str:
     """Return one line on a sector's firms without prices; empty when all have some."""
     if data.firms is None:
         return ""
-    firms = data.spec.members(sector)
-    priced = data.firms.columns[data.firms.notna().any()]
+    firms, priced = data.spec.members(sector), data.firms.columns[data.firms.notna().any()]
     gone = sorted((f for f in firms if f.ticker not in priced), key=lambda f: -_size(f))
     if not gone:
         return ""
     names = ", ".join(firm.ticker for firm in gone[:SHOWN])
     more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
-    total = sum(map(_size, firms))
-    worth = f", {percent(sum(map(_size, gone)) / total, 0, sign=False)} of its known market value"
-    return (
-        f"{label(sector)}: {len(gone)} of {len(firms)} firms have no prices "
-        f"({percent(len(gone) / len(firms), 0, sign=False)} of its firms{worth if total else ''}): "
-        f"{names}{more}."
-    )
+    share = f"{percent(len(gone) / len(firms), 0, sign=False)} of its firms"
+    if total := sum(map(_size, firms)):
+        worth = percent(sum(map(_size, gone)) / total, 0, sign=False)
+        share += f", {worth} of its known market value"
+    many = f"{len(gone)} of {len(firms)} firms have no prices ({share})"
+    return f"{label(sector)}: {many}: {names}{more}."
 
 
 def _size(firm: Firm) -> float:

@@ -49,9 +49,8 @@ MEANINGS: Mapping[str, str] = {
 class Implied:
     """How much a group of firms should have moved if the thesis is right; dollars in USD bn."""
 
-    # By case. A share of market value, empty when that is unknown; and the way down from dollars
-    # announced: what is spent, what of it is revenue of listed firms, the profit on that, what
-    # tax leaves, and its present value.
+    # By case: a share of market value, empty when that is unknown, and the way down from dollars
+    # announced to the present value of what tax leaves of listed firms' profit.
     share: Mapping[str, float]
     spent: Mapping[str, float]
     revenue: Mapping[str, float]
@@ -79,14 +78,14 @@ class Implied:
 class Verdict:
     """One row of the answer: what was measured, and what the rule makes of it.
 
-    Effects are decimals; a number that a row does not have is NaN.
+    Every row is a row of one table, saved and shown with the others: a number that its kind does
+    not have is NaN there too. Effects are decimals.
 
     Attributes
     ----------
-    name : str
-        Sector key, or ``sector: title`` of a contrast.
-    kind : str
-        ``sector``, ``leak-inclusive``, ``campaign``, ``contrast`` or ``contrast version``.
+    name, kind : str
+        Sector key, or ``sector: title`` of a contrast; ``sector``, ``leak-inclusive``,
+        ``campaign``, ``contrast`` or ``contrast version``.
     sign : int
         Sign that the thesis expects of every event of the row, which its effect carries; 0 when
         its events differ.
@@ -98,8 +97,8 @@ class Verdict:
     p, p_stepdown, p_holm, p_bh, mde : float
         Placebo p-values, alone and adjusted over the family, and the minimum detectable effect.
     by_case, headline, reason : mapping of case to str, str, str
-        The verdict under the low, base and high implied value; the one verdict, or the firm that
-        carries the row; why it cannot be said, or what the rule says of a carried row.
+        The verdict by implied value; the one verdict, or the firm that carries the row; why it
+        cannot be said, or what the rule says of a carried row.
     breakeven_share : float or None
         Margin times listed share at which the implied value would equal the MDE.
     remark, rests_on : str
@@ -188,16 +187,14 @@ def family_rows(
 ) -> tuple[Verdict, ...]:
     """Judge every group of a law as one family; implied values are the sectors' where not given."""
     rule = data.spec.rule
-    table = law.table(rule.alpha, rule.power, family=True)
-    alone = law.table(rule.alpha, rule.power, family=False)
-    table = table.assign(marginal_low=alone["low"], marginal_high=alone["high"])
+    alone = law.table(rule.alpha, rule.power, family=False)[["low", "high"]]
+    table = law.table(rule.alpha, rule.power, family=True).join(alone.add_prefix("marginal_"))
     rows = []
     for name, found in zip(law.groups, table.to_dict("records"), strict=True):
         events = tuple(dict.fromkeys(leg.event for leg in legs[name]))
         value = implied[name] if implied else worth(data, name)
-        row = Verdict(
-            name, kind, events, common_sign(legs[name]), value, **{n: found[n] for n in NUMBERS}
-        )
+        numbers = {key: found[key] for key in NUMBERS}
+        row = Verdict(name, kind, events, common_sign(legs[name]), value, **numbers)
         rows.append(judge(data.spec, row))
     return tuple(rows)
 
@@ -230,19 +227,10 @@ def judge(spec: Spec, row: Verdict) -> Verdict:
 
 
 def decide(low: float, high: float, implied: float | None) -> str:
-    """Apply the eight-way rule to an interval and an implied value.
+    """Apply the eight-way rule to a simultaneous interval and an implied value in its units.
 
-    Parameters
-    ----------
-    low, high : float
-        Simultaneous interval of the observed reaction.
-    implied : float or None
-        Implied value G in the same units; its sign is the thesis's direction.
-
-    Returns
-    -------
-    str
-        One of `VERDICTS`; the rules are tried in order, and are exhaustive and exclusive.
+    One of `VERDICTS`: the rules are tried in order, and are exhaustive and exclusive. The sign of
+    the implied value is the thesis's direction.
 
     Examples
     --------
@@ -298,23 +286,16 @@ def implied_value(
 
     For each case, the sum over lines of ``amount x years x realised x listed share x margin x
     (1 - tax) / (1 + rate)^years`` over market value. Firms without a market value count in
-    neither part and are listed.
+    neither part and are listed. There are no shares without a thesis or a market value.
 
     Parameters
     ----------
-    tickers : sequence of str
-        The group.
     value : float or None
-        Market value in USD bn of those of them that have one.
+        Market value in USD bn of those of the group that have one.
     sector : str
         Whose lines count.
     own : bool
         Only the parts that name firms of the group, not what other listed firms may earn.
-
-    Returns
-    -------
-    Implied
-        Without shares when there is no thesis or no market value.
     """
     thesis = spec.thesis
     sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
@@ -329,7 +310,7 @@ def implied_value(
             left_out.append(f"{line.id}: the part of {', '.join(lost)} (no market value)")
         if not own or known & set(line.firms):
             used.append(line)
-    steps = {case: _steps(thesis, used, known, case, own=own) for case in CASES}
+    steps = {case: _steps(thesis, used, known, case, own) for case in CASES}
     down = {step: {str(case): steps[case][step] for case in CASES} for step in STEPS}
     share = {case: dollars / value for case, dollars in down["dollars"].items()} if value else {}
     return Implied(
@@ -349,7 +330,6 @@ def _steps(
     lines: Sequence[ThesisLine],
     known: Collection[str],
     case: Case,
-    *,
     own: bool,
 ) -> dict[str, float]:
     if thesis is None:
@@ -379,17 +359,10 @@ ASSUMPTIONS = ("margin", "tax", "discount_rate", "years_to_cash", "realised", "o
 def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
     """Return the study with other assumptions of the thesis, each one number for all cases.
 
-    Parameters
-    ----------
-    changes : mapping of str to float
-        ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of
-        every line that is spent) or ``other_listed`` (the share of every line that unnamed
-        listed firms earn, at most what its named firms leave).
-
-    Raises
-    ------
-    InputError
-        When an assumption is unknown or out of range, or there is no thesis.
+    ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of every
+    line that is spent) or ``other_listed`` (the share of every line that unnamed listed firms
+    earn, at most what its named firms leave). Raises `InputError` for an assumption that is
+    unknown or out of range, or without a thesis.
     """
     if spec.thesis is None:
         raise InputError("no thesis.yaml: there is no assumption to change")
@@ -410,7 +383,7 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
-    """Return the margin times listed share of all dollars announced that would equal the MDE.
+    """Return the margin times listed share at which the dollars announced would equal the MDE.
 
     Above one, even every dollar as profit of listed firms would be too small to see.
     """
