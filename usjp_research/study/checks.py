@@ -30,9 +30,7 @@ def _alone(
 ) -> tuple[Placebo, pd.DataFrame]:
     """Lay out the law of windows by group, each group a family of its own."""
     if not groups:
-        raise InputError(
-            "no event with an expected sign and a day 0 of its own lies inside the data"
-        )
+        raise InputError(NO_EVENT)
     rule, law = data.spec.rule, data.law(groups, **how)
     rows = law.table(rule.alpha, rule.power, family=False)
     return law, rows.assign(sector=law.groups, sign=[common_sign(groups[n]) for n in law.groups])
@@ -54,11 +52,10 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     timing : DataFrame
         One row per check and sector (and the mirror basket): ``sign`` that is expected of all
         its windows, 0 where they differ, ``effect`` in that direction and marginal interval
-        ``low``, ``high`` as decimals, placebo ``p``, ``p_family`` adjusted over the sectors of
-        the check (step-down), ``mde``, how many ``sessions`` it sums, its ``shifts`` and what
-        they are worth as ``independent`` draws. With fewer of those than 1 / alpha there is an
-        effect and nothing else. Last the check's ``title`` and what it would show if the thesis
-        is right and ``priced``, right and ``unpriced``, or ``wrong``.
+        ``low``, ``high`` as decimals, placebo ``p``, ``p_family`` adjusted over the sectors
+        (step-down), ``mde``, ``sessions`` summed, ``shifts`` and what they are worth as
+        ``independent`` draws; with fewer of those than 1 / alpha only the effect. Last what the
+        check would show if the thesis is right and ``priced``, ``unpriced``, or ``wrong``.
     dropped : tuple of Dropped
         Events that a check leaves out, and checks that cannot be computed.
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Floats
 from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Contrast, ContrastVersion
@@ -17,7 +17,7 @@ from usjp_research.study.built import contrast_key
 from usjp_research.study.disclosure import SMALLEST, publishable
 from usjp_research.study.portfolios import contrast_groups, short_of_returns, values_before
 from usjp_research.study.sample import Sample
-from usjp_research.study.verdict import Verdict, carried, family_rows, implied_value, judge, worth
+from usjp_research.study.verdict import Verdict, carrier, family_rows, implied_value, judge, worth
 from usjp_research.words import InputError
 
 
@@ -61,8 +61,7 @@ def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dr
         dropped = _left_out(contrast, f"{gone} of {law.admissible} {why}")
     ticker, unknown = _carrying(data, contrast, row, named)
     remarks = [_counted(named)]
-    days = panel.new_york
-    if others := [e.id for k, e in enumerate(panel.events) if k != place and days[k] == day]:
+    if others := panel.same_session([contrast.event]):
         remarks.append(f"other news in the same session: {', '.join(others)}")
     if data.firms is None:
         remarks += [item.reason for item in unknown]
@@ -81,10 +80,9 @@ def _counted(tickers: Sequence[str]) -> str:
 def _carrying(
     data: Sample, contrast: Contrast, row: Verdict, named: Sequence[str]
 ) -> tuple[str, tuple[Dropped, ...]]:
-    """Find the named firm without which the contrast is another one: see `carried`.
+    """Find the named firm without which the contrast is another one: see `carrier`.
 
-    That which takes most of the effect with it where several do, and none where none does. A
-    market of averages brings the finding of the single firms that it was built from, and says
+    A market of averages brings the finding of the single firms that it was built from, and says
     so where the rule, the events or the named firms are others by now.
     """
     if data.firms is None:
@@ -92,33 +90,23 @@ def _carrying(
         if key == contrast_key(data.spec):
             return ticker, ()
         return "", _left_out(contrast, "whether one firm carries it needs returns of single firms")
-    found: dict[str, float] = {}
-    dropped = []
+    rest, dropped = {}, []
     for ticker in named:
         version = ContrastVersion(title=f"without {ticker}", without=(ticker,))
         less, reasons = _version(data, data.firms, contrast, version)
         if less is None:
             dropped.append(Dropped("contrast", version.title, reasons[-1]))
-            continue
-        rest = less.row
-        if carried((row.effect, row.low, row.high), (rest.effect, rest.low, rest.high)):
-            found[ticker] = rest.effect / row.effect
-    return min(found, key=lambda ticker: found[ticker]) if found else "", tuple(dropped)
+        else:
+            rest[ticker] = (less.row.effect, less.row.low, less.row.high)
+    return carrier((row.effect, row.low, row.high), rest), tuple(dropped)
 
 
 def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dropped, ...]]:
     """Judge the other versions of the contrast that ``study.yaml`` lists; needs single firms.
 
     A version's named side is the daily mean of its named firms, on days when every one of them
-    has a return; the unnamed side are the sector's firms that no list named. Each version is a
-    family of its own on its own placebo shifts, and decides nothing.
-
-    Returns
-    -------
-    versions : tuple of NamedVersion
-        None of them at portfolio level.
-    dropped : tuple of Dropped
-        What cannot be computed.
+    has a return; the unnamed side are the sector's firms that no list named. Each is a family of
+    its own on its own placebo shifts, and decides nothing. Also what cannot be computed.
 
     Examples
     --------
@@ -197,9 +185,7 @@ def _sides(
     return named, unnamed, gone
 
 
-def _spread(
-    returns: pd.DataFrame, named: Sequence[str], unnamed: Sequence[str]
-) -> npt.NDArray[np.float64]:
+def _spread(returns: pd.DataFrame, named: Sequence[str], unnamed: Sequence[str]) -> Floats:
     """Subtract the unnamed mean from the named one; the named side is complete or missing."""
     above = returns[list(named)].to_numpy("float64").mean(axis=1)
     rest = returns[list(unnamed)]

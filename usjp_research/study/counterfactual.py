@@ -7,10 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.design import MODELS, Design, expected_return_design
+from usjp_research.engine.design import (
+    MODELS,
+    Bools,
+    Design,
+    Floats,
+    Ints,
+    expected_return_design,
+)
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
 from usjp_research.engine.placebo import Leg, admissible_shifts
 from usjp_research.engine.rolling import Forecast, rolling_forecast
@@ -21,9 +27,6 @@ from usjp_research.study.legs import common_sign, event_legs, why_silent
 from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, level
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 Row = dict[str, Any]
 
 TESTED = ("effect", "low", "high", "p")
@@ -66,44 +69,27 @@ class _Stand:
 
 
 def counterfactuals(
-    data: Sample,
-    sector: str,
-    *,
-    factors: Factors | None = None,
-    donors: Donors | None = None,
+    data: Sample, sector: str, *, factors: Factors | None = None, donors: Donors | None = None
 ) -> Counterfactuals:
     """Compute a sector's statistic against every counterfactual that the data allow.
 
     The same signed sum over the primary events, placebo calendars, masks and guard as the rule;
-    only the expected return changes:
-
-    - the rule's model, and the other models of `MODELS` that are made of the market;
-    - *the other sectors*: the market model on the mean of the other sectors' portfolios; what
-      the news did to all of them alike is not seen;
-    - *firms outside the sectors*: the market model on the equally weighted mean of the donors;
-    - *nearest donors* and *synthetic control*: as `matched_forecast` describes them, fitted
-      anew in every estimation window, so that quiet dates are treated as the real ones are;
-    - French's factors, on returns over the riskless rate.
-
-    Inference is by placebo dates of the whole sector: its firms share their shock, and a
-    reassigned firm is not a reassigned sector. A row uses the placebo calendars on which its own
-    returns are complete. A sector that has nothing to test gets one row, with the reason.
+    only the expected return changes: the rule's model and the other models of `MODELS`, market
+    models on the mean of the other sectors (what the news did to all alike is not seen) and on
+    that of the donors, and *nearest donors* and *synthetic control* as `matched_forecast` fits
+    them anew in every estimation window. Inference is by placebo dates of the whole sector, as a
+    reassigned firm is not a reassigned sector. A row uses the calendars on which its own returns
+    are complete. A sector that has nothing to test gets one row, with the reason.
 
     Returns
     -------
     Counterfactuals
-        Its ``rows``, one per model, the rule's first: the ``sign`` that is expected of every
-        event (0 when they differ), ``effect`` in that direction with its interval ``low``,
-        ``high`` and placebo ``p`` (of this row alone), ``shifts``; ``rmse``, the daily error
-        before the events, corrected for fitted parameters, and ``r2`` from it; ``spread``, the
-        standard deviation of the effect on quiet dates; ``gap``, the largest relative duality
-        gap; ``fit`` in words. Decimals. Where a row could not be computed, or fits so exactly
-        that it is the sector itself, its effect is missing and ``reason`` says why.
-
-    Raises
-    ------
-    InputError
-        When the sector is unknown.
+        Its ``rows``, one per model, the rule's first: the ``sign`` expected of every event (0
+        when they differ), ``effect`` in that direction with ``low``, ``high`` and placebo ``p``
+        of this row alone, ``shifts``; ``rmse``, the daily error before the events, corrected for
+        fitted parameters, and ``r2`` from it; ``spread``, the standard deviation of the effect on
+        quiet dates; ``gap``, the largest relative duality gap; ``fit`` in words. Decimals; an
+        effect is missing where ``reason`` says why, or where the fit is the sector itself.
 
     References
     ----------

@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+
+from usjp_research.engine.design import Floats
 
 SMALLEST = 3
 FIRM = "ticker"  # a table with this column shows single firms
@@ -92,7 +93,7 @@ def coarse(value: Any, level: str) -> Any:
     return float(_rounded(np.array(value))) if isinstance(value, float) else value
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rounded(values: Floats) -> Floats:
     """Round so that rounding once more, to fewer digits, gives what rounding once would give."""
     size = np.abs(values) * 10**DIGITS
     whole = np.rint(size)

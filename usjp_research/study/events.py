@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Bools, Ints
 from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Event, Spec
 from usjp_research.words import InputError, card, nearest, shown
@@ -37,9 +37,9 @@ class EventPanel:
     new_york: tuple[date, ...]
     second: tuple[date, ...]
     second_city: str
-    day0: npt.NDArray[np.int64]
+    day0: Ints
     window: tuple[int, int]
-    masked: npt.NDArray[np.bool_]
+    masked: Bools
     dropped: tuple[Dropped, ...]
 
     def index(self, *roles: str) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Floats
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.spec.records import News, Spec
@@ -53,14 +53,14 @@ class Portfolios:
     """
 
     returns: pd.DataFrame
-    benchmark: npt.NDArray[np.float64]
+    benchmark: Floats
     members: Mapping[str, tuple[str, ...]]
     slots: Mapping[tuple[str, str], Slot]
     values: Mapping[str, float]
     counts: Mapping[str, tuple[int, int]]
     dropped: tuple[Dropped, ...] = ()
 
-    def array(self, series: Sequence[str]) -> npt.NDArray[np.float64]:
+    def array(self, series: Sequence[str]) -> Floats:
         """Return the named series as an array of shape (n_days, n_series)."""
         return self.returns[list(series)].to_numpy("float64")
 
@@ -76,19 +76,12 @@ class Portfolios:
 
 
 def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
-    """Form the portfolios of a study.
+    """Form the portfolios of a study: the daily means of members with a return, three at least.
 
-    At firm level every sector, basket, event slot and side of the contrast is the daily mean of
-    its members that have a return that day, three at least. A slot's members are the sector's
-    firms outside its own-news blackout with enough returns in the real estimation window and all
-    of the event window; they stay the same for every placebo shift. At portfolio level the
-    bundle's series are used, and checked against what the parameters imply.
-
-    Raises
-    ------
-    InputError
-        When the bundle was formed from another universe or another list of own news, or when
-        returns that would enter the study are hardly returns: see `refuse_findings`.
+    A slot's members are the sector's firms outside its own-news blackout with enough returns in
+    the real estimation window and all of the event window, the same for every placebo shift. A
+    bundle's series are used as they are, and checked against what the parameters imply: an
+    `InputError` says where it was built for another study, as it does for `refuse_findings`.
     """
     form = _from_bundle if market.level == "portfolio" else from_firms
     return form(spec, market, panel)
@@ -215,7 +208,7 @@ def from_firms(
         if slot.series:
             groups.setdefault(slot.series, slot.members)
         slots[slot.event, slot.sector] = slot
-    formed = ((slot.event, slot.members) for slot in slots.values() if slot.series)
+    formed = [(slot.event, slot.members) for slot in slots.values() if slot.series]
     refuse_findings(spec, market, panel, formed)
     contrast = contrast_groups(spec, panel, slots)
     groups, sides = groups | contrast, list(contrast)
@@ -240,9 +233,10 @@ def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
     for sector in spec.sectors:
         firms = [firm for firm in spec.members(sector) if firm.ticker in market.returns]
         groups[f"sector/{sector}"] = tuple(firm.ticker for firm in firms)
-        for basket in dict.fromkeys(firm.basket for firm in firms if firm.basket):
-            inside = tuple(firm.ticker for firm in firms if firm.basket == basket)
-            groups[f"basket/{sector}/{basket}"] = inside
+        for firm in firms:
+            if firm.basket:
+                name = f"basket/{sector}/{firm.basket}"
+                groups[name] = (*groups.get(name, ()), firm.ticker)
     return groups
 
 
@@ -281,12 +275,12 @@ def contrast_groups(
         return {}
     slot = slots[contrast.event, contrast.sector]
     firms = {firm.ticker: firm.named_event for firm in spec.members(contrast.sector)}
-    sides = {
-        f"{side}/{slot.session}/{contrast.sector}": tuple(
-            ticker for ticker in slot.members if firms[ticker] == wanted
-        )
-        for side, wanted in (("named", contrast.event), ("unnamed", ""))
-    }
+    named, unnamed = (
+        tuple(ticker for ticker in slot.members if firms[ticker] == wanted)
+        for wanted in (contrast.event, "")
+    )
+    where = f"{slot.session}/{contrast.sector}"
+    sides = {f"named/{where}": named, f"unnamed/{where}": unnamed}
     return sides if min(map(len, sides.values())) >= least else {}
 
 

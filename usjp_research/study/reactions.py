@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.battery.parametric import portfolio_t
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.engine.battery.window import WindowTests, no_tests
+from usjp_research.engine.design import Floats, Ints
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days
 from usjp_research.engine.rolling import Forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
@@ -107,11 +107,6 @@ def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
     At portfolio level the sector's baskets stand for its firms; those hold firms in blackout
     too. Days inside real event windows are missing for everybody, as the rule masks them. Where
     the event cannot be tested, or the sector has no portfolio there, a note says why.
-
-    Raises
-    ------
-    InputError
-        When the event or the sector is unknown.
     """
     rule, made = data.spec.rule, data.portfolios
     place = data.panel.position(data.spec.event(event).id)
@@ -176,10 +171,10 @@ class EventPaths:
     events: tuple[str, ...]
     sessions: tuple[str, ...]
     window: tuple[int, int]
-    offsets: npt.NDArray[np.int64]
-    paths: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+    offsets: Ints
+    paths: Floats
+    low: Floats
+    high: Floats
     level: float
     shifts: int
     reason: str = ""
@@ -200,14 +195,8 @@ class EventPaths:
 def event_paths(data: Sample, law: Placebo, span: tuple[int, int] = (-10, 20)) -> EventPaths:
     """Follow a sector around each primary event, beside the same days on placebo calendars.
 
-    The estimation window is the study's own; days after the window are out of sample.
-
-    Parameters
-    ----------
-    law : Placebo
-        Of one sector; its shifts are used where the span fits.
-    span : (int, int)
-        First and last offset from day 0.
+    The law of one sector gives the shifts, where the ``span`` of offsets from day 0 fits; days
+    after the rule's window are out of sample.
     """
     (sector,) = law.groups
     legs = () if law.reason else event_legs(data, sector)
@@ -231,7 +220,7 @@ def _follow(
     data: Sample,
     sector: str,
     legs: Sequence[Leg],
-    shifts: npt.NDArray[np.int64],
+    shifts: Ints,
     span: tuple[int, int],
     reason: str = "",
 ) -> EventPaths:
@@ -259,9 +248,7 @@ def _follow(
     )
 
 
-def _sums(
-    data: Sample, legs: Sequence[Leg], leg: Leg, places: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
     """Cumulate a leg's abnormal returns over the days of its placebos, (n_moves, n_offsets)."""
     series, base = data.portfolios.array([leg.series]), data.portfolios.benchmark
     moving = [day - leg.day0 for day in own_days(legs)]

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.design import Design, expected_return_design
+from usjp_research.engine.design import Design, Floats, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.load import load_market
@@ -19,8 +17,6 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.words import card
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,10 @@ def refuse_findings(
 ) -> None:
     """Stop a study whose numbers would use what is hardly a return: an InputError names the first.
 
-    A finding with a witness stops it wherever it lies: every day of a member and of the
-    benchmark is in some window, some estimation or some placebo calendar, and one wrong day
-    there is enough to hide an effect. A split's exact ratio without a witness may be chance over
-    years of days, and stops only where the answer is read: in an event window of the firm, or in
-    the estimation window before it. ``slots`` are event and members of every portfolio formed.
+    A finding with a witness stops it wherever it lies: one wrong day in a window, an estimation
+    or a placebo calendar is enough to hide an effect. A split's exact ratio without a witness may
+    be chance over years of days, and stops only in an event window of the firm or in the
+    estimation window before it. ``slots`` are event and members of every portfolio formed.
     """
     spans = _spans(spec, panel, slots)
     used = ((item, _used(item, market.dates, spans)) for item in market.findings)
