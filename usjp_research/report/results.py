@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import yaml
-from pydantic_core import to_jsonable_python
+from pydantic import ConfigDict, TypeAdapter
 
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Dropped, Market, market_digest
@@ -89,9 +89,10 @@ def record(
     return folder / f"{name}.json"
 
 
-def _json(content: object) -> bytes:
+def _json(content: Mapping[str, Any]) -> bytes:
     """Encode results; JSON has no NaN and no infinity: both become null."""
-    return json_bytes(to_jsonable_python(content, inf_nan_mode="null", fallback=np.generic.item))
+    plain = TypeAdapter(dict, config=ConfigDict(ser_json_inf_nan="null"))
+    return json_bytes(plain.dump_python(dict(content), mode="json", fallback=np.generic.item))
 
 
 def _code() -> str:
