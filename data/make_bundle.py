@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,12 +20,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.donors import DONOR, Donors, load_donors
+from usjp_research.market.donors import DONOR, OUTSIDE, Donors, load_donors
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.runs.store import prepare_folder
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.built import built_for, contrast_key
+from usjp_research.study.capped import capped_weights, slot_weights, valued_firms, with_capped
 from usjp_research.study.contrast import contrast_row
 from usjp_research.study.disclosure import SMALLEST, disclosed_firms
 from usjp_research.study.portfolios import PADDED, Portfolios, averages_of, from_firms
@@ -113,11 +114,13 @@ def write_bundle(data: Sample, out: Path, donors: Donors | None = None) -> dict[
 
 def _provenance(data: Sample, made: Portfolios, frame: pd.DataFrame) -> dict[str, object]:
     given = data.market.provenance
-    values = {name: round(made.values[name], 1) for name in made.values if name in made.members}
-    valued = {name: list(pair) for name, pair in made.counts.items() if name in made.members}
+    kept = [n for n in made.values if n in made.members or n.startswith("tested/")]
+    values = {name: round(made.values[name], 1) for name in kept}
+    valued = {name: list(made.counts[name]) for name in kept}
     return {
         "source": "averages of three or more securities, from vendor prices that are not shipped",
-        "kind": "daily simple returns, equal weights, adjusted for splits and dividends",
+        "kind": "daily simple returns, adjusted for splits and dividends; equal weights, but for "
+        "capped/, by market value under a cap",
         "first": str(frame.index[0].date()),
         "last": str(frame.index[-1].date()),
         "sessions": len(frame),
@@ -126,6 +129,7 @@ def _provenance(data: Sample, made: Portfolios, frame: pd.DataFrame) -> dict[str
         "benchmark": given.get("benchmark"),
         "market_value_usd_bn": values,
         "valued_firms": valued,
+        "weighing": {name: [n, round(size, 1)] for name, (n, size) in made.weighing.items()},
     }
 
 
@@ -189,8 +193,9 @@ def _donor_averages(
     if small or not groups:
         which = f"group '{small[0].removeprefix(DONOR)}' has fewer" if small else "no group has"
         raise InputError(f"donors.csv: {which} than {SMALLEST} donors with prices; merge groups")
+    groups[OUTSIDE] = tuple(ticker for group in groups.values() for ticker in group)
     averages = averages_of(donors.returns, groups)
-    present = donors.returns[[ticker for group in groups.values() for ticker in group]].notna()
+    present = donors.returns[list(groups[OUTSIDE])].notna()
     found, leverage = disclosed_firms(groups, present, averages.notna())
     if found:
         raise InputError(f"donors.csv: firm '{found[0]}' could be read back")
@@ -198,79 +203,93 @@ def _donor_averages(
 
 
 def _safe(data: Sample) -> tuple[Portfolios, Pads, float]:
-    """Pad slots until no firm can be read back; return the averages and the largest leverage."""
+    """Pad slots until no firm stands out; return the averages and the largest leverage."""
     pads: dict[tuple[date, str], tuple[str, ...]] = {}
+    values = valued_firms(data.spec, data.market)
     for sector in data.spec.sectors:
-        groups, present, shown = _shown(data, data.portfolios, sector)
-        while found := disclosed_firms(groups, present, shown)[0]:
-            names, companion = _companion(data.spec, sector, groups, present, shown, found)
-            groups = _without(groups, names, companion)
+        shown = _Shown.of(data, _formed(data, {}), sector)
+        while found := shown.disclosed()[0]:
+            names, companion = _companion(data.spec, sector, shown, found, values)
+            shown = shown.without(names, companion, values, data.spec)
             for name in names:
                 day = date.fromisoformat(name.split("/")[1])
                 pads[day, sector] = (*pads.get((day, sector), ()), companion)
-    made = from_firms(data.spec, data.market, data.panel, pads)
+    made = _formed(data, pads)
     made = replace(made, returns=made.returns[list(made.members)])
     largest = 0.0
     for sector in data.spec.sectors:
-        found, leverage = disclosed_firms(*_shown(data, made, sector))
+        found, leverage = _Shown.of(data, made, sector).disclosed()
         if found:
             raise InputError(f"sector '{sector}': firm '{found[0]}' could be read back")
         largest = max(largest, leverage)
     return made, pads, largest
 
 
-def _shown(
-    data: Sample, made: Portfolios, sector: str
-) -> tuple[dict[str, tuple[str, ...]], pd.DataFrame, pd.DataFrame]:
-    """Return a sector's averages, all of them shipped, and when firms and averages are there."""
-    returns = data.market.returns
-    groups = {
-        name: tickers
-        for name, tickers in made.members.items()
-        if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
-    }
-    firms = [firm.ticker for firm in data.spec.members(sector) if firm.ticker in returns]
-    return groups, returns[firms].notna(), made.returns[list(groups)].notna()
+def _formed(data: Sample, pads: Pads) -> Portfolios:
+    spec, market = data.spec, data.market
+    return with_capped(spec, market, from_firms(spec, market, data.panel, pads))
 
 
-def _without(
-    groups: Mapping[str, tuple[str, ...]], names: Sequence[str], ticker: str
-) -> dict[str, tuple[str, ...]]:
-    less = {name: tuple(t for t in groups[name] if t != ticker) for name in names}
-    return {**groups, **less}
+@dataclass(frozen=True)
+class _Shown:
+    """A sector's averages, all of them shipped, and when firms and averages are there."""
+
+    weights: Mapping[str, Mapping[str, float]]
+    present: pd.DataFrame
+    shown: pd.DataFrame
+
+    @classmethod
+    def of(cls, data: Sample, made: Portfolios, sector: str) -> _Shown:
+        returns, spec = data.market.returns, data.spec
+        capped = slot_weights(spec, spec.rule.second, data.market, made)[0]
+        weights = {
+            name: capped.get(name, dict.fromkeys(tickers, 1.0))
+            for name, tickers in made.members.items()
+            if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
+        }
+        firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in returns]
+        return cls(weights, returns[firms].notna(), made.returns[list(weights)].notna())
+
+    def disclosed(self) -> tuple[tuple[str, ...], float]:
+        return disclosed_firms(self.weights, self.present, self.shown, self.weights)
+
+    def without(
+        self, names: Sequence[str], ticker: str, values: Mapping[str, float], spec: Spec
+    ) -> _Shown:
+        """Leave a firm out of slots, and out of what is weighted of the same slots."""
+        less = dict(self.weights)
+        for name in names:
+            less[name] = dict.fromkeys((t for t in less[name] if t != ticker), 1.0)
+            capped = name.replace("slot/", "capped/", 1)
+            if own := [t for t in less.get(capped, ()) if t != ticker]:
+                assert spec.rule.second is not None
+                found = capped_weights(np.array([values[t] for t in own]), spec.rule.second.cap)
+                less[capped] = dict(zip(own, found.tolist(), strict=True))
+        return replace(self, weights=less)
 
 
 def _companion(
-    spec: Spec,
-    sector: str,
-    groups: Mapping[str, tuple[str, ...]],
-    present: pd.DataFrame,
-    shown: pd.DataFrame,
-    found: Sequence[str],
+    spec: Spec, sector: str, shown: _Shown, found: Sequence[str], values: Mapping[str, float]
 ) -> tuple[list[str], str]:
     """Choose the slots and the further firm to leave them that leave the fewest disclosed.
 
     Slots with the same members go together. The contrast's own slot is left as it is.
     """
     baskets = {firm.ticker: firm.basket for firm in spec.members(sector)}
-    fixed = {f"slot/{name.partition('/')[2]}" for name in groups if name.startswith("named/")}
+    fixed = {f"slot/{n.partition('/')[2]}" for n in shown.weights if n.startswith("named/")}
     alike: dict[tuple[str, ...], list[str]] = {}
-    for name, tickers in groups.items():
+    for name, tickers in shown.weights.items():
         if name.startswith("slot/") and name not in fixed:
-            alike.setdefault(tickers, []).append(name)
-    trials = [
-        (names, companion)
-        for tickers, names in alike.items()
-        for firm in found
-        for companion in sorted(t for t in tickers if baskets[t] == baskets[firm] and t != firm)[:1]
-    ]
-    left = [
-        len(disclosed_firms(_without(groups, names, companion), present, shown)[0])
-        for names, companion in trials
-    ]
-    if not trials or min(left) >= len(found):
-        raise InputError(f"sector '{sector}': firm '{found[0]}' can be read back from its averages")
-    return trials[left.index(min(left))]
+            alike.setdefault(tuple(tickers), []).append(name)
+    before = (len(found), round(shown.disclosed()[1], 6))
+    near = {ticker for ticker in baskets if baskets[ticker] in {baskets[firm] for firm in found}}
+    for companions in (near, set(baskets)):
+        trials = [(n, t) for own, n in alike.items() for t in sorted(companions & {*own} - {*found})]
+        seen = [shown.without(*trial, values, spec).disclosed() for trial in trials]
+        left = [(len(firms), round(leverage, 6)) for firms, leverage in seen]
+        if left and min(left) < before:
+            return trials[left.index(min(left))]
+    raise InputError(f"sector '{sector}': firm '{found[0]}' can be read back from its averages")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -149,6 +149,7 @@ class Design:
     instruments: Floats
     centre: Floats
     scale: Floats
+    penalty: float = 0.0  # ridge: so many days on which every regressor after the first is zero
 
     def _repr_html_(self) -> str:
         return card("Expected return", self.model, f"{self.parameters} parameters")
@@ -167,14 +168,15 @@ class Design:
 
 
 def expected_return_design(
-    model: str, columns: Mapping[str, Floats], n_days: int | None = None
+    model: str | Model, columns: Mapping[str, Floats], n_days: int | None = None
 ) -> Design:
-    """Set up one of `MODELS` on the columns that it needs, each of shape (n_days,), as decimals.
+    """Set up one of `MODELS`, or a model of one's own, on the columns that it needs, each of shape (n_days,), as decimals.
 
     Brown and Warner (1980); MacKinlay (1997); Fama and French (1993, 2015); Carhart (1997);
     Scholes and Williams (1977).
     """
-    made = named_model(model)
+    made = named_model(model) if isinstance(model, str) else model
+    model = model if isinstance(model, str) else model.title
     for name in made.needs:
         if name not in columns:
             what = "a benchmark; name its series" if name == "market" else f"the factor '{name}'"
@@ -199,6 +201,14 @@ def expected_return_design(
         sums = [np.convolve(x, around)[made.reach : -made.reach] for x in table[:, 1:].T]
         instruments = np.column_stack([table[:, 0], *sums])
     return Design(model, base, table, instruments, centre, scale)
+
+
+def controlled_design(first: Floats, controls: Floats, penalty: float = 0.0) -> Design:
+    """Set up a yardstick (n_days,) and controls (n_days, n_controls) as one model."""
+    names = ("market", *(f"control {k + 1}" for k in range(controls.shape[1])))
+    columns = dict(zip(names, np.column_stack([first, controls]).T, strict=True))
+    made = expected_return_design(Model("market and controls", names), columns)
+    return replace(made, penalty=penalty)
 
 
 def named_model(name: str) -> Model:

@@ -249,8 +249,45 @@ def placebo_law(
     if shifts is None:
         shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
         _enough(len(shifts), rule, "", "a longer history of returns, or fewer and closer events")
-    moves, moving = np.r_[0, shifts], own_days(calendar, rule.window if anchored else None)
+    effect, variances, _ = signed_sums(
+        *(groups, returns, design, masked, rule, np.r_[0, shifts]),
+        calendar=calendar,
+        variance=variance,
+        anchored=anchored,
+        forecast=forecast,
+    )
+    law = law_of_sums(groups, shifts, effect, variances)
+    known = np.isfinite(law.effect + law.error)
+    if not known.all():
+        raise InputError(
+            f"sector '{law.groups[known.argmin()]}': a real event window, or the sessions "
+            "before it, are not complete; give a longer history of returns"
+        )
+    _enough(len(law), rule, " with complete returns", "a longer history of returns")
+    return law
+
+
+def signed_sums(
+    groups: Mapping[str, Sequence[Leg]],
+    returns: Callable[[Sequence[str]], Floats],
+    design: Design,
+    masked: Bools,
+    rule: Plan,
+    moves: Ints,
+    *,
+    calendar: Sequence[Leg],
+    variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
+    anchored: bool = False,
+    forecast: Callable[..., Forecast] | None = None,
+) -> Floats:
+    """Sum every group's legs at each move of the calendar, as `placebo_law` describes them.
+
+    Returns the sum of signed abnormal returns, of variances, and the mean loading on the first
+    regressor, shape (3, n_moves, n_groups).
+    """
+    moving = own_days(calendar, rule.window if anchored else None)
     parts: dict[Leg, Floats] = {}
+    every = {leg for legs in groups.values() for leg in legs}
     for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
         here = [leg for leg in every if (leg.day0, leg.window) == (day0, window)]
         names = sorted({leg.series for leg in here})
@@ -265,18 +302,13 @@ def placebo_law(
             fit = forecast(returns(names), masked, days=day0 + moves, **plan)
         else:
             fit = rolling_forecast(returns(names), design, masked, **plan)
-        both = np.stack([fit.car, variance(fit)])[:, day0 + moves]
-        parts |= {leg: both[:, :, names.index(leg.series)] for leg in here}
-    sums = [sum(parts[leg] * [[leg.sign], [1]] for leg in legs) for legs in groups.values()]
-    law = law_of_sums(groups, shifts, *np.stack(sums, axis=-1))
-    known = np.isfinite(law.effect + law.error)
-    if not known.all():
-        raise InputError(
-            f"sector '{law.groups[known.argmin()]}': a real event window, or the sessions "
-            "before it, are not complete; give a longer history of returns"
-        )
-    _enough(len(law), rule, " with complete returns", "a longer history of returns")
-    return law
+        found = np.stack([fit.car, variance(fit), fit.beta])[:, day0 + moves]
+        parts |= {leg: found[:, :, names.index(leg.series)] for leg in here}
+    sums = [
+        sum(parts[leg] * [[leg.sign], [1], [1 / len(legs)]] for leg in legs)
+        for legs in groups.values()
+    ]
+    return np.asarray(np.stack(sums, axis=-1))
 
 
 def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
@@ -364,7 +396,6 @@ def minimum_detectable(
     0.03
     """
     needed = np.sort(critical - null_deviation)
-    for step in needed[needed > 0]:
-        if (np.abs(null_deviation + step + 1e-12) > critical).mean() >= power:
-            return float(step * error)
-    return float("inf")
+    needed = needed[needed > 0]
+    found = (np.abs(null_deviation + needed[:, None] + 1e-12) > critical).mean(axis=1) >= power
+    return float(needed[found.argmax()] * error) if found.any() else float("inf")

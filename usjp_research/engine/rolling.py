@@ -101,7 +101,8 @@ def rolling_forecast(
     sums = _moments(known & ~masked[:, None], y, design, day + start, day + end, holes)
     # Days whose estimation window starts before the data are out, not shortened.
     enough = (np.rint(sums.n) >= max(estimation.minimum, k + 1)) & (day + start >= 0)[:, None]
-    inverse, bad = inverse_gram(np.where(enough[..., None, None], sums.zx, np.eye(k)))
+    gram = sums.zx + design.penalty * np.diag(np.arange(k) > 1)
+    inverse, bad = inverse_gram(np.where(enough[..., None, None], gram, np.eye(k)))
     if bad.any() and (bad | ~enough).all():
         raise InputError(
             f"model '{design.model}': two of its regressors move as one before every day; "

@@ -18,6 +18,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.words import InputError, card
 
 DONOR = "donor/"
+OUTSIDE = "outside"  # the mean of all donors
 NOT_LISTED = "not in donors.csv"
 FLAT = 1e-6  # standard deviation a day of a price that stands, or grows as a deposit does
 STANDING = 0.5  # share of days without any move

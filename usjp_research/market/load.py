@@ -144,10 +144,9 @@ def _mean_of(
 def _bundled(spec: Spec, rest: str) -> Market:
     if rest:
         raise InputError(f"market 'bundled:{rest}': there is one bundle; give 'bundled'")
-    own = find_root() / "data" / "bundled"
-    folder = own if own.is_dir() else home() / "data" / "bundled"
+    folder = _bundle()
     try:
-        returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
+        returns = _bundled_returns(folder)
         record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         table = pd.read_csv(folder / "membership.csv", keep_default_na=False, dtype=str)
     except (OSError, ValueError) as error:
@@ -155,7 +154,6 @@ def _bundled(spec: Spec, rest: str) -> Market:
             f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
             "restore it from the repository, or see data/make_bundle.py"
         ) from None
-    returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     members = dict(zip(table["series"], map(tuple, table["members"].str.split()), strict=True))
     # What was left out of series that this study does not use is not left out of this study.
     unused = {"donor": not spec.donors, "market value": spec.thesis is None}
@@ -171,10 +169,33 @@ def _bundled(spec: Spec, rest: str) -> Market:
         members=members,
         values=record["market_value_usd_bn"],
         counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
+        weighing=record.get("weighing", {}),
         dropped=tuple(filter(used, (Dropped(**item) for item in record["dropped"]))),
         provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},
         built=record.get("built_for", {}),
     )
+
+
+def _bundle() -> Path:
+    own = find_root() / "data" / "bundled"
+    return own if own.is_dir() else home() / "data" / "bundled"
+
+
+def _bundled_returns(folder: Path) -> pd.DataFrame:
+    returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
+    returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
+    return returns
+
+
+def shipped_averages(market: Market) -> pd.DataFrame:
+    """Return the bundle's averages on a market's days; no column where the returns are drawn."""
+    if market.level == "portfolio":
+        return market.returns
+    try:
+        found = _bundled_returns(_bundle())
+    except (OSError, ValueError):
+        return pd.DataFrame(index=market.dates)
+    return found.reindex(market.dates)[[] if market.simulated else list(found)]
 
 
 def _simulated(spec: Spec, seed: str) -> Market:

@@ -102,9 +102,10 @@ class Market:
         York from the first to the last, without time zone. One column is `BENCHMARK`.
     level : {"firm", "portfolio"}
         Whether columns are securities or averages of three or more of them.
-    members, values, counts
+    members, values, counts, weighing
         For portfolios: the tickers of every series, market value in USD bn of a named group of
-        firms, and how many firms have that value. Empty at firm level.
+        firms, how many firms have that value, and of series weighted by it how many firms they
+        hold and 1 / sum of squared weights. Empty at firm level.
     read_as : tuple of str
         One line each: what a file that is out of the ordinary was read as.
     findings : tuple of Finding
@@ -119,6 +120,7 @@ class Market:
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    weighing: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
     read_as: tuple[str, ...] = ()

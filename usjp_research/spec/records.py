@@ -268,6 +268,20 @@ class ContrastVersion(_Strict):
     blackout: bool = True
 
 
+class Second(_Strict):
+    """Rule 2: weights by market value, the first full session, and controls from outside."""
+
+    cap: float = Field(0.10, gt=0, le=1)  # of one firm's weight, or 1.5/n of n firms if larger
+    least_valued: Whole = Field(8, ge=3, le=10_000)
+    yardstick: dict[str, str] = {}  # in place of the index, by sector
+    without: dict[str, tuple[str, ...]] = {}  # baskets that leave the tested portfolio, by sector
+    benchmark_share: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # part of the index that a sector is
+    share_source: str = ""
+    material: float = Field(0.05, gt=0, lt=1)  # a move of this size or more matters
+    controls: tuple[str, ...] = ()
+    chosen_on: Day | None = None
+
+
 class Rule(_Strict):
     """The one fixed rule of the whole family (METHODS section 12)."""
 
@@ -285,6 +299,7 @@ class Rule(_Strict):
     blackout: Blackout = Blackout()
     least_firms: Whole = Field(10, ge=1, le=10_000)
     least_shifts: Whole = Field(200, ge=20, le=100_000)
+    second: Second | None = None
     contrast: Contrast | None = None
     contrast_versions: tuple[ContrastVersion, ...] = ()
     cleanest: str = ""
@@ -638,6 +653,7 @@ def digest(spec: Spec) -> str:
     """
     checks, usual = asked(spec.checks), asked(GENERIC)
     told = {name: getattr(spec, name) for name in spec.__slots__ if name != "words"}
+    told["rule"] = spec.rule.model_dump(exclude=set() if spec.rule.second else {"second"})
     told["checks"] = checks
     # Studies that accept nothing, or look at the usual checks, keep the name they had.
     if not spec.accepted:

@@ -16,6 +16,7 @@ import pandas as pd
 from usjp_research.engine.design import Floats
 
 SMALLEST = 3
+LARGEST = 0.90  # leverage of a firm in published averages: at one it could be read back
 FIRM = "ticker"  # a table with this column shows single firms
 DIGITS = 4  # of numbers that rest on single firms' returns: a basis point
 # What stays of a version of the contrast from which a firm could be read.
@@ -23,20 +24,25 @@ TOLD = ("name", "kind", "events", "p", "named", "safe")
 
 
 def disclosed_firms(
-    members: Mapping[str, Sequence[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
+    members: Mapping[str, Sequence[str]],
+    present: pd.DataFrame,
+    shown: pd.DataFrame | None = None,
+    weights: Mapping[str, Mapping[str, float]] | None = None,
 ) -> tuple[tuple[str, ...], float]:
     """Find the firms whose return could be read back from published averages, and the top leverage.
 
     On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
     when its indicator lies in the row space of that map, that is when its leverage is one.
     ``present`` is (n_days, n_firms); ``shown`` (n_days, n_averages) says when an average is
-    published, by default where three firms are present.
+    published, by default where three firms are present. ``weights`` are those of averages that
+    are not of equal weights.
     """
     firms = list(present.columns)
-    table = np.array([[ticker in set(group) for ticker in firms] for group in members.values()])
+    own = {name: dict.fromkeys(group, 1.0) for name, group in members.items()} | dict(weights or {})
+    table = np.array([[own[name].get(ticker, 0.0) for ticker in firms] for name in members])
     known = present.to_numpy(bool)
     if shown is None:
-        visible = known.astype(int) @ table.T.astype(int) >= SMALLEST
+        visible = known.astype(int) @ (table.T > 0).astype(int) >= SMALLEST
     else:
         visible = shown[list(members)].to_numpy(bool)
     found: set[str] = set()
@@ -45,11 +51,11 @@ def disclosed_firms(
         there, rows = pattern[: len(firms)], table[pattern[len(firms) :]]
         if not len(rows):
             continue
-        _, sizes, basis = np.linalg.svd((rows & there).astype(float), full_matrices=False)
+        _, sizes, basis = np.linalg.svd(rows * there, full_matrices=False)
         basis = basis[sizes > 1e-9 * sizes[0]]
         leverage = (basis**2).sum(axis=0)
         largest = max(largest, float(leverage.max()))
-        found.update(firm for firm, h in zip(firms, leverage, strict=True) if h > 1 - 1e-9)
+        found.update(firm for firm, h in zip(firms, leverage, strict=True) if h > LARGEST)
     return tuple(sorted(found)), largest
 
 

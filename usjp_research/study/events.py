@@ -107,6 +107,12 @@ def first_session(instant: datetime, exchange: str = HOME) -> date:
     return calendar.sessions[place].date()  # type: ignore[no-any-return]
 
 
+def in_session(instant: datetime) -> bool:
+    """Say whether news came out while New York was trading."""
+    calendar, stamp = _calendar(HOME, instant.year), pd.Timestamp(instant).tz_convert("UTC")
+    return bool(stamp >= calendar.opens.loc[pd.Timestamp(first_session(instant))])
+
+
 @lru_cache(maxsize=16)
 def _calendar(exchange: str, year: int) -> ExchangeCalendar:
     import exchange_calendars

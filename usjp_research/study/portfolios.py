@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from usjp_research.engine.design import Floats
-from usjp_research.market.donors import DONOR
+from usjp_research.market.donors import DONOR, OUTSIDE
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.spec.records import News, Spec
 from usjp_research.study.built import REMEDY, check_built, firms_known, moved_by
@@ -44,9 +45,16 @@ class Slot:
     reason: str = ""
 
 
+class Weighing(NamedTuple):
+    """How a capped portfolio is weighted: firms with a market value, and 1 / sum of squares."""
+
+    valued: int
+    effective: float
+
+
 @dataclass(frozen=True, slots=True)
 class Portfolios:
-    """Equal-weighted averages, from firms or from the bundle, and the slots they serve.
+    """Averages, from firms or from the bundle, and the slots they serve.
 
     ``returns`` (n_days, n_series) are decimals; ``values`` are USD bn before the news;
     ``counts`` are firms with a market value and all firms, per entry of ``values``.
@@ -58,6 +66,7 @@ class Portfolios:
     slots: Mapping[tuple[str, str], Slot]
     values: Mapping[str, float]
     counts: Mapping[str, tuple[int, int]]
+    weighing: Mapping[str, Weighing] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
 
     def array(self, series: Sequence[str]) -> Floats:
@@ -339,7 +348,7 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
                 f"universe.csv: {ticker}, column 'named_event': {here} of the contrast, the "
                 f"bundled market was built for the reverse; {REMEDY}"
             )
-    donors = [name for name in market.members if name.startswith(DONOR)]
+    donors = [name for name in market.members if name.startswith((DONOR, OUTSIDE))]
     own = market.returns.drop(columns=[BENCHMARK, MIRROR, *donors])
     return Portfolios(
         returns=_all_series(own, market, mirror=bool(spec.rule.mirror)),
@@ -348,6 +357,7 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
         slots=slots,
         values=market.values if spec.thesis else {},
         counts=market.counts if spec.thesis else {},
+        weighing={name: Weighing(*pair) for name, pair in market.weighing.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -11,9 +11,10 @@ import pandas as pd
 from usjp_research.engine.design import Design, Floats, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
-from usjp_research.market.load import load_market
+from usjp_research.market.load import load_market, shipped_averages
 from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
+from usjp_research.study.capped import with_capped
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.portfolios import Portfolios, form_portfolios
 from usjp_research.words import card
@@ -21,12 +22,17 @@ from usjp_research.words import card
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A study on a market: what is asked, the returns, where events lie, who is in a portfolio."""
+    """A study on a market: what is asked, the returns, where events lie, who is in a portfolio.
+
+    ``controls`` (n_days, n_averages) are averages of outside firms that ship with the project, for
+    the second rule; without a column where there is no such rule, or the returns are drawn.
+    """
 
     spec: Spec
     market: Market
     panel: EventPanel
     portfolios: Portfolios
+    controls: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def firms(self) -> pd.DataFrame | None:
@@ -82,4 +88,7 @@ def sample(spec: Spec, market: Market | str | None = None) -> Sample:
     if not isinstance(market, Market):
         market = load_market(spec, market)
     panel = event_panel(spec, market)
-    return Sample(spec, market, panel, form_portfolios(spec, market, panel))
+    made = form_portfolios(spec, market, panel)
+    if spec.rule.second is None:
+        return Sample(spec, market, panel, made)
+    return Sample(spec, market, panel, with_capped(spec, market, made), shipped_averages(market))

@@ -1,0 +1,130 @@
+"""Portfolios weighted by market value, no firm above a cap: what the second rule sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.market.record import Dropped, Market
+from usjp_research.spec.records import Second, Spec
+from usjp_research.study.disclosure import SMALLEST
+from usjp_research.study.portfolios import Portfolios, Weighing, values_before
+
+Floats = npt.NDArray[np.float64]
+LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
+LEVEL = 1.5  # times the equal weight is never above the cap
+
+
+def capped_weights(values: Floats, cap: float) -> Floats:
+    """Weight by value, no weight above the larger of ``cap`` and 1.5 / n.
+
+    What is above is spread over the others in proportion, until none is above.
+
+    Examples
+    --------
+    >>> capped_weights(np.array([8.0, 1.0, 1.0]), 0.1).round(2).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    limit = max(cap, LEVEL / len(values))
+    over = np.zeros(len(values), bool)
+    while True:
+        rest = values * (1 - limit * over.sum()) / values[~over].sum()
+        weights = np.where(over, limit, rest)
+        if not (weights > limit * (1 + 1e-12)).any():
+            return weights
+        over |= weights > limit
+
+
+def weighted_averages(returns: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Average members by weight; their weights rescaled over those with a return that day.
+
+    A day with under half the weight, or with fewer than three members, is missing.
+    """
+    table = pd.DataFrame(weights, dtype=float).reindex(returns.columns).fillna(0.0)
+    table = table[list(weights)].to_numpy()
+    values = returns.to_numpy("float64")
+    known = np.isfinite(values)
+    held, count = known @ table, known.astype(float) @ (table > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(known, values, 0.0) @ table / held
+    means[(held < LEAST_WEIGHT) | (count < SMALLEST)] = np.nan
+    return pd.DataFrame(means, index=returns.index, columns=list(weights))
+
+
+def capped_name(session: date, sector: str) -> str:
+    """Name the capped series of a slot."""
+    return f"capped/{session}/{sector}"
+
+
+def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
+    """Add the capped series of the primary events' slots; the bundle has its own.
+
+    What cannot be formed, and who has no weight, is added to what was left out.
+    """
+    second = spec.rule.second
+    if second is None or market.level == "portfolio":
+        return made
+    weights, dropped = slot_weights(spec, second, market, made)
+    firms = market.returns[[firm.ticker for firm in spec.firms if firm.ticker in market.returns]]
+    values = valued_firms(spec, market)
+    groups = {f"tested/{sector}": tested(spec, second, sector) for sector in spec.sectors}
+    own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
+    weighing = {
+        name: Weighing(len(part), 1 / sum(w * w for w in part.values()))
+        for name, part in weights.items()
+    }
+    return replace(
+        made,
+        returns=pd.concat([made.returns, weighted_averages(firms, weights)], axis=1),
+        members={**made.members, **{name: tuple(found) for name, found in weights.items()}},
+        values={**made.values, **{name: sum(found) for name, found in own.items() if found}},
+        counts={**made.counts, **{name: (len(own[name]), len(groups[name])) for name in own}},
+        weighing=weighing,
+        dropped=(*made.dropped, *dropped),
+    )
+
+
+def slot_weights(
+    spec: Spec, second: Second, market: Market, made: Portfolios
+) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
+    """Weight the members of every primary slot that has enough firms with a market value.
+
+    Returns the weights by series and firm, and what cannot be formed or has no weight.
+    """
+    values = valued_firms(spec, market)
+    found: dict[str, dict[str, float]] = {}
+    lost: dict[str, str] = {}
+    primary = {event.id for event in spec.with_role("primary") if any(event.signs.values())}
+    for slot in made.slots.values():
+        if slot.event not in primary or not slot.series:
+            continue
+        inside = [t for t in tested(spec, second, slot.sector) if t in slot.members]
+        own = {ticker: values[ticker] for ticker in inside if ticker in values}
+        lost |= {t: "no market value: no weight under rule 2" for t in inside if t not in own}
+        if len(own) >= second.least_valued:
+            weights = capped_weights(np.array(list(own.values())), second.cap)
+            name = capped_name(slot.session, slot.sector)
+            found[name] = dict(zip(own, weights.tolist(), strict=True))
+        else:
+            why = f"{len(own)} firms with a market value, rule 2 asks for {second.least_valued}"
+            lost[f"{slot.event}/{slot.sector}"] = why
+    return found, tuple(Dropped("rule 2", name, why) for name, why in lost.items())
+
+
+def tested(spec: Spec, second: Second, sector: str) -> tuple[str, ...]:
+    """List the firms of a sector that rule 2 tests: those of no basket that it leaves out."""
+    out = second.without.get(sector, ())
+    return tuple(firm.ticker for firm in spec.members(sector) if firm.basket not in out)
+
+
+def valued_firms(spec: Spec, market: Market) -> dict[str, float]:
+    """Return market values before the news, USD bn, of firms with a price on the day of the values."""
+    if spec.thesis is None:
+        return {}
+    upto = market.returns.loc[: pd.Timestamp(spec.thesis.values_as_of)]
+    return {t: v for t, v in values_before(spec, market).items() if np.isfinite(upto[t].iloc[-1])}

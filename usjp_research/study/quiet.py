@@ -1,0 +1,226 @@
+"""Which controls the second rule uses: chosen on quiet dates, before any event is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from usjp_research.engine.evidence import SEED, Size, held_out_size
+from usjp_research.engine.placebo import Leg, admissible_shifts, detectable, quantile, signed_sums
+from usjp_research.market.donors import DONOR
+from usjp_research.study.sample import Sample
+from usjp_research.study.second import calendar_of, design_of, second_legs, yardstick
+from usjp_research.words import InputError, card
+
+Floats = npt.NDArray[np.float64]
+MOST = 7  # controls of a forward set
+DRAWS, BLOCK = 500, 60  # of the circular block bootstrap of the quiet shifts
+HALF = 0.5  # of a sector's uniform shock must survive benchmark and controls
+ROWS = ("candidate", "controls", "sector", "placebo_sd", "mde", "retained", "mde_over_retained")
+TABLE = (
+    *("candidate", "controls", "criterion", "difference", "error", "least_retained"),
+    *("row_size", "family_size", "size_error", "later_size", "admissible", "chosen"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What every set of controls would have been worth on quiet dates, and which one wins.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per candidate: mean over sectors of log(MDE / retained share), its distance to the
+        smallest with standard error, the smallest retained share, sizes at nominal alpha.
+    sectors : DataFrame
+        One row per candidate and sector: placebo sd of the sum, MDE, retained share, as decimals.
+    controls : tuple of str
+        The choice: the fewest within one standard error of the best admissible candidate.
+    shifts : int
+    last : Timestamp
+        Last day that was read.
+    """
+
+    table: pd.DataFrame
+    sectors: pd.DataFrame
+    controls: tuple[str, ...]
+    shifts: int
+    last: pd.Timestamp
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(self.controls) or "none"
+        return card("Controls", names, f"{self.shifts} quiet shifts", f"read to {self.last.date()}")
+
+
+class _Trial(NamedTuple):
+    """One candidate on the quiet shifts: three arrays of shape (n_shifts, n_sectors)."""
+
+    controls: tuple[str, ...]
+    penalty: float
+    effect: Floats
+    error: Floats
+    retained: Floats
+
+    def sizes(self, alpha: float, power: float, rows: npt.NDArray[np.int64] | slice) -> Floats:
+        """Return MDE and retained share by sector on some of the shifts, shape (2, n_sectors)."""
+        effect, error = self.effect[rows], self.error[rows]
+        away = effect / error - (effect / error).mean(axis=0)
+        critical, se = quantile(np.abs(away).max(axis=1), alpha), error.mean(axis=0)
+        mde = [
+            detectable(column, size, critical, power)
+            for column, size in zip(away.T, se, strict=True)
+        ]
+        return np.array([mde, self.retained[rows].mean(axis=0)])
+
+
+def quiet_candidates(data: Sample) -> Candidates:
+    """Compare sets of controls on calendars that end before the first event.
+
+    The criterion was written down before this table was first computed: the smallest mean over
+    sectors of log(MDE / retained share) among candidates that keep at least half of every
+    sector's uniform shock and whose family size is not above alpha by more than two of its own
+    standard errors; within one standard error of it the fewest controls win (docs/methods.md).
+    Candidates are no control, forward sets of up to seven shipped averages, each adding the one
+    that lowers the criterion most, and ridge on all of them. No return after the last quiet
+    window is read.
+
+    Raises
+    ------
+    InputError
+        When the study has no second rule, no shipped averages or too few quiet shifts.
+    """
+    quiet = _Quiet.of(data)
+    names = _averages(data)
+    trials = [quiet.trial(())]
+    while len(trials[-1].controls) < min(MOST, len(names)):
+        held = trials[-1].controls
+        more = [quiet.trial((*held, name)) for name in names if name not in held]
+        trials.append(min(more, key=lambda trial: (quiet.criterion(trial), trial.controls[-1:])))
+    trials.append(quiet.trial(names, float(data.spec.rule.estimation.sessions)))
+    return _chosen(data, quiet, trials)
+
+
+def _averages(data: Sample) -> tuple[str, ...]:
+    """List the shipped averages that may be controls, in the order of the alphabet."""
+    second = data.spec.rule.second
+    assert second is not None
+    out = {f"basket/{sector}/{b}" for sector, own in second.without.items() for b in own}
+    names = [str(name) for name in data.controls if str(name).startswith(DONOR) or name in out]
+    if not names:
+        raise InputError("no averages that could be controls: the bundled market holds them")
+    return tuple(sorted(names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """The second rule's legs, and the shifts that move all of them before the first event."""
+
+    data: Sample
+    legs: dict[str, tuple[Leg, ...]]
+    calendar: tuple[Leg, ...]
+    shifts: npt.NDArray[np.int64]
+    end: int  # days that may be read
+
+    @classmethod
+    def of(cls, data: Sample) -> _Quiet:
+        legs, calendar = second_legs(data)[0], calendar_of(data)
+        every = admissible_shifts(calendar, data.panel.masked, data.spec.rule)
+        last = max(leg.day0 + leg.window[1] for leg in calendar)
+        shifts = every[every + last < int(np.flatnonzero(data.panel.masked)[0])]
+        if len(shifts) < data.spec.rule.least_shifts:
+            raise InputError(
+                f"seen {len(shifts)} quiet calendars before the first event, the rule asks for "
+                f"{data.spec.rule.least_shifts}: give a longer history of returns"
+            )
+        return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
+
+    def trial(self, controls: Sequence[str], penalty: float = 0.0) -> _Trial:
+        """Compute all sectors' sums, errors and retained shares at the quiet shifts."""
+        data, found = self.data, {}
+        second = data.spec.rule.second
+        assert second is not None
+        for yard in dict.fromkeys(yardstick(data, sector) for sector in self.legs):
+            own = {s: legs for s, legs in self.legs.items() if yardstick(data, s) == yard}
+            design = design_of(data, yard, controls, penalty=penalty, days=self.end)
+            effect, variance, loading = signed_sums(
+                own,
+                lambda names: data.portfolios.array(names)[: self.end],
+                design,
+                data.panel.masked[: self.end],
+                data.spec.rule,
+                self.shifts,
+                calendar=self.calendar,
+            )
+            for at, sector in enumerate(own):
+                share = 0.0 if yard in second.yardstick.values() else second.benchmark_share.get(sector, 0.0)
+                kept = 1 - share * loading[:, at]
+                found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)
+        return _Trial(tuple(controls), penalty, *np.array(list(found.values())).transpose(1, 2, 0))
+
+    def criterion(self, trial: _Trial, rows: npt.NDArray[np.int64] | slice = slice(None)) -> float:
+        """Mean over sectors of log(MDE / retained share)."""
+        rule = self.data.spec.rule
+        mde, kept = trial.sizes(rule.alpha, rule.power, rows)
+        return float(np.log(mde / kept).mean()) if (kept > 0).all() else np.inf
+
+
+def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates:
+    rule, rows, sectors = data.spec.rule, [], []
+    resampled = np.array([[quiet.criterion(t, draw) for t in trials] for draw in _draws(quiet)])
+    for trial in trials:
+        mde, kept = trial.sizes(rule.alpha, rule.power, slice(None))
+        gap = max(leg.day0 for leg in quiet.calendar) - min(leg.day0 for leg in quiet.calendar)
+        size = held_out_size(trial.effect / trial.error, rule.alpha, gap)
+        rows.append(_row(trial, quiet.criterion(trial), kept, size, rule.alpha))
+        sd = trial.effect.std(axis=0, ddof=1)
+        named = {"candidate": rows[-1]["candidate"], "controls": len(trial.controls)}
+        sectors += [
+            {**named, **dict(zip(ROWS[2:], (s, *each, each[1] / each[2]), strict=True))}
+            for s, *each in zip(quiet.legs, sd, mde, kept, strict=True)
+        ]
+    table = pd.DataFrame(rows)
+    good = np.flatnonzero(table["admissible"])
+    if not len(good):
+        raise InputError("no candidate is admissible: every one fails on shock or on size")
+    best = good[table["criterion"].to_numpy()[good].argmin()]
+    table["difference"] = table["criterion"] - table["criterion"][best]
+    table["error"] = (resampled - resampled[:, [best]]).std(axis=0, ddof=1)
+    near = [k for k in good if table["difference"][k] <= table["error"][k]]
+    pick = min(near, key=lambda k: (table["controls"][k], table["criterion"][k]))
+    table["chosen"] = table.index == pick
+    return Candidates(
+        table[list(TABLE)],
+        pd.DataFrame(sectors)[list(ROWS)],
+        trials[pick].controls,
+        len(quiet.shifts),
+        data.market.dates[quiet.end - 1],
+    )
+
+
+def _row(trial: _Trial, criterion: float, kept: Floats, size: Size, alpha: float) -> dict[str, object]:
+    last = trial.controls[-1].rpartition("/")[2] if trial.controls else ""
+    name = "ridge on all" if trial.penalty else f"and {last}" if last else "no control"
+    sound = size.family <= alpha + 2 * size.error
+    return {
+        "candidate": name,
+        "controls": len(trial.controls),
+        "criterion": criterion,
+        "least_retained": float(kept.min()),
+        "row_size": size.row,
+        "family_size": size.family,
+        "size_error": size.error,
+        "later_size": size.later,
+        "admissible": bool(kept.min() >= HALF and sound),
+    }
+
+
+def _draws(quiet: _Quiet) -> npt.NDArray[np.int64]:
+    """Draw circular blocks of quiet shifts, (n_draws, n_shifts)."""
+    n = len(quiet.shifts)
+    starts = np.random.default_rng(SEED).integers(0, n, (DRAWS, -(-n // BLOCK)))
+    return ((starts[..., None] + np.arange(BLOCK)) % n).reshape(DRAWS, -1)[:, :n]
