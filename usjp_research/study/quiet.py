@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.evidence import SEED, Size, held_out_size
-from usjp_research.engine.placebo import Leg, admissible_shifts, detectable, quantile, signed_sums
+from usjp_research.engine.placebo import Leg, admissible_shifts, minimum_detectable, quantile, signed_sums
 from usjp_research.market.donors import DONOR
+from usjp_research.market.record import BENCHMARK
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, second_legs, yardstick
 from usjp_research.words import InputError, card
@@ -72,7 +73,7 @@ class _Trial(NamedTuple):
         away = effect / error - (effect / error).mean(axis=0)
         critical, se = quantile(np.abs(away).max(axis=1), alpha), error.mean(axis=0)
         mde = [
-            detectable(column, size, critical, power)
+            minimum_detectable(column, size, critical, power)
             for column, size in zip(away.T, se, strict=True)
         ]
         return np.array([mde, self.retained[rows].mean(axis=0)])
@@ -157,10 +158,10 @@ class _Quiet:
                 calendar=self.calendar,
             )
             for at, sector in enumerate(own):
-                share = 0.0 if yard in second.yardstick.values() else second.benchmark_share.get(sector, 0.0)
+                share = second.benchmark_share.get(sector, 0.0) if yard == BENCHMARK else 0.0
                 kept = 1 - share * loading[:, at]
                 found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)
-        return _Trial(tuple(controls), penalty, *np.array(list(found.values())).transpose(1, 2, 0))
+        return _Trial(tuple(controls), penalty, *np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0))
 
     def criterion(self, trial: _Trial, rows: npt.NDArray[np.int64] | slice = slice(None)) -> float:
         """Mean over sectors of log(MDE / retained share)."""
