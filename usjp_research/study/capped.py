@@ -72,7 +72,7 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     weights, dropped = slot_weights(spec, second, market, made)
     firms = market.returns[[firm.ticker for firm in spec.firms if firm.ticker in market.returns]]
     values = valued_firms(spec, market)
-    groups = {f"tested/{sector}": tested(spec, second, sector) for sector in spec.sectors}
+    groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
     weighing = {
         name: Weighing(len(part), 1 / sum(w * w for w in part.values()))
@@ -103,7 +103,7 @@ def slot_weights(
     for slot in made.slots.values():
         if slot.event not in primary or not slot.series:
             continue
-        inside = [t for t in tested(spec, second, slot.sector) if t in slot.members]
+        inside = [t for t in tested_firms(spec, slot.sector) if t in slot.members]
         own = {ticker: values[ticker] for ticker in inside if ticker in values}
         lost |= {t: "no market value: no weight under rule 2" for t in inside if t not in own}
         if len(own) >= second.least_valued:
@@ -116,9 +116,9 @@ def slot_weights(
     return found, tuple(Dropped("rule 2", name, why) for name, why in lost.items())
 
 
-def tested(spec: Spec, second: Second, sector: str) -> tuple[str, ...]:
+def tested_firms(spec: Spec, sector: str) -> tuple[str, ...]:
     """List the firms of a sector that rule 2 tests: those of no basket that it leaves out."""
-    out = second.without.get(sector, ())
+    out = spec.rule.second.without.get(sector, ()) if spec.rule.second else ()
     return tuple(firm.ticker for firm in spec.members(sector) if firm.basket not in out)
 
 

@@ -49,14 +49,15 @@ class Sample:
         groups: Mapping[str, Sequence[Leg]],
         *,
         returns: Callable[[Sequence[str]], Floats] | None = None,
+        design: Design | None = None,
         **how: Any,
     ) -> Placebo:
         """Compute the `placebo_law` of groups of windows by the rule, on the portfolios' returns.
 
-        Other ``returns``, and ``how`` as for `placebo_law`, replace what the rule says.
+        Other ``returns`` or ``design``, and ``how`` as for `placebo_law`, replace what the rule says.
         """
         returns, rule = returns or self.portfolios.array, self.spec.rule
-        return placebo_law(groups, returns, self.design, self.panel.masked, rule, **how)
+        return placebo_law(groups, returns, design or self.design, self.panel.masked, rule, **how)
 
     def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).

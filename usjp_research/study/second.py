@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-from usjp_research.engine.design import Design, controlled_design
-from usjp_research.engine.placebo import Leg
-from usjp_research.market.record import BENCHMARK
-from usjp_research.spec.records import Event, Second
+import numpy as np
+import pandas as pd
+
+from usjp_research.engine.design import Design, Ints, controlled_design
+from usjp_research.engine.evidence import evidence_ratio
+from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law, signed_sums
+from usjp_research.market.record import BENCHMARK, Dropped
+from usjp_research.spec.records import Event
+from usjp_research.spec.records import Second as Rule
 from usjp_research.study.capped import capped_name
 from usjp_research.study.events import in_session
 from usjp_research.study.legs import event_legs, share_days
 from usjp_research.study.sample import Sample
+from usjp_research.study.verdict import VERDICTS, Verdict, ceiling, decide, family_rows, worth
 from usjp_research.words import InputError
 
+BELOW = (
+    "the implied value is below the smallest visible move; this rests on a negative reaction"
+)
 NO_TIME = "its time of day is not known, and rule 2 needs one"
 
 
-def second_of(data: Sample) -> Second:
+def second_of(data: Sample) -> Rule:
     """Return the study's second rule, or raise `InputError`."""
     if data.spec.rule.second is None:
         raise InputError("study.yaml: there is no 'second': this study has one rule")
@@ -88,3 +100,171 @@ def design_of(
     first = data.portfolios.benchmark if yard == BENCHMARK else data.controls[yard].to_numpy()
     table = data.controls[list(controls)].to_numpy("float64")
     return controlled_design(first[:days], table[:days], penalty)
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+class Second(NamedTuple):
+    """What the second rule finds: a row per sector, its joint law, and what it could not do."""
+
+    rows: tuple[Verdict, ...]
+    law: Placebo
+    retained: Mapping[str, float]
+    dropped: tuple[Dropped, ...]
+
+
+def second_rows(data: Sample, shifts: Ints) -> Second | None:
+    """Judge every sector by the second rule on the first rule's shifts; None without such a rule.
+
+    A sector that it cannot judge has no row here, and its reason in ``dropped``.
+    """
+    if data.spec.rule.second is None:
+        return None
+    legs, silent = second_legs(data)
+    laws, retained = [], {}
+    for sector, own in legs.items():
+        try:
+            law, retained[sector] = _sector_law(data, sector, own, shifts)
+            laws.append(law)
+        except InputError as error:
+            silent[sector] = str(error)
+    dropped = tuple(Dropped("rule 2", sector, reason) for sector, reason in silent.items())
+    if not laws:
+        return Second((), no_law("", "no sector"), {}, dropped)
+    law = join_laws(laws)
+    implied = {sector: worth(data, sector, tested=True) for sector in law.groups}
+    rows = family_rows(data, legs, law, "sector", implied)
+    return Second(tuple(_with_remark(row) for row in rows), law, retained, dropped)
+
+
+def _sector_law(
+    data: Sample, sector: str, legs: Sequence[Leg], shifts: Ints
+) -> tuple[Placebo, float]:
+    """Return a sector's law, and what part of a uniform shock of it its yardstick leaves."""
+    second, yard = second_of(data), yardstick(data, sector)
+    if absent := [n for n in (yard, *second.controls) if n != BENCHMARK and n not in data.controls]:
+        why = "the returns are simulated" if data.market.simulated else "it is not in the bundle"
+        raise InputError(f"no control '{absent[0]}': {why}")
+    design, calendar = design_of(data, yard, second.controls), calendar_of(data)
+    law = data.law({sector: legs}, design=design, calendar=calendar, shifts=shifts)
+    _, _, loading = signed_sums(
+        *({sector: legs}, data.portfolios.array, design, data.panel.masked, data.spec.rule),
+        np.zeros(1, int),
+        calendar=calendar,
+    )
+    share = second.benchmark_share.get(sector, 0.0) if yard == BENCHMARK else 0.0
+    return law, float(1 - share * loading[0, 0])
+
+
+def _with_remark(row: Verdict) -> Verdict:
+    small = row.implied.share and abs(row.implied.share["base"]) < row.mde
+    if row.headline == "not priced in" and small:
+        return replace(row, remark=BELOW)
+    return row
+
+
+# --- what a row says ---------------------------------------------------------------------------
+
+
+SAYS = (
+    *("sector", "events", "valued", "effective", "retained", "effect", "low", "high", "mde"),
+    *("ceiling", "excludes_material", "too_small_by", "evidence", "evidence_reason"),
+    *("day_before", "day_0", "day_after", "first_effect", "first_headline", "agrees"),
+)
+ASSURANCE = ("sector", "truth", "size", *VERDICTS)
+
+
+def says(data: Sample, found: Second, first: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out what each row says, in the order in which a reader needs it: columns `SAYS`.
+
+    First the ``ceiling``, every dollar as profit of the sector's firms; then what the interval
+    leaves room for, ``low`` to ``high``, and whether it excludes a material move either way;
+    ``too_small_by``, the MDE over the high implied value; the evidence ratio of the base implied
+    value against none. Beside them how the portfolio is weighted, what of a uniform shock the
+    comparison keeps, and the first rule's number with its days.
+    """
+    material, rows = second_of(data).material, []
+    before = {row.name: row for row in first}
+    days = day_split(data)
+    for row in found.rows:
+        at = found.law.groups.index(row.name)
+        sizes = [
+            data.portfolios.weighing[leg.series]
+            for leg in second_legs(data)[0][row.name]
+            if leg.series in data.portfolios.weighing
+        ]
+        share, mde = row.implied.share, row.mde
+        ratio, reason = (np.nan, "no implied value")
+        if share:
+            null = found.law.null_statistic[:, at]
+            ratio, reason = evidence_ratio(row.statistic, null, share["base"] / row.error)
+        high = abs(share.get("high", 0.0))
+        rows.append(
+            {
+                "sector": row.name,
+                "events": " ".join(row.events),
+                "valued": min((size.valued for size in sizes), default=0),
+                "effective": min((size.effective for size in sizes), default=np.nan),
+                "retained": found.retained[row.name],
+                **{key: getattr(row, key) for key in ("effect", "low", "high", "mde")},
+                "ceiling": ceiling(data.spec.thesis, row.implied),
+                "excludes_material": bool(-material < row.low and row.high < material),
+                "too_small_by": mde / high if high else np.nan,
+                "evidence": ratio,
+                "evidence_reason": reason,
+                **days.get(row.name, {}),
+                "first_effect": before[row.name].effect,
+                "first_headline": before[row.name].headline,
+                "agrees": before[row.name].headline == row.headline,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(SAYS))
+
+
+def day_split(data: Sample) -> dict[str, dict[str, float]]:
+    """Split the first rule's signed sum by day: before the news, its day, the day after."""
+    names = {-1: "day_before", 0: "day_0", 1: "day_after"}
+    calendar, found = calendar_of(data), defaultdict[str, dict[str, float]](dict)
+    for sector in data.spec.sectors:
+        for day, name in names.items():
+            legs = [
+                replace(leg, window=(day, day))
+                for leg in event_legs(data, sector)
+                if leg.window[0] <= day <= leg.window[1]
+            ]
+            if legs:
+                effect, _, _ = signed_sums(
+                    *({sector: legs}, data.portfolios.array, data.design, data.panel.masked),
+                    *(data.spec.rule, np.zeros(1, int)),
+                    calendar=calendar,
+                    anchored=True,
+                )
+                found[sector][name] = float(effect[0, 0])
+    return dict(found)
+
+
+def assurance(data: Sample, found: Second) -> pd.DataFrame:
+    """Say how likely each verdict was before any event was read, if the truth is nothing or G.
+
+    One row per sector and truth: the share of placebo calendars that, moved by the truth, would
+    have led to each of the eight verdicts, by the same interval and the base implied value.
+    """
+    rows = []
+    for row in found.rows:
+        base = row.implied.share.get("base")
+        null = found.law.null_statistic[:, found.law.groups.index(row.name)] - row.center
+        for truth, size in (("nothing", 0.0), ("implied value", base)):
+            if base is None or size is None:
+                continue
+            said = Counter(
+                decide(
+                    s * row.error + size - row.critical * row.error,
+                    s * row.error + size + row.critical * row.error,
+                    base,
+                )
+                for s in null
+            )
+            chances = {verdict: said[verdict] / len(null) for verdict in VERDICTS}
+            rows.append({"sector": row.name, "truth": truth, "size": size, **chances})
+    return pd.DataFrame(rows, columns=list(ASSURANCE))

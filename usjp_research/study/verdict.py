@@ -11,6 +11,7 @@ from typing import Any, Literal
 from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.spec.files import validated
 from usjp_research.spec.records import Spec, Thesis, ThesisLine
+from usjp_research.study.capped import tested_firms
 from usjp_research.study.legs import common_sign
 from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
@@ -199,12 +200,17 @@ def family_rows(
     return tuple(rows)
 
 
-def worth(data: Sample, sector: str, named_on: date | None = None) -> Implied:
-    """Return the implied value of a sector, or of its firms that were named on a day alone."""
+def worth(
+    data: Sample, sector: str, named_on: date | None = None, *, tested: bool = False
+) -> Implied:
+    """Return the implied value of a sector, or of its firms that were named on a day alone.
+
+    Of the firms that the second rule tests where ``tested``.
+    """
     made, own = data.portfolios, named_on is not None
-    key = f"named/{named_on}/{sector}" if own else f"sector/{sector}"
-    value = made.values.get(key)
-    return implied_value(data.spec, made.members[key], value, sector=sector, own=own)
+    key = f"named/{named_on}/{sector}" if own else f"{'tested' if tested else 'sector'}/{sector}"
+    firms = tested_firms(data.spec, sector) if tested else made.members[key]
+    return implied_value(data.spec, firms, made.values.get(key), sector=sector, own=own)
 
 
 def judge(spec: Spec, row: Verdict) -> Verdict:
@@ -344,6 +350,13 @@ def _steps(
     after_tax = profit * (1 - getattr(thesis.tax, case))
     present = profit * kept_per_dollar(thesis, case)
     return dict(zip(STEPS, (spent, revenue, profit, after_tax, present), strict=True))
+
+
+def ceiling(thesis: Thesis | None, implied: Implied) -> float:
+    """Return all dollars of the high case, as if every one were profit at once, over value."""
+    if thesis is None or not implied.market_value:
+        return math.nan
+    return implied.spent["high"] / implied.market_value
 
 
 def kept_per_dollar(thesis: Thesis, case: Case) -> float:
