@@ -112,6 +112,9 @@ class Market:
         Numbers that are hardly what they say, the heaviest first; empty at portfolio level.
     built : mapping
         What the parameters were when portfolios were formed; empty at firm level.
+    openings : mapping of str to DataFrame
+        At firm level, where opening prices are known: returns from the close before to the open,
+        ``overnight``, and from the open to the close, ``session``; as `returns` in all else.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Market:
     read_as: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     built: Mapping[str, Any] = field(default_factory=dict)
+    openings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def dates(self) -> pd.DatetimeIndex:

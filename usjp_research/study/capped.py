@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.record import Dropped, Market
+from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Second, Spec
 from usjp_research.study.disclosure import SMALLEST
+from usjp_research.study.events import first_session, in_session
 from usjp_research.study.portfolios import Portfolios, Weighing, values_before
 
 Floats = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
+OPENING, SESSION = "overnight", "session"  # close to open, and open to close
 LEVEL = 1.5  # times the equal weight is never above the cap
 
 
@@ -69,9 +71,15 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     second = spec.rule.second
     if second is None or market.level == "portfolio":
         return made
-    weights, dropped = slot_weights(spec, second, market, made)
-    firms = market.returns[[firm.ticker for firm in spec.firms if firm.ticker in market.returns]]
-    values = valued_firms(spec, market)
+    capped, dropped = slot_weights(spec, second, market, made)
+    weights, values = capped, valued_firms(spec, market)
+    firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
+    tables = [weighted_averages(market.returns[firms], capped)]
+    for part, table in market.openings.items():
+        opened, notes = _opened(spec, part, table, capped, values)
+        weights, dropped = {**weights, **opened}, (*dropped, *notes)
+        first = table[[BENCHMARK]].rename(columns={BENCHMARK: opening_name(part)})
+        tables += [first, weighted_averages(table[firms], opened)]
     groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
     weighing = {
@@ -80,13 +88,49 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     }
     return replace(
         made,
-        returns=pd.concat([made.returns, weighted_averages(firms, weights)], axis=1),
+        returns=pd.concat([made.returns, *tables], axis=1),
         members={**made.members, **{name: tuple(found) for name, found in weights.items()}},
         values={**made.values, **{name: sum(found) for name, found in own.items() if found}},
         counts={**made.counts, **{name: (len(own[name]), len(groups[name])) for name in own}},
         weighing=weighing,
         dropped=(*made.dropped, *dropped),
     )
+
+
+def opening_name(part: str, session: date | str = "", sector: str = "") -> str:
+    """Name the series of a slot at the first trade, or that of the market."""
+    return f"{part}/{session}/{sector}" if session else f"{part}/{BENCHMARK}"
+
+
+def _opened(
+    spec: Spec,
+    part: str,
+    table: pd.DataFrame,
+    weights: Mapping[str, Mapping[str, float]],
+    values: Mapping[str, float],
+) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
+    """Weight the members of each capped slot that have an opening on the event's day.
+
+    A firm without one is out of that slot at every shift. News overnight is looked at overnight,
+    and news in a session from that session's open to its close.
+    """
+    second, found, lost = spec.rule.second, dict[str, dict[str, float]](), list[Dropped]()
+    assert second is not None
+    timed = [event for event in spec.with_role("primary") if event.precision != "day"]
+    inside = {str(first_session(e.instant)) for e in timed if in_session(e.instant)}
+    for name, own in weights.items():
+        _, day, sector = name.split("/")
+        if (part == SESSION) != (day in inside):
+            continue
+        there = set(table.columns[table.reindex([pd.Timestamp(day)]).notna().iloc[0]])
+        opened = {ticker: values[ticker] for ticker in own if ticker in there}
+        slot = opening_name(part, day, sector)
+        if out := sorted(own.keys() - there):
+            lost.append(Dropped(part, f"{day}/{sector}", f"no opening price: {', '.join(out)}"))
+        if len(opened) >= second.least_valued:
+            shares = capped_weights(np.array(list(opened.values())), second.cap)
+            found[slot] = dict(zip(opened, shares.tolist(), strict=True))
+    return found, tuple(lost)
 
 
 def slot_weights(

@@ -56,13 +56,14 @@ def second_legs(data: Sample) -> tuple[dict[str, tuple[Leg, ...]], dict[str, str
             continue
         legs = tuple(
             Leg(event.id, _series(data, event, sector), int(day0), full_session(event), sign)
-            for event, day0, sign in _signed(data, sector)
+            for event, day0, sign in signed_events(data, sector)
         )
         found[sector] = share_days(legs)[0]
     return found, silent
 
 
-def _signed(data: Sample, sector: str) -> list[tuple[Event, int, int]]:
+def signed_events(data: Sample, sector: str) -> list[tuple[Event, int, int]]:
+    """List the primary events with an expected sign for a sector: event, day 0, sign."""
     places = data.panel.index("primary")
     events = ((data.panel.events[k], int(data.panel.day0[k])) for k in places)
     return [(e, day0, e.signs[sector]) for e, day0 in events if e.signs.get(sector)]
@@ -73,7 +74,7 @@ def _series(data: Sample, event: Event, sector: str) -> str:
 
 
 def _stopped(data: Sample, sector: str) -> str:
-    signed = _signed(data, sector)
+    signed = signed_events(data, sector)
     for event, *_ in signed:
         if event.precision == "day":
             return f"{event.id}: {NO_TIME}"
