@@ -241,7 +241,7 @@ class _Shown:
     @classmethod
     def of(cls, data: Sample, made: Portfolios, sector: str) -> _Shown:
         returns, spec = data.market.returns, data.spec
-        capped = slot_weights(spec, spec.rule.second, data.market, made)[0]
+        capped = slot_weights(spec, data.market, made)[0]
         weights = {
             name: capped.get(name, dict.fromkeys(tickers, 1.0))
             for name, tickers in made.members.items()
@@ -251,7 +251,7 @@ class _Shown:
         return cls(weights, returns[firms].notna(), made.returns[list(weights)].notna())
 
     def disclosed(self) -> tuple[tuple[str, ...], float]:
-        return disclosed_firms(self.weights, self.present, self.shown, self.weights)
+        return disclosed_firms(self.weights, self.present, self.shown)
 
     def without(
         self, names: Sequence[str], ticker: str, values: Mapping[str, float], spec: Spec
@@ -284,7 +284,9 @@ def _companion(
     before = (len(found), round(shown.disclosed()[1], 6))
     near = {ticker for ticker in baskets if baskets[ticker] in {baskets[firm] for firm in found}}
     for companions in (near, set(baskets)):
-        trials = [(n, t) for own, n in alike.items() for t in sorted(companions & {*own} - {*found})]
+        trials = [
+            (n, t) for own, n in alike.items() for t in sorted(companions & {*own} - {*found})
+        ]
         seen = [shown.without(*trial, values, spec).disclosed() for trial in trials]
         left = [(len(firms), round(leverage, 6)) for firms, leverage in seen]
         if left and min(left) < before:

@@ -170,7 +170,7 @@ class Design:
 def expected_return_design(
     model: str | Model, columns: Mapping[str, Floats], n_days: int | None = None
 ) -> Design:
-    """Set up one of `MODELS`, or a model of one's own, on the columns that it needs, each of shape (n_days,), as decimals.
+    """Set up a model, of `MODELS` by its name, on the columns that it needs, decimals (n_days,).
 
     Brown and Warner (1980); MacKinlay (1997); Fama and French (1993, 2015); Carhart (1997);
     Scholes and Williams (1977).

@@ -275,7 +275,9 @@ class Second(_Strict):
     least_valued: Whole = Field(8, ge=3, le=10_000)
     yardstick: dict[str, str] = {}  # in place of the index, by sector
     without: dict[str, tuple[str, ...]] = {}  # baskets that leave the tested portfolio, by sector
-    benchmark_share: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # part of the index that a sector is
+    benchmark_share: dict[
+        str, Annotated[float, Field(ge=0, le=1)]
+    ] = {}  # part of the index that a sector is
     share_source: str = ""
     material: float = Field(0.05, gt=0, lt=1)  # a move of this size or more matters
     controls: tuple[str, ...] = ()

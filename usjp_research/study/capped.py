@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import BENCHMARK, Dropped, Market
-from usjp_research.spec.records import Second, Spec
+from usjp_research.spec.records import Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import first_session, in_session
 from usjp_research.study.portfolios import Portfolios, Weighing, values_before
@@ -42,13 +42,15 @@ def capped_weights(values: Floats, cap: float) -> Floats:
         over |= weights > limit
 
 
-def weighted_averages(returns: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def weighted_averages(
+    returns: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]
+) -> pd.DataFrame:
     """Average members by weight; their weights rescaled over those with a return that day.
 
     A day with under half the weight, or with fewer than three members, is missing.
     """
-    table = pd.DataFrame(weights, dtype=float).reindex(returns.columns).fillna(0.0)
-    table = table[list(weights)].to_numpy()
+    frame = pd.DataFrame(weights, dtype=float).reindex(returns.columns).fillna(0.0)
+    table = frame[list(weights)].to_numpy()
     values = returns.to_numpy("float64")
     known = np.isfinite(values)
     held, count = known @ table, known.astype(float) @ (table > 0)
@@ -68,10 +70,9 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
 
     What cannot be formed, and who has no weight, is added to what was left out.
     """
-    second = spec.rule.second
-    if second is None or market.level == "portfolio":
+    if spec.rule.second is None or market.level == "portfolio":
         return made
-    capped, dropped = slot_weights(spec, second, market, made)
+    capped, dropped = slot_weights(spec, market, made)
     weights, values = capped, valued_firms(spec, market)
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
     tables = [weighted_averages(market.returns[firms], capped)]
@@ -134,13 +135,14 @@ def _opened(
 
 
 def slot_weights(
-    spec: Spec, second: Second, market: Market, made: Portfolios
+    spec: Spec, market: Market, made: Portfolios
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of every primary slot that has enough firms with a market value.
 
     Returns the weights by series and firm, and what cannot be formed or has no weight.
     """
-    values = valued_firms(spec, market)
+    second, values = spec.rule.second, valued_firms(spec, market)
+    assert second is not None
     found: dict[str, dict[str, float]] = {}
     lost: dict[str, str] = {}
     primary = {event.id for event in spec.with_role("primary") if any(event.signs.values())}
@@ -167,7 +169,7 @@ def tested_firms(spec: Spec, sector: str) -> tuple[str, ...]:
 
 
 def valued_firms(spec: Spec, market: Market) -> dict[str, float]:
-    """Return market values before the news, USD bn, of firms with a price on the day of the values."""
+    """Return values before the news, USD bn, of firms with a price on the day of the values."""
     if spec.thesis is None:
         return {}
     upto = market.returns.loc[: pd.Timestamp(spec.thesis.values_as_of)]

@@ -7,7 +7,7 @@ that runs on them are public by nature.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,21 @@ TOLD = ("name", "kind", "events", "p", "named", "safe")
 
 
 def disclosed_firms(
-    members: Mapping[str, Sequence[str]],
+    members: Mapping[str, Collection[str]],
     present: pd.DataFrame,
     shown: pd.DataFrame | None = None,
-    weights: Mapping[str, Mapping[str, float]] | None = None,
 ) -> tuple[tuple[str, ...], float]:
     """Find the firms whose return could be read back from published averages, and the top leverage.
 
     On a day, averages are a linear map of the returns of the firms present. A firm is disclosed
     when its indicator lies in the row space of that map, that is when its leverage is one.
     ``present`` is (n_days, n_firms); ``shown`` (n_days, n_averages) says when an average is
-    published, by default where three firms are present. ``weights`` are those of averages that
-    are not of equal weights.
+    published, by default where three firms are present. An average's members
+    have the same weight where they are not a mapping of their weights.
     """
     firms = list(present.columns)
-    own = {name: dict.fromkeys(group, 1.0) for name, group in members.items()} | dict(weights or {})
-    table = np.array([[own[name].get(ticker, 0.0) for ticker in firms] for name in members])
+    weights = (g if isinstance(g, Mapping) else dict.fromkeys(g, 1.0) for g in members.values())
+    table = np.array([[own.get(ticker, 0.0) for ticker in firms] for own in weights])
     known = present.to_numpy(bool)
     if shown is None:
         visible = known.astype(int) @ (table.T > 0).astype(int) >= SMALLEST

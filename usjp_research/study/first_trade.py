@@ -1,4 +1,4 @@
-"""The reaction at the first trade after the news, where opening prices are known: a specification."""
+"""The reaction at the first trade after the news, where opening prices are known."""
 
 from __future__ import annotations
 
@@ -71,13 +71,20 @@ def _legs(data: Sample, part: str) -> Iterator[tuple[str, tuple[Leg, ...] | str]
             opening_name(part, data.portfolios.slots[e.id, sector].session, sector)
             for e, *_ in events
         ]
-        absent = [e.id for (e, *_), n in zip(events, names, strict=True) if n not in data.portfolios.returns]
+        absent = [
+            e.id
+            for (e, *_), n in zip(events, names, strict=True)
+            if n not in data.portfolios.returns
+        ]
         if absent:
             yield sector, f"{absent[0]}: no opening prices of enough firms with a market value"
         elif events:
-            yield sector, tuple(
-                Leg(event.id, name, day0, (0, 0), sign)
-                for (event, day0, sign), name in zip(events, names, strict=True)
+            yield (
+                sector,
+                tuple(
+                    Leg(event.id, name, day0, (0, 0), sign)
+                    for (event, day0, sign), name in zip(events, names, strict=True)
+                ),
             )
 
 

@@ -11,7 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.evidence import SEED, Size, held_out_size
-from usjp_research.engine.placebo import Leg, admissible_shifts, minimum_detectable, quantile, signed_sums
+from usjp_research.engine.placebo import (
+    Leg,
+    admissible_shifts,
+    minimum_detectable,
+    quantile,
+    signed_sums,
+)
 from usjp_research.market.donors import DONOR
 from usjp_research.market.record import BENCHMARK
 from usjp_research.study.sample import Sample
@@ -161,7 +167,11 @@ class _Quiet:
                 share = second.benchmark_share.get(sector, 0.0) if yard == BENCHMARK else 0.0
                 kept = 1 - share * loading[:, at]
                 found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)
-        return _Trial(tuple(controls), penalty, *np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0))
+        return _Trial(
+            tuple(controls),
+            penalty,
+            *np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0),
+        )
 
     def criterion(self, trial: _Trial, rows: npt.NDArray[np.int64] | slice = slice(None)) -> float:
         """Mean over sectors of log(MDE / retained share)."""
@@ -192,7 +202,7 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
     table["difference"] = table["criterion"] - table["criterion"][best]
     table["error"] = (resampled - resampled[:, [best]]).std(axis=0, ddof=1)
     near = [k for k in good if table["difference"][k] <= table["error"][k]]
-    pick = min(near, key=lambda k: (table["controls"][k], table["criterion"][k]))
+    pick = int(min(near, key=lambda k: (table["controls"][k], table["criterion"][k])))
     table["chosen"] = table.index == pick
     return Candidates(
         table[list(TABLE)],
@@ -203,7 +213,9 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
     )
 
 
-def _row(trial: _Trial, criterion: float, kept: Floats, size: Size, alpha: float) -> dict[str, object]:
+def _row(
+    trial: _Trial, criterion: float, kept: Floats, size: Size, alpha: float
+) -> dict[str, object]:
     last = trial.controls[-1].rpartition("/")[2] if trial.controls else ""
     name = "ridge on all" if trial.penalty else f"and {last}" if last else "no control"
     sound = size.family <= alpha + 2 * size.error

@@ -54,7 +54,7 @@ class Sample:
     ) -> Placebo:
         """Compute the `placebo_law` of groups of windows by the rule, on the portfolios' returns.
 
-        Other ``returns`` or ``design``, and ``how`` as for `placebo_law`, replace what the rule says.
+        Other ``returns``, ``design``, and ``how`` as for `placebo_law`, replace what the rule says.
         """
         returns, rule = returns or self.portfolios.array, self.spec.rule
         return placebo_law(groups, returns, design or self.design, self.panel.masked, rule, **how)

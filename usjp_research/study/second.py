@@ -23,9 +23,7 @@ from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import VERDICTS, Verdict, ceiling, decide, family_rows, worth
 from usjp_research.words import InputError
 
-BELOW = (
-    "the implied value is below the smallest visible move; this rests on a negative reaction"
-)
+BELOW = "the implied value is below the smallest visible move; this rests on a negative reaction"
 NO_TIME = "its time of day is not known, and rule 2 needs one"
 
 
@@ -95,7 +93,12 @@ def yardstick(data: Sample, sector: str) -> str:
 
 
 def design_of(
-    data: Sample, yard: str, controls: Sequence[str], *, penalty: float = 0.0, days: int | None = None
+    data: Sample,
+    yard: str,
+    controls: Sequence[str],
+    *,
+    penalty: float = 0.0,
+    days: int | None = None,
 ) -> Design:
     """Set up yardstick and controls, on the first ``days`` of the market where given."""
     first = data.portfolios.benchmark if yard == BENCHMARK else data.controls[yard].to_numpy()

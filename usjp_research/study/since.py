@@ -54,7 +54,7 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped,
     low, high = np.nanquantile(paths, [rule.alpha / 2, 1 - rule.alpha / 2], axis=0)
     mean = np.nanmean(paths, axis=0)
     days = data.market.dates[start:]
-    table, path = [], []
+    table, path = [], list[tuple[object, ...]]()
     for at, sector in enumerate(data.spec.sectors):
         band = (mean[:, at], low[:, at], high[:, at])
         table.append(
