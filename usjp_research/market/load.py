@@ -13,6 +13,7 @@ import pandas as pd
 
 from usjp_research.market.check import accept, check_returns, refuse_file
 from usjp_research.market.files import existing
+from usjp_research.market.openings import opened
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.sources import SOURCES, usage
@@ -82,7 +83,7 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
     table = pd.concat([pd.DataFrame(own), returns[wanted]], axis=1)
     table, gaps = _benchmarked(path, table, spec.rule.since)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Market(
+    made = Market(
         name=f"file:{path.name}",
         returns=table,
         level="firm",
@@ -91,6 +92,7 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
         read_as=read.read_as,
         findings=findings,
     )
+    return opened(read, made, spec)
 
 
 def _benchmarked(

@@ -66,6 +66,7 @@ class Table:
     values: pd.DataFrame
     are_prices: bool
     close: pd.DataFrame | None = None  # raw, where they stand beside adjusted prices
+    opening: pd.DataFrame | None = None  # raw, where a raw close is known too
     read_as: tuple[str, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
@@ -99,8 +100,11 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     found = read_table(open_columns(path), kind)
     values, dropped = _on_sessions(path, found.values)
     refuse_file(str(path), check_days(found.values))
-    close = None if found.close is None else found.close.reindex(values.index)
-    table = replace(found, values=values, close=close, dropped=dropped)
+    close, opening = (
+        None if frame is None else frame.reindex(values.index)
+        for frame in (found.close, found.opening)
+    )
+    table = replace(found, values=values, close=close, opening=opening, dropped=dropped)
     known = int(table.returns.notna().any(axis=1).sum())
     if known < FEWEST_SESSIONS:
         raise InputError(
@@ -158,7 +162,7 @@ def open_columns(path: Path) -> Columns:
 
 def read_table(file: Columns, kind: Kind) -> Table:
     """Read prices or returns on the days that stand in the file."""
-    path, close = file.path, None
+    path, close, opening = file.path, None, None
     fields: dict[str, list[str]] = {}
     for column, (field, _) in file.pairs.items():
         fields.setdefault(field, []).append(column)
@@ -174,13 +178,23 @@ def read_table(file: Columns, kind: Kind) -> Table:
             said = [f"{'prices' if are_prices else 'returns'} from {short(name)}"]
         if raw:
             close = file.by_day(_numbers(path, file.frame[fields[raw]]))
+        if (opens := fields.get(_opening(fields), [])) and (raw or plain(name) in RAW):
+            opening = file.by_day(_numbers(path, file.frame[opens]))
+            if (opening <= 0).any(axis=None):
+                said = [*said, "opening prices of zero or less count as missing"]
     _check(file, numbers, are_prices)
     values = file.by_day(numbers)
     names, listed = security_names(path, list(map(str, values.columns)))
-    if close is not None:
-        close = close.reindex(columns=values.columns).set_axis(names, axis=1)
+    close, opening = (
+        None if frame is None else frame.reindex(columns=values.columns).set_axis(names, axis=1)
+        for frame in (close, opening)
+    )
     values = values.set_axis(names, axis=1)
-    return Table(values, are_prices, close, (*file.read_as, *said, *listed))
+    return Table(values, are_prices, close, opening, (*file.read_as, *said, *listed))
+
+
+def _opening(fields: Mapping[str, object]) -> str:
+    return next((name for name in fields if plain(name) == "open"), "")
 
 
 def _check(file: Columns, numbers: pd.DataFrame, are_prices: bool) -> None:

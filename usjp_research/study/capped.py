@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.market.openings import SESSION
 from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.disclosure import SMALLEST
@@ -18,7 +19,6 @@ from usjp_research.study.portfolios import Portfolios, Weighing, values_before
 
 Floats = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
-OPENING, SESSION = "overnight", "session"  # close to open, and open to close
 LEVEL = 1.5  # times the equal weight is never above the cap
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from usjp_research.engine.design import Ints, controlled_design
 from usjp_research.engine.placebo import Leg
+from usjp_research.market.openings import OVERNIGHT, SESSION
 from usjp_research.market.record import Dropped
-from usjp_research.study.capped import OPENING, SESSION, opening_name
+from usjp_research.study.capped import opening_name
 from usjp_research.study.events import in_session
 from usjp_research.study.legs import common_sign
 from usjp_research.study.sample import Sample
@@ -39,7 +40,7 @@ def first_trade(data: Sample, shifts: Ints) -> tuple[pd.DataFrame, tuple[Dropped
         Why a sector or a part is missing.
     """
     tables, dropped = [], list[Dropped]()
-    for part in (OPENING, SESSION):
+    for part in (OVERNIGHT, SESSION):
         market = opening_name(part)
         found = dict(_legs(data, part))
         groups = {sector: legs for sector, legs in found.items() if not isinstance(legs, str)}

@@ -12,6 +12,7 @@ from usjp_research.engine.design import Design, Floats, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.load import load_market, shipped_averages
+from usjp_research.market.openings import load_openings
 from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.capped import with_capped
@@ -74,12 +75,12 @@ class Sample:
         return card("Sample", "", sectors, f"returns of {self.market.name}")
 
 
-def sample(spec: Spec, market: Market | str | None = None) -> Sample:
+def sample(spec: Spec, market: Market | str | None = None, openings: str | None = None) -> Sample:
     """Place the events in a market's calendar and form the portfolios.
 
     The market is one of returns, or the name of a source as `load_market` takes it; the source
-    that the spec names when left out. Raises `InputError` as `load_market`, `event_panel` and
-    `form_portfolios` do.
+    that the spec names when left out. ``openings`` is a file as `load_openings` takes it. Raises
+    `InputError` as `load_market`, `load_openings`, `event_panel` and `form_portfolios` do.
 
     Examples
     --------
@@ -88,6 +89,7 @@ def sample(spec: Spec, market: Market | str | None = None) -> Sample:
     """
     if not isinstance(market, Market):
         market = load_market(spec, market)
+    market = load_openings(spec, market, openings)
     panel = event_panel(spec, market)
     made = form_portfolios(spec, market, panel)
     if spec.rule.second is None:

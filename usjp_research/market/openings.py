@@ -1,0 +1,83 @@
+"""What moved overnight and what in the session, where opening prices are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from usjp_research.market.columns import plain, read_numbers
+from usjp_research.market.files import existing
+from usjp_research.market.record import BENCHMARK, Market
+from usjp_research.market.table import Table, open_columns, read_table
+from usjp_research.spec.records import Spec
+from usjp_research.words import InputError
+
+OVERNIGHT, SESSION = "overnight", "session"  # from close to open, and from open to close
+NAMES = {"overnight": OVERNIGHT, "intraday": SESSION, "session": SESSION}
+
+
+def opened(read: Table, market: Market, spec: Spec) -> Market:
+    """Add what a file of prices says of openings; the same market where it says nothing.
+
+    The session's return is raw close over raw open; what is left of the day's return, dividends
+    and splits included, came overnight.
+    """
+    close = read.close if read.close is not None else read.levels
+    if read.opening is None or close is None:
+        return market
+    session = close / read.opening.where(read.opening > 0) - 1
+    overnight = (1 + read.returns) / (1 + session) - 1
+    return _with(market, spec, {OVERNIGHT: overnight, SESSION: session})
+
+
+def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
+    """Add the openings of a file to a market of single firms.
+
+    Parameters
+    ----------
+    source : str or None
+        ``file:PATH`` or a path of a long table: either date, ticker, ``overnight`` and
+        ``intraday`` returns as decimals, or prices with ``open`` and ``close``. Nothing is added
+        without one.
+
+    Raises
+    ------
+    InputError
+        When the market has no single firms, or the file no such columns.
+    """
+    if not source:
+        return market
+    if market.level != "firm":
+        raise InputError(f"openings '{source}': the market '{market.name}' has no single firms")
+    path = existing(source)
+    file = open_columns(path)
+    fields = {
+        NAMES[plain(field)]: name
+        for name, (field, _) in file.pairs.items()
+        if plain(field) in NAMES
+    }
+    if not file.wide and len(fields) == len({OVERNIGHT, SESSION}):
+        tables = {
+            part: file.by_day(read_numbers(path, file.frame[name], name).to_frame())
+            for part, name in fields.items()
+        }
+        return _with(market, spec, tables)
+    read = None if file.wide else read_table(file, "auto")
+    if read is None or read.opening is None:
+        raise InputError(
+            f"{path}: row 1: no openings: expected date, ticker, overnight and intraday, or prices "
+            "with open and close"
+        )
+    return opened(read, market, spec)
+
+
+def _with(market: Market, spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Market:
+    found = {}
+    for part, table in tables.items():
+        own = table.reindex(market.dates)
+        funds = [name for name in spec.rule.benchmark if name in own]
+        first = own[BENCHMARK] if BENCHMARK in own else own[funds].mean(axis=1)
+        found[part] = own.assign(**{BENCHMARK: first}).reindex(columns=market.returns.columns)
+    return replace(market, openings=found)
