@@ -21,18 +21,28 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.market.donors import DONOR, OUTSIDE, Donors, load_donors
+from usjp_research.market.openings import OVERNIGHT, SESSION
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market, market_digest
 from usjp_research.runs.store import prepare_folder
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.built import built_for, contrast_key
-from usjp_research.study.capped import capped_weights, slot_weights, valued_firms, with_capped
+from usjp_research.study.capped import (
+    CAPPED,
+    capped_weights,
+    opening_name,
+    valued_firms,
+    weights_of,
+    with_capped,
+)
 from usjp_research.study.contrast import contrast_row
 from usjp_research.study.disclosure import SMALLEST, disclosed_firms
 from usjp_research.study.portfolios import PADDED, Portfolios, averages_of, from_firms
 from usjp_research.study.sample import Sample, sample
 from usjp_research.words import InputError
 
+PARTS = (OVERNIGHT, SESSION)
+NIGHT = "overnight "
 Pads = Mapping[tuple[date, str], tuple[str, ...]]
 
 
@@ -42,11 +52,12 @@ def main() -> None:
     parser.add_argument("prices", type=Path, help="CSV or Parquet of firm prices")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--donors", type=Path, help="prices of the firms in donors.csv")
+    parser.add_argument("--openings", help="opening prices of the firms")
     parser.add_argument("--params", type=Path, help="folder of parameters; the project's own")
     given = parser.parse_args()
     try:
         folder = prepare_folder(given.out.absolute())
-        data = sample(read_spec(given.params), f"file:{given.prices.absolute()}")
+        data = sample(read_spec(given.params), f"file:{given.prices.absolute()}", given.openings)
         donors = None
         if given.donors:
             donors = load_donors(data.spec, data.market, str(given.donors.absolute()))
@@ -215,7 +226,8 @@ def _safe(data: Sample) -> tuple[Portfolios, Pads, float]:
                 day = date.fromisoformat(name.split("/")[1])
                 pads[day, sector] = (*pads.get((day, sector), ()), companion)
     made = _formed(data, pads)
-    made = replace(made, returns=made.returns[list(made.members)])
+    markets = [opening_name(part) for part in data.market.openings]
+    made = replace(made, returns=made.returns[[*made.members, *markets]])
     largest = 0.0
     for sector in data.spec.sectors:
         found, leverage = _Shown.of(data, made, sector).disclosed()
@@ -241,17 +253,32 @@ class _Shown:
     @classmethod
     def of(cls, data: Sample, made: Portfolios, sector: str) -> _Shown:
         returns, spec = data.market.returns, data.spec
-        capped = slot_weights(spec, data.market, made)[0]
+        capped = weights_of(spec, data.market, made)[0]
         weights = {
             name: capped.get(name, dict.fromkeys(tickers, 1.0))
             for name, tickers in made.members.items()
             if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
         }
         firms = [firm.ticker for firm in spec.members(sector) if firm.ticker in returns]
-        return cls(weights, returns[firms].notna(), made.returns[list(weights)].notna())
+        present = returns[firms].notna()
+        if OVERNIGHT in data.market.openings:
+            opened = data.market.openings[OVERNIGHT][firms].notna()
+            present = pd.concat([present, opened.add_prefix(NIGHT)], axis=1)
+        return cls(weights, present, made.returns[list(weights)].notna())
 
     def disclosed(self) -> tuple[tuple[str, ...], float]:
-        return disclosed_firms(self.weights, self.present, self.shown)
+        """Test all averages together: what moved overnight is a second number of every firm.
+
+        The session's return is the day's less the overnight one.
+        """
+        weights = {}
+        for name, own in self.weights.items():
+            night = {f"{NIGHT}{ticker}": weight for ticker, weight in own.items()}
+            less = {ticker: -weight for ticker, weight in night.items()}
+            by_part = {OVERNIGHT: night, SESSION: {**own, **less}}
+            weights[name] = by_part.get(name.partition("/")[0], own)
+        found, leverage = disclosed_firms(weights, self.present, self.shown)
+        return tuple(dict.fromkeys(name.removeprefix(NIGHT) for name in found)), leverage
 
     def without(
         self, names: Sequence[str], ticker: str, values: Mapping[str, float], spec: Spec
@@ -260,11 +287,12 @@ class _Shown:
         less = dict(self.weights)
         for name in names:
             less[name] = dict.fromkeys((t for t in less[name] if t != ticker), 1.0)
-            capped = name.replace("slot/", "capped/", 1)
-            if own := [t for t in less.get(capped, ()) if t != ticker]:
-                assert spec.rule.second is not None
-                found = capped_weights(np.array([values[t] for t in own]), spec.rule.second.cap)
-                less[capped] = dict(zip(own, found.tolist(), strict=True))
+            for part in (CAPPED, *PARTS):
+                capped = name.replace("slot/", f"{part}/", 1)
+                if own := [t for t in less.get(capped, ()) if t != ticker]:
+                    assert spec.rule.second is not None
+                    found = capped_weights(np.array([values[t] for t in own]), spec.rule.second.cap)
+                    less[capped] = dict(zip(own, found.tolist(), strict=True))
         return replace(self, weights=less)
 
 

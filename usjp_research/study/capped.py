@@ -19,6 +19,7 @@ from usjp_research.study.portfolios import Portfolios, Weighing, values_before
 
 Floats = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
+CAPPED = "capped"
 LEVEL = 1.5  # times the equal weight is never above the cap
 
 
@@ -62,7 +63,7 @@ def weighted_averages(
 
 def capped_name(session: date, sector: str) -> str:
     """Name the capped series of a slot."""
-    return f"capped/{session}/{sector}"
+    return f"{CAPPED}/{session}/{sector}"
 
 
 def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
@@ -72,15 +73,15 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     """
     if spec.rule.second is None or market.level == "portfolio":
         return made
-    capped, dropped = slot_weights(spec, market, made)
-    weights, values = capped, valued_firms(spec, market)
+    weights, dropped = weights_of(spec, market, made)
+    values = valued_firms(spec, market)
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
-    tables = [weighted_averages(market.returns[firms], capped)]
-    for part, table in market.openings.items():
-        opened, notes = _opened(spec, part, table, capped, values)
-        weights, dropped = {**weights, **opened}, (*dropped, *notes)
-        first = table[[BENCHMARK]].rename(columns={BENCHMARK: opening_name(part)})
-        tables += [first, weighted_averages(table[firms], opened)]
+    tables = []
+    for part, table in {CAPPED: market.returns, **market.openings}.items():
+        here = {name: found for name, found in weights.items() if name.startswith(f"{part}/")}
+        if part != CAPPED:
+            tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
+        tables.append(weighted_averages(table[firms], here))
     groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
     weighing = {
@@ -96,6 +97,21 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
         weighing=weighing,
         dropped=(*made.dropped, *dropped),
     )
+
+
+def weights_of(
+    spec: Spec, market: Market, made: Portfolios
+) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
+    """Weight the members of the primary events' slots, and of those at the first trade.
+
+    Returns the weights by series and firm, and what cannot be formed or has no weight.
+    """
+    values = valued_firms(spec, market)
+    weights, dropped = _slot_weights(spec, made, values)
+    for part, table in market.openings.items():
+        opened, notes = _opened(spec, part, table, dict(weights), values)
+        weights, dropped = {**weights, **opened}, (*dropped, *notes)
+    return weights, dropped
 
 
 def opening_name(part: str, session: date | str = "", sector: str = "") -> str:
@@ -120,8 +136,8 @@ def _opened(
     timed = [event for event in spec.with_role("primary") if event.precision != "day"]
     inside = {str(first_session(e.instant)) for e in timed if in_session(e.instant)}
     for name, own in weights.items():
-        _, day, sector = name.split("/")
-        if (part == SESSION) != (day in inside):
+        kind, day, sector = name.split("/")
+        if kind != CAPPED or (part == SESSION) != (day in inside):
             continue
         there = set(table.columns[table.reindex([pd.Timestamp(day)]).notna().iloc[0]])
         opened = {ticker: values[ticker] for ticker in own if ticker in there}
@@ -134,20 +150,22 @@ def _opened(
     return found, tuple(lost)
 
 
-def slot_weights(
-    spec: Spec, market: Market, made: Portfolios
+def _slot_weights(
+    spec: Spec, made: Portfolios, values: Mapping[str, float]
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
-    """Weight the members of every primary slot that has enough firms with a market value.
-
-    Returns the weights by series and firm, and what cannot be formed or has no weight.
-    """
-    second, values = spec.rule.second, valued_firms(spec, market)
+    """Weight the members of every primary slot that has enough firms with a market value."""
+    second = spec.rule.second
     assert second is not None
     found: dict[str, dict[str, float]] = {}
     lost: dict[str, str] = {}
-    primary = {event.id for event in spec.with_role("primary") if any(event.signs.values())}
+    signed = {
+        (e.id, sector)
+        for e in spec.with_role("primary")
+        for sector, sign in e.signs.items()
+        if sign
+    }
     for slot in made.slots.values():
-        if slot.event not in primary or not slot.series:
+        if (slot.event, slot.sector) not in signed or not slot.series:
             continue
         inside = [t for t in tested_firms(spec, slot.sector) if t in slot.members]
         own = {ticker: values[ticker] for ticker in inside if ticker in values}
