@@ -10,6 +10,7 @@ replace what is shipped. Vendor prices themselves are not in the repository.
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +33,6 @@ from usjp_research.study.capped import (
     capped_weights,
     opening_name,
     valued_firms,
-    weights_of,
     with_capped,
 )
 from usjp_research.study.contrast import contrast_row
@@ -43,7 +43,9 @@ from usjp_research.words import InputError
 
 PARTS = (OVERNIGHT, SESSION)
 NIGHT = "overnight "
-Pads = Mapping[tuple[date, str], tuple[str, ...]]
+PADDABLE = re.compile(f"(?:slot|{CAPPED}|{OVERNIGHT}|{SESSION})/\\d")
+Members = Mapping[str, Sequence[str]]
+Pads = Mapping[str, tuple[str, ...]]
 
 
 def main() -> None:
@@ -52,6 +54,9 @@ def main() -> None:
     parser.add_argument("prices", type=Path, help="CSV or Parquet of firm prices")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--donors", type=Path, help="prices of the firms in donors.csv")
+    parser.add_argument(
+        "--keep", type=Path, help="membership.csv whose averages keep their members"
+    )
     parser.add_argument("--openings", help="opening prices of the firms")
     parser.add_argument("--params", type=Path, help="folder of parameters; the project's own")
     given = parser.parse_args()
@@ -62,7 +67,7 @@ def main() -> None:
         if given.donors:
             donors = load_donors(data.spec, data.market, str(given.donors.absolute()))
         with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-            record = write_bundle(data, Path(fresh), donors)
+            record = write_bundle(data, Path(fresh), donors, _members(given.keep))
             for path in Path(fresh).iterdir():
                 path.replace(folder / path.name)
     except InputError as error:
@@ -73,11 +78,19 @@ def main() -> None:
     )
 
 
-def write_bundle(data: Sample, out: Path, donors: Donors | None = None) -> dict[str, object]:
+def _members(path: Path | None) -> dict[str, list[str]]:
+    table = pd.read_csv(path, dtype=str) if path else pd.DataFrame(columns=["series", "members"])
+    return dict(zip(table["series"], table["members"].str.split(), strict=True))
+
+
+def write_bundle(
+    data: Sample, out: Path, donors: Donors | None = None, kept: Members | None = None
+) -> dict[str, object]:
     """Write the averages that the repository ships, once no firm can be read back from them.
 
-    Where a slot would disclose a firm, the next firm of the same basket in alphabetical order
-    leaves the slot too, and is listed; returns play no part in the choice.
+    Where an average would disclose a firm, another firm of the same basket, or of the sector,
+    leaves it too, and is listed: the one that leaves the fewest disclosed, the first in the
+    alphabet; returns play no part in the choice.
 
     Parameters
     ----------
@@ -87,6 +100,8 @@ def write_bundle(data: Sample, out: Path, donors: Donors | None = None) -> dict[
         Folder for ``returns.parquet``, ``membership.csv`` and ``provenance.json``.
     donors : Donors, optional
         Single firms outside the sectors; averages of the groups of ``donors.csv`` come last.
+    kept : mapping of str to sequence of str, optional
+        Members of averages that were published before.
 
     Returns
     -------
@@ -100,7 +115,7 @@ def write_bundle(data: Sample, out: Path, donors: Donors | None = None) -> dict[
     """
     if data.firms is None:
         raise InputError("a bundle is built from single firms; give a file of their prices")
-    made, pads, leverage = _safe(data)
+    made, pads, leverage = _safe(data, kept or {})
     outside, groups, donor_leverage = _donor_averages(data.spec, donors)
     frame = made.returns.copy()
     frame.insert(0, BENCHMARK, made.benchmark)
@@ -153,8 +168,7 @@ def _left_out(
         if slot.series:
             short = "too few returns in its windows"
             found |= dict.fromkeys(Dropped(slot.series, t, short) for t in slot.short)
-            pad = pads.get((slot.session, slot.sector), ())
-            found |= dict.fromkeys(Dropped(slot.series, t, PADDED) for t in pad)
+    found |= dict.fromkeys(Dropped(name, t, PADDED) for name, out in pads.items() for t in out)
     return [*found, *(donors.dropped if donors else ())]
 
 
@@ -213,18 +227,26 @@ def _donor_averages(
     return averages, groups, leverage
 
 
-def _safe(data: Sample) -> tuple[Portfolios, Pads, float]:
-    """Pad slots until no firm stands out; return the averages and the largest leverage."""
-    pads: dict[tuple[date, str], tuple[str, ...]] = {}
+def _safe(data: Sample, kept: Members) -> tuple[Portfolios, Pads, float]:
+    """Pad slots until no firm stands out; return the averages and the largest leverage.
+
+    Averages that were published before keep their members: of two versions that differ by a firm
+    that firm could be read.
+    """
     values = valued_firms(data.spec, data.market)
+    plain = _formed(data, {})
+    pads = {
+        name: tuple(ticker for ticker in tickers if ticker not in kept[name])
+        for name, tickers in plain.members.items()
+        if PADDABLE.match(name) and name in kept
+    }
+    pads = {name: out for name, out in pads.items() if out}
     for sector in data.spec.sectors:
-        shown = _Shown.of(data, _formed(data, {}), sector)
+        shown = _Shown.of(data, _formed(data, pads), sector)
         while found := shown.disclosed()[0]:
-            names, companion = _companion(data.spec, sector, shown, found, values)
+            names, companion = _companion(data.spec, sector, shown, found, kept, values)
             shown = shown.without(names, companion, values, data.spec)
-            for name in names:
-                day = date.fromisoformat(name.split("/")[1])
-                pads[day, sector] = (*pads.get((day, sector), ()), companion)
+            pads |= {name: (*pads.get(name, ()), companion) for name in names}
     made = _formed(data, pads)
     markets = [opening_name(part) for part in data.market.openings]
     made = replace(made, returns=made.returns[[*made.members, *markets]])
@@ -238,8 +260,16 @@ def _safe(data: Sample) -> tuple[Portfolios, Pads, float]:
 
 
 def _formed(data: Sample, pads: Pads) -> Portfolios:
-    spec, market = data.spec, data.market
-    return with_capped(spec, market, from_firms(spec, market, data.panel, pads))
+    """Form the averages without those that leave them; what is capped leaves slots as they were."""
+    spec, market, panel = data.spec, data.market, data.panel
+    slots = {
+        (date.fromisoformat(day), sector): out
+        for name, out in pads.items()
+        for kind, day, sector in [name.split("/")]
+        if kind == "slot"
+    }
+    made = from_firms(spec, market, panel, slots)
+    return with_capped(spec, market, made, slots=from_firms(spec, market, panel).slots, out=pads)
 
 
 @dataclass(frozen=True)
@@ -253,9 +283,9 @@ class _Shown:
     @classmethod
     def of(cls, data: Sample, made: Portfolios, sector: str) -> _Shown:
         returns, spec = data.market.returns, data.spec
-        capped = weights_of(spec, data.market, made)[0]
+        values = valued_firms(spec, data.market)
         weights = {
-            name: capped.get(name, dict.fromkeys(tickers, 1.0))
+            name: _weights(spec, name, tickers, values)
             for name, tickers in made.members.items()
             if name.split("/")[-1] == sector or name.startswith(f"basket/{sector}/")
         }
@@ -283,32 +313,48 @@ class _Shown:
     def without(
         self, names: Sequence[str], ticker: str, values: Mapping[str, float], spec: Spec
     ) -> _Shown:
-        """Leave a firm out of slots, and out of what is weighted of the same slots."""
+        """Leave a firm out of some averages."""
         less = dict(self.weights)
         for name in names:
-            less[name] = dict.fromkeys((t for t in less[name] if t != ticker), 1.0)
-            for part in (CAPPED, *PARTS):
-                capped = name.replace("slot/", f"{part}/", 1)
-                if own := [t for t in less.get(capped, ()) if t != ticker]:
-                    assert spec.rule.second is not None
-                    found = capped_weights(np.array([values[t] for t in own]), spec.rule.second.cap)
-                    less[capped] = dict(zip(own, found.tolist(), strict=True))
+            rest = [own for own in less[name] if own != ticker]
+            less[name] = _weights(spec, name, rest, values)
         return replace(self, weights=less)
 
 
-def _companion(
-    spec: Spec, sector: str, shown: _Shown, found: Sequence[str], values: Mapping[str, float]
-) -> tuple[list[str], str]:
-    """Choose the slots and the further firm to leave them that leave the fewest disclosed.
+def _weights(
+    spec: Spec, name: str, tickers: Sequence[str], values: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the weights of an average's members: by value under the cap, or equal."""
+    if name.partition("/")[0] not in (CAPPED, *PARTS):
+        return dict.fromkeys(tickers, 1.0)
+    assert spec.rule.second is not None
+    found = capped_weights(np.array([values[t] for t in tickers]), spec.rule.second.cap)
+    return dict(zip(tickers, found.tolist(), strict=True))
 
-    Slots with the same members go together. The contrast's own slot is left as it is.
+
+def _companion(
+    spec: Spec,
+    sector: str,
+    shown: _Shown,
+    found: Sequence[str],
+    kept: Members,
+    values: Mapping[str, float],
+) -> tuple[list[str], str]:
+    """Choose the averages and the further firm to leave them that leave the fewest disclosed.
+
+    Averages with the same members go together. The contrast's own slot is left as it is, and so
+    are averages that were published, while others can be padded.
     """
     baskets = {firm.ticker: firm.basket for firm in spec.members(sector)}
     fixed = {f"slot/{n.partition('/')[2]}" for n in shown.weights if n.startswith("named/")}
     alike: dict[tuple[str, ...], list[str]] = {}
     for name, tickers in shown.weights.items():
-        if name.startswith("slot/") and name not in fixed:
+        if PADDABLE.match(name) and name not in fixed and not name.startswith("slot/"):
             alike.setdefault(tuple(tickers), []).append(name)
+    if not any(PADDABLE.match(name) and name in kept for name in shown.weights):
+        for name, tickers in shown.weights.items():
+            if name.startswith("slot/") and name not in fixed:
+                alike.setdefault(tuple(tickers), []).append(name)
     before = (len(found), round(shown.disclosed()[1], 6))
     near = {ticker for ticker in baskets if baskets[ticker] in {baskets[firm] for firm in found}}
     for companions in (near, set(baskets)):

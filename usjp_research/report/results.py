@@ -189,6 +189,8 @@ def _files(study: Study) -> dict[str, bytes]:
         "claims": pd.DataFrame(spec.claims, columns=[item.name for item in fields(Claim)]),
         "dropped": pd.DataFrame(study.dropped, columns=[item.name for item in fields(Dropped)]),
     }
+    own = ("says", "assurance", "first_trade", "control", "since", "since_path")
+    frames |= {name: getattr(study, name) for name in own if len(getattr(study, name))}
     return {
         "verdicts.json": _json(_plain(study)),
         "words.yaml": words.encode(),
@@ -217,10 +219,12 @@ def _plain(study: Study) -> dict[str, object]:
         },
         "alpha": spec.rule.alpha,
         "power": spec.rule.power,
-        "shifts": len(study.family),
-        "independent_shifts": round(study.family.independent),
+        "shifts": len(study.law),
+        "independent_shifts": round(study.law.independent),
         "critical": next(x.critical for x in study.verdicts if not math.isnan(x.critical)),
+        "headline_rule": 1 if study.law is study.family else 2,
         "rows": [row.numbers() for row in study.verdicts],
+        "rule_1": [row.numbers() for row in study.first],
         "contrast": study.contrast.numbers() if study.contrast else None,
         "contrast_versions": [
             {**item.row.numbers(), "named": item.named, "safe": item.safe}

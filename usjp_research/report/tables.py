@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from usjp_research.engine.battery.window import WindowTests
+from usjp_research.engine.evidence import LIMIT
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
@@ -385,12 +386,35 @@ def _exposure(rows: Sequence[Exposure], *, public: bool = True) -> Iterator[Row]
         }
 
 
+def _share(value: float) -> str:
+    return DASH if math.isnan(value) else percent(value, implied_digits(value), sign=False)
+
+
+def _says(frame: pd.DataFrame) -> Iterator[Row]:
+    """Lay out what each row of the second rule says, its ceiling first."""
+    for row in records(frame):
+        seen, small = told(row), row["too_small_by"]
+        ratio = "under 1/20" if row["evidence"] <= 1 / LIMIT else number(row["evidence"], 2)
+        yield {
+            **row,
+            **_seen(row),
+            "ceiling_said": _share(row["ceiling"]),
+            "same": "yes" if row["agrees"] else f"no: {row['first_headline']}",
+            "bound": f"{percent(seen.reach)}{'' if row['excludes_gain'] else ', a material move not excluded'}",
+            "too_small": DASH if math.isnan(small) else f"{small:,.0f} times",
+            "evidence_said": row["evidence_reason"]
+            or ("over 20" if row["evidence"] >= LIMIT else ratio),
+        }
+
+
 ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
+    "assurance": records,
     "battery": _battery,
     "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
     "claims": lambda spec: map(asdict, spec.claims),
     "confounders": _confounders,
     "contrast": _contrast,
+    "control": lambda frame: [{**row, **_seen(row)} for row in records(frame)],
     "counterfactuals": lambda found: [
         {**row, **_seen(row), "fitted": row["reason"] or row["fit"]} for row in records(found.rows)
     ],
@@ -405,11 +429,18 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "exposure": _exposure,
     "findings": _findings,
     "firms": _firms,
+    "first_trade": lambda frame: [
+        {**row, **_seen(row), "part_said": PHRASES["parts"][row["part"]]} for row in records(frame)
+    ],
     "glossary": lambda: [{"verdict": name, "means": said} for name, said in MEANINGS.items()],
     "law": _law,
     "left_out": _left_out,
     "members": _members,
     "reactions": _reactions,
+    "says": _says,
+    "since": lambda frame: [
+        {**row, "range": between(row["placebo_low"], row["placebo_high"])} for row in records(frame)
+    ],
     "thesis": _verdicts,
     "timing": _timing,
     "variants": lambda variants: [

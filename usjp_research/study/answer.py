@@ -10,12 +10,15 @@ import pandas as pd
 
 from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import Dropped
-from usjp_research.study.checks import before_and_after, other_versions
+from usjp_research.study.checks import before_and_after, other_versions, positive_control
 from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
+from usjp_research.study.first_trade import first_trade
 from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
 from usjp_research.study.reactions import event_reactions
 from usjp_research.study.sample import Sample
+from usjp_research.study.second import Second, assurance, says, second_rows
+from usjp_research.study.since import since_note
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
@@ -39,14 +42,20 @@ class Study:
     Attributes
     ----------
     family : Placebo
-        The placebo law that the intervals of ``verdicts`` come from.
+        The first rule's law, whose shifts every part of the study uses.
+    first : tuple of Verdict
+        The first rule's rows, one per sector in the order of the universe; a sector that cannot
+        be judged keeps its row, with the reason in place of numbers.
+    second : Second or None
+        What the second rule finds, where the study has one.
     verdicts : tuple of Verdict
-        One per sector, in the order of the universe; a sector that cannot be judged keeps its
-        row, with the reason in place of numbers.
+        The headline's rows: the second rule's, or the first's where that judges no sector.
     contrast : Verdict or None
         Named minus unnamed beneficiaries; its other versions need single firms.
     leaks, campaign : tuple of Verdict
-        The same rows with leak windows added, and over the whole stretch of events.
+        The first rule's rows with leak windows added, and over the whole stretch of events.
+    says, assurance, first_trade, control, since, since_path : DataFrame
+        As the functions of these names give them; empty without a second rule, or what it needs.
     dropped : tuple of Dropped
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
@@ -54,6 +63,8 @@ class Study:
     data: Sample
     family: Placebo
     contrast_null: Placebo | None
+    first: tuple[Verdict, ...]
+    second: Second | None
     verdicts: tuple[Verdict, ...]
     contrast: Verdict | None
     contrast_versions: tuple[NamedVersion, ...]
@@ -62,7 +73,18 @@ class Study:
     reactions: pd.DataFrame
     timing: pd.DataFrame
     variants: pd.DataFrame
+    says: pd.DataFrame
+    assurance: pd.DataFrame
+    first_trade: pd.DataFrame
+    control: pd.DataFrame
+    since: pd.DataFrame
+    since_path: pd.DataFrame
     dropped: tuple[Dropped, ...]
+
+    @property
+    def law(self) -> Placebo:
+        """The placebo law that the intervals of ``verdicts`` come from."""
+        return self.second.law if self.second and self.second.rows else self.family
 
     @property
     def rows(self) -> tuple[Verdict, ...]:
@@ -147,7 +169,7 @@ def run_study(
         raise InputError(
             "the saved placebo laws are not those of this family; run all sectors again"
         )
-    verdicts = _every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
+    first = _every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
     say("named against unnamed, leak windows, the whole campaign")
     contrast, contrast_null, no_contrast = contrast_row(data)
     versions, no_versions = contrast_versions(data)
@@ -158,8 +180,15 @@ def run_study(
     variants, no_variants = other_versions(data, legs, family)
     timing, no_timing = before_and_after(data)
     reactions = event_reactions(data)
+    first = tuple(_leak_remark(row, leaks) for row in first)
+    say("the second rule, the first trade, the months since")
+    second = second_rows(data, family.shifts)
+    trades, no_trades = first_trade(data, family.shifts) if second else (pd.DataFrame(), ())
+    since, since_path, no_since = since_note(data) if second else (pd.DataFrame(),) * 2 + ((),)
+    verdicts = _headline(data, second, first)
     rows = (*verdicts, *([contrast] if contrast else []))
     dropped = (
+        *(*(second.dropped if second else ()), *no_trades, *no_since),
         *(*shared_days(data), *stray_news(data), *no_contrast, *no_versions, *no_leaks),
         *(*no_campaign, *no_variants, *no_timing, *not_measured(data, reactions)),
         *(Dropped("implied value", r.name, text) for r in rows for text in r.implied.left_out),
@@ -170,7 +199,9 @@ def run_study(
         data=data,
         family=family,
         contrast_null=contrast_null,
-        verdicts=tuple(_leak_remark(row, leaks) for row in verdicts),
+        first=first,
+        second=second,
+        verdicts=verdicts,
         contrast=contrast,
         contrast_versions=versions,
         leaks=leaks,
@@ -178,6 +209,12 @@ def run_study(
         reactions=reactions,
         timing=timing,
         variants=variants,
+        says=says(data, second, first) if second else pd.DataFrame(),
+        assurance=assurance(second) if second else pd.DataFrame(),
+        first_trade=trades,
+        control=positive_control(data) if second else pd.DataFrame(),
+        since=since,
+        since_path=since_path,
         dropped=by_weight(data, dropped),
     )
 
@@ -200,7 +237,8 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
         sector, _, contrast = row.name.partition(":")
         place = data.panel.position(row.events[0]) if contrast else None
         named_on = None if place is None else data.panel.new_york[place]
-        row = replace(row, implied=worth(data, sector, named_on))
+        tested = study.second is not None and bool(study.second.rows) and not contrast
+        row = replace(row, implied=worth(data, sector, named_on, tested=tested))
         rows.append(row if row.headline == NO_VERDICT else judge(data.spec, row))
     return tuple(rows)
 
@@ -252,14 +290,34 @@ def _every_sector(
     return tuple(own[sector] for sector in data.spec.sectors if sector in own)
 
 
+def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return the second rule's rows, or the first's where the second judges no sector.
+
+    Where the rules differ the row says that it depends on the rule.
+    """
+    if second is None or not second.rows:
+        return tuple(first)
+    reasons = {item.name: item.reason for item in second.dropped}
+    rows = _every_sector(data, "sector", second.rows, reasons)
+    found = []
+    for row, other in zip(rows, first, strict=True):
+        differs = row.by_case != other.by_case
+        depends = f"depends on the rule: rule 1 says {_said(other)}" if differs else ""
+        leaks = f"by rule 1 {other.remark}" if other.remark else ""
+        remark = "; ".join(filter(None, (row.remark, depends, leaks)))
+        found.append(replace(row, remark=remark))
+    return tuple(found)
+
+
 def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
     """Say beside the headline what the verdict is with leak windows, where it is another one."""
     other = next((leak for leak in leaks if leak.name == row.name), None)
     if other is None or (other.headline, other.by_case) == (row.headline, row.by_case):
         return row
-    words = other.headline
-    if other.headline == DEPENDS:
-        words += f" ({', '.join(f'{case} {other.by_case[case]}' for case in CASES)})"
-    elif other.headline == NO_VERDICT:
-        words += f", {other.reason}"
-    return replace(row, remark=f"with leak windows: {words}")
+    return replace(row, remark=f"with leak windows: {_said(other)}")
+
+
+def _said(row: Verdict) -> str:
+    if row.headline == DEPENDS:
+        return f"{row.headline} ({', '.join(f'{case} {row.by_case[case]}' for case in CASES)})"
+    return f"{row.headline}, {row.reason}" if row.headline == NO_VERDICT else row.headline

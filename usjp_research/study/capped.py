@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
 
@@ -15,7 +15,7 @@ from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import first_session, in_session
-from usjp_research.study.portfolios import Portfolios, Weighing, values_before
+from usjp_research.study.portfolios import Portfolios, Slot, Weighing, values_before
 
 Floats = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
@@ -66,14 +66,22 @@ def capped_name(session: date, sector: str) -> str:
     return f"{CAPPED}/{session}/{sector}"
 
 
-def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
+def with_capped(
+    spec: Spec,
+    market: Market,
+    made: Portfolios,
+    *,
+    slots: Mapping[tuple[str, str], Slot] | None = None,
+    out: Mapping[str, Collection[str]] | None = None,
+) -> Portfolios:
     """Add the capped series of the primary events' slots; the bundle has its own.
 
-    What cannot be formed, and who has no weight, is added to what was left out.
+    What cannot be formed, and who has no weight, is added to what was left out. ``slots``, in
+    place of those of ``made``, say who is in, but for those who are ``out`` of a series.
     """
     if spec.rule.second is None or market.level == "portfolio":
         return made
-    weights, dropped = weights_of(spec, market, made)
+    weights, dropped = _weights_of(spec, market, slots or made.slots, out or {})
     values = valued_firms(spec, market)
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
     tables = []
@@ -99,17 +107,20 @@ def with_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     )
 
 
-def weights_of(
-    spec: Spec, market: Market, made: Portfolios
+def _weights_of(
+    spec: Spec,
+    market: Market,
+    slots: Mapping[tuple[str, str], Slot],
+    out: Mapping[str, Collection[str]],
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of the primary events' slots, and of those at the first trade.
 
     Returns the weights by series and firm, and what cannot be formed or has no weight.
     """
     values = valued_firms(spec, market)
-    weights, dropped = _slot_weights(spec, made, values)
+    weights, dropped = _slot_weights(spec, slots, values, out)
     for part, table in market.openings.items():
-        opened, notes = _opened(spec, part, table, dict(weights), values)
+        opened, notes = _opened(spec, part, table, dict(weights), values, out)
         weights, dropped = {**weights, **opened}, (*dropped, *notes)
     return weights, dropped
 
@@ -125,6 +136,7 @@ def _opened(
     table: pd.DataFrame,
     weights: Mapping[str, Mapping[str, float]],
     values: Mapping[str, float],
+    out: Mapping[str, Collection[str]],
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of each capped slot that have an opening on the event's day.
 
@@ -140,10 +152,10 @@ def _opened(
         if kind != CAPPED or (part == SESSION) != (day in inside):
             continue
         there = set(table.columns[table.reindex([pd.Timestamp(day)]).notna().iloc[0]])
-        opened = {ticker: values[ticker] for ticker in own if ticker in there}
         slot = opening_name(part, day, sector)
-        if out := sorted(own.keys() - there):
-            lost.append(Dropped(part, f"{day}/{sector}", f"no opening price: {', '.join(out)}"))
+        opened = {t: values[t] for t in own if t in there and t not in out.get(slot, ())}
+        if gone := sorted(own.keys() - there):
+            lost.append(Dropped(part, f"{day}/{sector}", f"no opening price: {', '.join(gone)}"))
         if len(opened) >= second.least_valued:
             shares = capped_weights(np.array(list(opened.values())), second.cap)
             found[slot] = dict(zip(opened, shares.tolist(), strict=True))
@@ -151,7 +163,10 @@ def _opened(
 
 
 def _slot_weights(
-    spec: Spec, made: Portfolios, values: Mapping[str, float]
+    spec: Spec,
+    slots: Mapping[tuple[str, str], Slot],
+    values: Mapping[str, float],
+    out: Mapping[str, Collection[str]],
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of every primary slot that has enough firms with a market value."""
     second = spec.rule.second
@@ -164,15 +179,16 @@ def _slot_weights(
         for sector, sign in e.signs.items()
         if sign
     }
-    for slot in made.slots.values():
+    for slot in slots.values():
         if (slot.event, slot.sector) not in signed or not slot.series:
             continue
+        name = capped_name(slot.session, slot.sector)
         inside = [t for t in tested_firms(spec, slot.sector) if t in slot.members]
+        inside = [ticker for ticker in inside if ticker not in out.get(name, ())]
         own = {ticker: values[ticker] for ticker in inside if ticker in values}
         lost |= {t: "no market value: no weight under rule 2" for t in inside if t not in own}
         if len(own) >= second.least_valued:
             weights = capped_weights(np.array(list(own.values())), second.cap)
-            name = capped_name(slot.session, slot.sector)
             found[name] = dict(zip(own, weights.tolist(), strict=True))
         else:
             why = f"{len(own)} firms with a market value, rule 2 asks for {second.least_valued}"

@@ -22,6 +22,7 @@ TIMING = (
     *("mde", "shifts", "independent", *SAID),
 )
 VARIANTS = ("version", "sector", "sign", "effect", "marginal_low", "marginal_high", "p", "shifts")
+CONTROL = ("sector", "event", "session", "effect", "low", "high", "p", "mde", "shifts")
 NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
@@ -143,6 +144,23 @@ def _timing(
     few = rows["independent"] < 1 / data.spec.rule.alpha
     rows.loc[few, ["low", "high", "p", "p_family", "mde"]] = np.nan
     return rows[list(TIMING)]
+
+
+def positive_control(data: Sample) -> pd.DataFrame:
+    """Return the mirror basket's move on the day of the cleanest event: it should be seen.
+
+    One row, with the basket's own interval and placebo p, where the study names a basket and an
+    event and the event has its numbers; none otherwise.
+    """
+    rule, place = data.spec.rule, data.panel.position(data.spec.rule.cleanest)
+    if place is None or MIRROR not in data.portfolios.returns:
+        return pd.DataFrame(columns=list(CONTROL))
+    leg = Leg(rule.cleanest, MIRROR, int(data.panel.day0[place]), (0, 0), 1)
+    try:
+        _, rows = _alone(data, {MIRROR: [leg]})
+    except InputError:
+        return pd.DataFrame(columns=list(CONTROL))
+    return rows.assign(event=leg.event, session=data.panel.new_york[place])[list(CONTROL)]
 
 
 # --- other versions --------------------------------------------------------------------------

@@ -172,8 +172,26 @@ def _with_remark(row: Verdict) -> Verdict:
 
 
 SAYS = (
-    *("sector", "events", "valued", "effective", "retained", "effect", "low", "high", "mde"),
-    *("ceiling", "excludes_material", "too_small_by", "evidence", "evidence_reason"),
+    *(
+        "sector",
+        "events",
+        "sign",
+        "valued",
+        "effective",
+        "retained",
+        "effect",
+        "low",
+        "high",
+        "mde",
+    ),
+    *(
+        "ceiling",
+        "excludes_gain",
+        "excludes_material",
+        "too_small_by",
+        "evidence",
+        "evidence_reason",
+    ),
     *("day_before", "day_0", "day_after", "first_effect", "first_headline", "agrees"),
 )
 ASSURANCE = ("sector", "truth", "size", *VERDICTS)
@@ -208,11 +226,13 @@ def says(data: Sample, found: Second, first: Sequence[Verdict]) -> pd.DataFrame:
             {
                 "sector": row.name,
                 "events": " ".join(row.events),
+                "sign": row.sign,
                 "valued": min((size.valued for size in sizes), default=0),
                 "effective": min((size.effective for size in sizes), default=np.nan),
                 "retained": found.retained[row.name],
                 **{key: getattr(row, key) for key in ("effect", "low", "high", "mde")},
                 "ceiling": ceiling(data.spec.thesis, row.implied),
+                "excludes_gain": bool(row.high < material),
                 "excludes_material": bool(-material < row.low and row.high < material),
                 "too_small_by": mde / high if high else np.nan,
                 "evidence": ratio,
@@ -248,7 +268,7 @@ def day_split(data: Sample) -> dict[str, dict[str, float]]:
     return dict(found)
 
 
-def assurance(data: Sample, found: Second) -> pd.DataFrame:
+def assurance(found: Second) -> pd.DataFrame:
     """Say how likely each verdict was before any event was read, if the truth is nothing or G.
 
     One row per sector and truth: the share of placebo calendars that, moved by the truth, would
