@@ -153,6 +153,9 @@ def study(
     donors: Annotated[
         File, Option(help="Prices of firms outside the sectors, for the robustness pages.")
     ] = None,
+    openings: Annotated[
+        File, Option(help="Opening prices, or overnight and intraday returns, of the firms.")
+    ] = None,
     out: Annotated[Path, Option(help="Folder of the run.")] = Path("outputs/study"),
     pages: Annotated[
         bool, Option(help="Run the notebooks and build the pages, or only print the rows.")
@@ -182,6 +185,7 @@ def study(
     options = {
         "factors": str(_here(factors)) if factors else "",
         "donors": str(_here(donors)) if donors else "",
+        "openings": str(_here(openings)) if openings else "",
         "factor_units": factor_units,
     }
     with locked(folder), staged(folder) as fresh:
@@ -199,7 +203,8 @@ def study(
         if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
             _compute(data, fresh, folder, stages)
         _print_study(fresh, spec, facts, sector, as_json=as_json)
-        inputs = map(Path, (source.partition(":")[2], options["factors"], options["donors"]))
+        files = [options[name] for name in ("factors", "donors", "openings")]
+        inputs = map(Path, (source.partition(":")[2], *files))
         _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
             from usjp_research.report.pages import render, write_pages
@@ -274,6 +279,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage)
     from usjp_research.market.donors import load_donors
     from usjp_research.market.factors import check_factors, read_factors
     from usjp_research.market.load import load_market
+    from usjp_research.market.openings import load_openings
     from usjp_research.market.record import BENCHMARK
 
     stages("loading returns")
@@ -283,7 +289,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage)
     french = read_factors(options["factors"], market.dates, options["factor_units"])
     check_factors(french, market.returns[BENCHMARK])
     load_donors(spec, market, options["donors"])
-    return market
+    return load_openings(spec, market, options["openings"])
 
 
 def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,6 +54,8 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
         raise InputError(f"openings '{source}': the market '{market.name}' has no single firms")
     path = existing(source)
     file = open_columns(path)
+    told = {"openings": path.name, "openings_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    market = replace(market, provenance={**market.provenance, **told})
     fields = {
         NAMES[plain(field)]: name
         for name, (field, _) in file.pairs.items()

@@ -130,7 +130,21 @@ def _answer(results: Results) -> str:
             some = "all" if len(names) == len(rows) else Cells().format("{:count} of", len(names))
             who = say("sectors", some=some, of=len(rows), names=names)
         said.append(say(phrase, who=who, why=why))
-    return f"{QUESTION}{_upper('; '.join(said))}."
+    return f"{QUESTION}{_upper(_ruled_out(results) + '; '.join(said))}."
+
+
+def _ruled_out(results: Results) -> str:
+    """Say where a material gain is excluded: what is known comes before what is not."""
+    rows = results.get("says", [])
+    out = [row["sector"] for row in rows if row["excludes_gain"]]
+    if not out:
+        return ""
+    who = listed([*map(label, out)])
+    if len(out) > 2:
+        some = "all" if len(out) == len(rows) else Cells().format("{:count} of", len(out))
+        who = say("sectors", some=some, of=len(rows), names=out)
+    material = results["study"]["rule"]["second"]["material"]
+    return say("ruled out", material=percent(material, 0, sign=False), who=who) + " "
 
 
 def _verdict(row: Results, rows: Sequence[Results]) -> tuple[str, str]:
@@ -367,9 +381,10 @@ def _leaks(study: Results, rows: Sequence[Results]) -> str:
     leaks = {row["name"]: row for row in study["leak_inclusive"]}
     if not leaks:
         return ""
+    first = {row["name"]: row for row in study.get("rule_1", rows)}
     changed = [
         say("leak", leaks[row["name"]])
-        for row in rows
+        for row in (first.get(row["name"], row) for row in rows)
         if leaks.get(row["name"], row)["headline"] != row["headline"]
     ]
     return say("leaks", changed=changed) if changed else PHRASES["no leaks"]

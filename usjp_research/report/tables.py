@@ -38,6 +38,7 @@ from usjp_research.words import (
     percent,
 )
 
+OPEN = ", a material gain not excluded"
 Row = dict[str, Any]
 Rows = list[Row]
 
@@ -400,7 +401,7 @@ def _says(frame: pd.DataFrame) -> Iterator[Row]:
             **_seen(row),
             "ceiling_said": _share(row["ceiling"]),
             "same": "yes" if row["agrees"] else f"no: {row['first_headline']}",
-            "bound": f"{percent(seen.reach)}{'' if row['excludes_gain'] else ', a material move not excluded'}",
+            "bound": percent(seen.reach) + ("" if row["excludes_gain"] else OPEN),
             "too_small": DASH if math.isnan(small) else f"{small:,.0f} times",
             "evidence_said": row["evidence_reason"]
             or ("over 20" if row["evidence"] >= LIMIT else ratio),

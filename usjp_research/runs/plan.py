@@ -14,7 +14,11 @@ from usjp_research.spec.records import find_root, home
 from usjp_research.words import InputError, nearest
 
 ALL = "all"
-OPTIONS = {"factors": ("factors", "factor_units"), "donors": ("donors",)}  # and their parameters
+OPTIONS = {  # and their parameters
+    "factors": ("factors", "factor_units"),
+    "donors": ("donors",),
+    "openings": ("openings",),
+}
 
 
 def _listed(value: object) -> object:
@@ -28,7 +32,7 @@ class Entry(BaseModel):
 
     notebook: str
     each: Literal["sector"] | None = None
-    options: tuple[Literal["factors", "donors"], ...] = Field((), alias="with")
+    options: tuple[Literal["factors", "donors", "openings"], ...] = Field((), alias="with")
     after: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     front: bool = False
 

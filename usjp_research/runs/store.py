@@ -372,8 +372,8 @@ def read_results(out: str | Path) -> dict[str, Any]:
     -------
     dict
         ``study`` is the content of ``verdicts.json`` and ``words`` that of ``words.yaml``;
-        ``timing``, ``variants``, ``exposure`` and ``robustness`` are rows of their files, empty
-        where no notebook has saved them.
+        ``timing``, ``variants``, ``says``, ``exposure`` and ``robustness`` are rows of their
+        files, empty where no notebook has saved them.
 
     Raises
     ------
@@ -391,6 +391,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
             "words": read_words(folder).model_dump(),
             "timing": _rows(folder / "timing.csv"),
             "variants": _rows(folder / "variants.csv"),
+            "says": _rows(folder / "says.csv"),
             "exposure": [
                 row
                 for path in _own(folder, "3_exposure", study)

@@ -424,6 +424,7 @@ class Notes(_Strict):
     """What is true of this study only, by the place in a notebook where it is shown."""
 
     rule: str = ""
+    second: str = ""
     dose: str = ""
     donors: str = ""
     contrast: str = ""
