@@ -232,15 +232,15 @@ def says(data: Sample, found: Second, first: Sequence[Verdict]) -> pd.DataFrame:
                 "retained": found.retained[row.name],
                 **{key: getattr(row, key) for key in ("effect", "low", "high", "mde")},
                 "ceiling": ceiling(data.spec.thesis, row.implied),
-                "excludes_gain": bool(row.high < material),
-                "excludes_material": bool(-material < row.low and row.high < material),
+                "excludes_gain": int(row.high < material),
+                "excludes_material": int(-material < row.low and row.high < material),
                 "too_small_by": mde / high if high else np.nan,
                 "evidence": ratio,
                 "evidence_reason": reason,
                 **days.get(row.name, {}),
                 "first_effect": before[row.name].effect,
                 "first_headline": before[row.name].headline,
-                "agrees": before[row.name].headline == row.headline,
+                "agrees": int(before[row.name].headline == row.headline),
             }
         )
     return pd.DataFrame(rows, columns=list(SAYS))
