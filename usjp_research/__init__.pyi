@@ -78,4 +78,5 @@ from usjp_research.report.figures import plot_dose_response as plot_dose_respons
 from usjp_research.report.theme import Picture as Picture
 from usjp_research.report.figures import plot_calendar as plot_calendar
 from usjp_research.report.figures import plot_campaign as plot_campaign
+from usjp_research.report.figures import plot_since as plot_since
 from usjp_research.report.figures import plot_events as plot_events

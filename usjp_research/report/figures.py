@@ -175,20 +175,31 @@ def _bands(
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     """Draw every sector through the whole campaign, beside windows as long in quiet years."""
+    return _through(paths, "campaign", "Cumulative abnormal return", "the first event")
+
+
+def plot_since(paths: Sequence[EventPaths]) -> Picture:
+    """Draw every sector since the thesis was published, beside quiet windows as long."""
+    return _through(
+        paths, "time since publication", "Return less beta times the market's", "publication"
+    )
+
+
+def _through(paths: Sequence[EventPaths], what: str, number: str, start: str) -> Picture:
     if not paths:
-        return nothing("No campaign lies inside the data.")
+        return nothing(f"No {what} lies inside the data.")
     words = "; ".join(
         f"{label(path.sector)} ends at {percent(float(path.paths[0][-1]), 0)}, band "
         f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
         for path in paths
     )
     alt = (
-        f"Cumulative abnormal return per sector through the whole campaign from "
+        f"{number} per sector through the whole {what} from "
         f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
         f"as long in quiet years, day by day. {words}."
     )
     shown = {label(path.sector): (path, 0) for path in paths}
-    return _bands(shown, alt, "sessions from the first event", window=False)
+    return _bands(shown, alt, f"sessions from {start}", window=False)
 
 
 # --- laws --------------------------------------------------------------------------------------

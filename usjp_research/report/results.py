@@ -189,7 +189,7 @@ def _files(study: Study) -> dict[str, bytes]:
         "claims": pd.DataFrame(spec.claims, columns=[item.name for item in fields(Claim)]),
         "dropped": pd.DataFrame(study.dropped, columns=[item.name for item in fields(Dropped)]),
     }
-    own = ("says", "assurance", "first_trade", "control", "since", "since_path")
+    own = ("says", "assurance", "first_trade", "control", "since")
     frames |= {name: getattr(study, name) for name in own if len(getattr(study, name))}
     return {
         "verdicts.json": _json(_plain(study)),

@@ -15,7 +15,7 @@ from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_ve
 from usjp_research.study.first_trade import first_trade
 from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
-from usjp_research.study.reactions import event_reactions
+from usjp_research.study.reactions import EventPaths, event_reactions
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import Second, assurance, says, second_rows
 from usjp_research.study.since import since_note
@@ -54,8 +54,10 @@ class Study:
         Named minus unnamed beneficiaries; its other versions need single firms.
     leaks, campaign : tuple of Verdict
         The first rule's rows with leak windows added, and over the whole stretch of events.
-    says, assurance, first_trade, control, since, since_path : DataFrame
+    says, assurance, first_trade, control, since : DataFrame
         As the functions of these names give them; empty without a second rule, or what it needs.
+    since_paths : tuple of EventPaths
+        Of every sector since the thesis was published.
     dropped : tuple of Dropped
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
@@ -78,7 +80,7 @@ class Study:
     first_trade: pd.DataFrame
     control: pd.DataFrame
     since: pd.DataFrame
-    since_path: pd.DataFrame
+    since_paths: tuple[EventPaths, ...]
     dropped: tuple[Dropped, ...]
 
     @property
@@ -184,7 +186,7 @@ def run_study(
     say("the second rule, the first trade, the months since")
     second = second_rows(data, family.shifts)
     trades, no_trades = first_trade(data, family.shifts) if second else (pd.DataFrame(), ())
-    since, since_path, no_since = since_note(data) if second else (pd.DataFrame(),) * 2 + ((),)
+    since, since_paths, no_since = since_note(data) if second else (pd.DataFrame(), (), ())
     verdicts = _headline(data, second, first)
     rows = (*verdicts, *([contrast] if contrast else []))
     dropped = (
@@ -214,7 +216,7 @@ def run_study(
         first_trade=trades,
         control=positive_control(data) if second else pd.DataFrame(),
         since=since,
-        since_path=since_path,
+        since_paths=since_paths,
         dropped=by_weight(data, dropped),
     )
 

@@ -6,16 +6,18 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.market.record import Dropped
+from usjp_research.study.reactions import EventPaths
 from usjp_research.study.sample import Sample
 
 SINCE = (
     *("sector", "first", "last", "sessions", "moved", "beta", "placebo_mean", "placebo_low"),
     *("placebo_high", "windows", "independent"),
 )
-PATH = ("sector", "session", "moved", "placebo_mean", "placebo_low", "placebo_high")
 
 
-def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped, ...]]:
+def since_note(
+    data: Sample,
+) -> tuple[pd.DataFrame, tuple[EventPaths, ...], tuple[Dropped, ...]]:
     """Sum each sector's return less beta times the market's since the note: descriptive.
 
     Without the intercept: what a sector gained a day before the events, extrapolated, would be most
@@ -26,8 +28,8 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped,
     table : DataFrame
         One row per sector, columns `SINCE`: ``moved`` as a decimal, the mean and the middle
         1 - alpha of the placebo windows, how many they are, and how many would fit side by side.
-    path : DataFrame
-        The same sums session by session, columns `PATH`.
+    paths : tuple of EventPaths
+        The same sums session by session, one path per sector.
     dropped : tuple of Dropped
         Why there is no such row.
     """
@@ -35,7 +37,11 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped,
     place = panel.position(rule.note) if rule.note else None
     if place is None:
         why = panel.why(rule.note) if rule.note else "study.yaml names no 'note'"
-        return _empty(SINCE), _empty(PATH), (Dropped("since the note", rule.note or "note", why),)
+        return (
+            pd.DataFrame(columns=list(SINCE)),
+            (),
+            (Dropped("since the note", rule.note or "note", why),),
+        )
     start = int(panel.day0[place])
     length = len(data.market.dates) - start
     quiet = int(np.flatnonzero(panel.masked)[0])
@@ -43,7 +49,7 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped,
     starts = np.arange(first, quiet - length + 1)
     if len(starts) < 2:
         why = f"no quiet stretch of {length} sessions lies before the first event"
-        return _empty(SINCE), _empty(PATH), (Dropped("since the note", rule.note, why),)
+        return pd.DataFrame(columns=list(SINCE)), (), (Dropped("since the note", rule.note, why),)
     series = [f"sector/{sector}" for sector in data.spec.sectors]
     beta = data.forecast(data.portfolios.array(series), window=(0, 0)).beta
     less = np.arange(length)
@@ -53,20 +59,25 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, pd.DataFrame, tuple[Dropped,
     paths = moved[1:]
     low, high = np.nanquantile(paths, [rule.alpha / 2, 1 - rule.alpha / 2], axis=0)
     mean = np.nanmean(paths, axis=0)
-    days = data.market.dates[start:]
-    table, path = [], list[tuple[object, ...]]()
+    days = [str(data.market.dates[at].date()) for at in (start, -1)]
+    table, followed = [], []
     for at, sector in enumerate(data.spec.sectors):
-        band = (mean[:, at], low[:, at], high[:, at])
-        table.append(
-            (
-                *(sector, days[0].date(), days[-1].date(), length, moved[0, -1, at]),
-                *(beta[start, at], *(part[-1] for part in band)),
-                *(len(starts), (quiet - first) / length),
+        band = (mean[-1, at], low[-1, at], high[-1, at])
+        side = (quiet - first) / length
+        own = (sector, *days, length, moved[0, -1, at], beta[start, at])
+        table.append((*own, *band, len(starts), side))
+        followed.append(
+            EventPaths(
+                sector=sector,
+                events=(rule.note,),
+                sessions=(days[0],),
+                window=(0, length - 1),
+                offsets=less,
+                paths=moved[:1, :, at],
+                low=low[None, :, at],
+                high=high[None, :, at],
+                level=1 - rule.alpha,
+                shifts=len(starts),
             )
         )
-        path += zip([sector] * length, days, moved[0, :, at], *band, strict=True)
-    return pd.DataFrame(table, columns=list(SINCE)), pd.DataFrame(path, columns=list(PATH)), ()
-
-
-def _empty(columns: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame(columns=list(columns))
+    return pd.DataFrame(table, columns=list(SINCE)), tuple(followed), ()
