@@ -325,7 +325,7 @@ def _weights(
     spec: Spec, name: str, tickers: Sequence[str], values: Mapping[str, float]
 ) -> dict[str, float]:
     """Return the weights of an average's members: by value under the cap, or equal."""
-    if name.partition("/")[0] not in (CAPPED, *PARTS):
+    if name.partition("/")[0] not in (CAPPED, *PARTS) or "named/" in name:
         return dict.fromkeys(tickers, 1.0)
     assert spec.rule.second is not None
     found = capped_weights(np.array([values[t] for t in tickers]), spec.rule.second.cap)

@@ -37,6 +37,7 @@ from usjp_research.engine.battery.run import Battery as Battery
 from usjp_research.study.reactions import event_reactions as event_reactions
 from usjp_research.study.reactions import event_paths as event_paths
 from usjp_research.study.reactions import firm_reactions as firm_reactions
+from usjp_research.study.first_trade import named_at_first_trade as named_at_first_trade
 from usjp_research.study.reactions import sector_battery as sector_battery
 from usjp_research.study.reactions import coverage as coverage
 from usjp_research.study.reactions import relative_paths as relative_paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -86,9 +86,10 @@ def with_capped(
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
     tables = []
     for part, table in {CAPPED: market.returns, **market.openings}.items():
-        here = {name: found for name, found in weights.items() if name.startswith(f"{part}/")}
         if part != CAPPED:
+            weights |= _sides(spec, part, table, made.members)
             tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
+        here = {name: found for name, found in weights.items() if name.startswith(f"{part}/")}
         tables.append(weighted_averages(table[firms], here))
     groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
@@ -128,6 +129,21 @@ def _weights_of(
 def opening_name(part: str, session: date | str = "", sector: str = "") -> str:
     """Name the series of a slot at the first trade, or that of the market."""
     return f"{part}/{session}/{sector}" if session else f"{part}/{BENCHMARK}"
+
+
+def _sides(
+    spec: Spec, part: str, table: pd.DataFrame, groups: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Weight the firms on both sides of the contrast alike that have an opening on its day."""
+    contrast = spec.rule.contrast
+    if contrast is None or in_session(spec.event(contrast.event).instant) != (part == SESSION):
+        return {}
+    found = {}
+    for name, tickers in groups.items():
+        if name.startswith(("named/", "unnamed/")):
+            there = table.reindex([pd.Timestamp(name.split("/")[1])])[list(tickers)].iloc[0]
+            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, 1 / len(tickers))
+    return found if min(map(len, found.values()), default=0) >= SMALLEST else {}
 
 
 def _opened(

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.design import Ints, controlled_design
+from usjp_research.engine.design import Design, Ints, controlled_design
 from usjp_research.engine.placebo import Leg
 from usjp_research.market.openings import OVERNIGHT, SESSION
 from usjp_research.market.record import Dropped
 from usjp_research.study.capped import opening_name
 from usjp_research.study.events import in_session
 from usjp_research.study.legs import common_sign
+from usjp_research.study.reactions import firm_reactions
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, signed_events
 from usjp_research.words import InputError
@@ -41,23 +42,66 @@ def first_trade(data: Sample, shifts: Ints) -> tuple[pd.DataFrame, tuple[Dropped
     """
     tables, dropped = [], list[Dropped]()
     for part in (OVERNIGHT, SESSION):
-        market = opening_name(part)
         found = dict(_legs(data, part))
         groups = {sector: legs for sector, legs in found.items() if not isinstance(legs, str)}
         dropped += [Dropped(part, s, why) for s, why in found.items() if isinstance(why, str)]
         if not groups:
             continue
-        first = data.portfolios.returns[market].to_numpy("float64")
-        design = controlled_design(first, np.empty((len(first), 0)))
         try:
-            law = data.law(groups, design=design, calendar=calendar_of(data), shifts=shifts)
+            law = data.law(
+                groups, design=_design(data, part), calendar=calendar_of(data), shifts=shifts
+            )
         except InputError as error:
             dropped.append(Dropped(part, "all sectors", str(error)))
             continue
         rule = data.spec.rule
         tables.append(_rows(data, part, groups, law.table(rule.alpha, rule.power, family=True)))
+    try:
+        tables.append(_contrast(data))
+    except InputError as error:
+        dropped.append(Dropped("contrast", "first trade", str(error)))
     empty = pd.DataFrame(columns=list(FIRST_TRADE))
     return pd.concat(tables, ignore_index=True) if tables else empty, tuple(dropped)
+
+
+def _contrast(data: Sample) -> pd.DataFrame:
+    """Compare both sides of the contrast at the first trade, on the shifts that its event admits.
+
+    No row without openings of both sides.
+    """
+    contrast, returns, rule = data.spec.rule.contrast, data.portfolios.returns, data.spec.rule
+    place = data.panel.position(contrast.event) if contrast else None
+    if contrast is None or place is None:
+        return pd.DataFrame()
+    day, sector = data.panel.new_york[place], contrast.sector
+    part = SESSION if in_session(data.panel.events[place].instant) else OVERNIGHT
+    named, other = (f"{part}/{side}/{day}/{sector}" for side in ("named", "unnamed"))
+    if not {named, other} <= set(returns.columns):
+        return pd.DataFrame()
+    name, day0 = f"{sector}: named minus unnamed", int(data.panel.day0[place])
+    groups = {name: (Leg(contrast.event, named, day0, (0, 0), 1),)}
+    spread = (returns[[named]] - returns[[other]].to_numpy()).to_numpy("float64")
+    law = data.law(groups, returns=lambda _: spread, design=_design(data, part))
+    return _rows(data, part, groups, law.table(rule.alpha, rule.power, family=True))
+
+
+def _design(data: Sample, part: str) -> Design:
+    first = data.portfolios.returns[opening_name(part)].to_numpy("float64")
+    return controlled_design(first, np.empty((len(first), 0)))
+
+
+def named_at_first_trade(data: Sample) -> pd.DataFrame:
+    """Tabulate the contrast's named firms at the first trade: see `firm_reactions`.
+
+    For the machine that holds the prices and not for sharing; empty without opening prices.
+    """
+    contrast = data.spec.rule.contrast
+    if contrast is None:
+        return pd.DataFrame()
+    part = SESSION if in_session(data.spec.event(contrast.event).instant) else OVERNIGHT
+    found = firm_reactions(data, contrast.sector, contrast.event, part)
+    named = [f.ticker for f in data.spec.firms if f.named_event == contrast.event]
+    return found[found["ticker"].isin(named)]
 
 
 def _legs(data: Sample, part: str) -> Iterator[tuple[str, tuple[Leg, ...] | str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pandas as pd
 from usjp_research.engine.battery.parametric import portfolio_t
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.engine.battery.window import WindowTests, no_tests
-from usjp_research.engine.design import Floats, Ints
+from usjp_research.engine.design import Floats, Ints, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days
 from usjp_research.engine.rolling import Forecast
 from usjp_research.market.record import BENCHMARK, MIRROR, Market
@@ -81,8 +82,11 @@ def _numbers(fit: Forecast, columns: Sequence[str], day0: int) -> dict[str, dict
     return found
 
 
-def firm_reactions(data: Sample, sector: str, event: str) -> pd.DataFrame:
+def firm_reactions(data: Sample, sector: str, event: str, part: str = "") -> pd.DataFrame:
     """Tabulate single firms' abnormal returns at one event; empty at portfolio level.
+
+    Of the rule's window, or of day 0 alone ``overnight`` or in its ``session``; empty without
+    opening prices then.
 
     Returns
     -------
@@ -94,7 +98,14 @@ def firm_reactions(data: Sample, sector: str, event: str) -> pd.DataFrame:
     if data.firms is None or place is None or not data.portfolios.slots[event, sector].members:
         return pd.DataFrame(columns=columns)
     tickers = list(data.portfolios.slots[event, sector].members)
-    fit = data.forecast(data.firms[tickers].to_numpy("float64"))
+    how: dict[str, Any] = {}
+    table = data.market.openings.get(part) if part else data.firms
+    if table is None:
+        return pd.DataFrame(columns=columns)
+    if part:
+        first = table[BENCHMARK].to_numpy("float64")
+        how = {"window": (0, 0), "design": expected_return_design("market", {"market": first})}
+    fit = data.forecast(table[tickers].to_numpy("float64"), **how)
     day0 = int(data.panel.day0[place])
     values = (tickers, fit.car[day0], np.sqrt(fit.variance[day0]), fit.beta[day0])
     frame = pd.DataFrame(dict(zip(columns, values, strict=True)))
