@@ -153,6 +153,7 @@ class Confounder:
 
     session: Day
     title: Filled
+    sectors: Many[str] = ()  # or "all"
     near_events: Many[str] = ()
     checked: Annotated[bool, Field(description="yes or no")] = True
 

@@ -10,7 +10,13 @@ import pandas as pd
 
 from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import Dropped
-from usjp_research.study.checks import before_and_after, other_versions, positive_control
+from usjp_research.study.checks import (
+    before_and_after,
+    by_day,
+    one_day,
+    other_versions,
+    positive_control,
+)
 from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_versions
 from usjp_research.study.first_trade import first_trade
 from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
@@ -182,10 +188,16 @@ def run_study(
     variants, no_variants = other_versions(data, legs, family)
     timing, no_timing = before_and_after(data)
     reactions = event_reactions(data)
-    first = tuple(_leak_remark(row, leaks) for row in first)
+    days = by_day(data, legs)
+    first = tuple(_told(data, _leak_remark(row, leaks), days) for row in first)
+    more = {sector: event_legs(data, sector, LEAKS) for sector in legs}
+    leaks = tuple(_told(data, row, by_day(data, more)) for row in leaks)
     say("the second rule, the first trade, the months since")
     second = second_rows(data, family.shifts)
     trades, no_trades = first_trade(data, family.shifts) if second else (pd.DataFrame(), ())
+    if contrast and len(trades):
+        rests = trades["sector"].map({contrast.name: contrast.rests_on}).fillna("")
+        trades = trades.assign(rests_on=rests)
     since, since_paths, no_since = since_note(data) if second else (pd.DataFrame(), (), ())
     verdicts = _headline(data, second, first)
     rows = (*verdicts, *([contrast] if contrast else []))
@@ -211,7 +223,7 @@ def run_study(
         reactions=reactions,
         timing=timing,
         variants=variants,
-        says=says(data, second, first) if second else pd.DataFrame(),
+        says=says(data, second, first, days) if second else pd.DataFrame(),
         assurance=assurance(second) if second else pd.DataFrame(),
         first_trade=trades,
         control=positive_control(data) if second else pd.DataFrame(),
@@ -305,7 +317,7 @@ def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> 
     for row, other in zip(rows, first, strict=True):
         differs = row.by_case != other.by_case
         depends = f"depends on the rule: rule 1 says {_said(other)}" if differs else ""
-        leaks = f"by rule 1 {other.remark}" if other.remark else ""
+        leaks = f"rule 1: {other.remark}" if other.remark else ""
         remark = "; ".join(filter(None, (row.remark, depends, leaks)))
         found.append(replace(row, remark=remark))
     return tuple(found)
@@ -317,6 +329,12 @@ def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
     if other is None or (other.headline, other.by_case) == (row.headline, row.by_case):
         return row
     return replace(row, remark=f"with leak windows: {_said(other)}")
+
+
+def _told(data: Sample, row: Verdict, days: pd.DataFrame) -> Verdict:
+    """Mark a row that a single day makes."""
+    remarks = filter(None, (row.remark, one_day(data, row, days)))
+    return replace(row, remark="; ".join(remarks))
 
 
 def _said(row: Verdict) -> str:

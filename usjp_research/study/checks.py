@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, stepdown_p
+from usjp_research.engine.placebo import Leg, Placebo, signed_sums, stepdown_p
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import GENERIC, Check, Spec
 from usjp_research.study.legs import common_sign, event_windows, name_sectors, share_days
 from usjp_research.study.sample import Sample
-from usjp_research.words import InputError
+from usjp_research.study.verdict import Verdict
+from usjp_research.words import InputError, percent
 
 SAID = ("title", "priced", "unpriced", "wrong")
 TIMING = (
@@ -23,6 +24,7 @@ TIMING = (
 )
 VARIANTS = ("version", "sector", "sign", "effect", "marginal_low", "marginal_high", "p", "shifts")
 CONTROL = ("sector", "event", "session", "effect", "low", "high", "p", "mde", "shifts")
+ONE_DAY = 0.3  # of a row that stands out, from which a single day makes it
 NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
@@ -144,6 +146,51 @@ def _timing(
     few = rows["independent"] < 1 / data.spec.rule.alpha
     rows.loc[few, ["low", "high", "p", "p_family", "mde"]] = np.nan
     return rows[list(TIMING)]
+
+
+def by_day(data: Sample, legs: Mapping[str, Sequence[Leg]]) -> pd.DataFrame:
+    """Split signed sums by event and day: sector, event, offset from day 0, session, effect."""
+    rows = [
+        (name, leg, day)
+        for name, own in legs.items()
+        for leg in own
+        for day in range(leg.window[0], leg.window[1] + 1)
+    ]
+    groups = {
+        f"{name} {leg.event} {day}": (replace(leg, window=(day, day)),) for name, leg, day in rows
+    }
+    effect, _, _ = signed_sums(
+        *(groups, data.portfolios.array, data.design, data.panel.masked, data.spec.rule),
+        np.zeros(1, int),
+        calendar=[leg for own in legs.values() for leg in own],
+        anchored=True,
+    )
+    told = [(name, leg.event, day, data.market.dates[leg.day0 + day]) for name, leg, day in rows]
+    frame = pd.DataFrame(told, columns=["sector", "event", "offset", "session"])
+    return frame.assign(effect=effect[0] if len(told) else [])
+
+
+def one_day(data: Sample, row: Verdict, days: pd.DataFrame) -> str:
+    """Say where a row that stands out owes half of it to the day before, or to a known other day.
+
+    Those are the days before the news, and the sessions of ``confounders.csv`` that name the
+    sector or all.
+    """
+    own = days[days["sector"] == row.name]
+    if own.empty or row.marginal_low <= 0 <= row.marginal_high:
+        return ""
+    before = own[own["offset"] < 0]
+    found = {"the day before the news": before["effect"].sum()}
+    for item in data.spec.confounders:
+        if {"all", row.name} & set(item.sectors):
+            there = own["session"] == pd.Timestamp(item.session)
+            found[f"{item.session}: {item.title.rstrip('.')}"] = own.loc[there, "effect"].sum()
+    words = [
+        f"{percent(part, 1)} of its {percent(row.effect, 1)} came on {name}"
+        for name, part in found.items()
+        if part / row.effect >= ONE_DAY
+    ]
+    return "; ".join(words)
 
 
 def positive_control(data: Sample) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -194,21 +194,22 @@ SAYS = (
     ),
     *("day_before", "day_0", "day_after", "first_effect", "first_headline", "agrees"),
 )
+DAYS = {-1: "day_before", 0: "day_0", 1: "day_after"}
 ASSURANCE = ("sector", "truth", "size", *VERDICTS)
 
 
-def says(data: Sample, found: Second, first: Sequence[Verdict]) -> pd.DataFrame:
+def says(data: Sample, found: Second, first: Sequence[Verdict], days: pd.DataFrame) -> pd.DataFrame:
     """Lay out what each row says, in the order in which a reader needs it: columns `SAYS`.
 
     First the ``ceiling``, every dollar as profit of the sector's firms; then what the interval
     leaves room for, ``low`` to ``high``, and whether it excludes a material move either way;
     ``too_small_by``, the MDE over the high implied value; the evidence ratio of the base implied
     value against none. Beside them how the portfolio is weighted, what of a uniform shock the
-    comparison keeps, and the first rule's number with its days.
+    comparison keeps, and the first rule's number with its ``days``, as `by_day` gives them.
     """
     material, rows = second_of(data).material, []
     before = {row.name: row for row in first}
-    days = day_split(data)
+    split = days.groupby(["sector", "offset"])["effect"].sum()
     for row in found.rows:
         at = found.law.groups.index(row.name)
         sizes = [
@@ -237,35 +238,13 @@ def says(data: Sample, found: Second, first: Sequence[Verdict]) -> pd.DataFrame:
                 "too_small_by": mde / high if high else np.nan,
                 "evidence": ratio,
                 "evidence_reason": reason,
-                **days.get(row.name, {}),
+                **{name: split.get((row.name, day), 0.0) for day, name in DAYS.items()},
                 "first_effect": before[row.name].effect,
                 "first_headline": before[row.name].headline,
                 "agrees": int(before[row.name].headline == row.headline),
             }
         )
     return pd.DataFrame(rows, columns=list(SAYS))
-
-
-def day_split(data: Sample) -> dict[str, dict[str, float]]:
-    """Split the first rule's signed sum by day: before the news, its day, the day after."""
-    names = {-1: "day_before", 0: "day_0", 1: "day_after"}
-    calendar, found = calendar_of(data), defaultdict[str, dict[str, float]](dict)
-    for sector in data.spec.sectors:
-        for day, name in names.items():
-            legs = [
-                replace(leg, window=(day, day))
-                for leg in event_legs(data, sector)
-                if leg.window[0] <= day <= leg.window[1]
-            ]
-            if legs:
-                effect, _, _ = signed_sums(
-                    *({sector: legs}, data.portfolios.array, data.design, data.panel.masked),
-                    *(data.spec.rule, np.zeros(1, int)),
-                    calendar=calendar,
-                    anchored=True,
-                )
-                found[sector][name] = float(effect[0, 0])
-    return dict(found)
 
 
 def assurance(found: Second) -> pd.DataFrame:
