@@ -388,7 +388,9 @@ def _exposure(rows: Sequence[Exposure], *, public: bool = True) -> Iterator[Row]
 
 
 def _share(value: float) -> str:
-    return DASH if math.isnan(value) else percent(value, implied_digits(value), sign=False)
+    if math.isnan(value) or not value:
+        return DASH if value else "none"
+    return percent(value, implied_digits(value), sign=False)
 
 
 def _says(frame: pd.DataFrame) -> Iterator[Row]:
@@ -421,6 +423,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     ],
     "coverage": _coverage,
     "dependence": lambda tests: [{**tests.numbers, "notes": "; ".join(tests.notes) or "none"}],
+    "days": _says,
     "donors": _donors,
     "doses": _doses,
     "dropped": lambda dropped, *what: [
