@@ -97,7 +97,7 @@ def named_at_first_trade(data: Sample) -> pd.DataFrame:
     """
     contrast = data.spec.rule.contrast
     if contrast is None:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=["ticker", "car", "se", "beta"])
     part = SESSION if in_session(data.spec.event(contrast.event).instant) else OVERNIGHT
     found = firm_reactions(data, contrast.sector, contrast.event, part)
     named = [f.ticker for f in data.spec.firms if f.named_event == contrast.event]
