@@ -224,10 +224,12 @@ def _check_thesis(spec: Spec, thesis: Thesis, path: Path) -> None:
                     f"{where}: seen {share:g} as a share of listed firms or their sum, "
                     "expected 0 to 1; lower 'firms' or 'other_listed'"
                 )
-        for event in spec.with_role("primary") if min(thesis.margin.cases) < 0 else ():
+        loss = line.sign < 0 or min((line.margin or thesis.margin).cases) < 0
+        for event in spec.with_role("primary") if loss else ():
             if event.signs.get(line.sector, 0) < 0:
+                key = f"line {line.id}: key 'sign'" if line.sign < 0 else "key 'margin'"
                 raise InputError(
-                    f"{path}: key 'margin': seen a value below zero, and event '{event.id}' "
-                    f"already expects '{line.sector}' to fall; expected a margin above zero, "
+                    f"{path}: {key}: seen a value below zero, and event '{event.id}' "
+                    f"already expects '{line.sector}' to fall; expected a value above zero, "
                     "the size of the fall, or '+' in events.csv"
                 )

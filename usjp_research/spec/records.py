@@ -371,17 +371,44 @@ def _within(least: int, most: int) -> AfterValidator:
 
 
 Share = Annotated[Range, _within(0, 1)]
+Margin = Annotated[Range, _within(-1, 1)]
+Wait = Annotated[Range, _within(0, 100)]
+Channel = Literal["orders", "service_tail", "yearly_flow", "floor"]
+
+
+class Years(Range):
+    """How many years a line pays, from 0.01 to 100; ``.inf`` is for ever."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> Years:
+        if not all(0.01 <= years <= 100 or years == math.inf for years in self.cases):
+            raise ValueError("0.01 to 100 years, or .inf for ever")
+        return self
 
 
 class ThesisLine(_Strict):
-    """One dollar line of the pact and the part of it that listed firms of a sector may earn."""
+    """One way from the pact to the listed firms of a sector.
+
+    It spends ``amount_usd_bn x part x years x realised``. ``orders`` are cash at once, after the
+    years to cash. The other channels pay every year from then on: a ``service_tail`` the part of
+    an equipment amount that is serviced in a year, a ``yearly_flow`` of purchases or savings, a
+    ``floor`` the part of a basket's yearly sales by which it lifts prices. Margin and years to
+    cash are the thesis's where the line has none of its own; ``sign`` -1 is a loss.
+    """
 
     id: str
     sector: str
     alternative: str = ""
     title: str
+    channel: Channel = "orders"
+    sign: Literal[1, -1] = 1
     amount_usd_bn: float = Field(ge=0, le=LARGEST_USD_BN)
-    years: float = Field(1.0, ge=0.01, le=100)
+    part: Annotated[Range, _within(0, 10)] = Range(low=1.0, base=1.0, high=1.0)
+    years: Years = Years(low=1.0, base=1.0, high=1.0)
+    margin: Margin | None = None
+    years_to_cash: Wait | None = None
     basis: str
     realised: str
     firms: dict[str, float] = {}
@@ -390,25 +417,48 @@ class ThesisLine(_Strict):
     source_url: str = ""
     note: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> ThesisLine:
+        if self.channel == "orders" and math.inf in self.years.cases:
+            raise ValueError(
+                f"line {self.id}: orders for ever; give years, or channel: yearly_flow"
+            )
+        told = self.source_url or re.search(r"assumption: \S", f"{self.source} {self.note}")
+        if self.channel != "orders" and not told:
+            raise ValueError(
+                f"line {self.id}: no source_url and no 'assumption: reason' in source or note; "
+                "add one of them"
+            )
+        return self
+
 
 class Thesis(_Strict):
     """The thesis in numbers: dollar lines, and the assumptions that turn them into value."""
 
     valued_on: Day
     values_as_of: Day
-    margin: Annotated[Range, _within(-1, 1)]
+    margin: Margin
     tax: Share
     discount_rate: Share
-    years_to_cash: Annotated[Range, _within(0, 100)]
+    years_to_cash: Wait
     realised: dict[str, Share]
     assumptions: dict[str, str] = {}
     lines: tuple[ThesisLine, ...] = ()
     left_out: tuple[str, ...] = ()
+    no_channel: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Thesis:
         if self.values_as_of < self.valued_on:
             raise ValueError(f"values_as_of {self.values_as_of} is before valued_on")
+        endless = [line.id for line in self.lines if math.inf in line.years.cases]
+        if endless and not min(self.discount_rate.cases):
+            raise ValueError(
+                f"line {endless[0]} pays for ever, and discount_rate is 0; expected a rate above 0"
+            )
+        for told in self.no_channel:
+            if not re.search(r"\S: \S", told):
+                raise ValueError(f"no_channel: seen '{told}', expected 'what: why it is none'")
         return self
 
     def _repr_html_(self) -> str:

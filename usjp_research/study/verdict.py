@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.spec.files import validated
-from usjp_research.spec.records import Spec, Thesis, ThesisLine
+from usjp_research.spec.records import Channel, Spec, Thesis, ThesisLine
 from usjp_research.study.capped import tested_firms
 from usjp_research.study.legs import common_sign
 from usjp_research.study.sample import Sample
@@ -64,6 +64,8 @@ class Implied:
     firms: int
     lines: tuple[str, ...]
     left_out: tuple[str, ...]  # lines or parts of lines that are not in the value
+    channels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # parts of share
+    kept: float = 0.0  # of the announced dollars after tax and discount, base case
 
     def _repr_html_(self) -> str:
         cases = " / ".join(percent(self.share[case], 3) for case in CASES) if self.share else "none"
@@ -290,9 +292,10 @@ def implied_value(
 ) -> Implied:
     """Turn the thesis's dollar lines into an implied move of a group of firms.
 
-    For each case, the sum over lines of ``amount x years x realised x listed share x margin x
-    (1 - tax) / (1 + rate)^years`` over market value. Firms without a market value count in
-    neither part and are listed. There are no shares without a thesis or a market value.
+    For each case, the sum over lines of ``sign x amount x part x years x realised x listed share
+    x margin x kept`` over market value, where `line_dollars` gives what tax and time leave, and
+    by channel what each adds to it. Firms without a market value count in neither part and are
+    listed. There are no shares without a thesis or a market value.
 
     Parameters
     ----------
@@ -319,16 +322,41 @@ def implied_value(
     steps = {case: _steps(thesis, used, known, case, own) for case in CASES}
     down = {step: {str(case): steps[case][step] for case in CASES} for step in STEPS}
     share = {case: dollars / value for case, dollars in down["dollars"].items()} if value else {}
+    channels: dict[str, dict[str, float]] = {}
+    for name in get_args(Channel):
+        part = [line for line in used if line.channel == name]
+        if value and part:
+            parts = {str(c): _steps(thesis, part, known, c, own)["dollars"] for c in CASES}
+            channels[name] = {case: dollars / value for case, dollars in parts.items()}
+    base = [(line.sign, *line_dollars(thesis, line, "base")) for line in used if thesis]
     return Implied(
         share=share if any(share.values()) else {},
-        announced=sum((line.amount_usd_bn * line.years for line in used), 0.0),
+        announced=sum((dollars for _, dollars, _ in base), 0.0),
         market_value=value,
         valued=len(known),
         firms=len(tickers),
         lines=tuple(line.id for line in used),
         left_out=tuple(left_out),
+        channels=channels,
+        kept=sum(sign * dollars * kept for sign, dollars, kept in base),
         **down,
     )
+
+
+def line_dollars(thesis: Thesis, line: ThesisLine, case: Case) -> tuple[float, float]:
+    """Return the dollars of all years of a line, and what tax and time leave of one as profit.
+
+    Dollars are in USD bn, none discounted; for ever is counted as 1 / rate years. Orders are
+    paid at once, after the years to cash; other channels at the end of every year from then on.
+    """
+    rate, years = getattr(thesis.discount_rate, case), getattr(line.years, case)
+    a_year = line.amount_usd_bn * getattr(line.part, case)
+    kept = kept_per_dollar(thesis, case, line)
+    if line.channel == "orders":
+        return a_year * years, kept
+    present = (1 - (1 + rate) ** -years) / rate if rate else years
+    whole = years if math.isfinite(years) else present
+    return a_year * whole, kept * present / whole
 
 
 def _steps(
@@ -338,30 +366,36 @@ def _steps(
     case: Case,
     own: bool,
 ) -> dict[str, float]:
+    steps = dict.fromkeys(STEPS, 0.0)
     if thesis is None:
-        return dict.fromkeys(STEPS, 0.0)
-    spent = revenue = 0.0
+        return steps
     for line in lines:
-        paid = line.amount_usd_bn * line.years * getattr(thesis.realised[line.realised], case)
+        dollars, kept = line_dollars(thesis, line, case)
         named = sum(part for ticker, part in line.firms.items() if ticker in known)
-        spent += paid
-        revenue += paid * (named + (0.0 if own else getattr(line.other_listed, case)))
-    profit = revenue * getattr(thesis.margin, case)
-    after_tax = profit * (1 - getattr(thesis.tax, case))
-    present = profit * kept_per_dollar(thesis, case)
-    return dict(zip(STEPS, (spent, revenue, profit, after_tax, present), strict=True))
+        spent = dollars * getattr(thesis.realised[line.realised], case)
+        revenue = spent * (named + (0.0 if own else getattr(line.other_listed, case)))
+        profit = line.sign * revenue * getattr(line.margin or thesis.margin, case)
+        after_tax = profit * (1 - getattr(thesis.tax, case))
+        found = (spent, revenue, profit, after_tax, profit * kept)
+        for step, more in zip(STEPS, found, strict=True):
+            steps[step] += more
+    return steps
 
 
 def ceiling(thesis: Thesis | None, implied: Implied) -> float:
-    """Return all dollars of the high case, as if every one were profit at once, over value."""
+    """Return all dollars of every channel's high case, as if profit at once, over value.
+
+    A loss counts like a gain, so no implied value of that case is larger on either side.
+    """
     if thesis is None or not implied.market_value:
         return math.nan
     return implied.spent["high"] / implied.market_value
 
 
-def kept_per_dollar(thesis: Thesis, case: Case) -> float:
-    """Return what tax and discounting leave of a dollar of profit."""
-    rate, years = getattr(thesis.discount_rate, case), getattr(thesis.years_to_cash, case)
+def kept_per_dollar(thesis: Thesis, case: Case, line: ThesisLine | None = None) -> float:
+    """Return what tax and the years to cash, a line's own or the thesis's, leave of profit."""
+    wait = (line and line.years_to_cash) or thesis.years_to_cash
+    rate, years = getattr(thesis.discount_rate, case), getattr(wait, case)
     kept: float = (1 - getattr(thesis.tax, case)) / (1 + rate) ** years
     return kept
 
@@ -374,8 +408,8 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
     ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of every
     line that is spent) or ``other_listed`` (the share of every line that unnamed listed firms
-    earn, at most what its named firms leave). Raises `InputError` for an assumption that is
-    unknown or out of range, or without a thesis.
+    earn, at most what its named firms leave). A line's own margin and years to cash stay. Raises
+    `InputError` for an assumption that is unknown or out of range, or without a thesis.
     """
     if spec.thesis is None:
         raise InputError("no thesis.yaml: there is no assumption to change")
@@ -400,6 +434,6 @@ def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> floa
 
     Above one, even every dollar as profit of listed firms would be too small to see.
     """
-    if thesis is None or not implied.announced or not implied.market_value:
+    if thesis is None or not implied.kept or not implied.market_value:
         return None
-    return mde * implied.market_value / (implied.announced * kept_per_dollar(thesis, "base"))
+    return mde * implied.market_value / abs(implied.kept)
