@@ -377,14 +377,21 @@ Channel = Literal["orders", "service_tail", "yearly_flow", "floor"]
 
 
 class Years(Range):
-    """How many years a line pays, from 0.01 to 100; ``.inf`` is for ever."""
+    """How many years a line pays: from 0.01 to 100, or ``forever``."""
 
     model_config = ConfigDict(allow_inf_nan=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endless(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {k: math.inf if v == "forever" else v for k, v in value.items()}
+        return math.inf if value == "forever" else value
 
     @model_validator(mode="after")
     def _check(self) -> Years:
         if not all(0.01 <= years <= 100 or years == math.inf for years in self.cases):
-            raise ValueError("0.01 to 100 years, or .inf for ever")
+            raise ValueError("0.01 to 100 years, or forever")
         return self
 
 
