@@ -16,6 +16,7 @@ from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
 from usjp_research.report.numbers import PHRASES, Table, lay_out
 from usjp_research.spec.records import Spec
+from usjp_research.study.answer import Study
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.exposure import SAVED, Exposure
@@ -224,6 +225,18 @@ def _verdicts(rows: Sequence[Verdict]) -> Iterator[Row]:
         yield {**asdict(row), **words, **numbers, "far_end": _far_end(row, seen)}
 
 
+def _channels(study: Study, rows: Sequence[Verdict] = ()) -> Iterator[Row]:
+    """Lay out what each channel adds to the implied value of a study's rows, or of those given."""
+    thesis = study.data.spec.thesis
+    lines = {line.id: line for line in thesis.lines} if thesis else {}
+    for row in rows or study.rows:
+        for channel, share in row.implied.channels.items():
+            used = (lines[id] for id in row.implied.lines if lines[id].channel == channel)
+            told = "; ".join(dict.fromkeys(line.source for line in used))
+            cases = dict(zip([*share], cases_words(share).split(" / "), strict=True))
+            yield {"sector": row.name, "channel": channel, **cases, "source": told}
+
+
 def _contrast(
     rows: Sequence[Verdict], versions: Sequence[NamedVersion], *, public: bool = True
 ) -> Iterator[Row]:
@@ -414,6 +427,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "assurance": records,
     "battery": _battery,
     "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
+    "channels": _channels,
     "claims": lambda spec: map(asdict, spec.claims),
     "confounders": _confounders,
     "contrast": _contrast,

@@ -410,7 +410,7 @@ class ThesisLine(_Strict):
     alternative: str = ""
     title: str
     channel: Channel = "orders"
-    sign: Literal[1, -1] = 1
+    sign: int = 1
     amount_usd_bn: float = Field(ge=0, le=LARGEST_USD_BN)
     part: Annotated[Range, _within(0, 10)] = Range(low=1.0, base=1.0, high=1.0)
     years: Years = Years(low=1.0, base=1.0, high=1.0)
@@ -426,6 +426,8 @@ class ThesisLine(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> ThesisLine:
+        if self.sign not in (1, -1):
+            raise ValueError(f"line {self.id}: sign: seen {self.sign}, expected 1 or -1")
         if self.channel == "orders" and math.inf in self.years.cases:
             raise ValueError(
                 f"line {self.id}: orders for ever; give years, or channel: yearly_flow"
