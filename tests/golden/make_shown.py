@@ -51,6 +51,7 @@ MORE = {
     "4_verdict": [
         'ur.table("verdicts", ur.what_if(study, {"margin": 0.9, "tax": 0.15}))',
         'ur.table("thesis", ur.what_if(study, {"realised": 0.4}))',
+        'ur.table("channels", study)',
         'others = ["secondary", "leak", "reverse", "publication", "placebo"]',
         'ur.table("events", data.spec, others)',
         'ur.table("confounders", data.spec, others)',
