@@ -89,10 +89,12 @@ FATE: Mapping[type, Mapping[str, str]] = {
         "assumptions": WORDS,
         "lines": APPLIED,
         "left_out": APPLIED,
+        "no_channel": WORDS,
     },
     ThesisLine: {
         **dict.fromkeys(("id", "sector", "amount_usd_bn", "years", "realised"), APPLIED),
-        **dict.fromkeys(("firms", "other_listed"), APPLIED),
+        **dict.fromkeys(("firms", "other_listed", "channel", "sign", "part"), APPLIED),
+        **dict.fromkeys(("margin", "years_to_cash"), APPLIED),
         **dict.fromkeys(("alternative", "title", "basis", "source", "source_url", "note"), WORDS),
     },
     Spec: {

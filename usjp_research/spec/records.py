@@ -396,7 +396,7 @@ class Years(Range):
 
 
 class ThesisLine(_Strict):
-    """One way from the pact to the listed firms of a sector.
+    """One way from the news to the listed firms of a sector.
 
     It spends ``amount_usd_bn x part x years x realised``. ``orders`` are cash at once, after the
     years to cash. The other channels pay every year from then on: a ``service_tail`` the part of

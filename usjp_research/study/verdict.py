@@ -385,7 +385,8 @@ def _steps(
 def ceiling(thesis: Thesis | None, implied: Implied) -> float:
     """Return all dollars of every channel's high case, as if profit at once, over value.
 
-    A loss counts like a gain, so no implied value of that case is larger on either side.
+    A loss counts like a gain, so no implied value of that case is larger on either side; what
+    is paid for ever, which has no sum, counts with 1 / rate years.
     """
     if thesis is None or not implied.market_value:
         return math.nan
