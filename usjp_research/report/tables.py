@@ -454,6 +454,10 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "law": _law,
     "left_out": _left_out,
     "members": _members,
+    "no_channel": lambda spec: [
+        dict(zip(("what", "why"), text.split(": ", 1), strict=True))
+        for text in (spec.thesis.no_channel if spec.thesis else ())
+    ],
     "reactions": _reactions,
     "says": _says,
     "since": lambda frame: [
