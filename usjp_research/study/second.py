@@ -162,10 +162,9 @@ def _sector_law(
 
 
 def _with_remark(row: Verdict) -> Verdict:
-    small = row.implied.share and abs(row.implied.share["base"]) < row.mde
-    if row.headline == "not priced in" and small:
-        return replace(row, remark=BELOW)
-    return row
+    small = (abs(row.implied.share.get(case, 0.0)) < row.mde for case in row.by_case)
+    said = zip(row.by_case.values(), small, strict=True)
+    return replace(row, remark=BELOW) if ("not priced in", True) in said else row
 
 
 # --- what a row says ---------------------------------------------------------------------------
