@@ -16,7 +16,7 @@ from usjp_research.study.events import in_session
 from usjp_research.study.legs import common_sign
 from usjp_research.study.reactions import firm_reactions
 from usjp_research.study.sample import Sample
-from usjp_research.study.second import calendar_of, signed_events
+from usjp_research.study.second import calendar_of, signed_events, unplaced
 from usjp_research.words import InputError
 
 FIRST_TRADE = (
@@ -107,10 +107,18 @@ def named_at_first_trade(data: Sample) -> pd.DataFrame:
 def _legs(data: Sample, part: str) -> Iterator[tuple[str, tuple[Leg, ...] | str]]:
     """Yield every sector's windows of day 0 alone, or why it has no sum."""
     for sector in data.spec.sectors:
+        lost = [
+            f"{event.id}: {why}"
+            for event, why in unplaced(data, sector)
+            if event.precision == "day" or in_session(event.instant) == (part == SESSION)
+        ]
+        if lost:
+            yield sector, lost[0]
+            continue
         events = [
             (event, day0, sign)
             for event, day0, sign in signed_events(data, sector)
-            if event.precision != "day" and in_session(event.instant) == (part == SESSION)
+            if in_session(event.instant) == (part == SESSION)
         ]
         names = [
             opening_name(part, data.portfolios.slots[e.id, sector].session, sector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -56,7 +56,10 @@ def second_legs(data: Sample) -> tuple[dict[str, tuple[Leg, ...]], dict[str, str
             Leg(event.id, _series(data, event, sector), int(day0), full_session(event), sign)
             for event, day0, sign in signed_events(data, sector)
         )
-        found[sector] = share_days(legs)[0]
+        found[sector], lost = share_days(legs)
+        if not found[sector]:
+            silent[sector] = "; ".join(f"{event}: {reason}" for event, reason in lost.items())
+            del found[sector]
     return found, silent
 
 
@@ -67,15 +70,23 @@ def signed_events(data: Sample, sector: str) -> list[tuple[Event, int, int]]:
     return [(e, day0, e.signs[sector]) for e, day0 in events if e.signs.get(sector)]
 
 
+def unplaced(data: Sample, sector: str) -> Iterator[tuple[Event, str]]:
+    """List its primary events without a time of day or a place among the market's days, and why."""
+    for event in data.spec.with_role("primary"):
+        why = NO_TIME if event.precision == "day" else data.panel.why(event.id)
+        if event.signs.get(sector) and why:
+            yield event, why
+
+
 def _series(data: Sample, event: Event, sector: str) -> str:
     return capped_name(data.portfolios.slots[event.id, sector].session, sector)
 
 
 def _stopped(data: Sample, sector: str) -> str:
+    for event, why in unplaced(data, sector):
+        return f"{event.id}: {why}"
     signed = signed_events(data, sector)
     for event, *_ in signed:
-        if event.precision == "day":
-            return f"{event.id}: {NO_TIME}"
         if _series(data, event, sector) not in data.portfolios.returns:
             slot = data.portfolios.slots[event.id, sector]
             return f"{event.id}: {slot.reason or 'too few of its firms have a market value'}"
