@@ -87,6 +87,28 @@ def test_so_are_those_of_a_study_of_single_firms_with_news_in_a_session(small: S
     assert windows == {"N1": (0, 0), "N2": (0, 0), "N3": (0, 1)}
 
 
+@pytest.mark.parametrize("sector", SECTORS)
+def test_the_retained_share_is_what_is_left_of_a_shock_of_the_whole_sector(
+    small: Sample, sector: str
+) -> None:
+    shock, market = 0.03, small.market
+    second = small.spec.rule.second
+    share = second.benchmark_share.get(sector, 0.0) if second else 0.0
+    frame = market.returns.copy()
+    for event in small.spec.with_role("primary"):
+        day, size = [pd.Timestamp(SESSIONS[event.id])], event.signs[sector] * shock
+        frame.loc[day, SECTORS[sector]] += size
+        frame.loc[day, ["us_market"]] += size * share
+    hit = small_sample(small.spec, replace(market, returns=frame), small.controls)
+    before, after = _found(small), _found(hit)
+    at = before.law.groups.index(sector)
+    left = (after.law.effect - before.law.effect)[at] / (shock * len(SESSIONS))
+    assert left == pytest.approx(before.retained[sector], abs=1e-10)
+    assert after.retained[sector] == pytest.approx(before.retained[sector], abs=1e-10)
+    assert (before.retained[sector] < 1) == (share > 0)
+    np.testing.assert_allclose(after.law.null_effect, before.law.null_effect, atol=1e-10)
+
+
 # --- weights -----------------------------------------------------------------------------------
 
 VALUE = st.floats(1e-3, 1e4)
@@ -95,13 +117,14 @@ CAP = st.sampled_from([0.05, 0.10, 0.25, 1.0])
 
 def _water(values: by_hand.Floats, limit: float) -> by_hand.Floats:
     """Find the one scale at which cut weights sum to one, by bisection."""
-    low, high = 0.0, 1 / values.min()
+    low, high = 0.0, 1 / float(values.min())
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high) if np.minimum(limit, middle * values).sum() < 1 else (low, middle)
-        )
-    return np.minimum(limit, high * values)
+        if np.minimum(limit, middle * values).sum() < 1:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(np.minimum(limit, high * values))
 
 
 @given(st.lists(VALUE, min_size=3, max_size=40), CAP)
