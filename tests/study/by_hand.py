@@ -133,11 +133,11 @@ def intervals(law: Law, alpha: float = 0.10, power: float = 0.80) -> pd.DataFram
     rows["center"] = statistic[1:].mean(axis=0)
     middle = rows["effect"] - rows["center"] * rows["error"]
     rows["low"], rows["high"] = middle - q * rows["error"], middle + q * rows["error"]
-    rows["mde"] = [_found(column, q, power) for column in away.T] * rows["error"]
+    rows["mde"] = [detected(column, q, power) for column in away.T] * rows["error"]
     return rows
 
 
-def _found(away: Floats, q: float, power: float) -> float:
+def detected(away: Floats, q: float, power: float) -> float:
     """Return the smallest move after which the share of draws beyond q is at least the power."""
     steps = np.unique(np.r_[q - away, -q - away])
     steps = np.r_[0.0, steps[steps > 0]]

@@ -94,11 +94,11 @@ def test_the_retained_share_is_what_is_left_of_a_shock_of_the_whole_sector(
     shock, market = 0.03, small.market
     second = small.spec.rule.second
     share = second.benchmark_share.get(sector, 0.0) if second else 0.0
-    frame = market.returns.copy()
+    move = pd.Series(0.0, market.dates)
     for event in small.spec.with_role("primary"):
-        day, size = [pd.Timestamp(SESSIONS[event.id])], event.signs[sector] * shock
-        frame.loc[day, SECTORS[sector]] += size
-        frame.loc[day, ["us_market"]] += size * share
+        move[SESSIONS[event.id]] = event.signs[sector] * shock
+    frame = market.returns.assign(us_market=market.returns["us_market"] + share * move)
+    frame[SECTORS[sector]] = frame[SECTORS[sector]].add(move, axis=0)
     hit = small_sample(small.spec, replace(market, returns=frame), small.controls)
     before, after = _found(small), _found(hit)
     at = before.law.groups.index(sector)
