@@ -22,14 +22,16 @@ NAMES = {"overnight": OVERNIGHT, "intraday": SESSION, "session": SESSION}
 def opened(read: Table, market: Market, spec: Spec) -> Market:
     """Add what a file of prices says of openings; the same market where it says nothing.
 
-    The session's return is raw close over raw open; what is left of the day's return, dividends
-    and splits included, came overnight.
+    The session's return is raw close over raw open; what is left of the market's own return of
+    the day, dividends and splits included, came overnight.
     """
     close = read.close if read.close is not None else read.levels
     if read.opening is None or close is None:
         return market
     session = close / read.opening.where(read.opening > 0) - 1
-    overnight = (1 + read.returns) / (1 + session) - 1
+    held = market.returns.drop(columns=BENCHMARK)
+    day = read.returns.drop(columns=held, errors="ignore").join(held)
+    overnight = (1 + day) / (1 + session) - 1
     return _with(market, spec, {OVERNIGHT: overnight, SESSION: session})
 
 
