@@ -146,6 +146,18 @@ def detected(away: Floats, q: float, power: float) -> float:
     return float(steps[(share >= power).argmax()])
 
 
+def water(values: Floats, limit: float) -> Floats:
+    """Find the one scale at which cut weights sum to one, by bisection."""
+    low, high = 0.0, 1 / float(values.min())
+    for _ in range(200):
+        middle = (low + high) / 2
+        if np.minimum(limit, middle * values).sum() < 1:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(np.minimum(limit, high * values))
+
+
 # --- a small study -----------------------------------------------------------------------------
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}

@@ -207,3 +207,4 @@ def test_a_study_without_a_second_rule_says_nothing_of_one(tmp_path: Path) -> No
     spec = small_spec(tmp_path, study=STUDY.partition("second:")[0])
     study = run_study(small_sample(spec, *small_market()))
     assert second_rows(study.data, study.family.shifts) is None
+    assert not study.data.portfolios.returns.filter(like="capped/").size

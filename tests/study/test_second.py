@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulated_firms import REAL
 from tests.study import by_hand
 from tests.study.by_hand import SECTORS, SESSIONS, Term, small_market, small_sample, small_spec
 from usjp_research.market.simulate import simulated_market
@@ -87,6 +88,31 @@ def test_so_are_those_of_a_study_of_single_firms_with_news_in_a_session(small: S
     assert windows == {"N1": (0, 0), "N2": (0, 0), "N3": (0, 1)}
 
 
+@pytest.mark.slow
+def test_so_are_those_of_the_real_firms_and_their_weights_are_those_of_the_price_file(
+    spec: Spec,
+) -> None:
+    if not (REAL / "prices_core.parquet").exists():
+        pytest.skip("an extra: the real prices may not be shipped and are not here")
+    data = sample(spec, f"file:{REAL / 'prices_core.parquet'}")
+    got, want = _by_hand(data, _found(data))
+    pd.testing.assert_frame_equal(got, want, rtol=0, atol=1e-8)
+    long = pd.read_parquet(REAL / "prices_core.parquet")
+    prices = long.pivot(index="date", columns="ticker", values="adj_close")
+    before = prices.loc["2025-07-22"] / prices.loc["2026-07-31"]
+    values = before * pd.Series({f.ticker: f.market_value_usd_bn for f in spec.firms}, dtype=float)
+    returns = prices.pct_change(fill_method=None).loc[data.market.dates]
+    for name in map(str, data.portfolios.returns.filter(like="capped/")):
+        own = values[list(data.portfolios.members[name])]
+        assert own.notna().all() and len(own) >= 8
+        weights = pd.Series(by_hand.water(own.to_numpy(), max(0.1, 1.5 / len(own))), own.index)
+        there = returns[own.index].notna() * weights
+        mean = (returns[own.index] * weights).sum(axis=1) / there.sum(axis=1)
+        assert (there.sum(axis=1) >= 0.5).all()
+        np.testing.assert_allclose(data.portfolios.returns[name], mean, atol=1e-7)
+        assert data.portfolios.weighing[name].effective == pytest.approx(1 / (weights**2).sum())
+
+
 @pytest.mark.parametrize("sector", SECTORS)
 def test_the_retained_share_is_what_is_left_of_a_shock_of_the_whole_sector(
     small: Sample, sector: str
@@ -115,25 +141,13 @@ VALUE = st.floats(1e-3, 1e4)
 CAP = st.sampled_from([0.05, 0.10, 0.25, 1.0])
 
 
-def _water(values: by_hand.Floats, limit: float) -> by_hand.Floats:
-    """Find the one scale at which cut weights sum to one, by bisection."""
-    low, high = 0.0, 1 / float(values.min())
-    for _ in range(200):
-        middle = (low + high) / 2
-        if np.minimum(limit, middle * values).sum() < 1:
-            low = middle
-        else:
-            high = middle
-    return np.asarray(np.minimum(limit, high * values))
-
-
 @given(st.lists(VALUE, min_size=3, max_size=40), CAP)
 def test_capped_weights_are_the_one_cut_scaling_that_sums_to_one(
     sizes: list[float], cap: float
 ) -> None:
     values, limit = np.array(sizes), max(cap, 1.5 / len(sizes))
     weights = capped_weights(values, cap)
-    np.testing.assert_allclose(weights, _water(values, limit), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(weights, by_hand.water(values, limit), rtol=1e-6, atol=1e-9)
     assert weights.sum() == pytest.approx(1, abs=1e-12)
     assert weights.max() <= limit * (1 + 1e-9) and weights.min() > 0
     below = weights < limit * (1 - 1e-9)
@@ -279,10 +293,3 @@ def test_without_a_thesis_firms_have_no_weight_and_averages_no_implied_value(
     spec = replace(bundled.data.spec, thesis=None)
     averages = _found(replace(bundled.data, spec=spec))
     assert {row.headline for row in averages.rows} == {"no implied value"}
-
-
-def test_a_study_of_one_rule_has_no_second_row(tmp_path: Path) -> None:
-    spec = small_spec(tmp_path, study="least_shifts: 100\n")
-    data = small_sample(spec, *small_market())
-    assert second_rows(data, data.law(family_legs(data)).shifts) is None
-    assert not data.portfolios.returns.filter(like="capped/").size
