@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,6 +215,7 @@ def small_spec(
     return read_spec(folder)
 
 
+@cache
 def small_market() -> tuple[Market, pd.DataFrame]:
     """Draw prices with openings, and two outside averages that share the sectors' shocks."""
     calendar = exchange_calendars.get_calendar("XNYS", start="2021-01-04", end="2024-12-31")

@@ -32,9 +32,9 @@ from usjp_research.words import InputError
 PARTS = {OVERNIGHT: ("N1", "N2"), SESSION: ("N3",)}
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Sample:
-    return small_sample(small_spec(tmp_path), *small_market())
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return small_sample(small_spec(tmp_path_factory.mktemp("small")), *small_market())
 
 
 def _found(data: Sample) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:

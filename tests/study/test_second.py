@@ -34,9 +34,9 @@ def _lost(found: Second) -> dict[str, str]:
     return {item.name: item.reason for item in found.dropped}
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Sample:
-    return small_sample(small_spec(tmp_path), *small_market())
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return small_sample(small_spec(tmp_path_factory.mktemp("small")), *small_market())
 
 
 # --- rows --------------------------------------------------------------------------------------

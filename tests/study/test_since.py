@@ -19,9 +19,9 @@ from usjp_research.study.since import PATH, SINCE, since_note
 NOTE = "2024-09-03"
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Sample:
-    return small_sample(small_spec(tmp_path), *small_market())
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return small_sample(small_spec(tmp_path_factory.mktemp("small")), *small_market())
 
 
 def _by_hand(data: Sample, sector: str, note: str) -> dict[str, float]:
