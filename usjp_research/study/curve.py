@@ -1,0 +1,445 @@
+"""The specification curve: the same sum under every defensible choice, both rules marked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from usjp_research.engine.design import MODELS, Design, Floats, Ints, expected_return_design
+from usjp_research.engine.placebo import Leg, admissible_shifts, own_days, placebo_p, quantile
+from usjp_research.market.donors import OUTSIDE as YARD
+from usjp_research.market.factors import Factors
+from usjp_research.market.openings import OVERNIGHT
+from usjp_research.market.record import BENCHMARK, Dropped
+from usjp_research.spec.records import Event, Rule
+from usjp_research.study.answer import LEAKS, family_legs
+from usjp_research.study.capped import (
+    CAPPED,
+    capped_name,
+    capped_weights,
+    opening_name,
+    tested_firms,
+    valued_firms,
+    weighted_averages,
+)
+from usjp_research.study.legs import common_sign, event_legs, share_days
+from usjp_research.study.sample import Sample
+from usjp_research.study.second import calendar_of, design_of, full_session, second_legs, yardstick
+from usjp_research.words import card, label, level
+
+CHOICES = ("model", "window", "weights", "events", "blackout", "guard")
+CURVE = ("sector", "rule", *CHOICES, "sign", "effect", "low", "high", "p", "shifts")
+JOINT = (
+    *("sector", "specifications", "median", "lowest", "highest", "p_median"),
+    *("outside", "p_outside", "shifts", "sign"),
+)
+MOVES = ("sector", "choice", "least", "most", "spread")
+EQUAL, WITH, WITHOUT = "equal", "with", "without"
+FULL, FIRST = "first full session", "first trade"
+MARKET, OUTSIDE, CONTROLS = MODELS["market"].title, "outside firms", "yardstick and controls"
+LEAKY, UNSIGNED = "leaks in", "unsigned"
+SINGLE = "needs single firms: the bundle would give one away"
+
+Place = tuple[int, tuple[int, int], str]  # day 0, window, series
+Chosen = list[tuple[Event, int, int]]  # events with day 0 and sign
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A sector's signed sum, or every sector's, under every combination of choices.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        One row per specification, columns `CURVE`: the choices; the ``effect`` in the direction
+        that the thesis expects, with ``low``, ``high`` and placebo ``p`` of this row alone, as
+        decimals. ``rule`` marks the study's own rules.
+    joint : DataFrame
+        One row per sector, columns `JOINT`: the ``median`` effect and the share of rows whose
+        interval leaves out zero (``outside``), each with its ``p`` on placebo calendars.
+    moves : DataFrame
+        Columns `MOVES`: how far apart the values of each choice lie, other choices equal; the
+        choice that moves a sector's effect most is first.
+    dropped : tuple of Dropped
+        Specifications that this market cannot show.
+    """
+
+    rows: pd.DataFrame
+    joint: pd.DataFrame
+    moves: pd.DataFrame
+    alpha: float
+    dropped: tuple[Dropped, ...] = ()
+
+    def _repr_html_(self) -> str:
+        told = (
+            f"{label(s)}: {n} specifications"
+            for s, n in self.rows["sector"].value_counts(sort=False).items()
+        )
+        return card(
+            "Specification curve", "", *told, f"intervals of {level(self.alpha)}, each alone"
+        )
+
+
+class _Sum(NamedTuple):
+    """A signed sum of windows, and the choices that make it."""
+
+    window: str
+    weights: str
+    events: str
+    blackout: str
+    legs: tuple[Leg, ...]
+
+    @property
+    def leaks(self) -> bool:
+        return self.events == LEAKY
+
+
+_Made = tuple[_Sum, str, str]  # with model and guard
+
+
+def specification_curve(
+    data: Sample, sector: str | None = None, *, factors: Factors | None = None
+) -> Curve:
+    """Compute a sector's statistic, or every sector's, under every defensible choice.
+
+    Expected-return models, windows, weights, sets of events, with and without firms in blackout
+    and with and without the volatility guard, all crossed; at the first trade only the market is
+    known to compare with. All are computed on the first rule's placebo calendars, where leaks
+    are in on those that these admit. A sum that comes out of two combinations stands once. Raises
+    `InputError` as `run_study` does where there is nothing to test or too few calendars.
+
+    References
+    ----------
+    Simonsohn, Simmons and Nelson (2020), Nature Human Behaviour 4, 1208-1214.
+
+    Examples
+    --------
+    >>> specification_curve(data, "rail").joint                     # doctest: +SKIP
+    """
+    legs = family_legs(data)
+    if sector is not None:
+        data.spec.members(sector)
+    names = [name for name in legs if sector in (None, name)]
+    moves = np.r_[0, data.law(legs).shifts]
+    table = pd.concat([data.portfolios.returns, _firm_series(data, names)], axis=1)
+    lost: dict[Dropped, None] = {}
+    sums = {name: [*_sums(data, name, {*table.columns}, lost)] for name in names}
+    designs = dict(_designs(data, names, factors, lost))
+    parts = _forecasts(data, sums, designs, table, moves)
+    found = []
+    for name in names:
+        models = [title for title, own in designs if own == name]
+        found.append(_rows(data, name, _stacked(data, sums[name], models, parts, moves), lost))
+    rows, joint = zip(*found, strict=True)
+    return Curve(
+        pd.concat(rows, ignore_index=True),
+        pd.DataFrame(joint, columns=list(JOINT)),
+        pd.concat([*map(_moves, rows)], ignore_index=True),
+        data.spec.rule.alpha,
+        tuple(lost),
+    )
+
+
+# --- which sums there are ----------------------------------------------------------------------
+
+
+def _series(data: Sample, event: Event, sector: str, choice: tuple[str, str, str]) -> str:
+    """Name the series of a window at an event; empty where the slot has no portfolio."""
+    (window, weights, blackout), slot = choice, data.portfolios.slots[event.id, sector]
+    if window == FIRST and (weights, blackout) == (CAPPED, WITH):
+        return opening_name(OVERNIGHT, slot.session, sector)
+    if window == FIRST:
+        return f"{OVERNIGHT}/{weights} {blackout}/{slot.session}/{sector}"
+    if blackout == WITHOUT:
+        return f"sector/{sector}" if weights == EQUAL else f"{CAPPED}/sector/{sector}"
+    return slot.series if weights == EQUAL else capped_name(slot.session, sector)
+
+
+def _firm_series(data: Sample, sectors: Sequence[str]) -> pd.DataFrame:
+    """Average what single firms alone can: other capped slots, capped sectors, other openings."""
+    spec, made, tables = data.spec, data.portfolios, {"": data.market.returns}
+    if OVERNIGHT in data.market.openings:
+        tables[FIRST] = data.market.openings[OVERNIGHT]
+    if data.firms is None or spec.rule.second is None:
+        return pd.DataFrame(index=data.market.dates)
+    values = valued_firms(spec, data.market)
+    found: dict[str, dict[str, dict[str, float]]] = {part: {} for part in tables}
+    slots = [slot for slot in made.slots.values() if slot.sector in sectors and slot.series]
+    inside = {event.id: event for event in spec.with_role(*LEAKS)}
+    for slot, *how in product(slots, tables, (EQUAL, CAPPED), (WITH, WITHOUT)):
+        if slot.event not in inside:
+            continue
+        part, weights, blackout = how
+        name = _series(data, inside[slot.event], slot.sector, (part, weights, blackout))
+        own = slot.members if blackout == WITH else made.members[f"sector/{slot.sector}"]
+        if part:
+            there = tables[part].loc[pd.Timestamp(slot.session)].notna()
+            own = tuple(ticker for ticker in own if there[ticker])
+        if weights == CAPPED:
+            tested = tested_firms(spec, slot.sector)
+            own = tuple(ticker for ticker in tested if ticker in own and ticker in values)
+        if name not in made.returns and len(own) >= _least(spec.rule, weights):
+            worth = np.array([values[t] if weights == CAPPED else 1.0 for t in own])
+            share = capped_weights(worth, spec.rule.second.cap if weights == CAPPED else 1.0)
+            found[part][name] = dict(zip(own, share.tolist(), strict=True))
+    firms = [firm.ticker for firm in spec.firms if firm.ticker in data.market.returns]
+    more = [weighted_averages(tables[part][firms], own) for part, own in found.items() if own]
+    return pd.concat([pd.DataFrame(index=data.market.dates), *more], axis=1)
+
+
+def _least(rule: Rule, weights: str) -> int:
+    return rule.second.least_valued if rule.second and weights == CAPPED else rule.least_firms
+
+
+def _event_sets(data: Sample, sector: str) -> dict[str, Chosen]:
+    """List the sets of events that a sector may be summed over, primary events first."""
+    panel = data.panel
+
+    def listed(*roles: str, signed: bool = True) -> Chosen:
+        places = [k for role in roles for k in panel.index(role)]
+        events = [(panel.events[k], int(panel.day0[k])) for k in places]
+        found = [(e, day0, e.signs.get(sector, 0) if signed else 1) for e, day0 in events]
+        return [item for item in found if item[2]]
+
+    primary = listed("primary")
+    fewer = {f"without {e.id}": [x for x in primary if x[0] is not e] for e, *_ in primary}
+    unsigned = listed("primary", signed=False)
+    return {"all primary": primary, **fewer, LEAKY: listed(*LEAKS), UNSIGNED: unsigned}
+
+
+def _sums(data: Sample, sector: str, have: set[str], lost: dict[Dropped, None]) -> Iterator[_Sum]:
+    """Yield the different sums of a sector; note in ``lost`` what cannot be formed, and why."""
+    rule, sets, seen = data.spec.rule, _event_sets(data, sector), set[tuple[Leg, ...]]()
+    spans = {_words(window): window for window in (rule.window, (0, 1), (0, 0))}
+    usual, *others = spans
+    opened = (FIRST,) if opening_name(OVERNIGHT) in have else ()
+    if not opened:
+        lost[Dropped("specification", f"{sector}/{FIRST}", "no opening prices")] = None
+    for window, weights, blackout, events in product(
+        (usual, FULL, *others, *opened),
+        (EQUAL, CAPPED) if rule.second else (EQUAL,),
+        (WITH, WITHOUT),
+        sets,
+    ):
+        legs = list[Leg]()
+        for event, day0, sign in sets[events]:
+            timed = event.precision != "day"
+            if window == FIRST and not (timed and full_session(event) == (0, 0)):
+                continue
+            if series := _series(data, event, sector, (window, weights, blackout)):
+                full = full_session(event) if timed else rule.window
+                span = {FULL: full, FIRST: (0, 0), **spans}[window]
+                legs.append(Leg(event.id, series, day0, span, sign))
+        if absent := [leg.event for leg in legs if leg.series not in have]:
+            few = f"{absent[0]}: too few firms with a market value, an opening, or returns"
+            which = events if events in (LEAKY, UNSIGNED) else "primary events"
+            name = f"{sector}/{weights}, {blackout} blackout, {which}"
+            name += f", {FIRST}" * (window == FIRST)
+            lost[Dropped("specification", name, SINGLE if data.firms is None else few)] = None
+        elif (own := share_days(legs)[0]) and own not in seen:
+            seen.add(own)
+            yield _Sum(window, weights, events, blackout, own)
+
+
+def _words(window: tuple[int, int]) -> str:
+    return " to ".join(f"{day:+d}" if day else "0" for day in window)
+
+
+def _designs(
+    data: Sample,
+    sectors: Sequence[str],
+    factors: Factors | None,
+    lost: dict[Dropped, None],
+) -> Iterator[tuple[tuple[str, str], Design]]:
+    """Yield every model by its title and sector; sectors share a design where it is the same."""
+    for key, model in MODELS.items():
+        table = factors.returns if model.factors and factors else pd.DataFrame()
+        if model.factors and not {*model.factors} <= {*table}:
+            why = (factors.reason if factors else "") or "needs French's daily factors"
+            lost[Dropped("specification", model.title, why)] = None
+        elif model.needs:
+            columns = {name: table[name].to_numpy("float64") for name in model.factors}
+            design = expected_return_design(key, columns or {"market": data.portfolios.benchmark})
+            yield from (((model.title, sector), design) for sector in sectors)
+    if (second := data.spec.rule.second) is None:
+        return
+    shared: dict[str, Design] = {}
+    for title, sector in product((OUTSIDE, CONTROLS), sectors):
+        yard = YARD if title == OUTSIDE else yardstick(data, sector)
+        controls = () if title == OUTSIDE else second.controls
+        if {yard, *controls} <= {BENCHMARK, *data.controls}:
+            key = f"{title} {yard}"
+            shared[key] = shared.get(key) or design_of(data, yard, controls)
+            yield (title, sector), shared[key]
+        else:
+            lost[Dropped("specification", title, "no averages of outside firms")] = None
+
+
+# --- what they are -----------------------------------------------------------------------------
+
+
+def _forecasts(
+    data: Sample,
+    sums: Mapping[str, Sequence[_Sum]],
+    designs: Mapping[tuple[str, str], Design],
+    table: pd.DataFrame,
+    moves: Ints,
+) -> dict[tuple[str, bool, Place], Floats]:
+    """Forecast every window once per model, with primary events' windows masked or leaks' too.
+
+    Returns abnormal return, forecast-error variance and guarded variance, shape (3, n_moves).
+    """
+    parts: dict[tuple[str, bool, Place], Floats] = {}
+    values = {str(name): column.to_numpy("float64") for name, column in table.items()}
+    work = {id(design): (title, design) for (title, _), design in designs.items()}
+    users = {key: {s for (_, s), d in designs.items() if id(d) == key} for key in work}
+    if (opened := opening_name(OVERNIGHT)) in values:
+        work[0] = (FIRST, expected_return_design("market", {"market": values[opened]}))
+        users[0] = {*sums}
+    for leaks, calendar in ((False, calendar_of(data)), (True, _leak_calendar(data))):
+        moving = own_days(calendar)
+        for key, (title, design) in work.items():
+            asked = {
+                (leg.day0, leg.window, leg.series)
+                for sector in users[key]
+                for own in sums[sector]
+                if own.leaks == leaks and (own.window == FIRST) == (title == FIRST)
+                for leg in own.legs
+            }
+            alike = defaultdict[tuple[int, tuple[int, int], bytes], list[str]](list)
+            for day0, window, series in sorted(asked):
+                alike[day0, window, np.isfinite(values[series]).tobytes()].append(series)
+            for (day0, window, _), names in alike.items():
+                returns = np.column_stack([values[name] for name in names])
+                holes = [day - day0 for day in moving]
+                fit = data.forecast(returns, design=design, window=window, moving_mask=holes)
+                days = (day0 + moves).clip(0, len(returns) - 1)
+                found = np.stack([fit.car[days], fit.variance[days], fit.guarded[days]])
+                parts |= {
+                    (title, leaks, (day0, window, n)): found[..., k] for k, n in enumerate(names)
+                }
+    return parts
+
+
+def _leak_calendar(data: Sample) -> list[Leg]:
+    return [leg for sector in data.spec.sectors for leg in event_legs(data, sector, LEAKS)]
+
+
+def _stacked(
+    data: Sample,
+    sums: Sequence[_Sum],
+    models: Sequence[str],
+    parts: Mapping[tuple[str, bool, Place], Floats],
+    moves: Ints,
+) -> tuple[list[_Made], Floats, Floats]:
+    """Cross a sector's sums with models and guard; effect and error (n_moves, n_specifications)."""
+    admitted = admissible_shifts(_leak_calendar(data), data.panel.masked, data.spec.rule)
+    out = ~np.isin(moves, np.r_[0, admitted])
+    made, effects, variances = list[_Made](), [], []
+    for own, title in product(sums, models):
+        if own.window == FIRST and title != MARKET:
+            continue
+        key = FIRST if own.window == FIRST else title
+        places = ((leg.sign, (leg.day0, leg.window, leg.series)) for leg in own.legs)
+        total = sum(parts[key, own.leaks, at] * [[sign], [1], [1]] for sign, at in places)
+        effect, plain, guarded = np.where(out & own.leaks, np.nan, total)
+        for guard, variance in (("on", guarded), ("off", plain)):
+            made.append((own, title, guard))
+            effects.append(effect)
+            variances.append(variance)
+    return made, np.array(effects).T, np.sqrt(variances).T
+
+
+def _rows(
+    data: Sample,
+    sector: str,
+    found: tuple[list[_Made], Floats, Floats],
+    lost: dict[Dropped, None],
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Lay out a sector's specifications, and what they say together."""
+    rule, (made, effect, error) = data.spec.rule, found
+    marks = {(event_legs(data, sector), MODELS[rule.model].title, "on"): "rule 1"}
+    if rule.second:
+        marks[second_legs(data)[0].get(sector, ()), CONTROLS, "on"] = "rule 2"
+    whole = np.isfinite(effect + error)
+    good = whole[0] & (whole[1:].sum(axis=0) >= rule.least_shifts)
+    for own, title, _ in (one for one, kept in zip(made, good, strict=True) if not kept):
+        why = f"not complete at the events, or on {rule.least_shifts} placebo calendars"
+        name = f"{sector}/{title}, {own.weights}, {own.blackout} blackout, {own.window}"
+        lost[Dropped("specification", name, why)] = None
+    table = [
+        (
+            sector,
+            marks.get((own.legs, title, guard), ""),
+            title,
+            *own[:4],
+            guard,
+            common_sign(own.legs),
+        )
+        for own, title, guard in made
+    ]
+    numbers, together = _laws(effect[:, good], error[:, good], rule.alpha)
+    rows = pd.DataFrame(table, columns=list(CURVE[:9]))[good].reset_index(drop=True)
+    sign = int(rows["sign"].iloc[0]) if rows["sign"].nunique() == 1 else 0
+    row = {"sector": sector, "specifications": len(rows), "sign": sign, **together}
+    return rows.assign(**numbers)[list(CURVE)], row
+
+
+def _laws(
+    effect: Floats, error: Floats, alpha: float
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Compute every column's own interval and p, and the law of what they say together.
+
+    Arrays are (1 + n_shifts, n_specifications), the real dates first; a shift at which a column
+    has no number is left out of its own law, and of the joint law of all.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = np.where(error > 0, effect / error, 0.0 * error)
+    center = np.nanmean(statistic[1:], axis=0)
+    away = statistic - center
+    far, known = np.abs(away), np.isfinite(away[1:])
+    critical = np.array([quantile(x[k], alpha) for x, k in zip(far[1:].T, known.T, strict=True)])
+    middle, half = effect[0] - center * error[0], critical * error[0]
+    shifts = known.sum(axis=0)
+    numbers = {
+        "effect": effect[0],
+        "low": middle - half,
+        "high": middle + half,
+        "p": (1 + (far[1:] >= far[0]).sum(axis=0)) / (1 + shifts),
+        "shifts": shifts,
+    }
+    common = np.r_[True, known.all(axis=1)]
+    typical = np.abs(np.median(away[common], axis=1))
+    outside = (far[common] > critical).mean(axis=1)
+    return numbers, {
+        "median": float(np.median(effect[0])),
+        "lowest": float(effect[0].min()),
+        "highest": float(effect[0].max()),
+        "p_median": float(placebo_p(typical[1:], typical[0])),
+        "outside": float(outside[0]),
+        "p_outside": float(placebo_p(outside[1:], outside[0])),
+        "shifts": int(common.sum()) - 1,
+    }
+
+
+def _moves(rows: pd.DataFrame) -> pd.DataFrame:
+    """Say how far apart the values of each choice lie, from least squares on all choices."""
+    dummies = pd.get_dummies(rows[list(CHOICES)], prefix_sep="|", dtype=float)
+    fitted = np.linalg.lstsq(dummies.to_numpy(), rows["effect"].to_numpy(), rcond=None)[0]
+    found = []
+    for choice in CHOICES:
+        own = {
+            n[len(choice) + 1 :]: x
+            for n, x in zip(dummies, fitted, strict=True)
+            if n.startswith(f"{choice}|")
+        }
+        ends = min(own, key=own.__getitem__), max(own, key=own.__getitem__)
+        found.append((rows["sector"].iloc[0], choice, *ends, own[ends[1]] - own[ends[0]]))
+    frame = pd.DataFrame(found, columns=list(MOVES))
+    return frame.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
