@@ -43,6 +43,7 @@ from usjp_research.study.reactions import coverage as coverage
 from usjp_research.study.reactions import relative_paths as relative_paths
 from usjp_research.study.reactions import campaign_paths as campaign_paths
 from usjp_research.study.counterfactual import counterfactuals as counterfactuals
+from usjp_research.study.curve import specification_curve as specification_curve
 from usjp_research.study.verdict import implied_value as implied_value
 from usjp_research.study.verdict import decide as decide
 from usjp_research.study.verdict import Verdict as Verdict
@@ -73,6 +74,7 @@ from usjp_research.report.figures import plot_reactions as plot_reactions
 from usjp_research.report.figures import plot_caar as plot_caar
 from usjp_research.report.figures import plot_placebo as plot_placebo
 from usjp_research.report.figures import plot_counterfactuals as plot_counterfactuals
+from usjp_research.report.figures import plot_curve as plot_curve
 from usjp_research.report.figures import plot_sectors as plot_sectors
 from usjp_research.report.figures import plot_exposure as plot_exposure
 from usjp_research.report.figures import plot_dose_response as plot_dose_response

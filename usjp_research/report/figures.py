@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from usjp_research.engine.placebo import Placebo
 from usjp_research.report.tables import (
     cases_words,
     counted,
+    curve_words,
     exposure_words,
     records,
     told,
@@ -36,6 +38,7 @@ from usjp_research.report.theme import (
     Picture,
     above,
     both,
+    canvas,
     interval_rows,
     note,
     panels,
@@ -47,14 +50,16 @@ from usjp_research.report.theme import (
 )
 from usjp_research.spec.records import ROLES
 from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
+from usjp_research.study.curve import CHOICES, Curve
 from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import NOT_COUNTED, label, level, number, p_value, percent
+from usjp_research.words import NOT_COUNTED, between, label, level, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 TOP: Mapping[str, Any] = {"up": "axes fraction", "ha": "center"}  # of a note above the axes
@@ -128,6 +133,87 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         said.append(f"{name} {beside}, interval {seen.interval()}")
     alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
     return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)
+
+
+def plot_curve(found: Curve, sector: str | None = None) -> Picture:
+    """Draw a sector's effect under every specification, sorted, and the choices below it.
+
+    The first sector is drawn where none is asked for. Thin lines are intervals, at most 300. A row
+    of the strip is a value of a choice: how often it was made there, beside the choice's others.
+    """
+    if found.rows.empty:
+        return nothing(found.dropped[0].reason)
+    name = sector or str(found.rows["sector"].iloc[0])
+    table = found.rows[found.rows["sector"] == name]
+    values = {c: list(table[c].unique()) for c in CHOICES if table[c].nunique() > 1}
+    flip = -1 if (table["sign"] < 0).all() else 1  # told as the market moved
+    ends = np.sort(flip * table[["low", "high"]].to_numpy("float64"), axis=1)
+    table = table.assign(effect=flip * table["effect"], low=ends[:, 0], high=ends[:, 1])
+    table = table.sort_values("effect", kind="stable", ignore_index=True)
+    marked = [{**row, "place": k} for k, row in enumerate(records(table)) if row["rule"]]
+    said = "; ".join(
+        f"{row['rule']} {percent(row['effect'])}, {between(row['low'], row['high'])}"
+        for row in sorted(marked, key=lambda row: str(row["rule"]))
+    )
+    lines = sum(map(len, values.values())) + len(values)
+
+    def form(narrow: bool) -> Figure:
+        room = (0.3 if narrow else 0.19) * lines
+        figure = canvas(narrow, 3.2 + room, 2, sharex=True, height_ratios=[2.6, room])
+        _effects(figure.axes[0], table, marked, tone(name))
+        _choices(figure.axes[1], table, values, tone(name), narrow)
+        for axes, row in product(figure.axes, marked):
+            axes.axvline(row["place"], color=INK, linewidth=0.8, linestyle=":")
+        return figure
+
+    return both(form, f"{curve_words(found, name)} {said}.")
+
+
+def _effects(
+    axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]], colour: str
+) -> None:
+    """Draw every interval as a part of one line, the effects, and the rules' own."""
+    shown = table.iloc[np.linspace(0, len(table) - 1, min(300, len(table))).round().astype(int)]
+    broken = shown[["low", "high"]].assign(hole=np.nan).to_numpy("float64").ravel()
+    axes.plot(np.repeat(shown.index, 3), broken, color=colour, alpha=0.35, linewidth=0.8)
+    axes.plot(table.index, table["effect"], color=colour, linewidth=1.8)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    for k, row in enumerate(marked):
+        axes.plot([row["place"]] * 2, [row["low"], row["high"]], color=INK, linewidth=1.5)
+        axes.plot(row["place"], row["effect"], "o", color=INK, markersize=5)
+        note(axes, row["rule"], (row["place"], 1), (0, 3 + 11 * (k % 2)), **TOP)
+    axes.set_ylabel("effect, each interval alone")
+    axes.grid(visible=False, axis="x")
+    percent_axis(axes.yaxis)
+
+
+def _choices(
+    axes: Axes,
+    table: pd.DataFrame,
+    values: Mapping[str, Sequence[str]],
+    colour: str,
+    narrow: bool,
+) -> None:
+    """Draw a row for each value of a choice, as high as its share of the specifications there."""
+    parts = np.array_split(np.arange(len(table)), min(40, len(table)))
+    edges = np.repeat([*(part[0] for part in parts), len(table)], 2)[1:-1]
+    place, ticks = 0, dict[int, str]()
+    for choice, named in values.items():
+        note(axes, choice, (0, place + 0.9), (0, 0), "axes fraction", fontweight="bold")
+        made = [table[choice] == value for value in named]
+        shares = np.array([[one.iloc[part].mean() for part in parts] for one in made])
+        for k, value in enumerate(named):
+            place += 1
+            ticks[place] = wrapped(value.partition(",")[0], 17 if narrow else 40)
+            top = place + 0.9 - 0.8 * np.repeat(shares[k] / shares.max(), 2)
+            axes.fill_between(edges, place + 0.9, top, color=colour, linewidth=0)
+        place += 1
+    axes.set_yticks([place + 0.6 for place in ticks], [*ticks.values()])
+    axes.set_ylim(place + 0.2, 0)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_xlabel(wrapped(f"{len(table)} specifications, sorted by their effect", 30 if narrow else 80))
 
 
 # --- paths with a band -------------------------------------------------------------------------

@@ -14,11 +14,12 @@ from usjp_research.engine.evidence import LIMIT
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
-from usjp_research.report.numbers import PHRASES, Table, lay_out
+from usjp_research.report.numbers import PHRASES, Table, lay_out, say
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
+from usjp_research.study.curve import Curve
 from usjp_research.study.exposure import SAVED, Exposure
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
@@ -335,6 +336,21 @@ def _timing(timing: pd.DataFrame) -> Iterator[Row]:
         yield {**records(seen)[0], "seen": "; ".join(words), **least}
 
 
+def _curve(found: Curve) -> Iterator[Row]:
+    """Lay out what every sector's specifications say together, and what moves them most."""
+    for row in records(found.joint):
+        sign = int(row["sign"])
+        first = records(found.moves[found.moves["sector"] == row["sector"]])[0]
+        seen = {key: moved(row[key], sign) for key in ("median", "lowest", "highest")}
+        spread = percent(first["spread"], sign=False)
+        yield {**row, **seen, "moves": say("curve moves", first, distance=spread)}
+
+
+def curve_words(found: Curve, sector: str) -> str:
+    """Say in sentences what a sector's specifications say together."""
+    return next(say("curve", row) for row in _curve(found) if row["sector"] == sector)
+
+
 def _donors(found: Counterfactuals, most: int = 6) -> Iterator[Row]:
     """Lay out which donors stood for the sector at each event, the largest weights first."""
     for (model, event), part in found.weights.groupby(["model", "event"], sort=False):
@@ -436,6 +452,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
         {**row, **_seen(row), "fitted": row["reason"] or row["fit"]} for row in records(found.rows)
     ],
     "coverage": _coverage,
+    "curve": _curve,
     "dependence": lambda tests: [{**tests.numbers, "notes": "; ".join(tests.notes) or "none"}],
     "days": _says,
     "donors": _donors,

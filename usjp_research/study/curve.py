@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,10 @@ from usjp_research.study.capped import (
     valued_firms,
     weighted_averages,
 )
-from usjp_research.study.legs import common_sign, event_legs, share_days
+from usjp_research.study.legs import common_sign, event_legs, share_days, why_silent
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, full_session, second_legs, yardstick
-from usjp_research.words import card, label, level
+from usjp_research.words import InputError, card, label, level
 
 CHOICES = ("model", "window", "weights", "events", "blackout", "guard")
 CURVE = ("sector", "rule", *CHOICES, "sign", "effect", "low", "high", "p", "shifts")
@@ -47,6 +47,7 @@ LEAKY, UNSIGNED = "leaks in", "unsigned"
 SINGLE = "needs single firms: the bundle would give one away"
 
 Place = tuple[int, tuple[int, int], str]  # day 0, window, series
+Row = dict[str, Any]
 Chosen = list[tuple[Event, int, int]]  # events with day 0 and sign
 
 
@@ -77,13 +78,8 @@ class Curve:
     dropped: tuple[Dropped, ...] = ()
 
     def _repr_html_(self) -> str:
-        told = (
-            f"{label(s)}: {n} specifications"
-            for s, n in self.rows["sector"].value_counts(sort=False).items()
-        )
-        return card(
-            "Specification curve", "", *told, f"intervals of {level(self.alpha)}, each alone"
-        )
+        told = (f"{label(row[0])}: {row[1]} specifications" for row in self.joint.to_numpy())
+        return card("Specification curve", "", *told, f"each alone at {level(self.alpha)}")
 
 
 class _Sum(NamedTuple):
@@ -111,8 +107,8 @@ def specification_curve(
     Expected-return models, windows, weights, sets of events, with and without firms in blackout
     and with and without the volatility guard, all crossed; at the first trade only the market is
     known to compare with. All are computed on the first rule's placebo calendars, where leaks
-    are in on those that these admit. A sum that comes out of two combinations stands once. Raises
-    `InputError` as `run_study` does where there is nothing to test or too few calendars.
+    are in on those that these admit. A sum that comes out of two combinations stands once. Where
+    there is nothing to test, or too few calendars, there is no row, and ``dropped`` says why.
 
     References
     ----------
@@ -122,13 +118,17 @@ def specification_curve(
     --------
     >>> specification_curve(data, "rail").joint                     # doctest: +SKIP
     """
-    legs = family_legs(data)
-    if sector is not None:
-        data.spec.members(sector)
-    names = [name for name in legs if sector in (None, name)]
-    moves = np.r_[0, data.law(legs).shifts]
-    table = pd.concat([data.portfolios.returns, _firm_series(data, names)], axis=1)
+    data.spec.members(sector or data.spec.sectors[0])
     lost: dict[Dropped, None] = {}
+    try:
+        legs = family_legs(data)
+        moves = np.r_[0, data.law(legs).shifts]
+    except InputError as error:
+        return _laid_out(data, [], [Dropped("specification", sector or "all sectors", str(error))])
+    names = [name for name in legs if sector in (None, name)]
+    silent = (s for s in data.spec.sectors if s not in legs and sector in (None, s))
+    lost |= {Dropped("specification", s, why_silent(data, s)): None for s in silent}
+    table = pd.concat([data.portfolios.returns, _firm_series(data, names)], axis=1)
     sums = {name: [*_sums(data, name, {*table.columns}, lost)] for name in names}
     designs = dict(_designs(data, names, factors, lost))
     parts = _forecasts(data, sums, designs, table, moves)
@@ -136,11 +136,17 @@ def specification_curve(
     for name in names:
         models = [title for title, own in designs if own == name]
         found.append(_rows(data, name, _stacked(data, sums[name], models, parts, moves), lost))
-    rows, joint = zip(*found, strict=True)
+    return _laid_out(data, found, lost)
+
+
+def _laid_out(
+    data: Sample, found: Sequence[tuple[pd.DataFrame, Row]], lost: Iterable[Dropped]
+) -> Curve:
+    rows = [rows for rows, _ in found]
     return Curve(
-        pd.concat(rows, ignore_index=True),
-        pd.DataFrame(joint, columns=list(JOINT)),
-        pd.concat([*map(_moves, rows)], ignore_index=True),
+        pd.concat([pd.DataFrame(columns=list(CURVE)), *rows], ignore_index=True),
+        pd.DataFrame([row for _, row in found], columns=list(JOINT)),
+        pd.concat([pd.DataFrame(columns=list(MOVES)), *map(_moves, rows)], ignore_index=True),
         data.spec.rule.alpha,
         tuple(lost),
     )
@@ -361,7 +367,7 @@ def _rows(
     sector: str,
     found: tuple[list[_Made], Floats, Floats],
     lost: dict[Dropped, None],
-) -> tuple[pd.DataFrame, dict[str, object]]:
+) -> tuple[pd.DataFrame, Row]:
     """Lay out a sector's specifications, and what they say together."""
     rule, (made, effect, error) = data.spec.rule, found
     marks = {(event_legs(data, sector), MODELS[rule.model].title, "on"): "rule 1"}
@@ -430,15 +436,12 @@ def _laws(
 
 def _moves(rows: pd.DataFrame) -> pd.DataFrame:
     """Say how far apart the values of each choice lie, from least squares on all choices."""
-    dummies = pd.get_dummies(rows[list(CHOICES)], prefix_sep="|", dtype=float)
-    fitted = np.linalg.lstsq(dummies.to_numpy(), rows["effect"].to_numpy(), rcond=None)[0]
+    values = [(choice, value) for choice in CHOICES for value in rows[choice].unique()]
+    table = np.column_stack([rows[choice] == value for choice, value in values]).astype(float)
+    fitted = np.linalg.lstsq(table, rows["effect"].to_numpy(), rcond=None)[0]
     found = []
     for choice in CHOICES:
-        own = {
-            n[len(choice) + 1 :]: x
-            for n, x in zip(dummies, fitted, strict=True)
-            if n.startswith(f"{choice}|")
-        }
+        own = {str(v): float(x) for (c, v), x in zip(values, fitted, strict=True) if c == choice}
         ends = min(own, key=own.__getitem__), max(own, key=own.__getitem__)
         found.append((rows["sector"].iloc[0], choice, *ends, own[ends[1]] - own[ends[0]]))
     frame = pd.DataFrame(found, columns=list(MOVES))
