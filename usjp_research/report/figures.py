@@ -213,7 +213,9 @@ def _choices(
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.set_xticks([])
-    axes.set_xlabel(wrapped(f"{len(table)} specifications, sorted by their effect", 30 if narrow else 80))
+    axes.set_xlabel(
+        wrapped(f"{len(table)} specifications, sorted by their effect", 30 if narrow else 80)
+    )
 
 
 # --- paths with a band -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.design import MODELS, Design, Floats, Ints, expected_return_design
+from usjp_research.engine.design import MODELS, Bools, Design, Floats, Ints, expected_return_design
 from usjp_research.engine.placebo import Leg, admissible_shifts, own_days, placebo_p, quantile
 from usjp_research.market.donors import OUTSIDE as YARD
 from usjp_research.market.factors import Factors
@@ -132,21 +132,24 @@ def specification_curve(
     sums = {name: [*_sums(data, name, {*table.columns}, lost)] for name in names}
     designs = dict(_designs(data, names, factors, lost))
     parts = _forecasts(data, sums, designs, table, moves)
+    windows = {own.window for found in sums.values() for own in found}
+    calendars = dict(_calendars(data, windows, moves))
     found = []
     for name in names:
         models = [title for title, own in designs if own == name]
-        found.append(_rows(data, name, _stacked(data, sums[name], models, parts, moves), lost))
+        found.append(_rows(data, name, _stacked(sums[name], models, parts, calendars), lost))
     return _laid_out(data, found, lost)
 
 
 def _laid_out(
     data: Sample, found: Sequence[tuple[pd.DataFrame, Row]], lost: Iterable[Dropped]
 ) -> Curve:
-    rows = [rows for rows, _ in found]
+    rows = [rows for rows, _ in found] or [pd.DataFrame(columns=list(CURVE))]
+    moves = [_moves(own) for own, _ in found] or [pd.DataFrame(columns=list(MOVES))]
     return Curve(
-        pd.concat([pd.DataFrame(columns=list(CURVE)), *rows], ignore_index=True),
+        pd.concat(rows, ignore_index=True),
         pd.DataFrame([row for _, row in found], columns=list(JOINT)),
-        pd.concat([pd.DataFrame(columns=list(MOVES)), *map(_moves, rows)], ignore_index=True),
+        pd.concat(moves, ignore_index=True),
         data.spec.rule.alpha,
         tuple(lost),
     )
@@ -222,8 +225,7 @@ def _event_sets(data: Sample, sector: str) -> dict[str, Chosen]:
 def _sums(data: Sample, sector: str, have: set[str], lost: dict[Dropped, None]) -> Iterator[_Sum]:
     """Yield the different sums of a sector; note in ``lost`` what cannot be formed, and why."""
     rule, sets, seen = data.spec.rule, _event_sets(data, sector), set[tuple[Leg, ...]]()
-    spans = {_words(window): window for window in (rule.window, (0, 1), (0, 0))}
-    usual, *others = spans
+    usual, *others = _spans(rule)
     opened = (FIRST,) if opening_name(OVERNIGHT) in have else ()
     if not opened:
         lost[Dropped("specification", f"{sector}/{FIRST}", "no opening prices")] = None
@@ -235,12 +237,10 @@ def _sums(data: Sample, sector: str, have: set[str], lost: dict[Dropped, None]) 
     ):
         legs = list[Leg]()
         for event, day0, sign in sets[events]:
-            timed = event.precision != "day"
-            if window == FIRST and not (timed and full_session(event) == (0, 0)):
+            span = _span(rule, event, window)
+            if not _known(event, window):
                 continue
             if series := _series(data, event, sector, (window, weights, blackout)):
-                full = full_session(event) if timed else rule.window
-                span = {FULL: full, FIRST: (0, 0), **spans}[window]
                 legs.append(Leg(event.id, series, day0, span, sign))
         if absent := [leg.event for leg in legs if leg.series not in have]:
             few = f"{absent[0]}: too few firms with a market value, an opening, or returns"
@@ -253,8 +253,23 @@ def _sums(data: Sample, sector: str, have: set[str], lost: dict[Dropped, None]) 
             yield _Sum(window, weights, events, blackout, own)
 
 
-def _words(window: tuple[int, int]) -> str:
-    return " to ".join(f"{day:+d}" if day else "0" for day in window)
+def _spans(rule: Rule) -> dict[str, tuple[int, int]]:
+    """Return the fixed windows by their names, the rule's first."""
+    words = " to ".join
+    windows = (rule.window, (0, 1), (0, 0))
+    return {words(f"{day:+d}" if day else "0" for day in window): window for window in windows}
+
+
+def _known(event: Event, window: str) -> bool:
+    """Say whether an event can be in a sum: at the first trade, news of a time of day overnight."""
+    return window != FIRST or (event.precision != "day" and full_session(event) == (0, 0))
+
+
+def _span(rule: Rule, event: Event, window: str) -> tuple[int, int]:
+    """Return the sessions of a window at an event."""
+    if window == FULL:
+        return rule.window if event.precision == "day" else full_session(event)
+    return _spans(rule).get(window, (0, 0))
 
 
 def _designs(
@@ -337,16 +352,39 @@ def _leak_calendar(data: Sample) -> list[Leg]:
     return [leg for sector in data.spec.sectors for leg in event_legs(data, sector, LEAKS)]
 
 
+def _calendars(
+    data: Sample, windows: Iterable[str], moves: Ints
+) -> Iterator[tuple[tuple[str, bool], Bools]]:
+    """Say by window, and without and with leaks, on which calendars a family of sums stands.
+
+    As in the families of the rules, every sector's primary windows are complete there.
+    """
+    leaks = np.isin(
+        moves, np.r_[0, admissible_shifts(_leak_calendar(data), data.panel.masked, data.spec.rule)]
+    )
+    moving = own_days(calendar_of(data))
+    for window in windows:
+        good = np.ones(len(moves), bool)
+        for id, day0 in {(leg.event, leg.day0) for leg in calendar_of(data)}:
+            event = data.spec.event(id)
+            if not _known(event, window):
+                continue
+            span = _span(data.spec.rule, event, window)
+            holes = [day - day0 for day in moving]
+            market = data.portfolios.benchmark[:, None]
+            fit = data.forecast(market, window=span, moving_mask=holes)
+            good &= np.isfinite(fit.car[day0 + moves, 0])
+        yield (window, False), good
+        yield (window, True), good & leaks
+
+
 def _stacked(
-    data: Sample,
     sums: Sequence[_Sum],
     models: Sequence[str],
     parts: Mapping[tuple[str, bool, Place], Floats],
-    moves: Ints,
+    calendars: Mapping[tuple[str, bool], Bools],
 ) -> tuple[list[_Made], Floats, Floats]:
     """Cross a sector's sums with models and guard; effect and error (n_moves, n_specifications)."""
-    admitted = admissible_shifts(_leak_calendar(data), data.panel.masked, data.spec.rule)
-    out = ~np.isin(moves, np.r_[0, admitted])
     made, effects, variances = list[_Made](), [], []
     for own, title in product(sums, models):
         if own.window == FIRST and title != MARKET:
@@ -354,7 +392,7 @@ def _stacked(
         key = FIRST if own.window == FIRST else title
         places = ((leg.sign, (leg.day0, leg.window, leg.series)) for leg in own.legs)
         total = sum(parts[key, own.leaks, at] * [[sign], [1], [1]] for sign, at in places)
-        effect, plain, guarded = np.where(out & own.leaks, np.nan, total)
+        effect, plain, guarded = np.where(calendars[own.window, own.leaks], total, np.nan)
         for guard, variance in (("on", guarded), ("off", plain)):
             made.append((own, title, guard))
             effects.append(effect)
