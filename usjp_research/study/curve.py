@@ -175,17 +175,15 @@ def _firm_series(data: Sample, sectors: Sequence[str]) -> pd.DataFrame:
     spec, made, tables = data.spec, data.portfolios, {"": data.market.returns}
     if OVERNIGHT in data.market.openings:
         tables[FIRST] = data.market.openings[OVERNIGHT]
-    if data.firms is None or spec.rule.second is None:
+    if data.firms is None or (second := spec.rule.second) is None:
         return pd.DataFrame(index=data.market.dates)
     values = valued_firms(spec, data.market)
     found: dict[str, dict[str, dict[str, float]]] = {part: {} for part in tables}
-    slots = [slot for slot in made.slots.values() if slot.sector in sectors and slot.series]
-    inside = {event.id: event for event in spec.with_role(*LEAKS)}
+    slots = [x for x in made.slots.values() if x.sector in sectors and x.series]
+    slots = [x for x in slots if spec.event(x.event).role in LEAKS]
     for slot, *how in product(slots, tables, (EQUAL, CAPPED), (WITH, WITHOUT)):
-        if slot.event not in inside:
-            continue
         part, weights, blackout = how
-        name = _series(data, inside[slot.event], slot.sector, (part, weights, blackout))
+        name = _series(data, spec.event(slot.event), slot.sector, (part, weights, blackout))
         own = slot.members if blackout == WITH else made.members[f"sector/{slot.sector}"]
         if part:
             there = tables[part].loc[pd.Timestamp(slot.session)].notna()
@@ -193,17 +191,14 @@ def _firm_series(data: Sample, sectors: Sequence[str]) -> pd.DataFrame:
         if weights == CAPPED:
             tested = tested_firms(spec, slot.sector)
             own = tuple(ticker for ticker in tested if ticker in own and ticker in values)
-        if name not in made.returns and len(own) >= _least(spec.rule, weights):
+        least = second.least_valued if weights == CAPPED else spec.rule.least_firms
+        if name not in made.returns and len(own) >= least:
             worth = np.array([values[t] if weights == CAPPED else 1.0 for t in own])
-            share = capped_weights(worth, spec.rule.second.cap if weights == CAPPED else 1.0)
+            share = capped_weights(worth, second.cap)
             found[part][name] = dict(zip(own, share.tolist(), strict=True))
     firms = [firm.ticker for firm in spec.firms if firm.ticker in data.market.returns]
     more = [weighted_averages(tables[part][firms], own) for part, own in found.items() if own]
     return pd.concat([pd.DataFrame(index=data.market.dates), *more], axis=1)
-
-
-def _least(rule: Rule, weights: str) -> int:
-    return rule.second.least_valued if rule.second and weights == CAPPED else rule.least_firms
 
 
 def _event_sets(data: Sample, sector: str) -> dict[str, Chosen]:
@@ -418,15 +413,8 @@ def _rows(
         name = f"{sector}/{title}, {own.weights}, {own.blackout} blackout, {own.window}"
         lost[Dropped("specification", name, why)] = None
     table = [
-        (
-            sector,
-            marks.get((own.legs, title, guard), ""),
-            title,
-            *own[:4],
-            guard,
-            common_sign(own.legs),
-        )
-        for own, title, guard in made
+        (sector, marks.get((own.legs, *how), ""), how[0], *own[:4], how[1], common_sign(own.legs))
+        for own, *how in made
     ]
     numbers, together = _laws(effect[:, good], error[:, good], rule.alpha)
     rows = pd.DataFrame(table, columns=list(CURVE[:9]))[good].reset_index(drop=True)
