@@ -121,8 +121,9 @@ def test_the_codebook_says_what_every_column_of_every_result_is(run: Path) -> No
     results = {
         path.stem for path in (run / "results").iterdir() if path.suffix in (".csv", ".parquet")
     }
-    single = {name for name in results if name.endswith(("-law", "-rows", "-weights"))}
-    joined = {"2_event_study-law", "3_exposure-rows", "5_robustness-rows", "5_robustness-weights"}
+    ends = ("rows", "weights", "curve", "joint", "moves")
+    single = {name for name in results if name.endswith(tuple(f"-{end}" for end in ("law", *ends)))}
+    joined = {"2_event_study-law", "3_exposure-rows", *(f"5_robustness-{end}" for end in ends)}
     assert set(tables) == {"verdicts"} | joined | (results - single)
     for name, frame in tables.items():
         keys = [column for column in frame if codebook(name)[str(column)]["key"]]

@@ -412,10 +412,10 @@ def _rows(
         why = f"not complete at the events, or on {rule.least_shifts} placebo calendars"
         name = f"{sector}/{title}, {own.weights}, {own.blackout} blackout, {own.window}"
         lost[Dropped("specification", name, why)] = None
-    table = [
-        (sector, marks.get((own.legs, *how), ""), how[0], *own[:4], how[1], common_sign(own.legs))
-        for own, *how in made
-    ]
+    table = []
+    for own, title, guard in made:
+        mark = marks.get((own.legs, title, guard), "")
+        table.append((sector, mark, title, *own[:4], guard, common_sign(own.legs)))
     numbers, together = _laws(effect[:, good], error[:, good], rule.alpha)
     rows = pd.DataFrame(table, columns=list(CURVE[:9]))[good].reset_index(drop=True)
     sign = int(rows["sign"].iloc[0]) if rows["sign"].nunique() == 1 else 0
