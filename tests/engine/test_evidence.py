@@ -15,7 +15,6 @@ import scipy.stats
 
 from usjp_research.engine.evidence import BLOCKS, HALVES, SEED, evidence_ratio, held_out_size
 from usjp_research.engine.placebo import Placebo
-from usjp_research.study.sample import Sample
 from usjp_research.study.second import Second, assurance
 from usjp_research.study.verdict import VERDICTS, Implied, Verdict
 
@@ -139,7 +138,7 @@ def _row(base: float, critical: float, error: float, center: float) -> Verdict:
 
 def _assured(row: Verdict, null: Floats) -> pd.DataFrame:
     law = cast(Placebo, SimpleNamespace(groups=("s",), null_statistic=null[:, None]))
-    table = assurance(cast(Sample, None), Second((row,), law, {}, ()))
+    table = assurance(Second((row,), law, {}, ()))
     return table.set_index("truth")
 
 

@@ -236,7 +236,7 @@ def test_night_and_session_of_fewer_firms_than_the_day_give_the_missing_one_away
 def test_a_bundle_that_would_give_a_firm_away_is_refused(tmp_path: Path) -> None:
     market, controls = small_market()
     spec = small_spec(tmp_path)
-    made, pads, leverage = _safe(small_sample(spec, market, controls))
+    made, pads, leverage = _safe(small_sample(spec, market, controls), {})
     assert pads == {} and leverage < 0.9
     assert made.returns.filter(like="capped/").shape[1] == 6
     frame = market.returns.copy()
@@ -244,4 +244,4 @@ def test_a_bundle_that_would_give_a_firm_away_is_refused(tmp_path: Path) -> None
     data = small_sample(spec, replace(market, returns=frame), controls)
     assert _Shown.of(data, _formed(data, {}), "solar").disclosed()[0] == ("S11",)
     with pytest.raises(InputError, match="'solar': firm 'S11' can be read back"):
-        _safe(data)
+        _safe(data, {})

@@ -13,7 +13,8 @@ import scipy.stats
 
 from tests.study.by_hand import SECTORS, STUDY, small_market, small_sample, small_spec
 from usjp_research.market.simulate import simulated_market
-from usjp_research.study.answer import Study, run_study
+from usjp_research.study.answer import Study, family_legs, run_study
+from usjp_research.study.checks import by_day
 from usjp_research.study.first_trade import first_trade
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import (
@@ -34,7 +35,8 @@ Told = tuple[Study, Second, pd.DataFrame]
 def _told(study: Study) -> Told:
     found = second_rows(study.data, study.family.shifts)
     assert found is not None
-    table = says(study.data, found, study.verdicts)
+    days = by_day(study.data, family_legs(study.data))
+    table = says(study.data, found, study.first, days)
     assert tuple(table) == SAYS
     return study, found, table.set_index("sector")
 
@@ -55,7 +57,7 @@ def told(request: pytest.FixtureRequest, small: Told, bundled: Study) -> Told:
 
 def test_every_row_has_the_numbers_of_its_verdict_and_of_the_first_rule(told: Told) -> None:
     study, found, table = told
-    before = {row.name: row for row in study.verdicts}
+    before = {row.name: row for row in study.first}
     assert list(table.index) == [row.name for row in found.rows] == list(study.data.spec.sectors)
     for row in found.rows:
         said = table.loc[row.name]
@@ -127,8 +129,8 @@ def test_a_ceiling_by_hand(small: Told) -> None:
 
 
 def test_assurance_has_a_row_for_every_truth_that_sums_to_one(told: Told) -> None:
-    study, found, _ = told
-    table = assurance(study.data, found)
+    _, found, _ = told
+    table = assurance(found)
     assert tuple(table) == ASSURANCE
     np.testing.assert_allclose(table[list(VERDICTS)].sum(axis=1), 1, atol=1e-12)
     valued = [row.name for row in found.rows if row.implied.share]
@@ -144,7 +146,8 @@ def test_a_verdict_against_a_value_too_small_to_see_says_what_it_rests_on(small:
     row = replace(row, headline="not priced in", implied=replace(row.implied, share=share))
     assert _with_remark(replace(row, mde=0.03)).remark == BELOW
     assert _with_remark(replace(row, mde=0.009)).remark == row.remark
-    assert _with_remark(replace(row, mde=0.03, headline="cannot say")).remark == row.remark
+    told = replace(row, mde=0.03, by_case=dict.fromkeys(row.by_case, "cannot say"))
+    assert _with_remark(told).remark == row.remark
 
 
 # --- what may be missing -----------------------------------------------------------------------
@@ -185,7 +188,7 @@ def test_what_is_missing_leaves_a_study_that_runs_and_a_reason_for_every_row(
     assert [row.name for row in study.verdicts] == list(SECTORS)
     assert all(np.isfinite([row.effect, row.low, row.high]).all() for row in study.verdicts)
     _, found, table = _told(study)
-    assert found.rows == () and table.empty and assurance(study.data, found).empty
+    assert found.rows == () and table.empty and assurance(found).empty
     said = {item.name: item.reason for item in found.dropped}
     assert set(said) == set(SECTORS)
     assert reason in said.values() and all("\n" not in why for why in said.values())

@@ -14,7 +14,7 @@ from tests.study import by_hand
 from tests.study.by_hand import SECTORS, STUDY, small_market, small_sample, small_spec
 from usjp_research.study.answer import Study
 from usjp_research.study.sample import Sample
-from usjp_research.study.since import PATH, SINCE, since_note
+from usjp_research.study.since import SINCE, since_note
 
 NOTE = "2024-09-03"
 
@@ -55,20 +55,17 @@ def _by_hand(data: Sample, sector: str, note: str) -> dict[str, float]:
 
 
 def _same(data: Sample, sector: str, note: str) -> None:
-    table, path, dropped = since_note(data)
-    assert dropped == () and (list(table), list(path)) == (list(SINCE), list(PATH))
+    table, paths, dropped = since_note(data)
+    assert dropped == () and list(table) == list(SINCE)
     assert table["sector"].tolist() == list(data.spec.sectors)
     row = table.set_index("sector").loc[sector]
     for name, value in _by_hand(data, sector, note).items():
         assert row[name] == pytest.approx(value, abs=1e-10), name
-    assert (str(row["first"]), row["last"]) == (note, data.market.dates[-1].date())
-    own = path[path["sector"] == sector]
-    assert own["session"].tolist() == list(
-        data.market.dates[data.market.dates >= pd.Timestamp(note)]
-    )
-    last = own.iloc[-1]
-    for name in ("moved", "placebo_mean", "placebo_low", "placebo_high"):
-        assert last[name] == row[name]
+    assert (row["first"], row["last"]) == (note, str(data.market.dates[-1].date()))
+    (own,) = (path for path in paths if path.sector == sector)
+    assert len(own.offsets) == (data.market.dates >= pd.Timestamp(note)).sum()
+    for name, line in (("moved", own.paths), ("placebo_low", own.low), ("placebo_high", own.high)):
+        assert line[0, -1] == row[name]
 
 
 @pytest.mark.parametrize("sector", SECTORS)
@@ -80,11 +77,11 @@ def test_so_they_are_on_the_bundled_market(bundled: Study) -> None:
     data = bundled.data
     note = str(data.panel.days("publication")[data.spec.rule.note].date())
     _same(data, "mining_metals", note)
-    table, path, _ = since_note(data)
+    table, _, _ = since_note(data)
     assert (table["placebo_low"] < table["placebo_mean"]).all()
     assert (table["placebo_mean"] < table["placebo_high"]).all()
     assert not {
-        name for name in (*table, *path) if "p_" in name or name == "p" or "verdict" in name
+        name for name in map(str, table) if "p_" in name or name == "p" or "verdict" in name
     }
 
 
@@ -105,10 +102,12 @@ def test_what_a_sector_gains_after_the_note_is_what_is_shown(small: Sample) -> N
     frame = small.portfolios.returns.copy()
     late = frame.index >= NOTE
     frame.loc[late, "sector/rail"] += 0.001
-    after, path, _ = since_note(replace(small, portfolios=replace(small.portfolios, returns=frame)))
+    after, paths, _ = since_note(
+        replace(small, portfolios=replace(small.portfolios, returns=frame))
+    )
     gain = (after["moved"] - before["moved"]).to_numpy()
     assert gain == pytest.approx([0.0, 0.001 * late.sum()], abs=1e-12)
-    assert len(path) == len(SECTORS) * late.sum()
+    assert [path.paths.shape for path in paths] == [(1, late.sum())] * len(SECTORS)
 
 
 def test_the_band_reads_no_day_after_the_first_event(small: Sample) -> None:
@@ -141,7 +140,7 @@ def test_without_a_note_or_a_quiet_stretch_the_reason_stands_in(
         controls = controls.loc["2022-12-20":]
         openings = {part: table.loc["2022-12-20":] for part, table in market.openings.items()}
         market = replace(market, openings=openings)
-    table, path, dropped = since_note(small_sample(spec, market, controls))
-    assert table.empty and path.empty
+    table, paths, dropped = since_note(small_sample(spec, market, controls))
+    assert table.empty and paths == ()
     (item,) = dropped
     assert item.name == note and item.reason.startswith(reason)

@@ -61,7 +61,8 @@ def first_trade(data: Sample, shifts: Ints) -> tuple[pd.DataFrame, tuple[Dropped
     except InputError as error:
         dropped.append(Dropped("contrast", "first trade", str(error)))
     empty = pd.DataFrame(columns=list(FIRST_TRADE))
-    return pd.concat(tables, ignore_index=True) if tables else empty, tuple(dropped)
+    found = [table for table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else empty, tuple(dropped)
 
 
 def _contrast(data: Sample) -> pd.DataFrame:
@@ -72,12 +73,12 @@ def _contrast(data: Sample) -> pd.DataFrame:
     contrast, returns, rule = data.spec.rule.contrast, data.portfolios.returns, data.spec.rule
     place = data.panel.position(contrast.event) if contrast else None
     if contrast is None or place is None:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=list(FIRST_TRADE))
     day, sector = data.panel.new_york[place], contrast.sector
     part = SESSION if in_session(data.panel.events[place].instant) else OVERNIGHT
     named, other = (f"{part}/{side}/{day}/{sector}" for side in ("named", "unnamed"))
     if not {named, other} <= set(returns.columns):
-        return pd.DataFrame()
+        return pd.DataFrame(columns=list(FIRST_TRADE))
     name, day0 = f"{sector}: named minus unnamed", int(data.panel.day0[place])
     groups = {name: (Leg(contrast.event, named, day0, (0, 0), 1),)}
     spread = (returns[[named]] - returns[[other]].to_numpy()).to_numpy("float64")
