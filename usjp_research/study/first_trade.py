@@ -61,8 +61,8 @@ def first_trade(data: Sample, shifts: Ints) -> tuple[pd.DataFrame, tuple[Dropped
     except InputError as error:
         dropped.append(Dropped("contrast", "first trade", str(error)))
     empty = pd.DataFrame(columns=list(FIRST_TRADE))
-    found = [table for table in tables if len(table)]
-    return pd.concat(found, ignore_index=True) if found else empty, tuple(dropped)
+    rows = [table for table in tables if len(table)]
+    return pd.concat(rows, ignore_index=True) if rows else empty, tuple(dropped)
 
 
 def _contrast(data: Sample) -> pd.DataFrame:
