@@ -24,6 +24,7 @@ from usjp_research.spec.records import (
     Firm,
     News,
     Rule,
+    Second,
     Spec,
     Thesis,
     ThesisLine,
@@ -51,12 +52,18 @@ FATE: Mapping[type, Mapping[str, str]] = {
         "blackout": REFUSED,  # the same as window
         "least_firms": APPLIED,
         "least_shifts": APPLIED,
+        "second": REFUSED,  # its weights; what else it says is applied
         "contrast": REFUSED,
         "contrast_versions": APPLIED,  # listed: they need single firms
         "cleanest": APPLIED,
         "note": APPLIED,
         "campaign": APPLIED,
         "seed": WORDS,  # of the simulated market only
+    },
+    Second: {
+        **dict.fromkeys(("cap", "least_valued", "without"), REFUSED),
+        **dict.fromkeys(("yardstick", "controls", "benchmark_share", "material"), APPLIED),
+        **dict.fromkeys(("share_source", "chosen_on"), WORDS),
     },
     Estimation: {"sessions": REFUSED, "ends_before": APPLIED, "minimum": REFUSED},
     Blackout: {"margin": REFUSED, "kinds": REFUSED},
@@ -159,6 +166,12 @@ REFUSALS: Mapping[str, tuple[Edit, str]] = {
     "sessions": (_with("rule.estimation", sessions=600, minimum=550), r"key 'estimation', minimum"),
     "margin": (_with("rule.blackout", margin=9), r"study.yaml: .*margin"),
     "kinds": (_with("rule.blackout", kinds=("merger",)), r"study.yaml: .*kinds"),
+    "cap": (
+        _with("rule.second", cap=0.2),
+        r"study.yaml: key 'second', cap: seen 0.2, .* built for 0.1",
+    ),
+    "least valued": (_with("rule.second", least_valued=12), r"key 'second', least_valued: seen 12"),
+    "without": (_with("rule.second", without={}), r"study.yaml: key 'second', without: seen"),
     "contrast sector": (
         _with("rule", contrast=Contrast(sector="mining_metals", event="E17")),
         r"key 'contrast', sector: seen .mining_metals., .* built for .power_utilities.",
@@ -236,7 +249,8 @@ def _answer(spec: Spec, bundle: Market) -> list[object]:
     rows = (*study.rows, *study.leaks, *study.campaign)
     words = ("name", "effect", "low", "high", "mde", "p", "headline", "remark")
     numbers = [[*(getattr(r, w) for w in words), *r.implied.share.values()] for r in rows]
-    return [*numbers, study.timing.to_csv(), study.variants.to_csv(), study.dropped]
+    tables = (study.timing, study.variants, study.says)
+    return [*numbers, *(table.to_csv() for table in tables), study.dropped]
 
 
 APPLIED_EDITS: Mapping[str, Edit] = {
@@ -254,6 +268,11 @@ APPLIED_EDITS: Mapping[str, Edit] = {
     "instant": lambda s: _one(
         s, "events", "E35", instant=s.event("E35").instant + timedelta(days=6)
     ),
+    "second gone": _with("rule", second=None),
+    "yardstick": _with("rule.second", yardstick={}),
+    "controls": _with("rule.second", controls=("donor/food",)),
+    "benchmark_share": _with("rule.second", benchmark_share={"power_utilities": 0.2}),
+    "material": _with("rule.second", material=0.2),
     "role": lambda s: _one(s, "events", "E42", role="secondary"),
     "signs": lambda s: _one(
         s, "events", "E35", signs={**s.event("E35").signs, "mining_metals": -1}
@@ -286,7 +305,11 @@ def test_an_edit_that_the_averages_can_follow_is_applied(
 
 def test_a_contrast_that_the_market_has_no_sides_for_says_so(spec: Spec, bundle: Market) -> None:
     study = run_study(ur.sample(APPLIED_EDITS["contrast's event moved"](spec), bundle))
-    assert all(row.headline != "no verdict" for row in study.verdicts)
+    assert all(row.headline != "no verdict" for row in study.first)
+    for row in study.verdicts:  # the second rule has no capped average of that day: it says so
+        moved = f"E17: the bundled market has no capped portfolio of it on {row.reason[-10:]}"
+        signed = spec.event("E17").signs.get(row.name)
+        assert (row.reason == moved) == bool(signed)
     assert study.contrast is None
     (reason,) = [item.reason for item in study.dropped if item.what == "contrast"]
     assert "the bundled market has no named and unnamed side on 2025-11-0" in reason

@@ -467,7 +467,9 @@ def test_doses_use_the_value_of_the_day_before_the_news(single: Sample) -> None:
     assert values["GEV"] == pytest.approx(firm.market_value_usd_bn / growth)
     doses = firm_doses(spec, market).set_index("ticker")["dose"]
     assert doses["GEV"] == pytest.approx((firm.dose_usd_bn or 0) / values["GEV"])
-    assert math.isnan(doses["SMR"])
+    less = (replace(f, market_value_usd_bn=None) if f.ticker == "GEV" else f for f in spec.firms)
+    without = firm_doses(replace(spec, firms=tuple(less)), market).set_index("ticker")["dose"]
+    assert math.isnan(without["GEV"])
 
 
 def test_every_cell_that_shows_single_firms_stays_local() -> None:

@@ -173,13 +173,13 @@ def test_averages_carry_the_finding_of_the_firms_and_say_where_it_does_not_hold(
 def test_a_slope_that_one_firm_makes_is_headed_by_it(
     spec: Spec, market: Market, panel: EventPanel
 ) -> None:
-    other = _planted(market, panel, {"GEV": 0.5})
+    other = _planted(market, panel, {"SMR": 0.5})
     data = ur.Sample(spec, other, panel, form_portfolios(spec, other, panel))
     row = exposure_law(data)
-    without = [exposure_law(data, without=(t,)).slope for t in ("GEV", "CCJ")]
+    without = [exposure_law(data, without=(t,)).slope for t in ("SMR", "CCJ")]
     values = [np.nan if slope is None else slope.value for slope in without]
     assert row.slope is not None
-    assert row.slope.rests_on == ("GEV" if values[0] <= values[1] else "CCJ")
+    assert row.slope.rests_on == ("SMR" if values[0] <= values[1] else "CCJ")
     assert row.headline == f"rests on one firm: {row.slope.rests_on}"
     assert row.numbers()["rests_on"] == row.slope.rests_on
     assert f"(by the rule: {row.verdict})" in evidence_words(row)

@@ -17,6 +17,7 @@ from usjp_research.words import InputError
 
 REMEDY = "use --market file:PATH, or rebuild with 'python data/make_bundle.py PRICES data/bundled'"
 LONGEST = 24  # characters of a value in a message
+WEIGHTS = {"cap", "least_valued", "without"}  # what the capped averages of the second rule hold
 
 
 def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def built_for(spec: Spec, returns: pd.DataFrame) -> dict[str, Any]:
 
 def _fixed(spec: Spec) -> dict[str, Any]:
     """List what is in the averages themselves: another value would change nothing unseen."""
-    rule, thesis = spec.rule, spec.thesis
+    rule, thesis, second = spec.rule, spec.thesis, spec.rule.second
     return {
         "study.yaml: since": str(rule.since) if rule.since else None,
         "study.yaml: benchmark": list(rule.benchmark),
@@ -37,6 +38,7 @@ def _fixed(spec: Spec) -> dict[str, Any]:
         "universe.csv: basket": {firm.ticker: firm.basket for firm in spec.firms},
         "universe.csv: market_value_usd_bn": {f.ticker: f.market_value_usd_bn for f in spec.firms},
         "donors.csv: group": {donor.ticker: donor.group for donor in spec.donors if donor.group},
+        "study.yaml: second": second.model_dump(mode="json", include=WEIGHTS) if second else None,
     }
 
 
@@ -80,13 +82,14 @@ def check_built(spec: Spec, market: Market) -> None:
         "study.yaml: contrast": spec.rule.contrast is None,
         "thesis.yaml: valued_on": spec.thesis is None,
         "thesis.yaml: values_as_of": spec.thesis is None,
-        "universe.csv: market_value_usd_bn": spec.thesis is None,
+        "universe.csv: market_value_usd_bn": spec.thesis is None and spec.rule.second is None,
         "donors.csv: group": not spec.donors,
+        "study.yaml: second": spec.rule.second is None,
     }
     firms = {firm.ticker for firm in spec.firms}
     for key, seen in _fixed(spec).items():
-        built = market.built[key]
-        if key.startswith("universe.csv"):
+        built = market.built.get(key)
+        if built and key.startswith("universe.csv"):
             built = {ticker: value for ticker, value in built.items() if ticker in firms}
         if not unused.get(key) and seen != built:
             raise InputError(f"{_difference(key, seen, built)}; {REMEDY}")

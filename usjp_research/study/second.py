@@ -25,6 +25,7 @@ from usjp_research.words import InputError
 
 BELOW = "the implied value is below the smallest visible move; this rests on a negative reaction"
 NO_TIME = "its time of day is not known, and rule 2 needs one"
+FEW_VALUED = "too few of its firms have a market value"
 
 
 def second_of(data: Sample) -> Rule:
@@ -88,8 +89,10 @@ def _stopped(data: Sample, sector: str) -> str:
     signed = signed_events(data, sector)
     for event, *_ in signed:
         if _series(data, event, sector) not in data.portfolios.returns:
-            slot = data.portfolios.slots[event.id, sector]
-            return f"{event.id}: {slot.reason or 'too few of its firms have a market value'}"
+            slot, reason = data.portfolios.slots[event.id, sector], FEW_VALUED
+            if data.firms is None:
+                reason = f"the bundled market has no capped portfolio of it on {slot.session}"
+            return f"{event.id}: {slot.reason or reason}"
     return "" if signed else "no primary event has an expected sign (+ or -) for it"
 
 
