@@ -31,7 +31,7 @@ def shown() -> tuple[str, Picture]:
         f"|{'---|' * len(frame.columns)}",
         *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
         "",
-        f"Bundled market, {len(study.family)} placebo calendars; the sectors' intervals hold at "
+        f"Bundled market, {len(study.law)} placebo calendars; the sectors' intervals hold at "
         "once. The last row is a family of its own, with its own calendars.",
     ]
     if published := read_provenance(ROOT / "docs" / "study" / "tables"):
