@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,10 @@ def _plain(study: Study) -> dict[str, object]:
         ],
         "leak_inclusive": [row.numbers() for row in study.leaks],
         "campaign": [row.numbers() for row in study.campaign],
+        "prospective": {
+            "rows": [row.numbers() for row in study.prospective.rows],
+            "dropped": [asdict(item) for item in study.prospective.dropped],
+        },
         "missing": missing_lines(study),
     }
 

@@ -103,6 +103,7 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     if not events:
         _check_events(spec, folder)
     _check_campaign(spec, folder / "study.yaml")
+    _check_prospective(spec, folder / "study.yaml")
     if spec.thesis:
         _check_thesis(spec, spec.thesis, folder / "thesis.yaml")
     use_names(spec.words.names(), spec.words.colours(spec.sectors))
@@ -203,6 +204,18 @@ def _check_campaign(spec: Spec, path: Path) -> None:
                 f"{path}: key 'campaign': '{last.id}' is before '{first.id}'; "
                 "give the earlier event first"
             )
+
+
+def _check_prospective(spec: Spec, path: Path) -> None:
+    """Refuse a table of signs that does not fit the sectors, or an event that it has none for."""
+    for category, signs in spec.rule.second.prospective.items() if spec.rule.second else ():
+        where = f"{path}: key 'second.prospective.{category}'"
+        _known(where, signs, spec.sectors, "sector ", " or remove it")
+        if silent := [sector for sector in spec.sectors if sector not in signs]:
+            raise InputError(f"{where}: no sign for '{silent[0]}'; give it one of + - 0 +/-")
+    for event in spec.announced(later=True):
+        if event.role == "primary":
+            spec.later_signs(event)
 
 
 def _check_thesis(spec: Spec, thesis: Thesis, path: Path) -> None:

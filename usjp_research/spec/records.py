@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -49,6 +50,8 @@ NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
+Sign = Annotated[Literal["+", "-", "0", "+/-"], BeforeValidator(str)]
+HOME_ZONE = ZoneInfo("America/New_York")  # in whose days a date of the rule is meant
 ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
@@ -282,7 +285,15 @@ class Second(_Strict):
     share_source: str = ""
     material: float = Field(0.05, gt=0, lt=1)  # a move of this size or more matters
     controls: tuple[str, ...] = ()
-    chosen_on: Day | None = None
+    chosen_on: Day | None = None  # the freeze: what is announced later is a set of its own
+    prices_to: Day | None = None  # the last price known then; what lies between is in no set
+    prospective: dict[str, dict[str, Sign]] = {}  # signs of later events, by category and sector
+
+    @model_validator(mode="after")
+    def _check(self) -> Second:
+        if self.chosen_on is None and (self.prices_to or self.prospective):
+            raise ValueError("prices_to and prospective need chosen_on, the day of the freeze")
+        return self
 
 
 class Rule(_Strict):
@@ -635,9 +646,26 @@ class Spec:
             raise InputError(f"unknown sector '{sector}': {nearest(sector, self.sectors)}")
         return tuple(firm for firm in self.firms if firm.sector == sector)
 
+    def announced(self, *, later: bool = False) -> tuple[Event, ...]:
+        """Return the events announced until the rule was frozen, or the prospective ones."""
+        frozen = (self.rule.second and self.rule.second.chosen_on) or date.max
+        days = ((event, event.instant.astimezone(HOME_ZONE).date()) for event in self.events)
+        return tuple(event for event, day in days if (day > frozen) == later)
+
+    def later_signs(self, event: Event) -> dict[str, int]:
+        """Return the signs of a prospective event, by the frozen table and nothing else."""
+        table = self.rule.second.prospective if self.rule.second else {}
+        if event.category not in table:
+            raise InputError(
+                f"events.csv: event '{event.id}' was announced after the freeze, and category "
+                f"'{event.category}' has no signs in study.yaml, key 'second.prospective' "
+                f"({nearest(event.category, table)}); correct its category or its role"
+            )
+        return {sector: SIGNS[sign] for sector, sign in table[event.category].items()}
+
     def with_role(self, *roles: str) -> tuple[Event, ...]:
-        """Return the events that have one of the roles, in file order."""
-        return tuple(event for event in self.events if event.role in roles)
+        """Return the events that have one of the roles, in file order; no prospective ones."""
+        return tuple(event for event in self.announced() if event.role in roles)
 
     def _repr_html_(self) -> str:
         return card(

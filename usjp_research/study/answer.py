@@ -21,6 +21,7 @@ from usjp_research.study.contrast import NamedVersion, contrast_row, contrast_ve
 from usjp_research.study.first_trade import first_trade
 from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
+from usjp_research.study.prospective import Prospective, prospective
 from usjp_research.study.reactions import EventPaths, event_reactions
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import Second, assurance, says, second_rows
@@ -31,6 +32,7 @@ from usjp_research.study.verdict import (
     NO_VERDICT,
     UNTESTED,
     Verdict,
+    every_sector,
     family_rows,
     judge,
     with_assumptions,
@@ -64,6 +66,8 @@ class Study:
         As the functions of these names give them; empty without a second rule, or what it needs.
     since_paths : tuple of EventPaths
         Of every sector since the thesis was published.
+    prospective : Prospective
+        Of the events announced after the rule was frozen, which are nowhere else in the study.
     dropped : tuple of Dropped
         Everything that was left out, the heaviest first; `missing_lines` says it in short.
     """
@@ -87,6 +91,7 @@ class Study:
     control: pd.DataFrame
     since: pd.DataFrame
     since_paths: tuple[EventPaths, ...]
+    prospective: Prospective
     dropped: tuple[Dropped, ...]
 
     @property
@@ -177,7 +182,7 @@ def run_study(
         raise InputError(
             "the saved placebo laws are not those of this family; run all sectors again"
         )
-    first = _every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
+    first = every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
     say("named against unnamed, leak windows, the whole campaign")
     contrast, contrast_null, no_contrast = contrast_row(data)
     versions, no_versions = contrast_versions(data)
@@ -229,6 +234,7 @@ def run_study(
         control=positive_control(data) if second else pd.DataFrame(),
         since=since,
         since_paths=since_paths,
+        prospective=prospective(data),
         dropped=by_weight(data, dropped),
     )
 
@@ -291,17 +297,7 @@ def _more_rows(
         reason = f"placebo windows this long are worth about {law.independent:.0f} independent"
         told: dict[str, Any] = {**UNTESTED, "headline": NO_VERDICT, "reason": reason}
         rows = tuple(replace(row, **told) for row in rows)
-    return _every_sector(data, kind, rows, silent), []
-
-
-def _every_sector(
-    data: Sample, kind: str, rows: Sequence[Verdict], silent: Mapping[str, str]
-) -> tuple[Verdict, ...]:
-    """Put the sectors that cannot be judged back in their places, with the reason as verdict."""
-    own = {row.name: row for row in rows}
-    for sector, reason in silent.items():
-        own[sector] = Verdict(sector, kind, (), 1, worth(data, sector), reason=reason)
-    return tuple(own[sector] for sector in data.spec.sectors if sector in own)
+    return every_sector(data, kind, rows, silent), []
 
 
 def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -312,7 +308,7 @@ def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> 
     if second is None or not second.rows:
         return tuple(first)
     reasons = {item.name: item.reason for item in second.dropped}
-    rows = _every_sector(data, "sector", second.rows, reasons)
+    rows = every_sector(data, "sector", second.rows, reasons)
     found = []
     for row, other in zip(rows, first, strict=True):
         differs = row.by_case != other.by_case

@@ -62,7 +62,7 @@ def _sha(content: object) -> str:
 def contrast_key(spec: Spec) -> str:
     """Name everything but its firms that decides whether one firm carries the contrast."""
     rule = spec.rule
-    events = sorted((e.id, e.instant.isoformat(), e.role) for e in spec.events)
+    events = sorted((e.id, e.instant.isoformat(), e.role) for e in spec.announced())
     keys = ("window", "estimation", "model", "guard_sessions", "alpha", "contrast", "blackout")
     plain = rule.model_dump(mode="json")
     return _sha([[plain[key] for key in keys], events, _membership(spec)["own_news.csv"]])

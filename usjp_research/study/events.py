@@ -129,7 +129,8 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     """Place the events of a study in the trading days of a market.
 
     Events beyond the data, or with a window that the data do not cover or in which the
-    benchmark has no return, are in its ``dropped`` with the reason.
+    benchmark has no return, or after the last price that the rule knew, are in its ``dropped``
+    with the reason; prospective ones are nowhere in it.
 
     Examples
     --------
@@ -141,9 +142,10 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     kept: list[tuple[Event, date, int]] = []
     dropped: list[Dropped] = []
     masked = np.zeros(len(days), dtype=bool)
-    for event in sorted(spec.events, key=lambda event: (event.instant, event.id)):
+    for event in sorted(spec.announced(), key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant)
         reason, place = _place(days, session, low, high)
+        reason = _between(spec, session) or reason
         if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
             masked[place + low : place + high + 1] = True
         reason = reason or _hole(market, place + low, place + high)
@@ -163,6 +165,15 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
         masked=masked,
         dropped=tuple(dropped),
     )
+
+
+def _between(spec: Spec, session: date) -> str:
+    """Say that an event came after the last price that the frozen rule knew, and before it."""
+    second = spec.rule.second
+    if second is None or second.prices_to is None or session <= second.prices_to:
+        return ""
+    known = f"the rule was frozen on {second.chosen_on} with prices to {second.prices_to}"
+    return f"day 0 is {session}; {known}: neither in the study nor prospective"
 
 
 def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[str, int]:

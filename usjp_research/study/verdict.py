@@ -202,6 +202,16 @@ def family_rows(
     return tuple(rows)
 
 
+def every_sector(
+    data: Sample, kind: str, rows: Sequence[Verdict], silent: Mapping[str, str]
+) -> tuple[Verdict, ...]:
+    """Put the sectors that cannot be judged back in their places, with the reason as verdict."""
+    own = {row.name: row for row in rows}
+    for sector, reason in silent.items():
+        own[sector] = Verdict(sector, kind, (), 1, worth(data, sector), reason=reason)
+    return tuple(own[sector] for sector in data.spec.sectors if sector in own)
+
+
 def worth(
     data: Sample, sector: str, named_on: date | None = None, *, tested: bool = False
 ) -> Implied:

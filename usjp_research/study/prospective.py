@@ -1,0 +1,100 @@
+"""Events announced after the freeze: a set, a sum, a law and a family of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from usjp_research.engine.placebo import Placebo, admissible_shifts
+from usjp_research.market.record import Dropped
+from usjp_research.spec.records import Second, Spec
+from usjp_research.study.events import MASKED_ROLES
+from usjp_research.study.legs import why_silent
+from usjp_research.study.sample import Sample, sample
+from usjp_research.study.second import calendar_of, second_of, second_rows
+from usjp_research.study.verdict import Verdict, every_sector
+from usjp_research.words import InputError
+
+KIND = "prospective"
+NO_FIRMS = "no average was made for it: it needs prices of single firms (--market file:PATH)"
+NOT_SUMMED = "it is not primary: its days are masked where the role says so, and not summed"
+UNCHECKED = "own news of firms is not available for it: every firm stays in"
+WHOLE = "held against the whole implied value, of which later news can be a part only"
+
+
+class Prospective(NamedTuple):
+    """What later events say: a row per sector, their joint law, and what could not be done."""
+
+    rows: tuple[Verdict, ...] = ()
+    law: Placebo | None = None
+    dropped: tuple[Dropped, ...] = ()
+
+
+def prospective_spec(spec: Spec) -> Spec:
+    """Return the study of the prospective events alone, with the signs of the frozen table.
+
+    All other primary events are secondary in it: news that is masked and not summed.
+    """
+    later = [event.id for event in spec.announced(later=True)]
+    keys = Second.model_fields.keys() - {"chosen_on", "prices_to", "prospective"}
+    second = spec.rule.second and Second(**spec.rule.second.model_dump(include=keys))
+    events = []
+    for event in spec.events:
+        if event.role == "primary" and event.id in later:
+            event = replace(event, signs=spec.later_signs(event))
+        elif event.role == "primary":
+            event = replace(event, role="secondary")
+        events.append(event)
+    return replace(
+        spec,
+        rule=spec.rule.model_copy(update={"second": second, "contrast": None}),
+        events=tuple(event for event in events if event.role in MASKED_ROLES),
+    )
+
+
+def prospective(data: Sample) -> Prospective:
+    """Judge the events announced after the freeze by the second rule, on shifts of their own.
+
+    Nothing of them is in the study of the earlier events, whose news is only masked here.
+    """
+    spec, second = data.spec, data.spec.rule.second
+    if second is None or second.chosen_on is None:
+        return Prospective()
+    told = {e.id: NOT_SUMMED for e in spec.announced(later=True) if e.role != "primary"}
+    if len(told) == len(spec.announced(later=True)):
+        end = data.market.dates[-1].date()
+        told["no primary event"] = f"none after {second.chosen_on}; the data end {end}"
+        return Prospective((), None, _dropped(told))
+    try:
+        later = _sample(data)
+        shifts = admissible_shifts(calendar_of(later), later.panel.masked, spec.rule)
+        found = second_rows(later, shifts)
+    except InputError as error:
+        silent = dict.fromkeys(spec.sectors, str(error))
+        return Prospective(every_sector(data, KIND, (), silent), None, _dropped(told | silent))
+    assert found is not None
+    status = {(slot.event, slot.status) for slot in later.portfolios.slots.values()}
+    for event in later.spec.with_role("primary"):
+        unseen = UNCHECKED if (event.id, "not available") in status else ""
+        if why := later.panel.why(event.id) or unseen:
+            told[event.id] = why
+    silent = {item.name: why_silent(later, item.name) or item.reason for item in found.dropped}
+    rows = [replace(row, kind=KIND, remark=WHOLE) for row in found.rows]
+    every = every_sector(data, KIND, rows, silent)
+    return Prospective(every, found.law if rows else None, _dropped(told | silent))
+
+
+def _sample(data: Sample) -> Sample:
+    """Start the study of the later events; refuse averages that were not made for them."""
+    if data.market.level == "portfolio":
+        raise InputError(NO_FIRMS)
+    later = sample(prospective_spec(data.spec), data.market)
+    last = max((leg.day0 + leg.window[1] for leg in calendar_of(later)), default=0)
+    ends = later.controls.iloc[last].isna()
+    if short := [name for name in second_of(later).controls if ends.get(name, False)]:
+        raise InputError(f"control '{short[0]}' ends before it: build the bundle anew")
+    return later
+
+
+def _dropped(told: dict[str, str]) -> tuple[Dropped, ...]:
+    return tuple(Dropped(KIND, name, reason) for name, reason in told.items())
