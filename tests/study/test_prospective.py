@@ -1,0 +1,222 @@
+"""Events announced after the freeze are judged alone, and nothing earlier knows of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import EVENTS, PLANTED, SECTORS
+from usjp_research.engine.placebo import admissible_shifts
+from usjp_research.report.results import save_study
+from usjp_research.report.tables import table
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Spec, digest
+from usjp_research.study.answer import Study, run_study
+from usjp_research.study.prospective import prospective
+from usjp_research.study.sample import sample
+from usjp_research.study.second import calendar_of, second_rows
+from usjp_research.words import InputError
+
+SECOND = """second:
+  chosen_on: 2024-07-15
+  prices_to: 2024-06-28
+  prospective:
+    pact: {solar: +, rail: '-'}
+    talk: {solar: 0, rail: 0}
+"""
+CATEGORIES = EVENTS.replace("title,solar", "category,title,solar")
+for _name in ("first", "second", "third"):
+    CATEGORIES = CATEGORIES.replace(f"primary,{_name}", f"primary,pact,{_name}")
+# The signs in the file are the opposite of those in the table.
+LATER = "P1,2024-09-10 10:00,America/New_York,primary,pact,later,-,+\n"
+GAP = "G1,2024-07-02 10:00,America/New_York,primary,pact,between,+,+\n"
+DOLLARS = """valued_on: 2024-03-01
+values_as_of: 2024-03-01
+margin: {low: 0.04, base: 0.08, high: 0.12}
+tax: 0.21
+discount_rate: 0.08
+years_to_cash: 5
+realised: {approved: 1.0}
+lines:
+  - {id: A1, sector: solar, title: a, amount_usd_bn: 900, basis: b, realised: approved,
+     firms: {S04: 0.5}, source: s}
+"""
+Own = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def gained(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prices of the studies of one's own, where solar gains once more after the freeze."""
+    frame = pd.read_csv(prices, index_col="date", parse_dates=["date"])
+    frame.loc["2024-09-10":, SECTORS["solar"]] *= 1 + PLANTED
+    path = tmp_path_factory.mktemp("gained") / "prices.csv"
+    frame.to_csv(path)
+    return path
+
+
+def _study(own: Own, prices: Path, *events: str, rule: str = SECOND) -> Study:
+    folder = own(events="".join([CATEGORIES, *events]), study=rule, thesis=DOLLARS)
+    return run_study(sample(read_spec(folder), f"file:{prices}"))
+
+
+def _numbers(study: Study, folder: Path) -> dict[str, Any]:
+    """Return all that a study writes, but for its digest and what its prospective part says."""
+    where = save_study(study, folder)
+    files = {path.name: path.read_bytes() for path in where.glob("*.csv")}
+    told = json.loads((where / "verdicts.json").read_text("utf-8"))
+    own = {key: told[key] for key in told.keys() - {"spec", "prospective"}}
+    return {**files, "verdicts": json.dumps(own, sort_keys=True)}
+
+
+def _laws(study: Study) -> list[bytes]:
+    second = study.second
+    assert second is not None
+    names = ("shifts", "effect", "error", "null_effect", "null_error", "null_statistic")
+    return [getattr(law, name).tobytes() for law in (study.family, second.law) for name in names]
+
+
+def test_a_later_event_leaves_every_number_of_the_others_as_it_is(
+    own: Own, gained: Path, tmp_path: Path
+) -> None:
+    before, after = _study(own, gained), _study(own, gained, LATER)
+    assert _laws(before) == _laws(after)
+    assert _numbers(before, tmp_path / "a") == _numbers(after, tmp_path / "b")
+    assert (before.data.panel.masked == after.data.panel.masked).all()
+    assert after.data.portfolios.returns.equals(before.data.portfolios.returns)
+    assert digest(before.data.spec) != digest(after.data.spec)
+    assert not before.prospective.rows
+    assert "none after 2024-07-15" in before.prospective.dropped[0].reason
+    assert len(table("verdicts", before.prospective.rows)) == 0
+
+
+def test_its_row_is_rule_2_on_that_event_alone_with_the_signs_of_the_table(
+    own: Own, gained: Path
+) -> None:
+    study = _study(own, gained, LATER)
+    alone = CATEGORIES.replace("primary", "secondary") + LATER.replace("-,+", "+,-")
+    spec = read_spec(own(events=alone, study="second: {cap: 0.1}\n", thesis=DOLLARS))
+    data = sample(spec, f"file:{gained}")
+    found = second_rows(data, admissible_shifts(calendar_of(data), data.panel.masked, spec.rule))
+    assert found is not None and study.prospective.law is not None
+    assert study.prospective.law.null_effect.tobytes() == found.law.null_effect.tobytes()
+    for ours, plain in zip(study.prospective.rows, found.rows, strict=True):
+        assert replace(ours, kind="sector", remark=plain.remark) == plain
+        assert (ours.kind, ours.events) == ("prospective", ("P1",))
+    solar, rail = study.prospective.rows
+    assert (solar.sign, rail.sign) == (1, -1)
+    assert solar.low > 0 and solar.effect == pytest.approx(PLANTED, abs=0.02)
+    # By hand: the portfolio's day less alpha and beta times the market, on the masked window.
+    returns = data.market.returns
+    place = int(returns.index.searchsorted(pd.Timestamp("2024-09-10")))
+    days = [t for t in range(place - 270, place - 20) if not data.panel.masked[t]]
+    y, x = returns[SECTORS["solar"]].mean(axis=1).to_numpy(), returns["us_market"].to_numpy()
+    slope, level = np.polyfit(x[days], y[days], 1)
+    car = (y - level - slope * x)[place : place + 2].sum()  # in session: day 0 and the next
+    assert solar.effect == pytest.approx(car, abs=1e-12)
+
+
+def test_an_event_between_the_last_price_and_the_freeze_is_in_neither_set(
+    own: Own, gained: Path
+) -> None:
+    study, plain = _study(own, gained, GAP, LATER), _study(own, gained, LATER)
+    assert _laws(study) == _laws(plain)
+    assert study.data.panel.position("G1") is None
+    why = "neither in the study nor prospective"
+    assert [item.name for item in study.dropped if why in item.reason] == ["G1"]
+    assert {row.events for row in study.prospective.rows} == {("P1",)}
+    edges = {  # the day is New York's, and that of the freeze belongs to neither
+        "2024-07-15 23:59,America/New_York": False,
+        "2024-07-16 09:00,Asia/Tokyo": False,
+        "2024-07-16 00:01,America/New_York": True,
+    }
+    for when, later in edges.items():
+        line = LATER.replace("2024-09-10 10:00,America/New_York", when)
+        spec = read_spec(own(events=CATEGORIES + line, study=SECOND))
+        assert bool(spec.announced(later=True)) is later, when
+
+
+def test_what_cannot_be_judged_says_why(own: Own, prices: Path) -> None:
+    leak = LATER.replace("P1", "P2").replace("primary", "leak").replace("09-10", "10-10")
+    beyond = LATER.replace("2024-09-10", "2025-09-10")
+    study = _study(own, prices, beyond, leak)
+    reasons = {item.name: item.reason for item in study.prospective.dropped}
+    assert "the data end 2024-12-31" in reasons["P1"] and "not primary" in reasons["P2"]
+    assert study.prospective.law is None
+    for row in study.prospective.rows:
+        assert (row.headline, row.kind) == ("no verdict", "prospective")
+        assert "P1: day 0 is 2025-09-10" in row.reason
+    talk = _study(own, prices, LATER.replace("pact", "talk"))
+    assert {row.reason for row in talk.prospective.rows} == {
+        "no primary event has an expected sign (+ or -) for it"
+    }
+
+
+@pytest.mark.parametrize(
+    ("events", "rule", "said"),
+    [
+        (LATER.replace("pact", "rumour"), SECOND, "'P1'.*category 'rumour' has no signs.*talk"),
+        ("", SECOND.replace("rail: '-'", "rial: '-'"), "unknown sector 'rial'.*'rail'"),
+        ("", SECOND.replace(", rail: '-'", ""), "prospective.pact': no sign for 'rail'"),
+        ("", SECOND.replace("solar: +", "solar: up"), "seen 'up'"),
+        ("", SECOND.replace("  chosen_on: 2024-07-15\n", ""), "need chosen_on"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_in_one_line(
+    own: Own, events: str, rule: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        read_spec(own(events=CATEGORIES + events, study=rule))
+    assert "\n" not in str(caught.value)
+
+
+def test_own_news_is_not_available_unless_it_was_looked_for(own: Own, gained: Path) -> None:
+    news = "ticker,session,kind\nS01,2024-03-05,results\n"
+    looked = "ticker,checked\n" + "".join(
+        f"{ticker},2024-03-05 2024-04-09 2024-05-14{{}}\n" for t in SECTORS.values() for ticker in t
+    )
+    for more, told in (("", True), (" 2024-09-10", False)):
+        coverage = looked.replace("{}", more)
+        folder = own(
+            events=CATEGORIES + LATER,
+            study=SECOND,
+            thesis=DOLLARS,
+            own_news=news,
+            own_news_coverage=coverage,
+        )
+        found = prospective(sample(read_spec(folder), f"file:{gained}"))
+        assert any("own news" in item.reason for item in found.dropped) is told
+        assert len(found.rows) == 2
+
+
+def test_the_bundle_keeps_its_answer_and_asks_for_single_firms(
+    spec: Spec, bundled: Study, tmp_path: Path
+) -> None:
+    first = spec.with_role("primary")[-1]
+    later = replace(first, id="P1", instant=first.instant.replace(month=12))
+    found = run_study(sample(replace(spec, events=(*spec.events, later)), bundled.data.market))
+    assert _laws(found) == _laws(bundled)
+    assert _numbers(found, tmp_path / "a") == _numbers(bundled, tmp_path / "b")
+    assert [row.name for row in found.prospective.rows] == list(spec.sectors)
+    assert {row.headline for row in found.prospective.rows} == {"no verdict"}
+    assert all("needs prices of single firms" in row.reason for row in found.prospective.rows)
+    assert not bundled.prospective.rows
+
+
+def test_the_table_has_the_signs_of_the_primary_events(spec: Spec) -> None:
+    second = spec.rule.second
+    assert second is not None
+    seen: dict[tuple[str, str], list[int]] = {}
+    for event in spec.with_role("primary"):
+        for sector, sign in event.signs.items():
+            seen.setdefault((event.category, sector), []).append(sign)
+    assert {category for category, _ in seen} == set(second.prospective)
+    for (category, sector), signs in seen.items():
+        told = spec.later_signs(replace(spec.with_role("primary")[0], category=category))
+        assert told[sector] == sorted(signs)[len(signs) // 2], (category, sector)
