@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from usjp_research.engine.placebo import Placebo, admissible_shifts
 from usjp_research.market.record import Dropped
-from usjp_research.spec.records import Second, Spec
+from usjp_research.spec.records import Spec
 from usjp_research.study.events import MASKED_ROLES
 from usjp_research.study.legs import why_silent
 from usjp_research.study.sample import Sample, sample
@@ -33,23 +33,16 @@ class Prospective(NamedTuple):
 def prospective_spec(spec: Spec) -> Spec:
     """Return the study of the prospective events alone, with the signs of the frozen table.
 
-    All other primary events are secondary in it: news that is masked and not summed.
+    All other news is secondary in it: masked and not summed.
     """
-    later = [event.id for event in spec.announced(later=True)]
-    keys = Second.model_fields.keys() - {"chosen_on", "prices_to", "prospective"}
-    second = spec.rule.second and Second(**spec.rule.second.model_dump(include=keys))
-    events = []
-    for event in spec.events:
-        if event.role == "primary" and event.id in later:
-            event = replace(event, signs=spec.later_signs(event))
-        elif event.role == "primary":
-            event = replace(event, role="secondary")
-        events.append(event)
-    return replace(
-        spec,
-        rule=spec.rule.model_copy(update={"second": second, "contrast": None}),
-        events=tuple(event for event in events if event.role in MASKED_ROLES),
-    )
+    later = [event for event in spec.announced(later=True) if event.role == "primary"]
+    signed = [replace(event, signs=spec.later_signs(event)) for event in later]
+    news = (e for e in spec.events if e.role in MASKED_ROLES and e not in later)
+    assert spec.rule.second is not None
+    second = spec.rule.second.model_copy(update={"chosen_on": None, "prices_to": None})
+    rule = spec.rule.model_copy(update={"second": second, "contrast": None})
+    others = (replace(event, role="secondary") for event in news)
+    return replace(spec, rule=rule, events=(*signed, *others))
 
 
 def prospective(data: Sample) -> Prospective:

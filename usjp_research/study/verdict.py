@@ -88,7 +88,7 @@ class Verdict:
     ----------
     name, kind : str
         Sector key, or ``sector: title`` of a contrast; ``sector``, ``leak-inclusive``,
-        ``campaign``, ``contrast`` or ``contrast version``.
+        ``campaign``, ``prospective``, ``contrast`` or ``contrast version``.
     sign : int
         Sign that the thesis expects of every event of the row, which its effect carries; 0 when
         its events differ.
