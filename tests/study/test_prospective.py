@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +132,13 @@ def test_an_event_between_the_last_price_and_the_freeze_is_in_neither_set(
     why = "neither in the study nor prospective"
     assert [item.name for item in study.dropped if why in item.reason] == ["G1"]
     assert {row.events for row in study.prospective.rows} == {("P1",)}
+    assert [event.id for event in study.data.spec.with_role("primary")] == ["N1", "N2", "N3"]
+    closes = {"15:59": True, "16:00": False}  # of the last day with a price
+    for hour, inside in closes.items():
+        line = GAP.replace("07-02 10:00", f"06-28 {hour}")
+        spec = read_spec(own(events=CATEGORIES + line, study=SECOND))
+        assert any(event.id == "G1" for event in spec.with_role("primary")) is inside
+        assert (sample(spec, f"file:{gained}").panel.why("G1") == "") is inside
     edges = {  # the day is New York's, and that of the freeze belongs to neither
         "2024-07-15 23:59,America/New_York": False,
         "2024-07-16 09:00,Asia/Tokyo": False,
@@ -156,6 +164,25 @@ def test_what_cannot_be_judged_says_why(own: Own, prices: Path) -> None:
     assert {row.reason for row in talk.prospective.rows} == {
         "no primary event has an expected sign (+ or -) for it"
     }
+
+
+def test_controls_that_end_before_the_news_stop_its_sum(
+    own: Own, prices: Path, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(prices, index_col="date")
+    days = exchange_calendars.get_calendar("XNYS", start="2022-01-03", end="2026-12-31").sessions
+    path = tmp_path / "late.csv"
+    frame.set_axis(days[-len(frame) :], axis=0).rename_axis("date").to_csv(path)
+    rule = SECOND.replace("  prices_to", "  controls: [donor/food]\n  prices_to")
+    found = {}
+    for day in ("2025-09-10", "2026-09-10"):
+        events = CATEGORIES + LATER.replace("2024-09-10", day)
+        folder = own(events=events, study=rule, thesis=DOLLARS)
+        found[day] = prospective(sample(read_spec(folder), f"file:{path}"))
+    assert found["2025-09-10"].law is not None
+    assert found["2026-09-10"].law is None
+    why = "control 'donor/food' ends before it: build the bundle anew"
+    assert {row.reason for row in found["2026-09-10"].rows} == {why}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +232,7 @@ def test_the_bundle_keeps_its_answer_and_asks_for_single_firms(
     assert _numbers(found, tmp_path / "a") == _numbers(bundled, tmp_path / "b")
     assert [row.name for row in found.prospective.rows] == list(spec.sectors)
     assert {row.headline for row in found.prospective.rows} == {"no verdict"}
-    assert all("needs prices of single firms" in row.reason for row in found.prospective.rows)
+    assert all("P1: no averages" in row.reason for row in found.prospective.rows)
     assert not bundled.prospective.rows
 
 

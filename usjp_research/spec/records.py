@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -51,7 +51,7 @@ MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 Sign = Annotated[Literal["+", "-", "0", "+/-"], BeforeValidator(str)]
-HOME_ZONE = ZoneInfo("America/New_York")  # in whose days a date of the rule is meant
+HOME_ZONE, CLOSE = ZoneInfo("America/New_York"), time(16)  # of the days that a rule names
 ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
@@ -652,6 +652,11 @@ class Spec:
         days = ((event, event.instant.astimezone(HOME_ZONE).date()) for event in self.events)
         return tuple(event for event, day in days if (day > frozen) == later)
 
+    def unpriced(self, event: Event) -> bool:
+        """Say whether an event came after the last price that was known at the freeze."""
+        last = self.rule.second and self.rule.second.prices_to
+        return bool(last and event.instant >= datetime.combine(last, CLOSE, HOME_ZONE))
+
     def later_signs(self, event: Event) -> dict[str, int]:
         """Return the signs of a prospective event, by the frozen table and nothing else."""
         table = self.rule.second.prospective if self.rule.second else {}
@@ -664,8 +669,12 @@ class Spec:
         return {sector: SIGNS[sign] for sector, sign in table[event.category].items()}
 
     def with_role(self, *roles: str) -> tuple[Event, ...]:
-        """Return the events that have one of the roles, in file order; no prospective ones."""
-        return tuple(event for event in self.announced() if event.role in roles)
+        """Return the events that have one of the roles, in file order, of those in the study.
+
+        Events after the freeze, or after the last price known then, are not.
+        """
+        known = (event for event in self.announced() if not self.unpriced(event))
+        return tuple(event for event in known if event.role in roles)
 
     def _repr_html_(self) -> str:
         return card(

@@ -145,7 +145,7 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     for event in sorted(spec.announced(), key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant)
         reason, place = _place(days, session, low, high)
-        reason = _between(spec, session) or reason
+        reason = _between(spec, session) if spec.unpriced(event) else reason
         if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
             masked[place + low : place + high + 1] = True
         reason = reason or _hole(market, place + low, place + high)
@@ -168,10 +168,8 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
 
 
 def _between(spec: Spec, session: date) -> str:
-    """Say that an event came after the last price that the frozen rule knew, and before it."""
     second = spec.rule.second
-    if second is None or second.prices_to is None or session <= second.prices_to:
-        return ""
+    assert second is not None
     known = f"the rule was frozen on {second.chosen_on} with prices to {second.prices_to}"
     return f"day 0 is {session}; {known}: neither in the study nor prospective"
 

@@ -16,7 +16,7 @@ from usjp_research.study.verdict import Verdict, every_sector
 from usjp_research.words import InputError
 
 KIND = "prospective"
-NO_FIRMS = "no average was made for it: it needs prices of single firms (--market file:PATH)"
+NO_FIRMS = "no averages were made for later news: it needs prices of single firms"
 NOT_SUMMED = "it is not primary: its days are masked where the role says so, and not summed"
 UNCHECKED = "own news of firms is not available for it: every firm stays in"
 WHOLE = "held against the whole implied value, of which later news can be a part only"
@@ -63,8 +63,8 @@ def prospective(data: Sample) -> Prospective:
         shifts = admissible_shifts(calendar_of(later), later.panel.masked, spec.rule)
         found = second_rows(later, shifts)
     except InputError as error:
-        silent = dict.fromkeys(spec.sectors, str(error))
-        return Prospective(every_sector(data, KIND, (), silent), None, _dropped(told | silent))
+        rows = every_sector(data, KIND, (), dict.fromkeys(spec.sectors, str(error)))
+        return Prospective(rows, None, _dropped({**told, "all sectors": str(error)}))
     assert found is not None
     status = {(slot.event, slot.status) for slot in later.portfolios.slots.values()}
     for event in later.spec.with_role("primary"):
@@ -72,19 +72,21 @@ def prospective(data: Sample) -> Prospective:
         if why := later.panel.why(event.id) or unseen:
             told[event.id] = why
     silent = {item.name: why_silent(later, item.name) or item.reason for item in found.dropped}
-    rows = [replace(row, kind=KIND, remark=WHOLE) for row in found.rows]
-    every = every_sector(data, KIND, rows, silent)
-    return Prospective(every, found.law if rows else None, _dropped(told | silent))
+    judged = [replace(row, kind=KIND, remark=WHOLE) for row in found.rows]
+    rows = every_sector(data, KIND, judged, silent)
+    return Prospective(rows, found.law if judged else None, _dropped({**told, **silent}))
 
 
 def _sample(data: Sample) -> Sample:
     """Start the study of the later events; refuse averages that were not made for them."""
+    spec = prospective_spec(data.spec)
     if data.market.level == "portfolio":
-        raise InputError(NO_FIRMS)
-    later = sample(prospective_spec(data.spec), data.market)
-    last = max((leg.day0 + leg.window[1] for leg in calendar_of(later)), default=0)
-    ends = later.controls.iloc[last].isna()
-    if short := [name for name in second_of(later).controls if ends.get(name, False)]:
+        ids = ", ".join(event.id for event in spec.with_role("primary"))
+        raise InputError(f"{ids}: {NO_FIRMS} (--market file:PATH)")
+    later = sample(spec, data.market)
+    days = [leg.day0 + leg.window[1] for leg in calendar_of(later)]
+    ends = later.controls.iloc[max(days, default=0)].isna()
+    if short := [name for name in second_of(later).controls if days and ends.get(name)]:
         raise InputError(f"control '{short[0]}' ends before it: build the bundle anew")
     return later
 
