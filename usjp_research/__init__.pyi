@@ -10,6 +10,7 @@ from usjp_research.spec.records import Firm as Firm
 from usjp_research.spec.records import Rule as Rule
 from usjp_research.spec.records import Thesis as Thesis
 from usjp_research.spec.records import note as note
+from usjp_research.spec.records import not_the_rule as not_the_rule
 from usjp_research.words import InputError as InputError
 from usjp_research.runs.parameters import check_parameters as check_parameters
 from usjp_research.spec.read import read_spec as read_spec

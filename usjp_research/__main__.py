@@ -19,8 +19,8 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from usjp_research.market.sources import is_simulated, sources_help
-from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import digest, expanded, find_root, home
+from usjp_research.spec.read import read_settings, read_spec
+from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
 from usjp_research.words import InputError, label, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
@@ -156,7 +156,13 @@ def study(
     openings: Annotated[
         File, Option(help="Opening prices, or overnight and intraday returns, of the firms.")
     ] = None,
-    out: Annotated[Path, Option(help="Folder of the run.")] = Path("outputs/study"),
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", help="KEY=VALUE in place of study.yaml's: another study; may be repeated."),
+    ] = None,
+    out: Annotated[
+        File, Option(help="Folder of the run: outputs/study, or one of its own with --set.")
+    ] = None,
     pages: Annotated[
         bool, Option(help="Run the notebooks and build the pages, or only print the rows.")
     ] = True,
@@ -173,11 +179,14 @@ def study(
     from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
     from usjp_research.study.sample import sample
 
-    folder = _here(out)
-    check_folder(folder)
     given = _study(params)
     other = _here(events) if events else None
-    spec = read_spec(given, events=other)
+    rule = read_settings(settings or ())
+    itself = digest(read_spec(given, events=other)) if rule else ""
+    spec = read_spec(given, events=other, rule=rule)
+    tried = f"-{digest(spec)[:8]}" if rule else ""
+    folder = _here(out or Path(f"outputs/study{tried}"))
+    check_folder(folder)
     for key in sector or ():
         if key not in spec.sectors:
             raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
@@ -191,12 +200,13 @@ def study(
     with locked(folder), staged(folder) as fresh:
         stages = _stages(4 if pages else 6)
         own = _own_params(given, other, fresh)
-        shared = {"params": str(own), "market": source, "out": str(fresh)}
+        shared: dict[str, Any] = {"params": str(own), "market": source, "out": str(fresh)}
+        shared |= {"rule": rule} if rule else {}
         keys = [key for key in spec.sectors if not sector or key in sector]
         front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
         loaded = _returns(spec, source, options, stages)
         facts = _facts(spec, loaded, public) | {"front": front}
-        check_study(folder, facts, replace=replace)
+        check_study(folder, facts, replace=replace, never=itself if spec.changed else "")
         stages("placing the events, forming the portfolios of each")
         data = sample(spec, loaded)
         outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
@@ -261,7 +271,7 @@ def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
 
 
 def _batch(
-    params: Path, sectors: Sequence[str], shared: Mapping[str, str], options: Mapping[str, str]
+    params: Path, sectors: Sequence[str], shared: Mapping[str, object], options: Mapping[str, str]
 ) -> tuple[str | None, list[Job]]:
     """Return the first page's job and all jobs of a study, once they are known to be right."""
     from usjp_research.runs.batch import check_jobs
@@ -281,6 +291,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage)
     from usjp_research.market.load import load_market
     from usjp_research.market.openings import load_openings
     from usjp_research.market.record import BENCHMARK
+    from usjp_research.study.sample import with_factors
 
     stages("loading returns")
     market = load_market(spec, source)
@@ -288,6 +299,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage)
     _say_each("Check", told(market.findings))
     french = read_factors(options["factors"], market.dates, options["factor_units"])
     check_factors(french, market.returns[BENCHMARK])
+    market = with_factors(spec, market, french)
     load_donors(spec, market, options["donors"])
     return load_openings(spec, market, options["openings"])
 
@@ -301,6 +313,7 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
         "spec": digest(spec),
         "snapshot": market_digest(market),
         "market": market.name,
+        "not_the_rule": spec.changed or None,
         "level": market.level,
         "public": is_public(market.level, public),
         "first": str(market.dates[0].date()),
@@ -378,6 +391,8 @@ def _print_study(
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
+    if first := not_the_rule(spec):
+        _say(first)
     rows = [*content["rows"], *([content["contrast"]] if content["contrast"] else [])]
     _print_rows(rows, content["alpha"])
     _say(

@@ -39,8 +39,9 @@ class Forecast:
 
     @property
     def beta(self) -> Floats:
-        """Slope on the first regressor; one for the market itself."""
-        return np.asarray(self.coefficients[..., 1])
+        """Slope on the first regressor; one for the market itself, zero for a mean alone."""
+        alone = self.coefficients.shape[-1] == 1
+        return np.zeros_like(self.car) if alone else np.asarray(self.coefficients[..., 1])
 
     def _repr_html_(self) -> str:
         days, series = self.car.shape

@@ -115,6 +115,8 @@ class Market:
     openings : mapping of str to DataFrame
         At firm level, where opening prices are known: returns from the close before to the open,
         ``overnight``, and from the open to the close, ``session``; as `returns` in all else.
+    factors : DataFrame of shape (n_days, n_factors)
+        Factors that the rule's model is made of, as decimals; empty for models of the market.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Market:
     findings: tuple[Finding, ...] = ()
     built: Mapping[str, Any] = field(default_factory=dict)
     openings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    factors: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def dates(self) -> pd.DatetimeIndex:
@@ -149,7 +152,7 @@ class Market:
 
 
 def market_digest(market: Market) -> str:
-    """Return the SHA-256 of the returns, their names and their days.
+    """Return the SHA-256 of the returns, their names and their days, and of factors in use.
 
     Two markets with this digest in common give the same study.
     """
@@ -158,4 +161,6 @@ def market_digest(market: Market) -> str:
     seen.update(market.dates.to_numpy("datetime64[D]").astype("int64").tobytes())
     seen.update(np.ascontiguousarray(market.returns.to_numpy("float64")).tobytes())
     seen.update(json.dumps({k: market.values[k] for k in sorted(market.values)}).encode())
+    for name, column in market.factors.items():
+        seen.update(str(name).encode() + np.ascontiguousarray(column.to_numpy("float64")).tobytes())
     return seen.hexdigest()

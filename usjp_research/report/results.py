@@ -209,6 +209,7 @@ def _plain(study: Study) -> dict[str, object]:
         "level": market.level,
         "spec": digest(spec),
         "snapshot": market_digest(market),
+        **({"not_the_rule": spec.changed} if spec.changed else {}),
         "rule": spec.rule.model_dump(mode="json"),
         "data": {
             "first": str(market.dates[0].date()),

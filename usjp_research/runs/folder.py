@@ -62,13 +62,20 @@ def _fault(out: Path) -> str:
     return f"holds what is no run ({', '.join([*names[:3], *(['...'] if names[3:] else [])])})"
 
 
-def check_study(out: Path, facts: Mapping[str, object], *, replace: bool) -> None:
-    """Refuse to put a study in the place of one with other parameters, returns or readers."""
+def check_study(out: Path, facts: Mapping[str, object], *, replace: bool, never: str = "") -> None:
+    """Refuse to put a study in the place of one with other parameters, returns or readers.
+
+    ``never`` is the digest of a study whose place is not taken, whatever ``replace`` says.
+    """
     held: Mapping[str, Any] = {}
-    if not replace and (out / "run.json").exists():
+    if (out / "run.json").exists():
         held = read_manifest(out)
-    elif not replace and (out / "results" / "verdicts.json").is_file():
+    elif (out / "results" / "verdicts.json").is_file():
         held = plain_json(out / "results" / "verdicts.json")
+    if never and held.get("spec") == never:
+        raise InputError(f"{out}: holds the study itself, and this is not its rule; {ELSE}")
+    if replace:
+        return
     if others := unlike(held, facts, IDENTITY):
         words = {"spec": "specification", "snapshot": "returns"}
         told = " and ".join(words.get(key, key) for key in others)

@@ -68,7 +68,7 @@ def front_page(entries: Sequence[Entry]) -> str | None:
 def make_jobs(
     entries: Sequence[Entry],
     sectors: Sequence[str],
-    shared: Mapping[str, str],
+    shared: Mapping[str, object],
     options: Mapping[str, str],
 ) -> list[Job]:
     """Turn a batch into jobs: ``shared`` goes to every notebook, ``options`` where asked for."""

@@ -214,6 +214,7 @@ class _Manifest(BaseModel, strict=True):
     first: str | None = None
     last: str | None = None
     front: str | None = None
+    not_the_rule: str | None = None
     commit: str | None = None
     requirements_lock: str | None = None
     public: bool | None = None

@@ -216,16 +216,22 @@ def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
 
 def _load_yaml(path: Path) -> object:
     try:
-        return yaml.load(content_of(path, LARGEST_YAML).decode("utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
-        raise InputError(
-            f"{path}{where}: not readable as YAML ({problem}); check indent and quotes"
-        ) from None
+        return plain_yaml(str(path), content_of(path, LARGEST_YAML).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
+
+
+def plain_yaml(where: str, text: str) -> object:
+    """Read YAML as text, lists and mappings; what cannot be read is said with its row."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
+        raise InputError(
+            f"{where}{place}: not readable as YAML ({problem}); check indent and quotes"
+        ) from None
 
 
 def validated(where: str, content: object, model: type[T]) -> T:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from usjp_research.spec.files import read_rows, read_yaml
+import yaml
+from pydantic import BaseModel
+
+from usjp_research.spec.files import plain_yaml, read_rows, read_yaml, validated
 from usjp_research.spec.records import (
     Accepted,
     Check,
@@ -21,13 +24,21 @@ from usjp_research.spec.records import (
     Spec,
     Thesis,
     Words,
+    differences,
     find_root,
     in_project,
 )
 from usjp_research.words import InputError, nearest, use_names
 
+SET = "--set or parameter 'rule'"
 
-def read_spec(params: str | Path | None = None, *, events: str | Path | None = None) -> Spec:
+
+def read_spec(
+    params: str | Path | None = None,
+    *,
+    events: str | Path | None = None,
+    rule: Mapping[str, object] | None = None,
+) -> Spec:
     """Read a study from a folder of parameters.
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
@@ -43,6 +54,10 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     events : path, optional
         An events file to use in place of the folder's; what the rule says of events that it
         leaves out is left out too.
+    rule : mapping, optional
+        Keys of ``study.yaml`` and other values for this run, such as ``{"window": [-5, 5]}``;
+        ``second.cap`` is one key of a record. Another study then: it has another `digest`, and
+        `not_the_rule` says what is replaced.
 
     Returns
     -------
@@ -61,7 +76,9 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
     folder = _params_folder(params)
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
-    rule = read_yaml(folder / "study.yaml", Rule) or Rule()
+    own = read_yaml(folder / "study.yaml", Rule) or Rule()
+    asked = _replaced(own, rule) if rule else own
+    changed = ", ".join(differences(own.model_dump(), asked.model_dump()))
     event_rows = read_rows(
         in_project(Path(events)) if events else folder / "events.csv",
         Event,
@@ -71,10 +88,10 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         known=dict.fromkeys(sectors),
     )
     if events:
-        rule = _fit_rule(rule, {event.id for event in event_rows})
+        asked = _fit_rule(asked, {event.id for event in event_rows})
     checked = read_rows(folder / "own_news_coverage.csv", Checked, once="ticker")
     spec = Spec(
-        rule=rule,
+        rule=asked,
         events=event_rows,
         firms=firms,
         sectors=sectors,
@@ -98,16 +115,54 @@ def read_spec(params: str | Path | None = None, *, events: str | Path | None = N
         accepted=read_rows(folder / "accepted.csv", Accepted),
         checks=read_rows(folder / "checks.csv", Check, once="key"),
         words=read_words(folder),
+        changed=changed,
     )
     _check_names(spec, folder)
     if not events:
         _check_events(spec, folder)
-    _check_campaign(spec, folder / "study.yaml")
-    _check_prospective(spec, folder / "study.yaml")
+    _check_campaign(spec, _study(spec, folder))
+    _check_prospective(spec, _study(spec, folder))
     if spec.thesis:
         _check_thesis(spec, spec.thesis, folder / "thesis.yaml")
     use_names(spec.words.names(), spec.words.colours(spec.sectors))
     return spec
+
+
+def read_settings(words: Sequence[str]) -> dict[str, object]:
+    """Read settings as the command has them: KEY=VALUE, the value YAML or a list with commas."""
+    found: dict[str, object] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not (key and equals):
+            raise InputError(f"--set: seen '{word}', expected KEY=VALUE such as window=-5,5")
+        if key in found:
+            raise InputError(f"--set: key '{key}' stands there twice; keep one")
+        plain_list = "," in text and not text.lstrip().startswith(("[", "{", '"', "'"))
+        found[key] = plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
+    return found
+
+
+def _replaced(rule: Rule, changes: Mapping[str, object]) -> Rule:
+    """Replace keys of a rule, with the checks that its file has."""
+    try:
+        text = yaml.safe_dump(dict(changes), allow_unicode=True)
+    except yaml.YAMLError:
+        raise InputError(f"{SET}: seen {changes}, expected plain values; write them out") from None
+    plain = plain_yaml(SET, text)
+    return validated(SET, _merged(rule, plain if isinstance(plain, dict) else {}), Rule)
+
+
+def _merged(old: object, changes: Mapping[str, object]) -> dict[str, object]:
+    """Put changes into a record or mapping; a dot in a key leads into what the key holds."""
+    fields = type(old).model_fields if isinstance(old, BaseModel) else ()
+    told = {key: getattr(old, key) for key in fields}
+    told |= old if isinstance(old, dict) else {}
+    for key, value in changes.items():
+        head, _, rest = key.partition(".")
+        held = told.get(head)
+        inner = {rest: value} if rest else value if isinstance(held, BaseModel) else None
+        told[head] = _merged(held, inner) if isinstance(inner, dict) else value
+    return told
 
 
 def read_words(folder: Path) -> Words:
@@ -139,10 +194,15 @@ def _params_folder(params: str | Path | None) -> Path:
     return path
 
 
+def _study(spec: Spec, folder: Path) -> str:
+    """Say where the rule stands."""
+    return f"{folder / 'study.yaml'}{f' with {SET}' if spec.changed else ''}"
+
+
 def _check_names(spec: Spec, folder: Path) -> None:
     """Refuse sectors and firms that the universe does not have."""
     tickers = [firm.ticker for firm in spec.firms]
-    study, words, file = (folder / n for n in ("study.yaml", "words.yaml", "sectors.csv"))
+    study, words, file = _study(spec, folder), folder / "words.yaml", folder / "sectors.csv"
     if spec.rule.contrast:
         names = [spec.rule.contrast.sector]
         _known(f"{study}: key 'contrast.sector'", names, spec.sectors, advice=" or remove the key")
@@ -165,7 +225,8 @@ def _check_events(spec: Spec, folder: Path) -> None:
         "campaign": rule.campaign or (),
     }
     for key, names in keys.items():
-        _known(f"{folder / 'study.yaml'}: key '{key}'", names, ids, advice=" or remove the key")
+        where = f"{_study(spec, folder)}: key '{key}'"
+        _known(where, names, ids, advice=" or remove the key")
     empty = " or leave it empty"
     for firm in spec.firms:
         where = f"{folder / 'universe.csv'}: ticker '{firm.ticker}', column 'named_event'"
@@ -196,7 +257,7 @@ def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
     return rule.model_copy(update=update)
 
 
-def _check_campaign(spec: Spec, path: Path) -> None:
+def _check_campaign(spec: Spec, path: str) -> None:
     if spec.rule.campaign:
         first, last = (spec.event(id) for id in spec.rule.campaign)
         if last.instant < first.instant:

@@ -42,7 +42,7 @@ from usjp_research.spec.cells import (
     instant_of,
 )
 from usjp_research.spec.files import read_rows
-from usjp_research.words import InputError, card, money, nearest
+from usjp_research.words import InputError, card, money, nearest, shortened
 
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -296,6 +296,12 @@ class Second(_Strict):
         return self
 
 
+# The register of the engine, which a test holds this against.
+ModelName = Literal[
+    "mean", "market_adjusted", "market", "scholes_williams", "ff3", "carhart", "ff5"
+]
+
+
 class Rule(_Strict):
     """The one fixed rule of the whole family (METHODS section 12)."""
 
@@ -306,7 +312,7 @@ class Rule(_Strict):
     second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
     window: Window = (-1, 1)
     estimation: Estimation = Estimation()
-    model: Literal["market", "market_adjusted"] = "market"
+    model: ModelName = "market"
     guard_sessions: Whole = Field(20, ge=5, le=1000)
     alpha: float = Field(0.10, ge=0.0001, lt=0.5)
     power: float = Field(0.80, gt=0.5, lt=1)
@@ -616,7 +622,9 @@ class Spec:
     checks : tuple of Check
         What is looked at before and after the events; empty for the usual ones.
     words : Words
-        What is said of it and not computed; the one part that is not in its digest.
+        What is said of it and not computed; it is not in its digest.
+    changed : str
+        What of the study's rule is replaced in this run, in words; the digest has the values.
     """
 
     rule: Rule
@@ -632,6 +640,7 @@ class Spec:
     accepted: tuple[Accepted, ...] = ()
     checks: tuple[Check, ...] = ()
     words: Words = field(default_factory=Words)
+    changed: str = ""
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
@@ -683,7 +692,32 @@ class Spec:
             f"{len(self.events)} events ({len(self.with_role('primary'))} primary)",
             f"{len(self.firms)} firms in {len(self.sectors)} sectors",
             f"alpha {self.rule.alpha:g}",
+            warning=not_the_rule(self) or "",
         )
+
+
+def not_the_rule(spec: Spec) -> Note | None:
+    """Say in one line what of the study's rule this run replaces; nothing shows as nothing.
+
+    Examples
+    --------
+    >>> not_the_rule(read_spec(rule={"window": [-5, 5]}))           # doctest: +SKIP
+    Not the study's rule: window -5 to 5
+    """
+    return Note(f"Not the study's rule: {spec.changed}") if spec.changed else None
+
+
+def differences(old: object, new: object, name: str = "") -> list[str]:
+    """List in words what differs in the second of two records, as plain mappings."""
+    if isinstance(new, dict):
+        old = old if isinstance(old, dict) else {}
+        named = ((key, f"{name} {key.replace('_', ' ')}") for key in new)
+        return [x for key, words in named for x in differences(old.get(key), new[key], words)]
+    if old == new:
+        return []
+    between = " to " if name == " window" else ", "
+    told = between.join(map(str, new)) if isinstance(new, tuple) else str(new or 0)
+    return [f"{name.strip()} {'none' if new in (None, '', ()) else shortened(told, 60)}"]
 
 
 def note(spec: Spec, place: str) -> Note | None:
@@ -752,7 +786,8 @@ def digest(spec: Spec) -> str:
     64
     """
     checks, usual = asked(spec.checks), asked(GENERIC)
-    told = {name: getattr(spec, name) for name in spec.__slots__ if name != "words"}
+    unread = ("words", "changed")
+    told = {name: getattr(spec, name) for name in spec.__slots__ if name not in unread}
     told["rule"] = spec.rule.model_dump(exclude=set() if spec.rule.second else {"second"})
     told["checks"] = checks
     # Studies that accept nothing, or look at the usual checks, keep the name they had.

@@ -24,7 +24,7 @@ from usjp_research.market.donors import Donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
 from usjp_research.study.legs import common_sign, event_legs, why_silent
-from usjp_research.study.sample import Sample
+from usjp_research.study.sample import Sample, lacking
 from usjp_research.words import InputError, card, label, level
 
 Row = dict[str, Any]
@@ -164,7 +164,7 @@ def _stands(
         yield _Stand(near, method="nearest")
         yield _Stand(convex, method="synthetic")
     for key, model in MODELS.items():
-        if model.factors:
+        if model.factors and key != data.spec.rule.model:
             yield _factor_stand(key, factors)
 
 
@@ -176,9 +176,7 @@ def _factor_stand(key: str, factors: Factors | None) -> _Stand:
     model = MODELS[key]
     if factors is None:
         return _Stand(model.title, reason="needs French's daily factors: --factors FILE")
-    absent = [column for column in model.factors if column not in factors.returns]
-    if factors.reason or absent:
-        reason = factors.reason or f"{factors.source} has no column {', '.join(absent)}"
+    if reason := lacking(key, factors):
         return _Stand(model.title, reason=reason)
     columns = {name: factors.returns[name].to_numpy("float64") for name in model.factors}
     return _Stand(model.title, expected_return_design(key, columns))

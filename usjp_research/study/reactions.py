@@ -142,6 +142,8 @@ def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
         event=table.index[day0],
         benchmark=BENCHMARK,
         model=rule.model,
+        factors=None if data.market.factors.empty else data.market.factors,
+        factor_units="decimal",
         estimation=(last - rule.estimation.sessions + 1, last),
         windows=(rule.window,),
     )
@@ -261,10 +263,12 @@ def _follow(
 
 def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
     """Cumulate a leg's abnormal returns over the days of its placebos, (n_moves, n_offsets)."""
-    series, base = data.portfolios.array([leg.series]), data.portfolios.benchmark
+    series, design = data.portfolios.array([leg.series]), data.design
+    base, drivers = design.base, design.drivers
     moving = [day - leg.day0 for day in own_days(legs)]
     fit = data.forecast(series, window=leg.window, moving_mask=moving)
     inside, day = (places >= 0) & (places < len(base)), places.clip(0, len(base) - 1)
     centers = places[:, 0] - (places[0, 0] - leg.day0)
-    abnormal = series[day, 0] - fit.alpha[centers] - fit.beta[centers] * base[day]
+    loadings = fit.coefficients[centers][..., : design.parameters]
+    abnormal = series[day, 0] - base[day] - (loadings * drivers[day]).sum(axis=-1)
     return np.asarray(np.where(inside, abnormal, np.nan).cumsum(axis=1))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from usjp_research.engine.design import Design, Floats, expected_return_design
+from usjp_research.engine.design import MODELS, Design, Floats, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
+from usjp_research.market.factors import Factors, read_factors
 from usjp_research.market.load import load_market, shipped_averages
 from usjp_research.market.openings import load_openings
 from usjp_research.market.record import Market
@@ -18,7 +19,7 @@ from usjp_research.spec.records import Spec
 from usjp_research.study.capped import with_capped
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.portfolios import Portfolios, form_portfolios
-from usjp_research.words import card
+from usjp_research.words import InputError, card
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class Sample:
     @property
     def design(self) -> Design:
         """The rule's expected-return model on the market's days."""
-        return expected_return_design(self.spec.rule.model, {"market": self.portfolios.benchmark})
+        factors = self.market.factors
+        columns = {str(name): factors[name].to_numpy("float64") for name in factors}
+        columns["market"] = self.portfolios.benchmark
+        return expected_return_design(self.spec.rule.model, columns)
 
     def law(
         self,
@@ -75,12 +79,38 @@ class Sample:
         return card("Sample", "", sectors, f"returns of {self.market.name}")
 
 
-def sample(spec: Spec, market: Market | str | None = None, openings: str | None = None) -> Sample:
+def lacking(model: str, factors: Factors) -> str:
+    """Say which factors of a model a file does not have; nothing where it has all."""
+    absent = [name for name in MODELS[model].factors if name not in factors.returns]
+    told = f"{factors.source} has no column {', '.join(absent)}"
+    return (factors.reason or told) if absent else ""
+
+
+def with_factors(spec: Spec, market: Market, factors: Factors) -> Market:
+    """Add what the rule's model is made of besides the market, or raise `InputError` without it."""
+    needed = [name for name in MODELS[spec.rule.model].factors if name not in market.factors]
+    if not needed:
+        return market
+    if reason := lacking(spec.rule.model, factors):
+        raise InputError(f"model '{spec.rule.model}': {reason}")
+    told = {**market.provenance, "factors": factors.source}
+    return replace(market, factors=factors.returns[needed], provenance=told)
+
+
+def sample(
+    spec: Spec,
+    market: Market | str | None = None,
+    openings: str | None = None,
+    *,
+    factors: str = "",
+    factor_units: str = "auto",
+) -> Sample:
     """Place the events in a market's calendar and form the portfolios.
 
     The market is one of returns, or the name of a source as `load_market` takes it; the source
-    that the spec names when left out. ``openings`` is a file as `load_openings` takes it. Raises
-    `InputError` as `load_market`, `load_openings`, `event_panel` and `form_portfolios` do.
+    that the spec names when left out. ``openings`` is a file as `load_openings` takes it;
+    ``factors`` one as `read_factors` takes it, of which a model of factors is made. Raises
+    `InputError` as these, `event_panel` and `form_portfolios` do.
 
     Examples
     --------
@@ -90,6 +120,8 @@ def sample(spec: Spec, market: Market | str | None = None, openings: str | None 
     if not isinstance(market, Market):
         market = load_market(spec, market)
     market = load_openings(spec, market, openings)
+    if MODELS[spec.rule.model].factors:
+        market = with_factors(spec, market, read_factors(factors, market.dates, factor_units))
     panel = event_panel(spec, market)
     made = form_portfolios(spec, market, panel)
     if spec.rule.second is None:

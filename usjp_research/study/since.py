@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from usjp_research.engine.design import MODELS, expected_return_design
 from usjp_research.market.record import Dropped
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.sample import Sample
@@ -51,7 +52,9 @@ def since_note(
         why = f"no quiet stretch of {length} sessions lies before the first event"
         return pd.DataFrame(columns=list(SINCE)), (), (Dropped("since the note", rule.note, why),)
     series = [f"sector/{sector}" for sector in data.spec.sectors]
-    beta = data.forecast(data.portfolios.array(series), window=(0, 0)).beta
+    model = rule.model if "market" in MODELS[rule.model].needs else "market"
+    design = expected_return_design(model, {"market": data.portfolios.benchmark})
+    beta = data.forecast(data.portfolios.array(series), window=(0, 0), design=design).beta
     less = np.arange(length)
     span = np.r_[start, starts][:, None] + less
     market, own = data.portfolios.benchmark[span], data.portfolios.array(series)[span]
