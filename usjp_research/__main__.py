@@ -182,9 +182,8 @@ def study(
     given = _study(params)
     other = _here(events) if events else None
     rule = read_settings(settings or ())
-    itself = digest(read_spec(given, events=other)) if rule else ""
-    spec = read_spec(given, events=other, rule=rule)
-    tried = f"-{digest(spec)[:8]}" if rule else ""
+    itself, spec = (read_spec(given, events=other, rule=part) for part in ({}, rule))
+    tried = f"-{digest(spec)[:8]}" if spec.changed else ""
     folder = _here(out or Path(f"outputs/study{tried}"))
     check_folder(folder)
     for key in sector or ():
@@ -206,7 +205,7 @@ def study(
         front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
         loaded = _returns(spec, source, options, stages)
         facts = _facts(spec, loaded, public) | {"front": front}
-        check_study(folder, facts, replace=replace, never=itself if spec.changed else "")
+        check_study(folder, facts, replace=replace, never=digest(itself) if spec.changed else "")
         stages("placing the events, forming the portfolios of each")
         data = sample(spec, loaded)
         outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()

@@ -159,11 +159,6 @@ class Design:
         """Number of estimated coefficients k."""
         return int(self.regressors.shape[1])
 
-    @property
-    def drivers(self) -> Floats:
-        """The regressors in the units of the data, the constant first, shape (n_days, k)."""
-        return np.asarray(self.regressors * self.scale + self.centre)
-
     def original(self, coefficients: Floats) -> Floats:
         """Return coefficients, shape (..., k), to the units of the data, intercept first."""
         out = coefficients / self.scale

@@ -65,23 +65,21 @@ def _fault(out: Path) -> str:
 def check_study(out: Path, facts: Mapping[str, object], *, replace: bool, never: str = "") -> None:
     """Refuse to put a study in the place of one with other parameters, returns or readers.
 
-    ``never`` is the digest of a study whose place is not taken, whatever ``replace`` says.
+    The place of the study with the digest ``never`` is not taken, whatever ``replace`` says.
     """
     held: Mapping[str, Any] = {}
     if (out / "run.json").exists():
         held = read_manifest(out)
     elif (out / "results" / "verdicts.json").is_file():
         held = plain_json(out / "results" / "verdicts.json")
-    if never and held.get("spec") == never:
-        raise InputError(f"{out}: holds the study itself, and this is not its rule; {ELSE}")
-    if replace:
-        return
-    if others := unlike(held, facts, IDENTITY):
+    itself = never and held.get("spec") == never
+    if (others := unlike(held, facts, IDENTITY)) and (itself or not replace):
         words = {"spec": "specification", "snapshot": "returns"}
         told = " and ".join(words.get(key, key) for key in others)
+        clear = "" if itself else "clear it with --replace, or "
         raise InputError(
-            f"{out}: holds a run of another study (market {str(held.get('market'))[:60]}; other "
-            f"{told}); clear it with --replace, or give another folder with --out"
+            f"{out}: holds a run of {'the study itself' if itself else 'another study'} (market "
+            f"{str(held.get('market'))[:60]}; other {told}); {clear}give another folder with --out"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel
 
 from usjp_research.spec.files import plain_yaml, read_rows, read_yaml, validated
@@ -77,8 +76,10 @@ def read_spec(
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
     own = read_yaml(folder / "study.yaml", Rule) or Rule()
-    asked = _replaced(own, rule) if rule else own
-    changed = ", ".join(differences(own.model_dump(), asked.model_dump()))
+    asked = validated(SET, _merged(own, rule or {}), Rule)
+    changed = differences(own.model_dump(), asked.model_dump())
+    first = any(said.startswith(("window", "model")) for said in changed)
+    aside = "; rule 2 keeps its own" if first and asked.second else ""
     event_rows = read_rows(
         in_project(Path(events)) if events else folder / "events.csv",
         Event,
@@ -115,7 +116,7 @@ def read_spec(
         accepted=read_rows(folder / "accepted.csv", Accepted),
         checks=read_rows(folder / "checks.csv", Check, once="key"),
         words=read_words(folder),
-        changed=changed,
+        changed=", ".join(changed) + aside,
     )
     _check_names(spec, folder)
     if not events:
@@ -135,33 +136,19 @@ def read_settings(words: Sequence[str]) -> dict[str, object]:
         key, equals, text = word.partition("=")
         if not (key and equals):
             raise InputError(f"--set: seen '{word}', expected KEY=VALUE such as window=-5,5")
-        if key in found:
-            raise InputError(f"--set: key '{key}' stands there twice; keep one")
         plain_list = "," in text and not text.lstrip().startswith(("[", "{", '"', "'"))
         found[key] = plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
     return found
 
 
-def _replaced(rule: Rule, changes: Mapping[str, object]) -> Rule:
-    """Replace keys of a rule, with the checks that its file has."""
-    try:
-        text = yaml.safe_dump(dict(changes), allow_unicode=True)
-    except yaml.YAMLError:
-        raise InputError(f"{SET}: seen {changes}, expected plain values; write them out") from None
-    plain = plain_yaml(SET, text)
-    return validated(SET, _merged(rule, plain if isinstance(plain, dict) else {}), Rule)
-
-
 def _merged(old: object, changes: Mapping[str, object]) -> dict[str, object]:
     """Put changes into a record or mapping; a dot in a key leads into what the key holds."""
-    fields = type(old).model_fields if isinstance(old, BaseModel) else ()
-    told = {key: getattr(old, key) for key in fields}
-    told |= old if isinstance(old, dict) else {}
+    told: dict[str, object] = dict(old) if isinstance(old, BaseModel | dict) else {}
     for key, value in changes.items():
-        head, _, rest = key.partition(".")
+        head, _, rest = str(key).partition(".")
         held = told.get(head)
         inner = {rest: value} if rest else value if isinstance(held, BaseModel) else None
-        told[head] = _merged(held, inner) if isinstance(inner, dict) else value
+        told[head] = _merged(held, inner) if isinstance(inner, Mapping) else value
     return told
 
 

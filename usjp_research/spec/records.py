@@ -296,12 +296,6 @@ class Second(_Strict):
         return self
 
 
-# The register of the engine, which a test holds this against.
-ModelName = Literal[
-    "mean", "market_adjusted", "market", "scholes_williams", "ff3", "carhart", "ff5"
-]
-
-
 class Rule(_Strict):
     """The one fixed rule of the whole family (METHODS section 12)."""
 
@@ -312,7 +306,9 @@ class Rule(_Strict):
     second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
     window: Window = (-1, 1)
     estimation: Estimation = Estimation()
-    model: ModelName = "market"
+    model: Literal[  # the engine's register
+        "mean", "market_adjusted", "market", "scholes_williams", "ff3", "carhart", "ff5"
+    ] = "market"
     guard_sessions: Whole = Field(20, ge=5, le=1000)
     alpha: float = Field(0.10, ge=0.0001, lt=0.5)
     power: float = Field(0.80, gt=0.5, lt=1)
@@ -697,13 +693,7 @@ class Spec:
 
 
 def not_the_rule(spec: Spec) -> Note | None:
-    """Say in one line what of the study's rule this run replaces; nothing shows as nothing.
-
-    Examples
-    --------
-    >>> not_the_rule(read_spec(rule={"window": [-5, 5]}))           # doctest: +SKIP
-    Not the study's rule: window -5 to 5
-    """
+    """Say in one line what of the study's rule this run replaces; nothing shows as nothing."""
     return Note(f"Not the study's rule: {spec.changed}") if spec.changed else None
 
 
@@ -711,8 +701,8 @@ def differences(old: object, new: object, name: str = "") -> list[str]:
     """List in words what differs in the second of two records, as plain mappings."""
     if isinstance(new, dict):
         old = old if isinstance(old, dict) else {}
-        named = ((key, f"{name} {key.replace('_', ' ')}") for key in new)
-        return [x for key, words in named for x in differences(old.get(key), new[key], words)]
+        keys = {key: f"{name} {key.replace('_', ' ')}" for key in (*old, *new)}
+        return [x for k, words in keys.items() for x in differences(old.get(k), new.get(k), words)]
     if old == new:
         return []
     between = " to " if name == " window" else ", "

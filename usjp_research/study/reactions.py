@@ -264,7 +264,7 @@ def _follow(
 def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
     """Cumulate a leg's abnormal returns over the days of its placebos, (n_moves, n_offsets)."""
     series, design = data.portfolios.array([leg.series]), data.design
-    base, drivers = design.base, design.drivers
+    base, drivers = design.base, design.regressors * design.scale + design.centre
     moving = [day - leg.day0 for day in own_days(legs)]
     fit = data.forecast(series, window=leg.window, moving_mask=moving)
     inside, day = (places >= 0) & (places < len(base)), places.clip(0, len(base) - 1)
