@@ -190,12 +190,9 @@ def study(
         if key not in spec.sectors:
             raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
     source = _source(market or spec.rule.market, returns=returns)
-    options = {
-        "factors": str(_here(factors)) if factors else "",
-        "donors": str(_here(donors)) if donors else "",
-        "openings": str(_here(openings)) if openings else "",
-        "factor_units": factor_units,
-    }
+    files = {"factors": factors, "donors": donors, "openings": openings}
+    options = {name: str(_here(path)) if path else "" for name, path in files.items()}
+    options["factor_units"] = factor_units
     with locked(folder), staged(folder) as fresh:
         stages = _stages(4 if pages else 6)
         own = _own_params(given, other, fresh)
@@ -212,8 +209,7 @@ def study(
         if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
             _compute(data, fresh, folder, stages)
         _print_study(fresh, spec, facts, sector, as_json=as_json)
-        files = [options[name] for name in ("factors", "donors", "openings")]
-        inputs = map(Path, (source.partition(":")[2], *files))
+        inputs = map(Path, (source.partition(":")[2], *(options[name] for name in files)))
         _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
             from usjp_research.report.pages import render, write_pages

@@ -75,11 +75,7 @@ def read_spec(
     folder = _params_folder(params)
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
-    own = read_yaml(folder / "study.yaml", Rule) or Rule()
-    asked = validated(SET, _merged(own, rule or {}), Rule)
-    changed = differences(own.model_dump(), asked.model_dump())
-    first = any(said.startswith(("window", "model")) for said in changed)
-    aside = "; rule 2 keeps its own" if first and asked.second else ""
+    asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows = read_rows(
         in_project(Path(events)) if events else folder / "events.csv",
         Event,
@@ -116,7 +112,7 @@ def read_spec(
         accepted=read_rows(folder / "accepted.csv", Accepted),
         checks=read_rows(folder / "checks.csv", Check, once="key"),
         words=read_words(folder),
-        changed=", ".join(changed) + aside,
+        changed=changed,
     )
     _check_names(spec, folder)
     if not events:
@@ -139,6 +135,15 @@ def read_settings(words: Sequence[str]) -> dict[str, object]:
         plain_list = "," in text and not text.lstrip().startswith(("[", "{", '"', "'"))
         found[key] = plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
     return found
+
+
+def _asked(path: Path, changes: Mapping[str, object]) -> tuple[Rule, str]:
+    """Read a rule, put changes in, and say in words what they change."""
+    own = read_yaml(path, Rule) or Rule()
+    asked = validated(SET, _merged(own, changes), Rule)
+    said = differences(own.model_dump(), asked.model_dump())
+    kept = asked.second and any(words.startswith(("window", "model")) for words in said)
+    return asked, ", ".join(said) + ("; rule 2 keeps its own" if kept else "")
 
 
 def _merged(old: object, changes: Mapping[str, object]) -> dict[str, object]:
