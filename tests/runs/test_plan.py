@@ -22,7 +22,8 @@ from usjp_research.words import InputError
 
 Own = Callable[..., Path]
 Run = Callable[..., Result]
-OPTIONS = {"factors": "french.csv", "donors": "others.csv", "factor_units": "auto"}
+FRENCH = {"factors": "french.csv", "factor_units": "auto"}
+OPTIONS = {**FRENCH, "donors": "others.csv", "openings": "open.csv"}
 
 BAD = {
     "- {notebook: 2_event_studi}": ["entry 1: unknown notebook '2_event_studi'", "'2_event_study'"],
@@ -84,10 +85,11 @@ def test_a_study_without_a_list_runs_the_shipped_one(own: Own) -> None:
         *("1_data", "2_event_study-solar", "2_event_study-rail", "3_exposure"),
         *("5_robustness-solar", "5_robustness-rail", "4_verdict"),
     ]
-    assert jobs[0].parameters == shared and not jobs[0].after
-    assert jobs[1].parameters == shared | {"sector": "solar"}
-    assert jobs[5].parameters == shared | {"sector": "rail"} | OPTIONS
-    assert jobs[6].parameters == shared and set(jobs[6].after) == set(names[:6])
+    assert jobs[0].parameters == shared | FRENCH and not jobs[0].after
+    assert jobs[1].parameters == shared | FRENCH | {"sector": "solar"}
+    assert jobs[5].parameters == shared | FRENCH | {"sector": "rail", "donors": "others.csv"}
+    assert jobs[6].parameters == shared | FRENCH | {"openings": "open.csv"}
+    assert set(jobs[6].after) == set(names[:6])
 
 
 def test_a_notebook_can_wait_for_some_and_the_list_is_no_part_of_the_study(own: Own) -> None:

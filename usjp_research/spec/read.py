@@ -143,7 +143,7 @@ def _asked(path: Path, changes: Mapping[str, object]) -> tuple[Rule, str]:
     asked = validated(SET, _merged(own, changes), Rule)
     said = differences(own.model_dump(), asked.model_dump())
     kept = asked.second and any(words.startswith(("window", "model")) for words in said)
-    return asked, ", ".join(said) + ("; rule 2 keeps its own" if kept else "")
+    return asked, ", ".join(said) + ("; rule 2 keeps its own window and model" if kept else "")
 
 
 def _merged(old: object, changes: Mapping[str, object]) -> dict[str, object]:
