@@ -107,7 +107,7 @@ FATE: Mapping[type, Mapping[str, str]] = {
     Spec: {
         **dict.fromkeys(("rule", "events", "thesis", "checks"), APPLIED),
         **dict.fromkeys(("firms", "sectors", "own_news", "coverage", "donors"), REFUSED),
-        **dict.fromkeys(("confounders", "claims", "words"), WORDS),
+        **dict.fromkeys(("confounders", "claims", "words", "changed"), WORDS),
         "accepted": WORDS,  # of single firms' returns, which are not there
     },
 }
