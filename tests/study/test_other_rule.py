@@ -195,7 +195,7 @@ def test_ff3_is_a_regression_on_the_file_s_factors(own: Own, prices: Path, facto
     firms = [firm.ticker for firm in spec.members("solar")]
     y = (data.market.returns[firms].mean(axis=1) - french["RF"]).to_numpy()
     X = sm.add_constant(french[["Mkt-RF", "SMB", "HML"]].to_numpy())
-    day0 = data.market.dates.get_loc(pd.Timestamp("2024-04-09"))
+    day0 = int(np.flatnonzero(data.market.dates == "2024-04-09")[0])
     days = np.arange(day0 - 2 - 21 - 249, day0 - 2 - 21 + 1)
     days = days[~data.panel.masked[days]]
     fit = sm.OLS(y[days], X[days]).fit()

@@ -279,7 +279,7 @@ def _designs(
         if model.factors and not {*model.factors} <= {*table}:
             why = (factors.reason if factors else "") or "needs French's daily factors"
             lost[Dropped("specification", model.title, why)] = None
-        elif model.needs:
+        elif model.needs or key == data.spec.rule.model:
             columns = {name: table[name].to_numpy("float64") for name in model.factors}
             design = expected_return_design(key, columns or {"market": data.portfolios.benchmark})
             yield from (((model.title, sector), design) for sector in sectors)
