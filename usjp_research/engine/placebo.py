@@ -298,11 +298,13 @@ def signed_sums(
             "guard_sessions": rule.guard_sessions,
             "moving_mask": [day - day0 for day in moving],
         }
+        at = day0 + moves
         if forecast:
-            fit = forecast(returns(names), masked, days=day0 + moves, **plan)
+            fit, rows = forecast(returns(names), masked, days=at, **plan), at
         else:
-            fit = rolling_forecast(returns(names), design, masked, **plan)
-        found = np.stack([fit.car, variance(fit), fit.beta])[:, day0 + moves]
+            fit = rolling_forecast(returns(names), design, masked, days=at, **plan)
+            rows = np.arange(len(at))
+        found = np.stack([fit.car, variance(fit), fit.beta])[:, rows]
         parts |= {leg: found[:, :, names.index(leg.series)] for leg in here}
     sums = [
         sum(parts[leg] * [[leg.sign], [1], [1 / len(legs)]] for leg in legs)
@@ -395,7 +397,10 @@ def minimum_detectable(
     >>> round(minimum_detectable(draws, 0.01, 1.8, 0.8), 3)
     0.03
     """
-    needed = np.sort(critical - null_deviation)
-    needed = needed[needed > 0]
-    found = (np.abs(null_deviation + needed[:, None] + 1e-12) > critical).mean(axis=1) >= power
+    law = np.sort(null_deviation)
+    at = law[law < critical][::-1]  # each is moved to the edge of the interval
+    needed = critical - at
+    above = len(law) - np.searchsorted(law, at - 1e-12, side="right")
+    below = np.searchsorted(law, at - 2 * critical - 1e-12)
+    found = (above + below) / len(law) >= power
     return float(needed[found.argmax()] * error) if found.any() else float("inf")

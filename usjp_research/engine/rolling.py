@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,7 +59,8 @@ def rolling_forecast(
     window: tuple[int, int] = (-1, 1),
     anchor: int | None = None,
     guard_sessions: int = 20,
-    moving_mask: Sequence[int] = (),
+    moving_mask: Sequence[int] | Ints = (),
+    days: Ints | None = None,
 ) -> Forecast:
     """Estimate the model before every trading day and forecast the window around it.
 
@@ -79,8 +80,11 @@ def rolling_forecast(
         Offset before which the estimation window ends, if not the start of the event window.
     guard_sessions : int
         Trailing sessions of the volatility guard; at least half must have returns.
-    moving_mask : sequence of int
-        Offsets from day 0 that no estimation may use either: the other windows of a calendar.
+    moving_mask : sequence of int, or ndarray of shape (n_offsets, n_asked)
+        Offsets from day 0 that no estimation may use either: the other windows of a calendar;
+        an array where every day asked for has its own.
+    days : ndarray of shape (n_asked,), int
+        Places of day 0, one row of the result each; every day where left out.
 
     Raises
     ------
@@ -92,13 +96,17 @@ def rolling_forecast(
     MacKinlay (1997), Journal of Economic Literature 35, 13-39; Salinger (1992), Journal of
     Financial and Quantitative Analysis 27, 39-53, for the covariance of forecast errors.
     """
-    (low, high), k, day = window, design.parameters, np.arange(len(returns))
+    (low, high), k = window, design.parameters
+    day = np.arange(len(returns)) if days is None else days
     first, last, length = day + low, day + high, high - low + 1
     known = np.isfinite(returns) & np.isfinite(design.base)[:, None]
     y = np.where(known, returns - design.base[:, None], 0.0)
     end = (low if anchor is None else anchor) - estimation.ends_before
     start = end - estimation.sessions + 1
-    holes = [hole for hole in moving_mask if start <= hole <= end]
+    moving = np.asarray(moving_mask, int)
+    moving = moving if moving.ndim > 1 else moving[:, None]
+    moving = moving[((start <= moving) & (moving <= end)).any(axis=1)]
+    holes = np.where((start <= moving) & (moving <= end), day + moving, -1)
     sums = _moments(known & ~masked[:, None], y, design, day + start, day + end, holes)
     # Days whose estimation window starts before the data are out, not shortened.
     enough = (np.rint(sums.n) >= max(estimation.minimum, k + 1)) & (day + start >= 0)[:, None]
@@ -110,9 +118,10 @@ def rolling_forecast(
             "leave one out"
         )
     b = (inverse @ sums.zy[..., None])[..., 0]
-    good = np.broadcast_to(enough & ~bad, y.shape)
+    shape = (len(day), y.shape[1])
+    good = np.broadcast_to(enough & ~bad, shape)
     ahead = _spans(design.regressors, first, last)
-    whole = good & ((first >= 0) & (last < len(day)))[:, None]
+    whole = good & ((first >= 0) & (last < len(y)))[:, None]
     whole &= np.rint(_spans(known.astype(float), first, last)) == length
     if design.instruments is not design.regressors:
         inverse = inverse @ sums.zz @ np.swapaxes(inverse, -1, -2)
@@ -122,13 +131,13 @@ def rolling_forecast(
         s2 = sums.squares(b) / (sums.n - k)
         usual = length * guard.squares(b) / guard.n
     car = _spans(y, first, last) - (b * ahead[:, None]).sum(axis=-1)
-    fitted = design.original(b) if k else np.tile([0.0, 1.0], (*y.shape, 1))
+    fitted = design.original(b) if k else np.tile([0.0, 1.0], (*shape, 1))
     return Forecast(
         car=np.where(whole, car, np.nan),
         variance=np.where(whole, s2 * (length + spread), np.nan),
         trailing=np.where(whole & (guard.n >= guard_sessions / 2), usual, np.nan),
         residual_variance=np.where(good, s2, np.nan),
-        n_obs=np.broadcast_to(np.rint(sums.n).astype(np.int64), y.shape),
+        n_obs=np.broadcast_to(np.rint(sums.n).astype(np.int64), shape),
         coefficients=np.where(good[..., None], fitted, np.nan),
         parameters=k,
     )
@@ -152,7 +161,7 @@ class _Moments(NamedTuple):
 
 
 def _moments(
-    used: Bools, y: Floats, design: Design, first: Ints, last: Ints, holes: Sequence[int] = ()
+    used: Bools, y: Floats, design: Design, first: Ints, last: Ints, holes: Iterable[Ints] = ()
 ) -> _Moments:
     """Sum products over the days from first to last that are used, less those at the holes."""
     X, Z = design.regressors, design.instruments
@@ -172,14 +181,13 @@ def _moments(
     return _Moments(n, xx, xy, yy, products(Z, X), zy, products(Z, Z))
 
 
-def _spans(values: Floats, first: Ints, last: Ints, holes: Sequence[int] = ()) -> Floats:
+def _spans(values: Floats, first: Ints, last: Ints, holes: Iterable[Ints] = ()) -> Floats:
     """Sum values, shape (days, ...), from first to last, both in, cut at the data; less holes."""
     total = np.zeros((len(values) + 1, *values.shape[1:]))
     np.cumsum(values, axis=0, out=total[1:])
     upper = np.clip(last + 1, 0, len(values))
     out = total[upper] - total[np.clip(first, 0, upper)]
-    for hole in holes:
-        place = np.arange(len(values)) + hole
+    for place in holes:
         inside = (place >= 0) & (place < len(values))
         out[inside] -= values[place[inside]]
     return np.asarray(out)

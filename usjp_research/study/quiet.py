@@ -135,7 +135,10 @@ class _Quiet:
 
     @classmethod
     def of(cls, data: Sample) -> _Quiet:
-        legs, calendar = second_legs(data)[0], calendar_of(data)
+        (legs, silent), calendar = second_legs(data), calendar_of(data)
+        if not legs:
+            sector, reason = next(iter(silent.items()))
+            raise InputError(f"rule 2 has no sector that it could test: {sector}: {reason}")
         every = admissible_shifts(calendar, data.panel.masked, data.spec.rule)
         last = max(leg.day0 + leg.window[1] for leg in calendar)
         shifts = every[every + last < int(np.flatnonzero(data.panel.masked)[0])]
