@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -85,10 +85,13 @@ class Screen(Console):
 
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from usjp_research.market.record import Market
     from usjp_research.runs.batch import Job
     from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
+    from usjp_research.study.quiet import Candidates
     from usjp_research.study.sample import Sample
 
 app = typer.Typer(
@@ -280,23 +283,30 @@ def _batch(
 
 def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage) -> Market:
     """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
-    from usjp_research.market.check import told
     from usjp_research.market.donors import load_donors
     from usjp_research.market.factors import check_factors, read_factors
-    from usjp_research.market.load import load_market
     from usjp_research.market.openings import load_openings
     from usjp_research.market.record import BENCHMARK
     from usjp_research.study.sample import with_factors
 
-    stages("loading returns")
-    market = load_market(spec, source)
-    _say_each("Read as", market.read_as)
-    _say_each("Check", told(market.findings))
+    market = _market(spec, source, stages)
     french = read_factors(options["factors"], market.dates, options["factor_units"])
     check_factors(french, market.returns[BENCHMARK])
     market = with_factors(spec, market, french)
     load_donors(spec, market, options["donors"])
     return load_openings(spec, market, options["openings"])
+
+
+def _market(spec: Spec, source: str, stages: Stage) -> Market:
+    """Load the market, and say what it was read as and what looks wrong."""
+    from usjp_research.market.check import told
+    from usjp_research.market.load import load_market
+
+    stages("loading returns")
+    market = load_market(spec, source)
+    _say_each("Read as", market.read_as)
+    _say_each("Check", told(market.findings))
+    return market
 
 
 def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
@@ -410,17 +420,22 @@ def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
     from usjp_research.study.verdict import verdict_of
 
     frame = table("verdicts", [verdict_of(row) for row in rows])
+    _print_table(frame, f"Priced in? Simultaneous {level(alpha)} intervals")
+
+
+def _print_table(frame: pd.DataFrame, title: str) -> None:
+    """Print a table of words; on a narrow screen each row stands under its first cell."""
     console = Screen(highlight=False)
     if console.width < 120:
         for record in frame.to_dict("records"):
-            _say(f"\n{record.pop('Sector')}")
+            _say(f"\n{record.pop(frame.columns[0])}")
             for key, value in record.items():
                 _say(f"  {key}: {value}")
         _say("")
         return
-    screen = Table(title=f"Priced in? Simultaneous {level(alpha)} intervals", expand=False)
-    for name in frame.columns:
-        screen.add_column(name, justify="left" if name in ("Sector", "Verdict") else "right")
+    screen = Table(title=title, expand=False)
+    for at, name in enumerate(frame.columns):
+        screen.add_column(name, justify="right" if at and name != "Verdict" else "left")
     for values in frame.itertuples(index=False):
         screen.add_row(*values)
     console.print(screen)
@@ -448,6 +463,60 @@ def _stages(total: int) -> Stage:
         stderr.print(f"[{at}/{max(total, at)}] {text}", markup=False)
 
     return say
+
+
+# --- usjp rule -------------------------------------------------------------------------------
+
+
+@app.command("rule")
+def rule_command(
+    market: Annotated[str | None, Option(help=sources_help())] = None,
+    returns: Annotated[
+        bool, Option("--returns", help="The file of --market holds returns, not prices.")
+    ] = False,
+    params: Params = None,
+    out: Annotated[
+        File, Option(help="Folder for candidates.csv and candidate-sectors.csv.")
+    ] = None,
+) -> None:
+    """Compare the controls that the second rule could use, on dates before the first event."""
+    from usjp_research.report.numbers import lay_out
+    from usjp_research.report.results import save_candidates
+    from usjp_research.report.tables import records
+    from usjp_research.study.quiet import quiet_candidates
+    from usjp_research.study.sample import sample
+    from usjp_research.study.second import second_legs
+
+    spec, stages = read_spec(_study(params)), _stages(2)
+    source = _source(market or spec.rule.market, returns=returns)
+    data = sample(spec, _market(spec, source, stages))
+    stages("the same sums on quiet dates, with one set of controls after the other")
+    found = quiet_candidates(data)
+    for sector, reason in second_legs(data)[1].items():
+        _log(f"Left out: {sector}: {reason}")
+    mine = found.sectors["candidate"] == found.table.loc[found.table["chosen"], "candidate"].item()
+    _print_table(lay_out("candidates", records(found.table)), "Controls on quiet dates")
+    _print_table(lay_out("candidate-sectors", records(found.sectors[mine])), "The choice by sector")
+    for line in _choice(spec, found):
+        _say(line)
+    if out:
+        save_candidates(found, folder := _here(out))
+        _log(f"Results: {folder}")
+
+
+def _choice(spec: Spec, found: Candidates) -> Iterator[str]:
+    """Say which controls the table would choose, and which the study has frozen, and when."""
+    kept = spec.rule.second
+    count, held = len(found.controls), set(kept.controls) if kept else set()
+    yield f"{found.shifts} quiet calendars; no return after {found.last.date()} was read."
+    yield f"This market would choose {count} controls: {', '.join(found.controls) or 'none'}."
+    if kept is None or kept.chosen_on is None:
+        yield "study.yaml has frozen none: write controls and chosen_on under its key 'second'."
+    elif held == set(found.controls):
+        yield f"study.yaml has frozen the same, on {kept.chosen_on}; the study uses those."
+    else:
+        names = ", ".join(kept.controls) or "none"
+        yield f"study.yaml has frozen others, on {kept.chosen_on}; the study uses those: {names}."
 
 
 # --- usjp battery, usjp site -----------------------------------------------------------------

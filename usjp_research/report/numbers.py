@@ -39,6 +39,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "cents": lambda value: number(100 * value, 1),
     "words": lambda value: " ".join(value) or "none",
     "len": lambda value: str(len(value)),
+    "yes": lambda value: "yes" if value else "no",
     "count": lambda value: COUNTS[value] if value < len(COUNTS) else str(value),
     "listed": listed,
     "labels": lambda names: listed([*map(label, names)]),

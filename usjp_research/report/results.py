@@ -25,6 +25,7 @@ from usjp_research.runs.store import (
     json_bytes,
     own_results,
     plain_json,
+    prepare_folder,
     read_csv,
     write_all,
     write_whole,
@@ -33,6 +34,7 @@ from usjp_research.spec.records import Claim, Spec, digest, in_project
 from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
 from usjp_research.study.missing import missing_lines
+from usjp_research.study.quiet import Candidates
 
 Floats = npt.NDArray[np.float64]
 
@@ -158,6 +160,15 @@ def save_study(study: Study, out: str | Path) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
         write_all(folder, files)
     return folder
+
+
+def save_candidates(found: Candidates, folder: Path) -> None:
+    """Write the table of controls on quiet dates, to six digits: what decides is no finer."""
+    frames = {"candidates": found.table, "candidate-sectors": found.sectors}
+    write_all(
+        prepare_folder(folder),
+        {f"{n}.csv": csv_bytes(checked(n, f), float_format="%.6g") for n, f in frames.items()},
+    )
 
 
 def withhold(run: Path, level: str) -> None:

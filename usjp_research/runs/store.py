@@ -82,10 +82,10 @@ def json_bytes(content: object) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def csv_bytes(frame: pd.DataFrame) -> bytes:
+def csv_bytes(frame: pd.DataFrame, **how: Any) -> bytes:
     """Encode as CSV in which no text is a formula to a spreadsheet: `read_csv` reads it back."""
     safe = frame.map(lambda value: _quoted(value) if isinstance(value, str) else value)
-    text = safe.to_csv(index=False, lineterminator="\n")
+    text = safe.to_csv(index=False, lineterminator="\n", **how)
     return str(text).encode("utf-8", "backslashreplace")
 
 

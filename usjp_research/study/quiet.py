@@ -119,7 +119,10 @@ def _averages(data: Sample) -> tuple[str, ...]:
     out = {f"basket/{sector}/{b}" for sector, own in second.without.items() for b in own}
     names = [str(name) for name in data.controls if str(name).startswith(DONOR) or name in out]
     if not names:
-        raise InputError("no averages that could be controls: the bundled market holds them")
+        raise InputError(
+            "no averages of outside firms that could be controls: they come with the bundled "
+            "market and are not used beside simulated returns; give prices with --market file:PATH"
+        )
     return tuple(sorted(names))
 
 
@@ -142,10 +145,14 @@ class _Quiet:
         every = admissible_shifts(calendar, data.panel.masked, data.spec.rule)
         last = max(leg.day0 + leg.window[1] for leg in calendar)
         shifts = every[every + last < int(np.flatnonzero(data.panel.masked)[0])]
+        if len(shifts):
+            quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
+            full = quiet.trial(_averages(data), float(data.spec.rule.estimation.sessions))
+            shifts = shifts[np.isfinite(full.effect + full.error).all(axis=1)]
         if len(shifts) < data.spec.rule.least_shifts:
             raise InputError(
-                f"seen {len(shifts)} quiet calendars before the first event, the rule asks for "
-                f"{data.spec.rule.least_shifts}: give a longer history of returns"
+                f"seen {len(shifts)} quiet calendars with complete returns before the first event, "
+                f"the rule asks for {data.spec.rule.least_shifts}: give a longer history of returns"
             )
         return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
 
