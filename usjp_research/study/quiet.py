@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -135,10 +136,12 @@ class _Quiet:
     calendar: tuple[Leg, ...]
     shifts: npt.NDArray[np.int64]
     end: int  # days that may be read
+    returns: Callable[[tuple[str, ...]], Floats]
 
     @classmethod
     def of(cls, data: Sample) -> _Quiet:
         (legs, silent), calendar = second_legs(data), calendar_of(data)
+        returns = cache(data.portfolios.array)
         if not legs:
             sector, reason = next(iter(silent.items()))
             raise InputError(f"rule 2 has no sector that it could test: {sector}: {reason}")
@@ -146,7 +149,7 @@ class _Quiet:
         last = max(leg.day0 + leg.window[1] for leg in calendar)
         shifts = every[every + last < int(np.flatnonzero(data.panel.masked)[0])]
         if len(shifts):
-            quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
+            quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1), returns)
             full = quiet.trial(_averages(data), float(data.spec.rule.estimation.sessions))
             shifts = shifts[np.isfinite(full.effect + full.error).all(axis=1)]
         if len(shifts) < data.spec.rule.least_shifts:
@@ -154,7 +157,7 @@ class _Quiet:
                 f"seen {len(shifts)} quiet calendars with complete returns before the first event, "
                 f"the rule asks for {data.spec.rule.least_shifts}: give a longer history of returns"
             )
-        return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
+        return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1), returns)
 
     def trial(self, controls: Sequence[str], penalty: float = 0.0) -> _Trial:
         """Compute all sectors' sums, errors and retained shares at the quiet shifts."""
@@ -166,7 +169,7 @@ class _Quiet:
             design = design_of(data, yard, controls, penalty=penalty, days=self.end)
             effect, variance, loading = signed_sums(
                 own,
-                lambda names: data.portfolios.array(names)[: self.end],
+                lambda names: self.returns(tuple(names))[: self.end],
                 design,
                 data.panel.masked[: self.end],
                 data.spec.rule,
