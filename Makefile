@@ -47,8 +47,8 @@ lint: $(DEV) $(PACKAGE) ## Check style, format and types
 lab: $(STUDY) $(PACKAGE) ## Open the project in JupyterLab
 	@$(BIN)/python -m jupyterlab $(ARGS)
 
-readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table up to date
-	@$(BIN)/python docs/make_readme.py
+readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table, and the table of methods.md, up to date
+	@$(BIN)/python docs/make_readme.py && $(BIN)/python docs/make_methods.py
 
 lock: ## Bring both lock files up to date with pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@command -v "$(UV)" >/dev/null 2>&1 || { echo "make lock needs uv on the PATH (or UV=/path/to/uv)" >&2; exit 1; }

@@ -36,7 +36,7 @@ def _best(work: Callable[[], object], times: int = 5) -> float:
 
 
 def measure() -> list[dict[str, object]]:
-    """Return the goals of METHODS section 13 with what was measured."""
+    """Return the goals of synthetic control with what was measured."""
     Y, R = _returns(500, 101)
     y = Y[:, 0]
     one = _best(lambda: synthetic_control(y, R), 15)

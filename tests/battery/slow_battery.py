@@ -1,4 +1,4 @@
-"""METHODS sections 0 to 6 as they are written: one firm, one day, one pair at a time.
+"""The battery's definitions as they are written: one firm, one day, one pair at a time.
 
 Deliberately slow, and sharing no line with the package: regressions by statsmodels, ranks and
 laws by scipy, sums by loops.

@@ -1,4 +1,4 @@
-"""The battery agrees with the golden numbers and with METHODS computed one firm at a time."""
+"""The battery agrees with the golden numbers and with definitions computed one firm at a time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_golden_firm_is_reproduced() -> None:
         close(done.fit.ar[:, k], f"AR_{k + 1}")
 
 
-# --- against METHODS one firm, day and pair at a time ------------------------------------------
+# --- against the definitions, one firm, day and pair at a time ----------------------------------
 
 ESTIMATION = (-50, -6)
 

@@ -41,7 +41,7 @@ def with_channels(spec: Spec, *channels: str) -> Spec:
 
 
 def _literal(low: float, high: float, g: float | None) -> list[str]:
-    """Every clause of METHODS section 12, each with all earlier ones negated by hand."""
+    """Every clause of the rule (docs/methods.md), each with all earlier ones negated by hand."""
     if g is None or g == 0:
         return ["no implied value"]
     if g < 0:

@@ -219,7 +219,7 @@ def placebo_law(
     For group g the effect is ``C = sum of sign x CAR`` over its legs, its variance the sum of
     the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
     keeps the spacing of the events and the correlation between sectors, so the joint law of the
-    shifted statistics is the null law of the family (METHODS section 12). The calendar's own
+    shifted statistics is the null law of the family (docs/methods.md). The calendar's own
     windows are masked wherever it stands, as the real ones are at the real dates: otherwise a
     placebo's later windows would be fitted on its earlier ones, and its sum would vary less.
 

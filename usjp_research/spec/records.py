@@ -297,7 +297,7 @@ class Second(_Strict):
 
 
 class Rule(_Strict):
-    """The one fixed rule of the whole family (METHODS section 12)."""
+    """The one fixed rule of the whole family (docs/methods.md)."""
 
     market: str = "bundled"
     since: Day | None = None

@@ -86,7 +86,7 @@ def quiet_law(lines: Floats, fit: AbnormalReturns) -> QuietLaw:
 
 @tests(
     Entry(2, "placebo_t", "the portfolio's abnormal return is one of those of earlier dates",
-        "exact", (CROSS, SHAPE), "Brown and Warner (1985); METHODS section 12",
+        "exact", (CROSS, SHAPE), "Brown and Warner (1985); docs/methods.md",
         "The second headline, where 99 earlier dates or more are there. The larger of forecast "
         "and trailing variance scales it, so volatility that began before the event is allowed "
         "for; against volatility that starts on the event day itself only adj_bmp_t helps.",
