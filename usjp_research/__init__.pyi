@@ -60,6 +60,7 @@ from usjp_research.study.answer import run_study as run_study
 from usjp_research.study.answer import Study as Study
 from usjp_research.study.answer import what_if as what_if
 from usjp_research.study.missing import missing_lines as missing_lines
+from usjp_research.study.method import check_method as check_method
 from usjp_research.report.results import record as record
 from usjp_research.report.results import collect_laws as collect_laws
 from usjp_research.report.results import law_frame as law_frame
@@ -84,3 +85,4 @@ from usjp_research.report.figures import plot_calendar as plot_calendar
 from usjp_research.report.figures import plot_campaign as plot_campaign
 from usjp_research.report.figures import plot_since as plot_since
 from usjp_research.report.figures import plot_events as plot_events
+from usjp_research.report.figures import plot_power as plot_power

@@ -482,7 +482,7 @@ def rule_command(
     """Compare the controls that the second rule could use, on dates before the first event."""
     from usjp_research.report.numbers import lay_out
     from usjp_research.report.results import save_candidates
-    from usjp_research.report.tables import records
+    from usjp_research.report.tables import records, table
     from usjp_research.study.quiet import quiet_candidates
     from usjp_research.study.sample import sample
     from usjp_research.study.second import second_legs
@@ -495,7 +495,7 @@ def rule_command(
     for sector, reason in second_legs(data)[1].items():
         _log(f"Left out: {sector}: {reason}")
     mine = found.sectors["candidate"] == found.table.loc[found.table["chosen"], "candidate"].item()
-    _print_table(lay_out("candidates", records(found.table)), "Controls on quiet dates")
+    _print_table(table("candidates", found.table), "Controls on quiet dates")
     _print_table(lay_out("candidate-sectors", records(found.sectors[mine])), "The choice by sector")
     for line in _choice(spec, found):
         _say(line)

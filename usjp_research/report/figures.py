@@ -313,6 +313,26 @@ def plot_placebo(law: Placebo) -> Picture:
     return single(draw, alt, (2.6, 2.6))
 
 
+def plot_power(power: pd.DataFrame) -> Picture:
+    """Draw what share of planted effects is found, and what the placebo law had promised."""
+    if power.empty:
+        return nothing("No random calendars could be drawn on this market: no power curve.")
+    x, found, error = (power[name] for name in ("multiple", "found", "found_error"))
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        axes.fill_between(x, found - 2 * error, found + 2 * error, color=BAND, linewidth=0)
+        axes.plot(x, power["promised"], color=QUIET, linestyle="--", label="promised")
+        axes.plot(x, found, color=INK, marker="o", label="found, two errors either way")
+        axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
+        axes.set_ylabel("found")
+        axes.set_xlabel("planted, in minimum detectable effects")
+        axes.legend(frameon=False, loc="upper left")
+
+    shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
+    alt = f"Share of planted effects that is found on random calendars, by their size: {shares}."
+    return single(draw, alt, (2.8, 2.8))
+
+
 def _law(axes: Axes, values: Any, words: str) -> None:
     """Draw what a statistic is on quiet dates."""
     import seaborn as sns

@@ -444,6 +444,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "battery": _battery,
     "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
     "channels": _channels,
+    "candidates": records,
     "claims": lambda spec: map(asdict, spec.claims),
     "confounders": _confounders,
     "contrast": _contrast,
@@ -475,11 +476,13 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
         dict(zip(("what", "why"), text.split(": ", 1), strict=True))
         for text in (spec.thesis.no_channel if spec.thesis else ())
     ],
+    "power": records,
     "reactions": _reactions,
     "says": _says,
     "since": lambda frame: [
         {**row, "range": between(row["placebo_low"], row["placebo_high"])} for row in records(frame)
     ],
+    "size": lambda frame: [{**row, "hold": 1 - row["families"]} for row in records(frame)],
     "thesis": _verdicts,
     "timing": _timing,
     "variants": lambda variants: [

@@ -23,7 +23,7 @@ from usjp_research.engine.placebo import (
 from usjp_research.market.donors import DONOR, Donors
 from usjp_research.market.record import Dropped
 from usjp_research.study.answer import family_legs
-from usjp_research.study.quiet import quiet_candidates
+from usjp_research.study.quiet import TABLE, quiet_candidates
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import ASSURANCE, assurance, second_rows
 from usjp_research.words import InputError, card
@@ -86,8 +86,8 @@ def check_method(data: Sample, donors: Donors | None = None, calendars: int = 20
     return Method(
         pd.DataFrame([*sizes, *([_size(trials)] if trials else [])], columns=list(SIZE)),
         pd.DataFrame(_power(trials, rule.power) if trials else (), columns=list(POWER)),
-        assurance(data, second) if second else pd.DataFrame(columns=list(ASSURANCE)),
-        found["controls"].table if "controls" in found else pd.DataFrame(),
+        assurance(second) if second else pd.DataFrame(columns=list(ASSURANCE)),
+        found["controls"].table if "controls" in found else pd.DataFrame(columns=list(TABLE)),
         tuple(dropped),
     )
 
