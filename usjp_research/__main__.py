@@ -169,6 +169,9 @@ def study(
     pages: Annotated[
         bool, Option(help="Run the notebooks and build the pages, or only print the rows.")
     ] = True,
+    method: Annotated[
+        bool, Option("--method", help="Try the rules themselves too: level, power, controls.")
+    ] = False,
     public: Annotated[
         bool, Option("--public", help="Leave tables of single firms out of the pages.")
     ] = False,
@@ -182,6 +185,8 @@ def study(
     from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
     from usjp_research.study.sample import sample
 
+    if method and not pages:
+        raise InputError("--method: it is a notebook, and --no-pages runs none; leave one out")
     given = _study(params)
     other = _here(events) if events else None
     rule = read_settings(settings or ())
@@ -202,7 +207,7 @@ def study(
         shared: dict[str, Any] = {"params": str(own), "market": source, "out": str(fresh)}
         shared |= {"rule": rule} if rule else {}
         keys = [key for key in spec.sectors if not sector or key in sector]
-        front, jobs = _batch(own, keys, shared, options) if pages else (None, [])
+        front, jobs = _batch(own, keys, shared, options, method) if pages else (None, [])
         loaded = _returns(spec, source, options, stages)
         facts = _facts(spec, loaded, public) | {"front": front}
         check_study(folder, facts, replace=replace, never=digest(itself) if spec.changed else "")
@@ -269,13 +274,17 @@ def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
 
 
 def _batch(
-    params: Path, sectors: Sequence[str], shared: Mapping[str, object], options: Mapping[str, str]
+    params: Path,
+    sectors: Sequence[str],
+    shared: Mapping[str, object],
+    options: Mapping[str, str],
+    method: bool,
 ) -> tuple[str | None, list[Job]]:
     """Return the first page's job and all jobs of a study, once they are known to be right."""
     from usjp_research.runs.batch import check_jobs
     from usjp_research.runs.plan import front_page, make_jobs, read_batch
 
-    entries = read_batch(params)
+    entries = read_batch(params, method=method)
     jobs = make_jobs(entries, sectors, shared, options)
     check_jobs(jobs)
     return front_page(entries), jobs

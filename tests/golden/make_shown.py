@@ -43,6 +43,7 @@ RUNS = {
     "3_exposure": ("3_exposure", "bundled", ""),
     "4_verdict": ("4_verdict", "bundled", ""),
     "5_robustness-mining_metals": ("5_robustness", "bundled", "mining_metals"),
+    "6_method": ("6_method", "bundled", ""),
     "single_firms": ("single_firms", "firms", "defense_aerospace"),
 }
 

@@ -106,6 +106,22 @@ def test_a_notebook_can_wait_for_some_and_the_list_is_no_part_of_the_study(own: 
     assert digest(read_spec(folder)) == before
 
 
+def test_the_method_is_added_last_when_asked_for_and_once(own: Own, usjp: Run) -> None:
+    folder = own()
+    *usual, last = read_batch(folder, method=True)
+    assert tuple(usual) == read_batch(folder)
+    jobs = make_jobs([*usual, last], ["solar"], {"params": "p", "market": "m", "out": "o"}, OPTIONS)
+    check_jobs(jobs)
+    assert jobs[-1].name == "6_method" and "4_verdict" not in jobs[-1].after
+    assert set(jobs[-1].after) == {job.name for job in jobs[:-2]}
+    assert jobs[-1].parameters["donors"] == "others.csv"
+    assert front_page([*usual, last]) == "4_verdict"
+    (folder / "batch.yaml").write_text("- {notebook: 6_method}\n- {notebook: 1_data}\n", "utf-8")
+    assert [entry.notebook for entry in read_batch(folder, method=True)] == ["6_method", "1_data"]
+    refused = usjp("study", "--params", folder, "--market", "simulated", "--method", "--no-pages")
+    assert refused.exit_code == 2 and "--method: it is a notebook" in refused.stderr
+
+
 # --- what becomes of the study -----------------------------------------------------------------
 
 

@@ -37,8 +37,14 @@ class Entry(BaseModel):
     front: bool = False
 
 
-def read_batch(params: Path) -> tuple[Entry, ...]:
-    """Read ``batch.yaml`` of a folder of parameters, or the one that ships with the package."""
+METHOD = Entry.model_validate({"notebook": "6_method", "with": ["donors"], "after": [ALL]})
+
+
+def read_batch(params: Path, *, method: bool = False) -> tuple[Entry, ...]:
+    """Read ``batch.yaml`` of a folder of parameters, or the one that ships with the package.
+
+    With ``method`` the notebook that tries the rules themselves comes last, if it is not there.
+    """
     path = params / "batch.yaml"
     path = path if path.exists() else home() / "params" / "batch.yaml"
     entries = read_entries(path, Entry)
@@ -57,7 +63,7 @@ def read_batch(params: Path) -> tuple[Entry, ...]:
                 raise InputError(f"{where}: key 'after': unknown notebook '{name}': {hint}")
         if entry.front and (entry.each or any(other.front for other in entries[:k])):
             raise InputError(f"{where}: key 'front': one page can be the first; set it once")
-    return entries
+    return (*entries, METHOD) if method and METHOD.notebook not in names else entries
 
 
 def front_page(entries: Sequence[Entry]) -> str | None:
