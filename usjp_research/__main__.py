@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -91,7 +91,6 @@ if TYPE_CHECKING:
     from usjp_research.runs.batch import Job
     from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
-    from usjp_research.study.quiet import Candidates
     from usjp_research.study.sample import Sample
 
 app = typer.Typer(
@@ -126,6 +125,10 @@ LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
     File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
 ]
+MarketName = Annotated[str | None, Option(help=sources_help())]
+Returned = Annotated[
+    bool, Option("--returns", help="The file of --market holds returns, not prices.")
+]
 Units = Annotated[
     str, Option(help="percent or decimal of --factors; auto tells them by their size.")
 ]
@@ -137,10 +140,8 @@ Run = Annotated[Path, Argument(help="Folder of a finished run.")]
 
 @app.command()
 def study(
-    market: Annotated[str | None, Option(help=sources_help())] = None,
-    returns: Annotated[
-        bool, Option("--returns", help="The file of --market holds returns, not prices.")
-    ] = False,
+    market: MarketName = None,
+    returns: Returned = False,
     params: Params = None,
     events: Annotated[
         File, Option(help="Another events file in place of the folder's events.csv.")
@@ -479,10 +480,8 @@ def _stages(total: int) -> Stage:
 
 @app.command("rule")
 def rule_command(
-    market: Annotated[str | None, Option(help=sources_help())] = None,
-    returns: Annotated[
-        bool, Option("--returns", help="The file of --market holds returns, not prices.")
-    ] = False,
+    market: MarketName = None,
+    returns: Returned = False,
     params: Params = None,
     out: Annotated[
         File, Option(help="Folder for candidates.csv and candidate-sectors.csv.")
@@ -494,38 +493,26 @@ def rule_command(
     from usjp_research.report.tables import records, table
     from usjp_research.study.quiet import quiet_candidates
     from usjp_research.study.sample import sample
-    from usjp_research.study.second import second_legs
+    from usjp_research.study.second import second_legs, second_of
 
     spec, stages = read_spec(_study(params)), _stages(2)
     source = _source(market or spec.rule.market, returns=returns)
     data = sample(spec, _market(spec, source, stages))
     stages("the same sums on quiet dates, with one set of controls after the other")
-    found = quiet_candidates(data)
-    for sector, reason in second_legs(data)[1].items():
-        _log(f"Left out: {sector}: {reason}")
+    found, second = quiet_candidates(data), second_of(data)
+    _say_each("Left out", [f"{name}: {why}" for name, why in second_legs(data)[1].items()])
     mine = found.sectors["candidate"] == found.table.loc[found.table["chosen"], "candidate"].item()
     _print_table(table("candidates", found.table), "Controls on quiet dates")
     _print_table(lay_out("candidate-sectors", records(found.sectors[mine])), "The choice by sector")
-    for line in _choice(spec, found):
-        _say(line)
+    _say(f"{found.shifts} quiet calendars; no return after {found.last.date()} was read.")
+    _say(f"This market would choose: {', '.join(found.controls) or 'none'}.")
+    same = set(second.controls) == set(found.controls)
+    kept = "the same" if same else f"others ({', '.join(second.controls) or 'none'})"
+    told = f"has frozen {kept}, on {second.chosen_on}; the study uses those"
+    _say(f"study.yaml {told if second.chosen_on else 'has frozen none: set second.chosen_on'}.")
     if out:
         save_candidates(found, folder := _here(out))
         _log(f"Results: {folder}")
-
-
-def _choice(spec: Spec, found: Candidates) -> Iterator[str]:
-    """Say which controls the table would choose, and which the study has frozen, and when."""
-    kept = spec.rule.second
-    count, held = len(found.controls), set(kept.controls) if kept else set()
-    yield f"{found.shifts} quiet calendars; no return after {found.last.date()} was read."
-    yield f"This market would choose {count} controls: {', '.join(found.controls) or 'none'}."
-    if kept is None or kept.chosen_on is None:
-        yield "study.yaml has frozen none: write controls and chosen_on under its key 'second'."
-    elif held == set(found.controls):
-        yield f"study.yaml has frozen the same, on {kept.chosen_on}; the study uses those."
-    else:
-        names = ", ".join(kept.controls) or "none"
-        yield f"study.yaml has frozen others, on {kept.chosen_on}; the study uses those: {names}."
 
 
 # --- usjp battery, usjp site -----------------------------------------------------------------

@@ -32,7 +32,7 @@ def trials(data: Sample) -> RandomCalendars:
 
 
 def test_the_rule_holds_its_level_on_random_calendars(trials: RandomCalendars) -> None:
-    found = dict(zip(method.SIZE, method._size(trials), strict=True))
+    found = dict(zip(method.SIZE, trials.size(), strict=True))
     assert found["calendars"] == len(trials.days) == 2000
     for name, before in FOUND_BEFORE.items():
         share, error = float(str(found[name])), float(str(found[f"{name}_error"]))
@@ -86,8 +86,8 @@ def test_an_effect_in_the_returns_is_the_effect_that_is_added_to_the_sum(
 ) -> None:
     k = int((np.diff(trials.days, axis=1).min(axis=1) > 25).argmax())  # no guard holds another day
     returns = data.portfolios.returns.copy()
-    at = returns.columns.get_loc(f"sector/{trials.law.groups[0]}")
-    returns.iloc[trials.days[k], at] += 0.05 / trials.days.shape[1]
+    name = f"sector/{trials.law.groups[0]}"
+    returns.loc[returns.index[trials.days[k]], name] += 0.05 / trials.days.shape[1]
     planted = replace(data, portfolios=replace(data.portfolios, returns=returns))
     moved = random_calendars(planted, calendars=max(200, k + 1))
     np.testing.assert_array_equal(moved.days[k], trials.days[k])
@@ -98,7 +98,7 @@ def test_an_effect_in_the_returns_is_the_effect_that_is_added_to_the_sum(
 
 
 def test_what_is_planted_is_found_as_often_as_the_law_promised(trials: RandomCalendars) -> None:
-    power = pd.DataFrame(method._power(trials, 0.8), columns=list(method.POWER))
+    power = pd.DataFrame(trials.power(0.1, 0.8), columns=list(method.POWER))
     assert power["found"].is_monotonic_increasing and power["planted"].is_monotonic_increasing
     assert (power["found"] - power["promised"]).abs().le(2 * power["found_error"]).all()
     assert power.loc[power["multiple"] == 1, "found"].item() == pytest.approx(0.8, abs=0.06)

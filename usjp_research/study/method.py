@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,21 +25,19 @@ from usjp_research.study.answer import family_legs
 from usjp_research.study.quiet import TABLE, quiet_candidates
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import ASSURANCE, assurance, second_rows
-from usjp_research.words import InputError, card
+from usjp_research.words import InputError
 
-FEWEST = 200  # random calendars that say anything
-SPARE = 4  # times as many are drawn: some are too close to other news
+FEWEST, SPARE = 200, 4  # random calendars that say anything; times as many are drawn
 MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of the MDE, planted
+HALVES = "its own calendars, the law from the other half of the dates"
 SIZE = ("test", "panel", "rows", "rows_error", "families", "families_error", "calendars")
 POWER = ("multiple", "planted", "recovered", "found", "found_error", "promised")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """What the rules do where nothing happened, and where something was planted; in decimals.
+class Method(NamedTuple):
+    """What the rules do where nothing happened or something was planted, and what cannot be tried.
 
-    ``size`` and ``power`` have columns `SIZE` and `POWER`; ``assurance`` is as `assurance` gives
-    it and ``candidates`` as `quiet_candidates` does; ``dropped`` says what cannot be done here.
+    Tables of decimals: columns `SIZE` and `POWER`, as `assurance` and as `quiet_candidates` give.
     """
 
     size: pd.DataFrame
@@ -49,57 +46,39 @@ class Method:
     candidates: pd.DataFrame
     dropped: tuple[Dropped, ...]
 
-    def _repr_html_(self) -> str:
-        return card("Method", "", *self.size["test"], *(item.reason for item in self.dropped))
-
 
 def check_method(data: Sample, donors: Donors | None = None, calendars: int = 2000) -> Method:
     """Try both rules on dates without news: how often they reject, and what they would find.
 
-    Parameters
-    ----------
-    donors : Donors, optional
-        Random groups of these stand in for the sectors, where they are single firms.
-    calendars : int
-        Random calendars to try.
-
-    Raises
-    ------
-    InputError
-        When the first rule itself cannot be computed; what else cannot is in ``dropped``.
+    Random groups of ``donors`` stand in for the sectors where those are single firms;
+    ``calendars`` is how many random ones are tried. Raises `InputError` when the first rule
+    itself cannot be computed; what else cannot is in ``dropped``.
     """
-    rule, law = data.spec.rule, data.law(family_legs(data))
-    second = second_rows(data, law.shifts)
-    sizes = [_held_out(data, "rule 1", law)]
-    sizes += [_held_out(data, "rule 2", second.law)] if second and second.rows else []
-    dropped, found = [*(second.dropped if second else ())], dict[str, Any]()
-    steps: dict[str, Callable[[], Any]] = {
-        "random calendars": partial(random_calendars, data, donors, calendars)
-    }
-    steps["controls"] = partial(quiet_candidates, data)
-    for what, step in steps.items():
-        try:
-            found[what] = step()
-        except InputError as error:
-            dropped.append(Dropped("method", what, str(error)))
-    trials = found.get("random calendars")
+    rule, legs = data.spec.rule, family_legs(data)
+    laws, days = [data.law(legs)], [leg.day0 for own in legs.values() for leg in own]
+    second = second_rows(data, laws[0].shifts)
+    laws += [second.law] if second and second.rows else []
+    sizes: list[tuple[object, ...]] = []
+    for k, law in enumerate(laws, 1):
+        size = held_out_size(law.null_statistic, rule.alpha, max(days) - min(days))
+        sizes.append((f"rule {k}", HALVES, size.row, np.nan, size.family, size.error, len(law)))
+    power, table, dropped = list[Any](), pd.DataFrame(columns=list(TABLE)), list[Dropped]()
+    try:
+        trials = random_calendars(data, donors, calendars)
+        sizes, power = [*sizes, trials.size()], [*trials.power(rule.alpha, rule.power)]
+    except InputError as error:
+        dropped.append(Dropped("method", "random calendars", str(error)))
+    try:
+        table = quiet_candidates(data).table
+    except InputError as error:
+        dropped.append(Dropped("method", "controls", str(error)))
     return Method(
-        pd.DataFrame([*sizes, *([_size(trials)] if trials else [])], columns=list(SIZE)),
-        pd.DataFrame(_power(trials, rule.power) if trials else (), columns=list(POWER)),
+        pd.DataFrame(sizes, columns=list(SIZE)),
+        pd.DataFrame(power, columns=list(POWER)),
         assurance(second) if second else pd.DataFrame(columns=list(ASSURANCE)),
-        found["controls"].table if "controls" in found else pd.DataFrame(columns=list(TABLE)),
-        tuple(dropped),
+        table,
+        (*(second.dropped if second else ()), *dropped),
     )
-
-
-def _held_out(data: Sample, test: str, law: Placebo) -> tuple[object, ...]:
-    days = [leg.day0 for legs in family_legs(data).values() for leg in legs]
-    size = held_out_size(law.null_statistic, data.spec.rule.alpha, max(days) - min(days))
-    told = "its own calendars, the law from the other half of the dates"
-    return (test, told, size.row, np.nan, size.family, size.error, len(law))
-
-
-# --- random calendars ----------------------------------------------------------------------------
 
 
 class RandomCalendars(NamedTuple):
@@ -117,7 +96,31 @@ class RandomCalendars(NamedTuple):
     alone: Floats
     joint: Floats
     law: Placebo
-    alpha: float
+
+    def size(self) -> tuple[object, ...]:
+        """Say how often single groups, and at least one of them, are rejected: `SIZE`."""
+        rows = (np.abs(self.away) > self.alone).mean(axis=1)
+        families = np.abs(self.away).max(axis=1) > self.joint
+        numbers = (rows.mean(), self._error(rows), families.mean(), self._error(families))
+        return ("rule 1", self.panel, *numbers, len(rows))
+
+    def power(self, alpha: float, power: float) -> Iterator[tuple[float, ...]]:
+        """Add multiples of the MDE to the sums: what is found, and what was promised: `POWER`."""
+        law = self.law.null_statistic - self.law.center
+        critical = quantile(np.abs(law).max(axis=1), alpha)
+        mde = np.array([minimum_detectable(column, 1.0, critical, power) for column in law.T])
+        for multiple in MULTIPLES:
+            moved, planted = self.away + multiple * mde, multiple * (mde * self.error).mean()
+            found = (np.abs(moved) > self.joint[:, None]).mean(axis=1)
+            recovered = (moved * self.error).mean() / planted if multiple else np.nan
+            promised = float((np.abs(law + multiple * mde) > critical).mean())
+            yield multiple, planted, recovered, found.mean(), self._error(found), promised
+
+    def _error(self, values: Any) -> float:
+        """Leave out each tenth of the days in turn, with its calendars: a standard error."""
+        parts = np.array_split(np.unique(self.days), BLOCKS)
+        left = [pd.Series(values[~np.isin(self.days, p).any(axis=1)]).mean() for p in parts]
+        return float(np.sqrt((BLOCKS - 1) * np.var(left)))
 
 
 def random_calendars(
@@ -127,15 +130,11 @@ def random_calendars(
 
     As many days as there are primary events, a window apart or more, none in a real window: their
     spacing is that of no shift. The law of a calendar is that of the shifts that share no day
-    with it. A calendar's own windows are masked in estimation, as the rule does it.
-
-    Raises
-    ------
-    InputError
-        When fewer than 200 calendars are left of those that the rule itself would not refuse.
+    with it; its own windows are masked in estimation, as the rule does it. Raises `InputError`
+    when fewer than 200 are left of those that the rule itself would not refuse.
     """
-    rule, real, events = data.spec.rule, family_legs(data), data.spec.with_role("primary")
-    events = tuple(event for event in events if data.panel.position(event.id) is not None)
+    rule, real = data.spec.rule, family_legs(data)
+    events = [data.panel.events[k] for k in data.panel.index("primary")]
     panel, returns = _portfolios(data, list(real), donors)
     legs = {s: tuple(replace(leg, series=s) for leg in own) for s, own in real.items()}
     law = data.law(legs, returns=lambda names: returns[list(names)].to_numpy("float64"))
@@ -157,13 +156,15 @@ def random_calendars(
     if len(kept) < min(FEWEST, calendars):
         remedy = "give a longer history of returns"
         raise InputError(f"seen {len(kept)} random calendars, expected {FEWEST}: {remedy}")
-    center = np.array([law.null_statistic[row].mean(axis=0) for row in apart[kept]])
-    far = [np.abs(law.null_statistic[apart[k]] - c) for k, c in zip(kept, center, strict=True)]
+    nulls = [law.null_statistic[row] for row in apart[kept]]
+    center = np.array([null.mean(axis=0) for null in nulls])
+    far = [np.abs(null - middle) for null, middle in zip(nulls, center, strict=True)]
     alone = np.array([[quantile(column, rule.alpha) for column in part.T] for part in far])
     joint = np.array([quantile(part.max(axis=1), rule.alpha) for part in far])
     error = np.sqrt(variance[kept])
-    away = effect[kept] / error - center
-    return RandomCalendars(panel, days[kept], away, error, alone, joint, law, rule.alpha)
+    return RandomCalendars(
+        panel, days[kept], effect[kept] / error - center, error, alone, joint, law
+    )
 
 
 def _draw(data: Sample, events: int, count: int) -> Ints:
@@ -187,30 +188,3 @@ def _portfolios(
     parts = np.array_split(np.random.default_rng(SEED).permutation(firms), len(sectors))
     groups = {s: table[list(part)].mean(axis=1) for s, part in zip(sectors, parts, strict=True)}
     return f"random calendars, {len(firms)} outside firms in random groups", pd.DataFrame(groups)
-
-
-def _size(trials: RandomCalendars) -> tuple[object, ...]:
-    rows = (np.abs(trials.away) > trials.alone).mean(axis=1)
-    families = (np.abs(trials.away).max(axis=1) > trials.joint).astype(float)
-    numbers = (rows.mean(), _error(trials, rows), families.mean(), _error(trials, families))
-    return ("rule 1", trials.panel, *numbers, len(rows))
-
-
-def _power(trials: RandomCalendars, power: float) -> Iterator[tuple[float, ...]]:
-    """Add effects to the sums, in multiples of the MDE: what is found, and what was promised."""
-    law = trials.law.null_statistic - trials.law.center
-    critical = quantile(np.abs(law).max(axis=1), trials.alpha)
-    mde = np.array([minimum_detectable(column, 1.0, critical, power) for column in law.T])
-    for multiple in MULTIPLES:
-        moved, planted = trials.away + multiple * mde, multiple * (mde * trials.error).mean()
-        found = (np.abs(moved) > trials.joint[:, None]).mean(axis=1)
-        recovered = (moved * trials.error).mean() / planted if multiple else np.nan
-        promised = float((np.abs(law + multiple * mde) > critical).mean())
-        yield multiple, planted, recovered, found.mean(), _error(trials, found), promised
-
-
-def _error(trials: RandomCalendars, values: Floats) -> float:
-    """Return a standard error: each tenth of the days is left out in turn, with its calendars."""
-    parts = np.array_split(np.unique(trials.days), BLOCKS)
-    left = [pd.Series(values[~np.isin(trials.days, p).any(axis=1)]).mean() for p in parts]
-    return float(np.sqrt((BLOCKS - 1) * np.var(left)))
