@@ -58,6 +58,7 @@ MORE = {
         'ur.table("confounders", data.spec, others)',
         'ur.table("dropped", study.dropped)',
     ],
+    "6_method": ['ur.table("assurance", checked.assurance.assign(**{"priced in": 0.25}))'],
 }
 
 # What averages leave empty or withhold, and what differs where firms are listed late.
