@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+from click.testing import Result
 
 from usjp_research.market.load import load_market
 from usjp_research.report.results import collect_laws
@@ -146,3 +148,19 @@ def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -
     rows = pd.read_csv(folder / "tables" / "verdicts.csv")
     unsafe = rows[rows["safe"].astype(str) == "False"]
     assert len(unsafe) and unsafe[["effect", "low", "high", "mde"]].isna().all(axis=None)
+
+
+@pytest.mark.slow
+def test_asked_for_the_method_notebook_runs_on_a_study_of_ones_own(
+    own: Callable[..., Path], prices: Path, usjp: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder, out = own(), tmp_path / "run"
+    (folder / "batch.yaml").write_text("- {notebook: 1_data, front: true}\n", "utf-8")
+    words = ("study", "--params", folder, "--market", f"file:{prices}", "--out", out)
+    result = usjp(*words, "--method")
+    assert result.exit_code == 0, result.stderr
+    done = nbformat.read(out / "notebooks" / "6_method.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    _shows_tables_and_pictures(done)
+    size = pd.read_parquet(out / "results" / "6_method-size.parquet")
+    assert size["test"].tolist() == ["rule 1", "rule 1"] and size["rows"].between(0, 0.3).all()
+    assert "this study has one rule" in (out / "site" / "6_method.html").read_text("utf-8")
