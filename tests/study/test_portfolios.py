@@ -122,7 +122,8 @@ def test_a_firm_is_disclosed_exactly_when_its_return_can_be_solved_for_or_nearly
 def test_weights_decide_what_is_disclosed() -> None:
     present = pd.DataFrame([[True] * 4], columns=list("ABCD"))
     equal = {"all": tuple("ABCD")}
-    assert disclosed_firms(equal, present) == ((), pytest.approx(0.25))
+    firms, leverage = disclosed_firms(equal, present)
+    assert firms == () and leverage == pytest.approx(0.25)
     heavy = {"all": {"A": 0.94, "B": 0.02, "C": 0.02, "D": 0.02}}
     found, leverage = disclosed_firms(heavy, present)
     assert found == ("A",) and leverage == pytest.approx(0.94**2 / (0.94**2 + 3 * 0.02**2))

@@ -259,7 +259,7 @@ def _check_campaign(spec: Spec, path: str) -> None:
             )
 
 
-def _check_prospective(spec: Spec, path: Path) -> None:
+def _check_prospective(spec: Spec, path: str) -> None:
     """Refuse a table of signs that does not fit the sectors, or an event that it has none for."""
     for category, signs in spec.rule.second.prospective.items() if spec.rule.second else ():
         where = f"{path}: key 'second.prospective.{category}'"
