@@ -63,7 +63,9 @@ FATE: Mapping[type, Mapping[str, str]] = {
     Second: {
         **dict.fromkeys(("cap", "least_valued", "without"), REFUSED),
         **dict.fromkeys(("yardstick", "controls", "benchmark_share", "material"), APPLIED),
-        **dict.fromkeys(("share_source", "chosen_on"), WORDS),
+        **dict.fromkeys(("chosen_on", "prices_to"), APPLIED),
+        "share_source": WORDS,
+        "prospective": WORDS,  # signs of later events, which need single firms
     },
     Estimation: {"sessions": REFUSED, "ends_before": APPLIED, "minimum": REFUSED},
     Blackout: {"margin": REFUSED, "kinds": REFUSED},
