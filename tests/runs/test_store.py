@@ -378,7 +378,7 @@ def test_a_project_without_a_bundle_or_notebooks_takes_those_that_ship(
         read_batch(find_root() / "params"),
         ["solar"],
         {},
-        dict.fromkeys(("factors", "factor_units", "donors"), ""),
+        dict.fromkeys(("factors", "factor_units", "donors", "openings"), ""),
     )
     assert job.notebook == ROOT / "notebooks" / "1_data.ipynb"
 
