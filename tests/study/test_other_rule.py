@@ -230,6 +230,11 @@ def test_a_file_without_the_model_s_factors_is_refused_by_name(
     result = usjp(*words, "--factors", factors, "--set", "model=carhart")
     assert result.exit_code == 2
     assert "model 'carhart': file:french.csv has no column mom" in result.stderr.splitlines()[-1]
+    short = factors.with_name("short.csv")
+    pd.read_csv(factors, index_col=0).loc[:"2024-04-30"].to_csv(short)
+    result = usjp(*words, "--factors", short, "--set", "model=ff3")
+    line = result.stderr.splitlines()[-1]
+    assert result.exit_code == 2 and "short.csv: ends 2024-04-30, before primary event N3" in line
 
 
 def test_other_factors_are_another_snapshot(own: Own, prices: Path, factors: Path) -> None:

@@ -93,6 +93,13 @@ def with_factors(spec: Spec, market: Market, factors: Factors) -> Market:
         return market
     if reason := lacking(spec.rule.model, factors):
         raise InputError(f"model '{spec.rule.model}': {reason}")
+    ends = factors.returns[needed].dropna().index.max()
+    late = (e for e in spec.with_role("primary") if pd.Timestamp(e.instant.date()) > ends)
+    if event := next(late, None):
+        raise InputError(
+            f"{factors.source}: ends {ends.date()}, before primary event {event.id}; give a longer "
+            f"file, or another model than '{spec.rule.model}'"
+        )
     told = {**market.provenance, "factors": factors.source}
     return replace(market, factors=factors.returns[needed], provenance=told)
 
