@@ -37,7 +37,9 @@ class Entry(BaseModel):
     front: bool = False
 
 
-METHOD = Entry.model_validate({"notebook": "6_method", "with": ["donors"], "after": [ALL]})
+METHOD = Entry.model_validate(
+    {"notebook": "6_method", "with": ["factors", "donors"], "after": [ALL]}
+)
 
 
 def read_batch(params: Path, *, method: bool = False) -> tuple[Entry, ...]:
