@@ -52,6 +52,9 @@ MORE = {
     "4_verdict": [
         'ur.table("verdicts", ur.what_if(study, {"margin": 0.9, "tax": 0.15}))',
         'ur.table("thesis", ur.what_if(study, {"realised": 0.4}))',
+        "from usjp_research.study.second import assurance",
+        'more = ur.what_if(study, {"margin": 0.9, "tax": 0.15})[:-1]',
+        'ur.table("assurance", assurance(study.second._replace(rows=more)))',
         'ur.table("channels", study)',
         'others = ["secondary", "leak", "reverse", "publication", "placebo"]',
         'ur.table("events", data.spec, others)',
