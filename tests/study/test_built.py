@@ -275,6 +275,8 @@ APPLIED_EDITS: Mapping[str, Edit] = {
     "controls": _with("rule.second", controls=("donor/food",)),
     "benchmark_share": _with("rule.second", benchmark_share={"power_utilities": 0.2}),
     "material": _with("rule.second", material=0.2),
+    "chosen_on": _with("rule.second", chosen_on=date(2026, 2, 1)),
+    "prices_to": _with("rule.second", prices_to=date(2026, 2, 1)),
     "role": lambda s: _one(s, "events", "E42", role="secondary"),
     "signs": lambda s: _one(
         s, "events", "E35", signs={**s.event("E35").signs, "mining_metals": -1}

@@ -179,10 +179,12 @@ def test_without_averages_or_quiet_calendars_the_choice_is_refused(
     tmp_path: Path, spec: Spec
 ) -> None:
     drawn = sample(spec, simulated_market(spec, seed=3))
-    with pytest.raises(InputError, match="no averages that could be controls"):
+    with pytest.raises(InputError, match="no averages of outside firms that could be controls"):
         quiet_candidates(drawn)
     short = _sample(tmp_path, STUDY.replace("least_shifts: 100", "least_shifts: 600"))
-    with pytest.raises(InputError, match="quiet calendars before the first event"):
+    with pytest.raises(
+        InputError, match="quiet calendars with complete returns before the first event"
+    ):
         quiet_candidates(short)
 
 

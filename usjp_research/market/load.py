@@ -13,7 +13,7 @@ import pandas as pd
 
 from usjp_research.market.check import accept, check_returns, refuse_file
 from usjp_research.market.files import existing
-from usjp_research.market.openings import opened
+from usjp_research.market.openings import OVERNIGHT, SESSION, opened
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.sources import SOURCES, usage
@@ -159,10 +159,13 @@ def _bundled(spec: Spec, rest: str) -> Market:
     members = dict(zip(table["series"], map(tuple, table["members"].str.split()), strict=True))
     # What was left out of series that this study does not use is not left out of this study.
     unused = {"donor": not spec.donors, "market value": spec.thesis is None}
+    if spec.rule.second is None:
+        unused |= dict.fromkeys(("rule 2", "capped", OVERNIGHT, SESSION), True)
 
     def used(item: Dropped) -> bool:
-        slot, _, sector = item.what.rpartition("/")
-        return not unused.get(item.what) and (not slot.startswith("slot") or sector in spec.sectors)
+        kind, _, slot = item.what.partition("/")
+        sector = (slot or item.name).rpartition("/")
+        return not unused.get(kind) and (not sector[0] or sector[2] in spec.sectors)
 
     return Market(
         name="bundled",

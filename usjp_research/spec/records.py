@@ -652,8 +652,12 @@ class Spec:
         return tuple(firm for firm in self.firms if firm.sector == sector)
 
     def announced(self, *, later: bool = False) -> tuple[Event, ...]:
-        """Return the events announced until the rule was frozen, or the prospective ones."""
-        frozen = (self.rule.second and self.rule.second.chosen_on) or date.max
+        """Return the events announced until the rule was frozen, or the prospective ones.
+
+        Without a table of their signs no event is prospective.
+        """
+        second = self.rule.second
+        frozen = (second and second.prospective and second.chosen_on) or date.max
         days = ((event, event.instant.astimezone(HOME_ZONE).date()) for event in self.events)
         return tuple(event for event, day in days if (day > frozen) == later)
 

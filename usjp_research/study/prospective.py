@@ -51,7 +51,7 @@ def prospective(data: Sample) -> Prospective:
     Nothing of them is in the study of the earlier events, whose news is only masked here.
     """
     spec, second = data.spec, data.spec.rule.second
-    if second is None or second.chosen_on is None:
+    if second is None or not second.prospective:
         return Prospective()
     told = {e.id: NOT_SUMMED for e in spec.announced(later=True) if e.role != "primary"}
     if len(told) == len(spec.announced(later=True)):
