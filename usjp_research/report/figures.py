@@ -138,7 +138,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
 def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     """Draw a sector's effect under every specification, sorted, and the choices below it.
 
-    The first sector is drawn where none is asked for. Thin lines are intervals, at most 300. A row
+    The first sector is drawn where none is asked for. Thin lines are intervals, at most 150. A row
     of the strip is a value of a choice: how often it was made there, beside the choice's others.
     """
     if found.rows.empty:
@@ -173,10 +173,10 @@ def _effects(
     axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]], colour: str
 ) -> None:
     """Draw every interval as a part of one line, the effects, and the rules' own."""
-    shown = table.iloc[np.linspace(0, len(table) - 1, min(300, len(table))).round().astype(int)]
+    shown = table.iloc[np.linspace(0, len(table) - 1, min(150, len(table))).round().astype(int)]
     broken = shown[["low", "high"]].assign(hole=np.nan).to_numpy("float64").ravel()
     axes.plot(np.repeat(shown.index, 3), broken, color=colour, alpha=0.35, linewidth=0.8)
-    axes.plot(table.index, table["effect"], color=colour, linewidth=1.8)
+    axes.plot(shown.index, shown["effect"], color=colour, linewidth=1.8)
     axes.axhline(0, color=QUIET, linewidth=0.8)
     for k, row in enumerate(marked):
         axes.plot([row["place"]] * 2, [row["low"], row["high"]], color=INK, linewidth=1.5)
@@ -195,7 +195,7 @@ def _choices(
     narrow: bool,
 ) -> None:
     """Draw a row for each value of a choice, as high as its share of the specifications there."""
-    parts = np.array_split(np.arange(len(table)), min(40, len(table)))
+    parts = np.array_split(np.arange(len(table)), min(24, len(table)))
     edges = np.repeat([*(part[0] for part in parts), len(table)], 2)[1:-1]
     place, ticks = 0, dict[int, str]()
     for choice, named in values.items():

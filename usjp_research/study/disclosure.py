@@ -81,6 +81,9 @@ def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, st
         # Day by day these laws, less those of averages published with a firm fewer, are that firm.
         laws = [name for name in columns if name.endswith("-law")]
         reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
+        # So are two specifications that differ by an event, and by the firms in its blackout.
+        curves = [name for name in columns if name.endswith("-curve")]
+        reasons |= dict.fromkeys(curves, "its many versions would narrow single firms down")
     return reasons
 
 
