@@ -188,7 +188,7 @@ def test_without_averages_or_quiet_calendars_the_choice_is_refused(
         quiet_candidates(short)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_frozen_controls_and_the_printed_table_are_what_the_bundled_market_gives(
     bundled: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,3 +198,12 @@ def test_the_frozen_controls_and_the_printed_table_are_what_the_bundled_market_g
     assert found.last < min(bundled.data.panel.days("primary").values())
     printed = pd.read_csv(find_root(Path(__file__)) / "docs/quiet/candidates.csv")
     pd.testing.assert_frame_equal(found.table, printed, rtol=1e-4, check_dtype=False)
+
+
+def test_the_documented_table_chooses_the_frozen_controls(spec: Spec) -> None:
+    table = pd.read_csv(find_root(Path(__file__)) / "docs/quiet/candidates.csv")
+    steps = table["candidate"].str.removeprefix("and ")
+    chosen = table.loc[table["chosen"].astype(str) == "True", "controls"].item()
+    second = spec.rule.second
+    assert second is not None
+    assert {f"donor/{name}" for name in steps[1 : chosen + 1]} == set(second.controls)

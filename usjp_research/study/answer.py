@@ -195,8 +195,9 @@ def run_study(
     reactions = event_reactions(data)
     days = by_day(data, legs)
     first = tuple(_told(data, _leak_remark(row, leaks), days) for row in first)
-    more = {sector: event_legs(data, sector, LEAKS) for sector in legs}
-    leaks = tuple(_told(data, row, by_day(data, more)) for row in leaks)
+    if leaks:
+        split = by_day(data, {sector: event_legs(data, sector, LEAKS) for sector in legs})
+        leaks = tuple(_told(data, row, split) for row in leaks)
     say("the second rule, the first trade, the months since")
     second = second_rows(data, family.shifts)
     trades, no_trades = first_trade(data, family.shifts) if second else (pd.DataFrame(), ())
