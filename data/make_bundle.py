@@ -115,8 +115,8 @@ def write_bundle(
     """
     if data.firms is None:
         raise InputError("a bundle is built from single firms; give a file of their prices")
-    made, pads, leverage = _safe(data, kept or {})
     outside, groups, donor_leverage = _donor_averages(data.spec, donors)
+    made, pads, leverage = _safe(data, kept or {})
     frame = made.returns.copy()
     frame.insert(0, BENCHMARK, made.benchmark)
     frame.insert(1, MIRROR, data.market.returns.get(MIRROR, np.nan))

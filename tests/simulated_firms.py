@@ -88,9 +88,10 @@ def write_averages(spec: Spec, firms: Path, folder: Path) -> None:
     """Write the bundle of the firms and donors of one folder where a project keeps its own."""
     market = load_market(spec, f"file:{firms / 'prices.parquet'}")
     donors = load_donors(spec, market, str(firms / "donors.parquet"))
+    kept = load_market(spec, "bundled").members
     out = folder / "data" / "bundled"
     out.mkdir(parents=True)
-    write_bundle(sample(spec, market), out, donors)
+    write_bundle(sample(spec, market), out, donors, kept)
 
 
 def _with_doses(spec: Spec, market: Market, draw: np.random.Generator) -> pd.DataFrame:
