@@ -229,9 +229,14 @@ def study(
     _log(f"Results: {folder / 'results'}")
     if pages:
         _log(f"Pages: {folder / 'site/index.html'}")
-    for line in (failed := failures(outcomes)):
+    _fail(failures(outcomes))
+
+
+def _fail(lines: Sequence[str]) -> None:
+    """Say which notebooks failed, and end so where one did."""
+    for line in lines:
         print(f"usjp: {InputError(line)}", file=sys.stderr)
-    if failed:
+    if lines:
         raise typer.Exit(1)
 
 

@@ -211,3 +211,9 @@ def test_a_study_without_a_second_rule_says_nothing_of_one(tmp_path: Path) -> No
     study = run_study(small_sample(spec, *small_market()))
     assert second_rows(study.data, study.family.shifts) is None
     assert not study.data.portfolios.returns.filter(like="capped/").size
+
+
+def test_a_row_that_a_listed_day_makes_is_marked_with_it(bundled: Study) -> None:
+    (row,) = (row for row in bundled.leaks if row.name == "mining_metals")
+    assert row.marginal_high < 0 and "came on 2026-01-30: Gold and silver fell" in row.remark
+    assert all("2026-01-30" not in other.remark for other in bundled.leaks if other is not row)

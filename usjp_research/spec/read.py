@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -86,18 +87,17 @@ def read_spec(
     )
     if events:
         asked = _fit_rule(asked, {event.id for event in event_rows})
-    checked = read_rows(folder / "own_news_coverage.csv", Checked, once="ticker")
     spec = Spec(
         rule=asked,
         events=event_rows,
         firms=firms,
         sectors=sectors,
         own_news=read_rows(folder / "own_news.csv", News, beside=("timing", "confidence")),
-        coverage={row.ticker: row.checked for row in checked},
+        coverage=_coverage(folder),
         confounders=read_rows(
             folder / "confounders.csv",
             Confounder,
-            beside=("date", "type", "sectors", "source", "source_url"),
+            beside=("date", "type", "source", "source_url"),
         ),
         thesis=read_yaml(folder / "thesis.yaml", Thesis),
         claims=read_rows(
@@ -184,6 +184,12 @@ def _params_folder(params: str | Path | None) -> Path:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected one with universe.csv and events.csv")
     return path
+
+
+def _coverage(folder: Path) -> dict[str, frozenset[date]]:
+    """Read on which days whose own news was looked for."""
+    rows = read_rows(folder / "own_news_coverage.csv", Checked, once="ticker")
+    return {row.ticker: row.checked for row in rows}
 
 
 def _study(spec: Spec, folder: Path) -> str:

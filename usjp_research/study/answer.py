@@ -199,16 +199,10 @@ def run_study(
         split = by_day(data, {sector: event_legs(data, sector, LEAKS) for sector in legs})
         leaks = tuple(_told(data, row, split) for row in leaks)
     say("the second rule, the first trade, the months since")
-    second = second_rows(data, family.shifts)
-    trades, no_trades = first_trade(data, family.shifts) if second else (pd.DataFrame(), ())
-    if contrast and len(trades):
-        rests = trades["sector"].map({contrast.name: contrast.rests_on}).fillna("")
-        trades = trades.assign(rests_on=rests)
-    since, since_paths, no_since = since_note(data) if second else (pd.DataFrame(), (), ())
-    verdicts = _headline(data, second, first)
-    rows = (*verdicts, *([contrast] if contrast else []))
+    sharper, not_sharper = _by_second_rule(data, family, first, contrast, days)
+    rows = (*sharper["verdicts"], *([contrast] if contrast else []))
     dropped = (
-        *(*(second.dropped if second else ()), *no_trades, *no_since),
+        *not_sharper,
         *(*shared_days(data), *stray_news(data), *no_contrast, *no_versions, *no_leaks),
         *(*no_campaign, *no_variants, *no_timing, *not_measured(data, reactions)),
         *(Dropped("implied value", r.name, text) for r in rows for text in r.implied.left_out),
@@ -220,8 +214,6 @@ def run_study(
         family=family,
         contrast_null=contrast_null,
         first=first,
-        second=second,
-        verdicts=verdicts,
         contrast=contrast,
         contrast_versions=versions,
         leaks=leaks,
@@ -229,15 +221,40 @@ def run_study(
         reactions=reactions,
         timing=timing,
         variants=variants,
-        says=says(data, second, first, days) if second else pd.DataFrame(),
-        assurance=assurance(second) if second else pd.DataFrame(),
-        first_trade=trades,
-        control=positive_control(data) if second else pd.DataFrame(),
-        since=since,
-        since_paths=since_paths,
         prospective=prospective(data),
         dropped=by_weight(data, dropped),
+        **sharper,
     )
+
+
+def _by_second_rule(
+    data: Sample,
+    family: Placebo,
+    first: tuple[Verdict, ...],
+    contrast: Verdict | None,
+    days: pd.DataFrame,
+) -> tuple[dict[str, Any], tuple[Dropped, ...]]:
+    """Return the fields of a `Study` that need a second rule, and what it could not do."""
+    second, none = second_rows(data, family.shifts), pd.DataFrame()
+    if second is None:
+        empty = dict.fromkeys(("says", "assurance", "first_trade", "control", "since"), none)
+        return {"second": None, "verdicts": first, "since_paths": (), **empty}, ()
+    trades, no_trades = first_trade(data, family.shifts)
+    if contrast and len(trades):
+        rests = trades["sector"].map({contrast.name: contrast.rests_on}).fillna("")
+        trades = trades.assign(rests_on=rests)
+    since, paths, no_since = since_note(data)
+    found = {
+        "second": second,
+        "verdicts": _headline(data, second, first),
+        "says": says(data, second, first, days),
+        "assurance": assurance(second),
+        "first_trade": trades,
+        "control": positive_control(data),
+        "since": since,
+        "since_paths": paths,
+    }
+    return found, (*second.dropped, *no_trades, *no_since)
 
 
 def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
