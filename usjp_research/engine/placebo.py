@@ -210,9 +210,8 @@ def placebo_law(
     *,
     calendar: Sequence[Leg] | None = None,
     shifts: Ints | None = None,
-    variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
     anchored: bool = False,
-    forecast: Callable[..., Forecast] | None = None,
+    **how: Any,
 ) -> Placebo:
     """Compute every group's statistic at the real dates and at every admissible shift.
 
@@ -235,9 +234,8 @@ def placebo_law(
     anchored : bool
         Windows before or after the event, such as drift: every estimation window ends where
         that of the event itself ends, and only the days of the event windows move as masked.
-    forecast : callable, optional
-        In place of `rolling_forecast` on ``design``: called with returns and mask, and by name
-        with the rest of its arguments and ``days``, the places of day 0 that will be read.
+    how
+        ``variance`` and ``forecast``, as for `signed_sums`.
 
     Raises
     ------
@@ -249,12 +247,9 @@ def placebo_law(
     if shifts is None:
         shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
         _enough(len(shifts), rule, "", "a longer history of returns, or fewer and closer events")
-    effect, variances, _ = signed_sums(
-        *(groups, returns, design, masked, rule, np.r_[0, shifts]),
-        calendar=calendar,
-        variance=variance,
-        anchored=anchored,
-        forecast=forecast,
+    effect, variances, *_ = signed_sums(
+        *([*groups.values()], returns, design, masked, rule, np.r_[0, shifts]),
+        **{"calendar": calendar, "anchored": anchored, **how},
     )
     law = law_of_sums(groups, shifts, effect, variances)
     known = np.isfinite(law.effect + law.error)
@@ -268,7 +263,7 @@ def placebo_law(
 
 
 def signed_sums(
-    groups: Mapping[str, Sequence[Leg]],
+    groups: Sequence[Sequence[Leg]],
     returns: Callable[[Sequence[str]], Floats],
     design: Design,
     masked: Bools,
@@ -276,18 +271,22 @@ def signed_sums(
     moves: Ints,
     *,
     calendar: Sequence[Leg],
-    variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
     anchored: bool = False,
+    variance: Callable[[Forecast], Floats] = lambda forecast: forecast.guarded,
     forecast: Callable[..., Forecast] | None = None,
 ) -> Floats:
     """Sum every group's legs at each move of the calendar, as `placebo_law` describes them.
 
-    Returns the sum of signed abnormal returns, of variances, and the mean loading on the first
-    regressor, shape (3, n_moves, n_groups).
+    ``variance`` may take another one than the guarded. ``forecast`` stands in place of
+    `rolling_forecast` on ``design``: it is called with returns and mask, and by name with the
+    rest of its arguments and ``days``, the places of day 0 that will be read.
+
+    Returns the sums of signed abnormal returns and of variances, the mean loading on the first
+    regressor, and the sum of variances without the guard, shape (4, n_moves, n_groups).
     """
     moving = own_days(calendar, rule.window if anchored else None)
     parts: dict[Leg, Floats] = {}
-    every = {leg for legs in groups.values() for leg in legs}
+    every = {leg for legs in groups for leg in legs}
     for day0, window in sorted({(leg.day0, leg.window) for leg in every}):
         here = [leg for leg in every if (leg.day0, leg.window) == (day0, window)]
         names = sorted({leg.series for leg in here})
@@ -304,13 +303,12 @@ def signed_sums(
         else:
             fit = rolling_forecast(returns(names), design, masked, days=at, **plan)
             rows = np.arange(len(at))
-        found = np.stack([fit.car, variance(fit), fit.beta])[:, rows]
+        found = np.stack([fit.car, variance(fit), fit.beta, fit.variance])[:, rows]
         parts |= {leg: found[:, :, names.index(leg.series)] for leg in here}
     sums = [
-        sum(parts[leg] * [[leg.sign], [1], [1 / len(legs)]] for leg in legs)
-        for legs in groups.values()
+        sum(parts[leg] * [[leg.sign], [1], [1 / len(legs)], [1]] for leg in legs) for legs in groups
     ]
-    return np.asarray(np.stack(sums, axis=-1))
+    return np.array(sums).reshape(len(groups), 4, len(moves)).transpose(1, 2, 0)
 
 
 def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
@@ -333,6 +331,41 @@ def law_of_sums(
     real = (effect[0], error[0], statistic[0])
     null = (effect[1:][whole], error[1:][whole], statistic[1:][whole])
     return Placebo(tuple(groups), shifts[whole], *real, *null, worth, len(shifts))
+
+
+def versions_law(
+    effect: Floats, error: Floats, alpha: float
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Compute the law of many versions of one sum: of each alone, and of what they say together.
+
+    Arrays are (1 + n_shifts, n_versions), the real dates first; a shift at which a version has
+    no number is left out of its own law, and of the joint law of all.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = np.where(error > 0, effect / error, 0.0 * error)
+    away = statistic - np.nanmean(statistic[1:], axis=0)
+    far, known = np.abs(away), np.isfinite(away[1:])
+    pairs = zip(far[1:].T, known.T, strict=True)
+    critical = np.array([quantile(column[there], alpha) for column, there in pairs])
+    common, shifts = np.r_[True, known.all(axis=1)], known.sum(axis=0)
+    typical = np.abs(np.median(away[common], axis=1))
+    outside = (far[common] > critical).mean(axis=1)
+    alone = {
+        "effect": effect[0],
+        "low": (away[0] - critical) * error[0],
+        "high": (away[0] + critical) * error[0],
+        "p": (1 + (far[1:] >= far[0]).sum(axis=0)) / (1 + shifts),
+        "shifts": shifts,
+    }
+    return alone, {
+        "median": float(np.median(effect[0])),
+        "lowest": float(effect[0].min()),
+        "highest": float(effect[0].max()),
+        "p_median": float(placebo_p(typical[1:], typical[0])),
+        "outside": float(outside[0]),
+        "p_outside": float(placebo_p(outside[1:], outside[0])),
+        "shifts": int(common.sum()) - 1,
+    }
 
 
 def no_law(group: str, reason: str) -> Placebo:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from usjp_research.market.openings import SESSION
 from usjp_research.market.record import BENCHMARK, Dropped, Market
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Second, Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import first_session, in_session
 from usjp_research.study.portfolios import Portfolios, Slot, Weighing, values_before
@@ -41,6 +41,14 @@ def capped_weights(values: Floats, cap: float) -> Floats:
         if not (weights > limit * (1 + 1e-12)).any():
             return weights
         over |= weights > limit
+
+
+def _shares(second: Second, values: Mapping[str, float]) -> dict[str, float]:
+    """Return capped weights by firm; none where fewer have a value than the rule asks for."""
+    if len(values) < second.least_valued:
+        return {}
+    weights = capped_weights(np.array(list(values.values())), second.cap)
+    return dict(zip(values, weights.tolist(), strict=True))
 
 
 def weighted_averages(
@@ -142,7 +150,8 @@ def _sides(
     for name, tickers in groups.items():
         if name.startswith(("named/", "unnamed/")):
             there = table.reindex([pd.Timestamp(name.split("/")[1])])[list(tickers)].iloc[0]
-            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, 1 / len(tickers))
+            share = 1 / max(1, there.count())
+            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, share)
     return found if min(map(len, found.values()), default=0) >= SMALLEST else {}
 
 
@@ -172,9 +181,8 @@ def _opened(
         opened = {t: values[t] for t in own if t in there and t not in out.get(slot, ())}
         if gone := sorted(own.keys() - there):
             lost.append(Dropped(part, f"{day}/{sector}", f"no opening price: {', '.join(gone)}"))
-        if len(opened) >= second.least_valued:
-            shares = capped_weights(np.array(list(opened.values())), second.cap)
-            found[slot] = dict(zip(opened, shares.tolist(), strict=True))
+        if shares := _shares(second, opened):
+            found[slot] = shares
     return found, tuple(lost)
 
 
@@ -203,9 +211,8 @@ def _slot_weights(
         inside = [ticker for ticker in inside if ticker not in out.get(name, ())]
         own = {ticker: values[ticker] for ticker in inside if ticker in values}
         lost |= {t: "no market value: no weight under rule 2" for t in inside if t not in own}
-        if len(own) >= second.least_valued:
-            weights = capped_weights(np.array(list(own.values())), second.cap)
-            found[name] = dict(zip(own, weights.tolist(), strict=True))
+        if shares := _shares(second, own):
+            found[name] = shares
         else:
             why = f"{len(own)} firms with a market value, rule 2 asks for {second.least_valued}"
             lost[f"{slot.event}/{slot.sector}"] = why
@@ -224,3 +231,22 @@ def valued_firms(spec: Spec, market: Market) -> dict[str, float]:
         return {}
     upto = market.returns.loc[: pd.Timestamp(spec.thesis.values_as_of)]
     return {t: v for t, v in values_before(spec, market).items() if np.isfinite(upto[t].iloc[-1])}
+
+
+def with_other_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
+    """Add the capped series of whole sectors and of the other slots: no rule sums them.
+
+    The bundle has none, since they would give firms away.
+    """
+    if (second := spec.rule.second) is None or market.level == "portfolio":
+        return made
+    slots, values = made.slots.values(), valued_firms(spec, market)
+    groups = {f"{CAPPED}/sector/{s}": (s, made.members[f"sector/{s}"]) for s in spec.sectors}
+    groups |= {capped_name(x.session, x.sector): (x.sector, x.members) for x in slots}
+    weights = {}
+    for name, (sector, members) in groups.items():
+        inside = [t for t in tested_firms(spec, sector) if t in members and t in values]
+        weights[name] = _shares(second, {ticker: values[ticker] for ticker in inside})
+    new = {name: own for name, own in weights.items() if own and name not in made.returns}
+    more = weighted_averages(market.returns, new)
+    return replace(made, returns=pd.concat([made.returns, more], axis=1))

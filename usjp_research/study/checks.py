@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo, signed_sums, stepdown_p
+from usjp_research.engine.placebo import Leg, Placebo, stepdown_p
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import GENERIC, Check, Spec
 from usjp_research.study.legs import common_sign, event_windows, name_sectors, share_days
@@ -156,18 +156,12 @@ def by_day(data: Sample, legs: Mapping[str, Sequence[Leg]]) -> pd.DataFrame:
         for leg in own
         for day in range(leg.window[0], leg.window[1] + 1)
     ]
-    groups = {
-        f"{name} {leg.event} {day}": (replace(leg, window=(day, day)),) for name, leg, day in rows
-    }
-    effect, _, _ = signed_sums(
-        *(groups, data.portfolios.array, data.design, data.panel.masked, data.spec.rule),
-        np.zeros(1, int),
-        calendar=[leg for own in legs.values() for leg in own],
-        anchored=True,
-    )
+    groups = [(replace(leg, window=(day, day)),) for _, leg, day in rows]
+    calendar = [leg for own in legs.values() for leg in own]
+    effect, *_ = data.sums(groups, np.zeros(1, int), calendar=calendar, anchored=True)
     told = [(name, leg.event, day, data.market.dates[leg.day0 + day]) for name, leg, day in rows]
     frame = pd.DataFrame(told, columns=["sector", "event", "offset", "session"])
-    return frame.assign(effect=effect[0] if len(told) else [])
+    return frame.assign(effect=effect[0])
 
 
 def one_day(data: Sample, row: Verdict, days: pd.DataFrame) -> str:

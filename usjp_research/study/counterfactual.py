@@ -18,13 +18,14 @@ from usjp_research.engine.design import (
     expected_return_design,
 )
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
-from usjp_research.engine.placebo import Leg, admissible_shifts
+from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, no_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
 from usjp_research.study.legs import common_sign, event_legs, why_silent
 from usjp_research.study.sample import Sample, lacking
+from usjp_research.study.second import calendar_of
 from usjp_research.words import InputError, card, label, level
 
 Row = dict[str, Any]
@@ -35,6 +36,8 @@ ALIKE = 0.05  # daily errors that differ by less are about the same
 POOR = "poor: further from the sector than the rule's model"
 EXACT = "exact fit: not believed"
 MEAN = "market model on firms outside the sectors"
+NEAR, CONVEX = "nearest donors", "synthetic control"
+NO_FACTORS = "needs French's daily factors: --factors FILE"
 SAME = 0.999  # R squared from which a stand-in is the sector itself
 
 
@@ -59,13 +62,14 @@ class Counterfactuals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stand:
+class Stand:
     """What stands in for the sector: a design, a way of matching donors, or why neither can."""
 
     title: str
     design: Design | None = None
     method: Method | None = None
     reason: str = ""
+    factors: tuple[str, ...] = ()
 
 
 def counterfactuals(
@@ -101,23 +105,19 @@ def counterfactuals(
     >>> counterfactuals(data, "rail").rows                          # doctest: +SKIP
     """
     data.spec.members(sector)
-    every = {key: event_legs(data, key) for key in data.spec.sectors}
-    legs, calendar = every[sector], [leg for found in every.values() for leg in found]
+    legs = event_legs(data, sector)
     donors, dropped = _outsiders(donors, sector)
     dropped = [*(factors.dropped if factors else ()), *dropped]
     title = f"the rule: {MODELS[data.spec.rule.model].title}"
     if legs:
-        stands = [_Stand(title, data.design), *_stands(data, sector, factors, donors)]
+        stands = [Stand(title, data.design), *_stands(data, sector, factors, donors)]
     else:
-        stands, dropped = [_Stand(title, reason=why_silent(data, sector))], []
+        stands, dropped = [Stand(title, reason=why_silent(data, sector))], []
     start = {"sector": sector, "sign": common_sign(legs), **dict.fromkeys(NUMBERS, np.nan)}
     rows: list[Row] = []
     used: list[Row] = []
     for stand in stands:
-        try:
-            found, mine = _numbers(data, sector, legs, calendar, stand, donors)
-        except InputError as error:
-            found, mine = {"reason": str(error)}, []
+        found, mine, _ = _row(data, sector, legs, stand, donors)
         rows.append({"model": stand.title, **start, "reason": "", **found})
         used += mine
         if reason := rows[-1]["reason"]:
@@ -141,59 +141,76 @@ def _outsiders(donors: Donors | None, sector: str) -> tuple[Donors | None, list[
 
 def _stands(
     data: Sample, sector: str, factors: Factors | None, donors: Donors | None
-) -> Iterator[_Stand]:
+) -> Iterator[Stand]:
     """List what can stand in for the sector besides the rule's model."""
-    made = data.portfolios
-    for key, model in MODELS.items():
-        if model.needs == ("market",) and key != data.spec.rule.model:
-            yield _Stand(model.title, expected_return_design(key, {"market": made.benchmark}))
+    made, models = data.portfolios, [*model_stands(data, factors)]
+    yield from (stand for stand in models if not stand.factors)
     rest = [f"sector/{key}" for key in data.spec.sectors if key != sector]
     rest = [series for series in rest if made.returns[series].notna().any()]
     title = "market model on the other sectors"
     if len(rest) < FEWEST:
-        yield _Stand(title, reason=f"fewer than {FEWEST} other sectors")
+        yield Stand(title, reason=f"fewer than {FEWEST} other sectors")
     else:
-        yield _Stand(title, _on_mean(made.array(rest)))
-    near, convex = "nearest donors", "synthetic control"
+        yield Stand(title, _on_mean(made.array(rest)))
     if donors is None or donors.returns.shape[1] < FEWEST:
         reason = donors.reason if donors else ""
         reason = reason or f"fewer than {FEWEST} donors: give --donors FILE"
-        yield from (_Stand(title, reason=reason) for title in (MEAN, near, convex))
+        yield from (Stand(title, reason=reason) for title in (MEAN, NEAR, CONVEX))
     else:
-        yield _Stand(MEAN, _on_mean(donors.returns.to_numpy("float64")))
-        yield _Stand(near, method="nearest")
-        yield _Stand(convex, method="synthetic")
+        yield Stand(MEAN, _on_mean(donors.returns.to_numpy("float64")))
+        yield Stand(NEAR, method="nearest")
+        yield Stand(CONVEX, method="synthetic")
+    yield from (stand for stand in models if stand.factors)
+
+
+def model_stands(data: Sample, factors: Factors | None) -> Iterator[Stand]:
+    """List the models of `MODELS` besides the rule's that have a regressor."""
+    factors = factors or Factors(pd.DataFrame(), "", reason=NO_FACTORS)
     for key, model in MODELS.items():
-        if model.factors and key != data.spec.rule.model:
-            yield _factor_stand(key, factors)
+        if not model.needs or key == data.spec.rule.model:
+            continue
+        if reason := lacking(key, factors):
+            yield Stand(model.title, reason=reason, factors=model.factors)
+        else:
+            columns = {name: factors.returns[name].to_numpy("float64") for name in model.factors}
+            design = expected_return_design(key, columns or {"market": data.portfolios.benchmark})
+            yield Stand(model.title, design, factors=model.factors)
 
 
 def _on_mean(returns: Floats) -> Design:
     return expected_return_design("market", {"market": returns.mean(axis=1)})
 
 
-def _factor_stand(key: str, factors: Factors | None) -> _Stand:
-    model = MODELS[key]
-    if factors is None:
-        return _Stand(model.title, reason="needs French's daily factors: --factors FILE")
-    if reason := lacking(key, factors):
-        return _Stand(model.title, reason=reason)
-    columns = {name: factors.returns[name].to_numpy("float64") for name in model.factors}
-    return _Stand(model.title, expected_return_design(key, columns))
+def synthetic_law(data: Sample, sector: str, legs: Sequence[Leg], donors: Donors) -> Placebo:
+    """Compute a sector's law against a synthetic control, as `counterfactuals` does.
+
+    A law without numbers says why there is none, or none to believe.
+    """
+    outside, _ = _outsiders(donors, sector)
+    stand = next(found for found in _stands(data, sector, None, outside) if found.title == CONVEX)
+    return _row(data, sector, legs, stand, outside)[2]
+
+
+def _row(
+    data: Sample, sector: str, legs: Sequence[Leg], stand: Stand, donors: Donors | None
+) -> tuple[Row, list[Row], Placebo]:
+    """Compute one row, the donors that made it at the real dates, and its law; or why not."""
+    try:
+        return _numbers(data, sector, legs, stand, donors)
+    except InputError as error:
+        return {"reason": str(error)}, [], no_law(sector, str(error))
 
 
 def _numbers(
     data: Sample,
     sector: str,
     legs: Sequence[Leg],
-    calendar: Sequence[Leg],
-    stand: _Stand,
+    stand: Stand,
     donors: Donors | None,
-) -> tuple[Row, list[Row]]:
-    """Compute one row, and the donors that made it at the real dates."""
+) -> tuple[Row, list[Row], Placebo]:
     if stand.reason:
         raise InputError(stand.reason)
-    rule = data.spec.rule
+    rule, calendar = data.spec.rule, calendar_of(data)
     seen: list[tuple[int, float, Match | None]] = []  # real day, residual variance, match
 
     def watched(returns: Floats, masked: Bools, *, days: Ints, **plan: Any) -> Forecast:
@@ -233,7 +250,8 @@ def _numbers(
     if copies or row["r2"] >= SAME:
         row |= dict.fromkeys(TESTED, np.nan)
         row["reason"] = _exact_words(copies or [item["donor"] for item in used])
-    return row, used
+        law = no_law(sector, row["reason"])
+    return row, used, law
 
 
 def _largest(weights: Floats, names: Sequence[str]) -> Iterator[tuple[str, float]]:

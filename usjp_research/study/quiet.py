@@ -20,9 +20,8 @@ from usjp_research.engine.placebo import (
     signed_sums,
 )
 from usjp_research.market.donors import DONOR
-from usjp_research.market.record import BENCHMARK
 from usjp_research.study.sample import Sample
-from usjp_research.study.second import calendar_of, design_of, second_legs, yardstick
+from usjp_research.study.second import calendar_of, design_of, kept_share, second_legs, yardstick
 from usjp_research.words import InputError, card
 
 Floats = npt.NDArray[np.float64]
@@ -162,13 +161,11 @@ class _Quiet:
     def trial(self, controls: Sequence[str], penalty: float = 0.0) -> _Trial:
         """Compute all sectors' sums, errors and retained shares at the quiet shifts."""
         data, found = self.data, {}
-        second = data.spec.rule.second
-        assert second is not None
         for yard in dict.fromkeys(yardstick(data, sector) for sector in self.legs):
             own = {s: legs for s, legs in self.legs.items() if yardstick(data, s) == yard}
             design = design_of(data, yard, controls, penalty=penalty, days=self.end)
-            effect, variance, loading = signed_sums(
-                own,
+            effect, variance, loading, _ = signed_sums(
+                [*own.values()],
                 lambda names: self.returns(tuple(names))[: self.end],
                 design,
                 data.panel.masked[: self.end],
@@ -177,8 +174,7 @@ class _Quiet:
                 calendar=self.calendar,
             )
             for at, sector in enumerate(own):
-                share = second.benchmark_share.get(sector, 0.0) if yard == BENCHMARK else 0.0
-                kept = 1 - share * loading[:, at]
+                kept = kept_share(data, sector, loading[:, at])
                 found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)
         return _Trial(
             tuple(controls),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.engine.design import MODELS, Design, Floats, expected_return_design
-from usjp_research.engine.placebo import Leg, Placebo, placebo_law
+from usjp_research.engine.design import MODELS, Design, Floats, Ints, expected_return_design
+from usjp_research.engine.placebo import Leg, Placebo, placebo_law, signed_sums
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.factors import Factors, read_factors
 from usjp_research.market.load import load_market, shipped_averages
@@ -63,6 +63,19 @@ class Sample:
         """
         returns, rule = returns or self.portfolios.array, self.spec.rule
         return placebo_law(groups, returns, design or self.design, self.panel.masked, rule, **how)
+
+    def sums(
+        self,
+        groups: Sequence[Sequence[Leg]],
+        moves: Ints,
+        *,
+        returns: Callable[[Sequence[str]], Floats] | None = None,
+        design: Design | None = None,
+        **how: Any,
+    ) -> Floats:
+        """Compute the `signed_sums` of groups of windows by the rule, as `law` does."""
+        plan = (design or self.design, self.panel.masked, self.spec.rule, moves)
+        return signed_sums(groups, returns or self.portfolios.array, *plan, **how)
 
     def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).

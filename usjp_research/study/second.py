@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.design import Design, Ints, controlled_design
+from usjp_research.engine.design import Design, Floats, Ints, controlled_design
 from usjp_research.engine.evidence import evidence_ratio
-from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law, signed_sums
+from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import BENCHMARK, Dropped
 from usjp_research.spec.records import Event
 from usjp_research.spec.records import Second as Rule
@@ -96,14 +96,21 @@ def _stopped(data: Sample, sector: str) -> str:
     return "" if signed else "no primary event has an expected sign (+ or -) for it"
 
 
-def calendar_of(data: Sample) -> tuple[Leg, ...]:
+def calendar_of(data: Sample, roles: Sequence[str] = ("primary",)) -> tuple[Leg, ...]:
     """List the first rule's windows of all sectors: they decide shifts and masks of both rules."""
-    return tuple(leg for sector in data.spec.sectors for leg in event_legs(data, sector))
+    return tuple(leg for sector in data.spec.sectors for leg in event_legs(data, sector, roles))
 
 
 def yardstick(data: Sample, sector: str) -> str:
     """Name the series that a sector is compared with first: the index, or outside firms."""
     return second_of(data).yardstick.get(sector, BENCHMARK)
+
+
+def kept_share(data: Sample, sector: str, loading: Floats) -> Floats:
+    """Return what of a uniform shock of a sector its yardstick leaves, from loadings on that."""
+    own = yardstick(data, sector) == BENCHMARK
+    share = second_of(data).benchmark_share.get(sector, 0.0) if own else 0.0
+    return 1 - share * loading
 
 
 def design_of(
@@ -114,7 +121,13 @@ def design_of(
     penalty: float = 0.0,
     days: int | None = None,
 ) -> Design:
-    """Set up yardstick and controls, on the first ``days`` of the market where given."""
+    """Set up yardstick and controls, on the first ``days`` of the market where given.
+
+    Raises `InputError` where the market has no such average.
+    """
+    if absent := [n for n in (yard, *controls) if n != BENCHMARK and n not in data.controls]:
+        why = "the returns are simulated" if data.market.simulated else "it is not in the bundle"
+        raise InputError(f"no control '{absent[0]}': {why}")
     first = data.portfolios.benchmark if yard == BENCHMARK else data.controls[yard].to_numpy()
     table = data.controls[list(controls)].to_numpy("float64")
     return controlled_design(first[:days], table[:days], penalty)
@@ -160,19 +173,11 @@ def _sector_law(
     data: Sample, sector: str, legs: Sequence[Leg], shifts: Ints
 ) -> tuple[Placebo, float]:
     """Return a sector's law, and what part of a uniform shock of it its yardstick leaves."""
-    second, yard = second_of(data), yardstick(data, sector)
-    if absent := [n for n in (yard, *second.controls) if n != BENCHMARK and n not in data.controls]:
-        why = "the returns are simulated" if data.market.simulated else "it is not in the bundle"
-        raise InputError(f"no control '{absent[0]}': {why}")
-    design, calendar = design_of(data, yard, second.controls), calendar_of(data)
+    design = design_of(data, yardstick(data, sector), second_of(data).controls)
+    calendar = calendar_of(data)
     law = data.law({sector: legs}, design=design, calendar=calendar, shifts=shifts)
-    _, _, loading = signed_sums(
-        *({sector: legs}, data.portfolios.array, design, data.panel.masked, data.spec.rule),
-        np.zeros(1, int),
-        calendar=calendar,
-    )
-    share = second.benchmark_share.get(sector, 0.0) if yard == BENCHMARK else 0.0
-    return law, float(1 - share * loading[0, 0])
+    _, _, loading, _ = data.sums([legs], np.zeros(1, int), design=design, calendar=calendar)
+    return law, float(kept_share(data, sector, loading[0, 0]))
 
 
 def _with_remark(row: Verdict) -> Verdict:

@@ -433,6 +433,8 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
         if name == "realised":
             thesis[name] = dict.fromkeys(thesis[name], value)
         elif name == "other_listed":
+            if not 0 <= value <= 1:
+                raise InputError(f"what_if: key '{name}': seen {value:g}, expected 0 to 1")
             for line in thesis["lines"]:
                 line[name] = min(value, 1 - sum(line["firms"].values()))
         else:
