@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,24 +12,30 @@ import pandas as pd
 import pytest
 
 from tests.simulated_firms import binomial_bounds
+from usjp_research.engine.matched import matched_forecast
+from usjp_research.engine.rolling import Forecast
+from usjp_research.market.donors import Donors, load_donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.load import load_market
 from usjp_research.market.openings import OVERNIGHT, SESSION
-from usjp_research.market.record import BENCHMARK
+from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_curve
 from usjp_research.report.tables import table as laid_out
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, family_legs
-from usjp_research.study.capped import valued_firms
+from usjp_research.study.capped import capped_name, valued_firms
+from usjp_research.study.counterfactual import CONVEX, counterfactuals
 from usjp_research.study.curve import CHOICES, CONTROLS, MARKET, SINGLE, Curve, specification_curve
 from usjp_research.study.events import in_session
 from usjp_research.study.legs import event_legs
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import calendar_of
 
+Floats = npt.NDArray[np.float64]
 SECTOR = "mining_metals"
 PLANTED = 0.08
+SHORT = "2023-01-03"  # so late that the placebo calendars are as few as the rule allows
 NUMBERS = ["effect", "low", "high", "p"]
 MARGINAL = ["effect", "marginal_low", "marginal_high", "p"]
 RULE = {
@@ -58,6 +65,14 @@ def local(firms: Sample) -> Curve:
     table[:, 0] = firms.portfolios.benchmark
     factors = Factors(pd.DataFrame(table, index=firms.market.dates, columns=names), "drawn")
     return specification_curve(firms, factors=factors)
+
+
+def _outsiders(market: Market, count: int = 20) -> Donors:
+    """Draw donors that follow the market with betas around one."""
+    draw, m = np.random.default_rng(4), market.returns[BENCHMARK].to_numpy()
+    values = np.outer(m, draw.uniform(0.5, 1.5, count)) + draw.normal(0, 0.008, (len(m), count))
+    names = [f"D{k:02d}" for k in range(count)]
+    return Donors(pd.DataFrame(values, index=market.dates, columns=names), "drawn")
 
 
 def _row(found: Curve, sector: str, **choices: str) -> pd.Series[float]:
@@ -105,6 +120,37 @@ def test_rows_that_the_study_computes_elsewhere_are_the_same(bundled: Study, pub
         row = _row(public, sector, window="first trade", weights="capped")
         assert row["effect"] == pytest.approx(effect, abs=1e-12)
         assert row["p"] == pytest.approx(p, abs=1e-12)
+
+
+def test_synthetic_control_is_the_row_among_the_counterfactuals_once_for_each_weighting(
+    bundled: Study, public: Curve
+) -> None:
+    data, sector = bundled.data, "pharma_biotech"
+    donors = load_donors(data.spec, data.market)
+    found = specification_curve(data, sector, donors=donors)
+    convex = found.rows["model"] == CONVEX
+    others = found.rows[~convex].reset_index(drop=True)
+    known = public.rows[public.rows["sector"] == sector].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, known, rtol=0, atol=1e-12)
+    assert found.moves.equals(public.moves[public.moves["sector"] == sector].reset_index(drop=True))
+    rows = counterfactuals(data, sector, donors=donors).rows.set_index("model")
+    equal, capped = (_row(found, sector, model=CONVEX, weights=w) for w in ("equal", "capped"))
+    assert convex.sum() == 2
+    for name in (*NUMBERS, "shifts", "sign"):
+        assert equal[name] == pytest.approx(rows.loc[CONVEX, name], abs=1e-12), name
+    legs = [
+        replace(leg, series=capped_name(data.portfolios.slots[leg.event, sector].session, sector))
+        for leg in event_legs(data, sector)
+    ]
+    values, market = donors.returns.to_numpy(), data.portfolios.benchmark
+
+    def expected(returns: Floats, masked: Any, **plan: Any) -> Forecast:
+        return matched_forecast(returns, values, market, masked, **plan)[0]
+
+    law = data.law({sector: legs}, calendar=calendar_of(data), forecast=expected)
+    assert capped["effect"] == pytest.approx(law.effect[0], abs=1e-12)
+    assert capped["p"] == pytest.approx(law.p[0], abs=1e-12)
+    assert capped["shifts"] == len(law)
 
 
 # --- by hand -----------------------------------------------------------------------------------
@@ -201,6 +247,7 @@ def test_there_are_five_hundred_for_every_sector_and_none_twice(
     night = mine[mine["window"] == "first trade"]
     inside = [e.id for e in firms.spec.with_role("primary") if in_session(e.instant)]
     assert not {*night["events"]} & {f"without {id}" for id in inside}
+    assert {*zip(night["weights"], night["blackout"], strict=True)} == {("capped", "with")}
 
 
 def test_the_bundle_lists_what_needs_single_firms(public: Curve) -> None:
@@ -214,20 +261,34 @@ def test_the_bundle_lists_what_needs_single_firms(public: Curve) -> None:
 
 
 def test_a_planted_effect_is_seen_by_all_of_them(spec: Spec) -> None:
-    quiet = sample(spec, simulated_market(spec, seed=3))
+    quiet = sample(spec, simulated_market(spec, seed=3, first=SHORT))
     legs = event_legs(quiet, SECTOR)
     effects = {(SECTOR, quiet.market.dates[leg.day0]): leg.sign * PLANTED for leg in legs}
-    found = specification_curve(
-        sample(spec, simulated_market(spec, seed=3, effects=effects)), SECTOR
-    )
+    market = simulated_market(spec, seed=3, effects=effects, first=SHORT)
+    found = specification_curve(sample(spec, market), SECTOR, donors=_outsiders(market))
     assert (found.rows["low"] > 0).all()
+    assert (found.rows["model"] == CONVEX).sum() == 2
     (joint,) = found.joint.to_dict("records")
     assert joint["outside"] == 1
     assert joint["p_median"] == joint["p_outside"] == 1 / (1 + joint["shifts"])
     whole = found.rows[found.rows["events"] == "all primary"]
     assert whole["effect"].mean() == pytest.approx(len(legs) * PLANTED, rel=0.2)
     assert len(found.rows) > 200  # without controls: these returns are drawn
-    assert any("outside firms" in item.reason for item in found.dropped)
+    lost = {item.name: item.reason for item in found.dropped}
+    assert "the returns are simulated" in lost[CONTROLS]
+
+
+def test_a_synthetic_control_made_of_the_sector_itself_is_left_out_with_the_reason(
+    spec: Spec,
+) -> None:
+    market = simulated_market(spec, seed=3, first=SHORT)
+    data, outside = sample(spec, market), _outsiders(market, 3)
+    own = data.portfolios.returns[f"sector/{SECTOR}"]
+    donors = replace(outside, returns=outside.returns.assign(FUND=own), inside={"FUND": SECTOR})
+    found = specification_curve(data, SECTOR, donors=donors)
+    assert CONVEX not in {*found.rows["model"]}
+    lost = {item.name: item.reason for item in found.dropped}
+    assert "FUND is the sector itself" in lost[f"{SECTOR}/{CONVEX}, equal"]
 
 
 def test_the_choice_that_moves_most_is_found_and_said(public: Curve) -> None:
@@ -254,7 +315,7 @@ def test_the_figure_tells_both_rules_and_the_whole_curve(public: Curve) -> None:
 def test_a_study_with_one_rule_has_a_curve_and_one_without_calendars_says_why(spec: Spec) -> None:
     rule = spec.rule.model_copy(update={"second": None})
     alone = replace(spec, rule=rule)
-    found = specification_curve(sample(alone, simulated_market(alone, seed=1)), SECTOR)
+    found = specification_curve(sample(alone, simulated_market(alone, seed=1, first=SHORT)), SECTOR)
     assert {*found.rows["weights"]} == {"equal"}
     assert {*found.rows["rule"]} == {"", "rule 1"}
     short = simulated_market(spec, seed=1, first="2025-01-02")

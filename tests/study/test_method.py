@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from usjp_research.engine.placebo import signed_sums
 from usjp_research.market.donors import Donors
 from usjp_research.report.figures import plot_power
 from usjp_research.spec.records import Spec
@@ -62,11 +61,8 @@ def test_a_random_calendar_is_the_rule_on_those_days(data: Sample, trials: Rando
             sector: [replace(leg, series=f"sector/{sector}", day0=day[leg.event]) for leg in own]
             for sector, own in legs.items()
         }
-        effect, variance, _ = signed_sums(
-            *(moved, data.portfolios.array, data.design, data.panel.masked, data.spec.rule),
-            np.zeros(1, int),
-            calendar=[leg for own in moved.values() for leg in own],
-        )
+        calendar = [leg for own in moved.values() for leg in own]
+        effect, variance, *_ = data.sums([*moved.values()], np.zeros(1, int), calendar=calendar)
         error = np.sqrt(variance[0])
         np.testing.assert_allclose(trials.error[k], error, rtol=1e-9)
         used = {d + s for d in trials.days[k] for s in (-1, 0, 1)}

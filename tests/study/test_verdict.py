@@ -200,6 +200,7 @@ def test_other_assumptions_change_what_should_have_moved_and_not_what_did(
         ({"margin": 3.0}, "margin"),
         ({"margin": "high"}, "expected a number"),
         ({"realised": 1.5}, "expected 0 to 1"),
+        ({"other_listed": -0.1}, "what_if: key 'other_listed': seen -0.1, expected 0 to 1"),
     ],
 )
 def test_assumptions_out_of_range_or_unknown_are_refused(

@@ -437,3 +437,12 @@ def minimum_detectable(
     below = np.searchsorted(law, at - 2 * critical - 1e-12)
     found = (above + below) / len(law) >= power
     return float(needed[found.argmax()] * error) if found.any() else float("inf")
+
+
+def family_detectable(away: Floats, alpha: float, power: float) -> tuple[float, Floats]:
+    """Return a family's critical distance and the MDE of each group, both in standard errors.
+
+    From S - centre of every group at every shift, shape (n_shifts, n_groups).
+    """
+    critical = quantile(np.abs(away).max(axis=1), alpha)
+    return critical, np.array([minimum_detectable(x, 1.0, critical, power) for x in away.T])

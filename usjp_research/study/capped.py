@@ -102,7 +102,7 @@ def with_capped(
     groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
     weighing = {
-        name: Weighing(len(part), 1 / sum(w * w for w in part.values()))
+        name: Weighing(len(part), sum(part.values()) ** 2 / sum(w * w for w in part.values()))
         for name, part in weights.items()
     }
     return replace(
@@ -150,8 +150,7 @@ def _sides(
     for name, tickers in groups.items():
         if name.startswith(("named/", "unnamed/")):
             there = table.reindex([pd.Timestamp(name.split("/")[1])])[list(tickers)].iloc[0]
-            share = 1 / max(1, there.count())
-            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, share)
+            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, 1 / len(tickers))
     return found if min(map(len, found.values()), default=0) >= SMALLEST else {}
 
 

@@ -284,7 +284,7 @@ def _laid_out(
     rows = rows[good].reset_index(drop=True).assign(**alone)
     sign = int(rows["sign"].iloc[0]) * (rows["sign"].nunique() == 1)
     joint = {"sector": sector, "specifications": len(rows), "sign": sign, **together}
-    return rows, pd.DataFrame([joint], columns=[*JOINT]), _moves(rows)
+    return rows, pd.DataFrame([joint], columns=[*JOINT]), _moves(rows[rows["model"] != CONVEX])
 
 
 def _moves(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from usjp_research.engine.placebo import (
     Leg,
     Placebo,
     admissible_shifts,
-    minimum_detectable,
+    family_detectable,
     own_days,
     quantile,
 )
@@ -107,8 +107,7 @@ class RandomCalendars(NamedTuple):
     def power(self, alpha: float, power: float) -> Iterator[tuple[float, ...]]:
         """Add multiples of the MDE to the sums: what is found, and what was promised: `POWER`."""
         law = self.law.null_statistic - self.law.center
-        critical = quantile(np.abs(law).max(axis=1), alpha)
-        mde = np.array([minimum_detectable(column, 1.0, critical, power) for column in law.T])
+        critical, mde = family_detectable(law, alpha, power)
         for multiple in MULTIPLES:
             moved, planted = self.away + multiple * mde, multiple * (mde * self.error).mean()
             found = (np.abs(moved) > self.joint[:, None]).mean(axis=1)

@@ -12,13 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.engine.evidence import SEED, Size, held_out_size
-from usjp_research.engine.placebo import (
-    Leg,
-    admissible_shifts,
-    minimum_detectable,
-    quantile,
-    signed_sums,
-)
+from usjp_research.engine.placebo import Leg, admissible_shifts, family_detectable, signed_sums
 from usjp_research.market.donors import DONOR
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, kept_share, second_legs, yardstick
@@ -77,12 +71,8 @@ class _Trial(NamedTuple):
         """Return MDE and retained share by sector on some of the shifts, shape (2, n_sectors)."""
         effect, error = self.effect[rows], self.error[rows]
         away = effect / error - (effect / error).mean(axis=0)
-        critical, se = quantile(np.abs(away).max(axis=1), alpha), error.mean(axis=0)
-        mde = [
-            minimum_detectable(column, size, critical, power)
-            for column, size in zip(away.T, se, strict=True)
-        ]
-        return np.array([mde, self.retained[rows].mean(axis=0)])
+        _, mde = family_detectable(away, alpha, power)
+        return np.array([mde * error.mean(axis=0), self.retained[rows].mean(axis=0)])
 
 
 def quiet_candidates(data: Sample) -> Candidates:
