@@ -107,6 +107,7 @@ def first_session(instant: datetime, exchange: str = HOME) -> date:
     return calendar.sessions[place].date()  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=1024)
 def in_session(instant: datetime) -> bool:
     """Say whether news came out while New York was trading."""
     calendar, stamp = _calendar(HOME, instant.year), pd.Timestamp(instant).tz_convert("UTC")
