@@ -23,6 +23,7 @@ from tests.study.by_hand import (
 )
 from usjp_research.market.openings import OVERNIGHT, SESSION
 from usjp_research.market.record import Dropped, Market
+from usjp_research.spec.records import Contrast
 from usjp_research.study.answer import Study, family_legs
 from usjp_research.study.capped import capped_weights
 from usjp_research.study.first_trade import FIRST_TRADE, first_trade
@@ -139,6 +140,19 @@ def test_a_firm_without_an_opening_is_out_of_that_slot_at_every_shift_and_listed
     assert listed in data.portfolios.dropped
     table, dropped = _found(data)
     assert table["firms"].tolist() == [10, 12, 12, 12] and dropped == {}
+
+
+def test_a_side_of_the_contrast_is_recorded_as_those_who_had_an_opening(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path)
+    names = SECTORS["solar"][:4]
+    firms = [replace(f, named_event="N1" * (f.ticker in names)) for f in spec.firms]
+    contrast = Contrast(event="N1", sector="solar")
+    rule = spec.rule.model_copy(update={"contrast": contrast})
+    market, controls = _less(OVERNIGHT, "N1", "S00", "S05", "S06"), small_market()[1]
+    data = small_sample(replace(spec, firms=tuple(firms), rule=rule), market, controls)
+    for side, left in (("named", 3), ("unnamed", 6)):
+        seen = data.portfolios.weighing[f"{OVERNIGHT}/{side}/{SESSIONS['N1']}/solar"]
+        assert seen.valued == left and seen.effective == pytest.approx(left)
 
 
 def test_under_eight_firms_with_an_opening_stop_the_sum_of_their_sector(
