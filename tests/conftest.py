@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +20,19 @@ from typer.testing import CliRunner, Result
 
 from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
+from usjp_research.market.record import market_digest
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import Spec, find_root
+from usjp_research.spec.records import Spec, digest, find_root
+from usjp_research.study import method, quiet
+from usjp_research.study.answer import Study, run_study
+from usjp_research.study.quiet import Candidates
+from usjp_research.study.sample import Sample, sample
 
 settings.register_profile("fixed", derandomize=True)  # every run draws the same examples
 settings.load_profile("fixed")
+
+# Every reader of prices asks for the calendar of its own days, a quarter of a second each.
+exchange_calendars.get_calendar = functools.cache(exchange_calendars.get_calendar)
 
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08
@@ -35,25 +46,37 @@ UNIVERSE = "ticker,sector,market_value_usd_bn\n" + "".join(
 )
 
 
+def pytest_collection_finish() -> None:
+    """Keep what stays for the whole session from being looked through for garbage again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def spec() -> Spec:
     """Return the project's own parameters."""
     return read_spec()
 
 
+@pytest.fixture(scope="session")
+def bundled(spec: Spec) -> Study:
+    """The project's own study on the bundled market."""
+    return run_study(sample(spec, "bundled"))
+
+
+def write_study(folder: Path, **texts: str) -> Path:
+    """Write a study of one's own: ``events=..., study=...``; no file is needed but two."""
+    folder.mkdir(exist_ok=True)
+    for name, text in {"universe": UNIVERSE, "events": EVENTS, **texts}.items():
+        suffix = "yaml" if name in ("study", "thesis", "words", "batch") else "csv"
+        (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Callable[..., Path]:
-    """Write a study of one's own: ``own(events=..., study=...)``; no file is needed but two."""
-
-    def write(**texts: str) -> Path:
-        folder = tmp_path / "mine"
-        folder.mkdir(exist_ok=True)
-        for name, text in {"universe": UNIVERSE, "events": EVENTS, **texts}.items():
-            suffix = "yaml" if name in ("study", "thesis") else "csv"
-            (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
-        return folder
-
-    return write
+    """Write a study of one's own in this test's folder: see `write_study`."""
+    return functools.partial(write_study, tmp_path / "mine")
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +161,23 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def quiet_once(once: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute the table of quiet dates, which takes long, once for all that show it."""
+    compute = quiet.quiet_candidates
+
+    def found(data: Sample) -> Candidates:
+        def build(folder: Path) -> None:
+            (folder / "found").write_bytes(pickle.dumps(compute(data)))
+
+        name = f"quiet-{digest(data.spec)[:16]}-{market_digest(data.market)[:16]}"
+        kept: Candidates = pickle.loads((once(name, build) / "found").read_bytes())
+        return kept
+
+    monkeypatch.setattr(quiet, "quiet_candidates", found)
+    monkeypatch.setattr(method, "quiet_candidates", found)
+
+
 def _study(*words: object) -> None:
     result = CliRunner().invoke(app, ["study", *map(str, words)])
     assert result.exit_code == 0, result.stderr
@@ -186,8 +226,7 @@ def hostile(once: Callable[..., Path], prices: Path) -> Path:
 CANARY, MARKUP = "Client ACME", "<img src=x onerror=alert(1)>"
 SIGNS = EVENTS.replace("first,+,+", "first,-,+").replace("second,+,+", "second,-,-")
 SIGNS = SIGNS.replace("third,+,+", "third,-,0")
-DOLLARS = """
-valued_on: 2024-03-01
+DOLLARS = """valued_on: 2024-03-01
 values_as_of: 2024-03-01
 margin: {low: 0.04, base: 0.08, high: 0.12}
 tax: 0.21
@@ -218,12 +257,8 @@ def fallen(once: Callable[..., Path], prices: Path) -> Own:
         return ("--params", str(own), "--market", f"file:{own / 'prices.csv'}", "--sector", "solar")
 
     def build(folder: Path) -> None:
-        own = folder / CANARY
-        own.mkdir()
         universe = f"{UNIVERSE}{MARKUP},solar,\n"
-        texts = {"universe.csv": universe, "events.csv": SIGNS, "thesis.yaml": DOLLARS}
-        for name, text in texts.items():
-            (own / name).write_text(text, encoding="utf-8")
+        own = write_study(folder / CANARY, universe=universe, events=SIGNS, thesis=DOLLARS)
         returns = pd.read_csv(prices, index_col="date").pct_change(fill_method=None)
         for day in ("2024-03-05", "2024-04-09", "2024-05-14"):
             returns.loc[day, SECTORS["solar"]] -= 2 * PLANTED

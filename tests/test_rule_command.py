@@ -36,7 +36,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_the_table_of_the_documentation_is_what_the_command_writes(
-    usjp: Run, tmp_path: Path
+    usjp: Run, tmp_path: Path, quiet_once: None
 ) -> None:
     result = usjp("rule", "--out", tmp_path)
     assert result.exit_code == 0, result.stderr

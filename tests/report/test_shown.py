@@ -50,7 +50,7 @@ def differences(old: Path, new: Path) -> list[str]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_tables_and_figures_show_what_they_showed(
-    run: str, firm_prices: Path, tmp_path: Path
+    run: str, firm_prices: Path, tmp_path: Path, quiet_once: None
 ) -> None:
     write_run(run, tmp_path / "now", firm_prices / "prices.parquet")
     found = differences(SHOWN / run, tmp_path / "now")

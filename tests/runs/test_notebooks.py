@@ -100,26 +100,20 @@ def test_every_notebook_of_the_batch_shows_and_saves_what_it_found(finished: Pat
     assert len(json.loads((results / "verdicts.json").read_text("utf-8"))["rows"]) == 6
 
 
-@pytest.fixture(scope="module")
-def at_once() -> Study:
-    spec = read_spec()
-    return run_study(sample(spec, "bundled"))
-
-
 def test_the_verdict_from_saved_sectors_equals_the_one_computed_at_once(
-    at_once: Study, tmp_path: Path
+    bundled: Study, tmp_path: Path
 ) -> None:
     from usjp_research.report.results import law_frame, record
     from usjp_research.study.answer import sector_law
 
-    spec, market = at_once.data.spec, at_once.data.market
+    spec, market = bundled.data.spec, bundled.data.market
     for sector in spec.sectors:
         assert collect_laws(tmp_path, spec, market) == []
-        law = sector_law(at_once.data, sector)
+        law = sector_law(bundled.data, sector)
         record(tmp_path, f"2_event_study-{sector}", spec, market, {}, law=law_frame(law))
     laws = collect_laws(tmp_path, spec, market)
     assert len(laws) == 6
-    assert run_study(sample(spec, market), laws=laws).verdicts == at_once.verdicts
+    assert run_study(sample(spec, market), laws=laws).verdicts == bundled.verdicts
     other = load_market(spec, "simulated")
     assert collect_laws(tmp_path, spec, other) == []
 

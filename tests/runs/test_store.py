@@ -644,13 +644,11 @@ def small(
     """A run of a small study with every kind of file, made without a kernel."""
     from typer.testing import CliRunner
 
-    from tests.conftest import EVENTS, UNIVERSE
+    from tests.conftest import write_study
     from usjp_research.__main__ import app
 
     def build(out: Path) -> None:
-        params = tmp_path_factory.mktemp("params")
-        (params / "universe.csv").write_text(UNIVERSE, "utf-8")
-        (params / "events.csv").write_text(EVENTS, "utf-8")
+        params = write_study(tmp_path_factory.mktemp("params"))
         words = ["--params", str(params), "--market", f"file:{prices}", "--out", str(out)]
         result = CliRunner().invoke(app, ["study", "--no-pages", *words])
         assert result.exit_code == 0, result.stderr

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 import statsmodels.api as sm
 
+from tests.conftest import DOLLARS, write_study
+from tests.conftest import SECTORS as SECTORS
 from usjp_research.market.record import Market
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Event, Spec
@@ -161,7 +163,6 @@ def water(values: Floats, limit: float) -> Floats:
 
 # --- a small study -----------------------------------------------------------------------------
 
-SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 VALUES = [200.0, 90.0, 60.0, 40.0, 30.0, 20.0, 12.0, 9.0, 7.0, 5.0, 3.0, 2.0]
 NEWS = {"N1": "2024-03-05 08:00", "N2": "2024-04-08 17:00", "N3": "2024-05-14 11:00"}
 SESSIONS = {"N1": "2024-03-05", "N2": "2024-04-09", "N3": "2024-05-14"}
@@ -173,17 +174,6 @@ second:
   benchmark_share: {solar: 0.2}
   controls: [donor/a, donor/b]
 """
-THESIS = """valued_on: 2024-03-01
-values_as_of: 2024-03-01
-margin: {low: 0.04, base: 0.08, high: 0.12}
-tax: 0.21
-discount_rate: 0.08
-years_to_cash: 5
-realised: {approved: 1.0}
-lines:
-  - {id: A1, sector: solar, title: a, amount_usd_bn: 900, basis: b, realised: approved,
-     firms: {S04: 0.5}, source: s}
-"""
 
 
 def small_spec(
@@ -191,7 +181,7 @@ def small_spec(
     *,
     values: Mapping[str, float | None] | None = None,
     study: str = STUDY,
-    thesis: str = THESIS,
+    thesis: str = DOLLARS,
     more: str = "",
 ) -> Spec:
     """Write and read a study of two sectors and three primary events; ``values`` replace some."""
@@ -207,12 +197,8 @@ def small_spec(
         for name, at in NEWS.items()
     )
     events += f"N4,2024-09-03 08:00,America/New_York,publication,the note,,\n{more}"
-    (folder / "universe.csv").write_text(universe)
-    (folder / "events.csv").write_text(events)
-    (folder / "study.yaml").write_text(study)
-    if thesis:
-        (folder / "thesis.yaml").write_text(thesis)
-    return read_spec(folder)
+    dollars = {"thesis": thesis} if thesis else {}
+    return read_spec(write_study(folder, universe=universe, events=events, study=study, **dollars))
 
 
 @cache

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import nbformat
 import numpy as np
 import pandas as pd
 import papermill
@@ -17,6 +18,7 @@ from typer.testing import Result
 
 import usjp_research as ur
 from usjp_research.engine.design import MODELS
+from usjp_research.runs import batch, store
 from usjp_research.spec.read import read_settings
 from usjp_research.spec.records import Rule, Spec, find_root
 
@@ -272,15 +274,31 @@ def test_a_notebook_takes_the_rule_and_says_so_before_anything_else(
     assert held["spec"] == ur.digest(ur.read_spec(own(), rule=rule))
 
 
-def test_every_page_of_such_a_run_says_it_first(own: Own, prices: Path, usjp: Run) -> None:
-    folder = own()
-    batch = "- {notebook: 1_data, front: true}\n- {notebook: 2_event_study, each: sector}\n"
-    (folder / "batch.yaml").write_text(batch, "utf-8")
-    words = ("study", "--params", folder, "--market", f"file:{prices}", "--sector", "rail")
+def test_every_notebook_is_given_the_rule_and_every_page_says_it_first(
+    own: Own, prices: Path, usjp: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
+        """Hand over notebooks of one line: what stands above them is in question."""
+        (out / "notebooks").mkdir()
+        for job in jobs:
+            given.append(job.parameters.get("rule"))
+            done: Any = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+            done.cells = [nbformat.v4.new_markdown_cell("# A page")]  # type: ignore[no-untyped-call]
+            nbformat.write(done, out / "notebooks" / f"{job.name}.ipynb")  # type: ignore[no-untyped-call]
+        return tuple(
+            store.Outcome(j.name, j.notebook.name, {}, "done", 0.1, f"notebooks/{j.name}.ipynb")
+            for j in jobs
+        )
+
+    monkeypatch.setattr(batch, "run_batch", stored)
+    words = ("study", "--params", own(), "--market", f"file:{prices}", "--sector", "rail")
     result = usjp(*words, "--set", "window=-5,5", "--set", "model=mean", "--out", "tried")
     assert result.exit_code == 0, result.stderr
+    assert given == [{"window": ["-5", "5"], "model": "mean"}] * 5
     pages = sorted(Path("tried/site").glob("*.html"))
-    assert len(pages) == 2
+    assert len(pages) == 5
     for page in pages:
         banner = BeautifulSoup(page.read_text("utf-8"), "html.parser").select("body > p")[0]
         assert banner.text == "Not the study’s rule: window -5 to 5, model mean"

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import usjp_research
-from tests.conftest import EVENTS, UNIVERSE
+from tests.conftest import EVENTS, UNIVERSE, write_study
 from usjp_research.__main__ import app
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import Study, run_study, what_if
@@ -66,9 +66,7 @@ def _words(folder: Path, prices: Path, out: Path, *more: object) -> list[str]:
 @pytest.fixture(scope="module")
 def plain(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The folder of a study of two files, its run in ``out``, and what the command printed."""
-    folder = tmp_path_factory.mktemp("plain")
-    (folder / "universe.csv").write_text(UNIVERSE, encoding="utf-8")
-    (folder / "events.csv").write_text(EVENTS, encoding="utf-8")
+    folder = write_study(tmp_path_factory.mktemp("plain"))
     words = _words(folder, prices, folder.parent / "out", "--json")
     return folder, CliRunner().invoke(app, words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import EVENTS, PLANTED, SECTORS
+from tests.conftest import DOLLARS, EVENTS, PLANTED, SECTORS, write_study
 from usjp_research.engine.placebo import admissible_shifts
 from usjp_research.report.results import save_study
 from usjp_research.report.tables import table
@@ -38,17 +39,6 @@ for _name in ("first", "second", "third"):
 # The signs in the file are the opposite of those in the table.
 LATER = "P1,2024-09-10 10:00,America/New_York,primary,pact,later,-,+\n"
 GAP = "G1,2024-07-02 10:00,America/New_York,primary,pact,between,+,+\n"
-DOLLARS = """valued_on: 2024-03-01
-values_as_of: 2024-03-01
-margin: {low: 0.04, base: 0.08, high: 0.12}
-tax: 0.21
-discount_rate: 0.08
-years_to_cash: 5
-realised: {approved: 1.0}
-lines:
-  - {id: A1, sector: solar, title: a, amount_usd_bn: 900, basis: b, realised: approved,
-     firms: {S04: 0.5}, source: s}
-"""
 Own = Callable[..., Path]
 
 
@@ -62,9 +52,17 @@ def gained(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _study(own: Own, prices: Path, *events: str, rule: str = SECOND) -> Study:
-    folder = own(events="".join([CATEGORIES, *events]), study=rule, thesis=DOLLARS)
-    return run_study(sample(read_spec(folder), f"file:{prices}"))
+@pytest.fixture(scope="module")
+def study(gained: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Study]:
+    """Judge those prices with some more events, once each."""
+
+    @cache
+    def judged(*events: str) -> Study:
+        texts = {"events": "".join([CATEGORIES, *events]), "study": SECOND, "thesis": DOLLARS}
+        folder = write_study(tmp_path_factory.mktemp("study"), **texts)
+        return run_study(sample(read_spec(folder), f"file:{gained}"))
+
+    return judged
 
 
 def _numbers(study: Study, folder: Path) -> dict[str, Any]:
@@ -84,9 +82,9 @@ def _laws(study: Study) -> list[bytes]:
 
 
 def test_a_later_event_leaves_every_number_of_the_others_as_it_is(
-    own: Own, gained: Path, tmp_path: Path
+    study: Callable[..., Study], tmp_path: Path
 ) -> None:
-    before, after = _study(own, gained), _study(own, gained, LATER)
+    before, after = study(), study(LATER)
     assert _laws(before) == _laws(after)
     assert _numbers(before, tmp_path / "a") == _numbers(after, tmp_path / "b")
     assert (before.data.panel.masked == after.data.panel.masked).all()
@@ -98,19 +96,19 @@ def test_a_later_event_leaves_every_number_of_the_others_as_it_is(
 
 
 def test_its_row_is_rule_2_on_that_event_alone_with_the_signs_of_the_table(
-    own: Own, gained: Path
+    own: Own, gained: Path, study: Callable[..., Study]
 ) -> None:
-    study = _study(own, gained, LATER)
+    judged = study(LATER)
     alone = CATEGORIES.replace("primary", "secondary") + LATER.replace("-,+", "+,-")
     spec = read_spec(own(events=alone, study="second: {cap: 0.1}\n", thesis=DOLLARS))
     data = sample(spec, f"file:{gained}")
     found = second_rows(data, admissible_shifts(calendar_of(data), data.panel.masked, spec.rule))
-    assert found is not None and study.prospective.law is not None
-    assert study.prospective.law.null_effect.tobytes() == found.law.null_effect.tobytes()
-    for ours, plain in zip(study.prospective.rows, found.rows, strict=True):
+    assert found is not None and judged.prospective.law is not None
+    assert judged.prospective.law.null_effect.tobytes() == found.law.null_effect.tobytes()
+    for ours, plain in zip(judged.prospective.rows, found.rows, strict=True):
         assert replace(ours, kind="sector", remark=plain.remark) == plain
         assert (ours.kind, ours.events) == ("prospective", ("P1",))
-    solar, rail = study.prospective.rows
+    solar, rail = judged.prospective.rows
     assert (solar.sign, rail.sign) == (1, -1)
     assert solar.low > 0 and solar.effect == pytest.approx(PLANTED, abs=0.02)
     # By hand: the portfolio's day less alpha and beta times the market, on the masked window.
@@ -124,15 +122,15 @@ def test_its_row_is_rule_2_on_that_event_alone_with_the_signs_of_the_table(
 
 
 def test_an_event_between_the_last_price_and_the_freeze_is_in_neither_set(
-    own: Own, gained: Path
+    own: Own, gained: Path, study: Callable[..., Study]
 ) -> None:
-    study, plain = _study(own, gained, GAP, LATER), _study(own, gained, LATER)
-    assert _laws(study) == _laws(plain)
-    assert study.data.panel.position("G1") is None
+    more, plain = study(GAP, LATER), study(LATER)
+    assert _laws(more) == _laws(plain)
+    assert more.data.panel.position("G1") is None
     why = "neither in the study nor prospective"
-    assert [item.name for item in study.dropped if why in item.reason] == ["G1"]
-    assert {row.events for row in study.prospective.rows} == {("P1",)}
-    assert [event.id for event in study.data.spec.with_role("primary")] == ["N1", "N2", "N3"]
+    assert [item.name for item in more.dropped if why in item.reason] == ["G1"]
+    assert {row.events for row in more.prospective.rows} == {("P1",)}
+    assert [event.id for event in more.data.spec.with_role("primary")] == ["N1", "N2", "N3"]
     closes = {"15:59": True, "16:00": False}  # of the last day with a price
     for hour, inside in closes.items():
         line = GAP.replace("07-02 10:00", f"06-28 {hour}")
@@ -150,18 +148,18 @@ def test_an_event_between_the_last_price_and_the_freeze_is_in_neither_set(
         assert bool(spec.announced(later=True)) is later, when
 
 
-def test_what_cannot_be_judged_says_why(own: Own, prices: Path) -> None:
+def test_what_cannot_be_judged_says_why(study: Callable[..., Study]) -> None:
     leak = LATER.replace("P1", "P2").replace("primary", "leak").replace("09-10", "10-10")
     beyond = LATER.replace("2024-09-10", "2025-09-10")
-    study = _study(own, prices, beyond, leak)
-    reasons = {item.name: item.reason for item in study.prospective.dropped}
+    found = study(beyond, leak).prospective
+    reasons = {item.name: item.reason for item in found.dropped}
     assert "the data end 2024-12-31" in reasons["P1"] and "not primary" in reasons["P2"]
-    assert study.prospective.law is None
-    for row in study.prospective.rows:
+    assert found.law is None
+    for row in found.rows:
         assert (row.headline, row.kind) == ("no verdict", "prospective")
         assert "P1: day 0 is 2025-09-10" in row.reason
-    talk = _study(own, prices, LATER.replace("pact", "talk"))
-    assert {row.reason for row in talk.prospective.rows} == {
+    talk = study(LATER.replace("pact", "talk")).prospective
+    assert {row.reason for row in talk.rows} == {
         "no primary event has an expected sign (+ or -) for it"
     }
 

@@ -15,7 +15,6 @@ from tests.study.by_hand import STUDY, Term, small_market, small_sample, small_s
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec, find_root
 from usjp_research.study import quiet
-from usjp_research.study.answer import Study
 from usjp_research.study.quiet import Candidates, quiet_candidates
 from usjp_research.study.sample import Sample, sample
 from usjp_research.words import InputError
@@ -186,18 +185,6 @@ def test_without_averages_or_quiet_calendars_the_choice_is_refused(
         InputError, match="quiet calendars with complete returns before the first event"
     ):
         quiet_candidates(short)
-
-
-@pytest.mark.soak
-def test_the_frozen_controls_and_the_printed_table_are_what_the_bundled_market_gives(
-    bundled: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quiet, "DRAWS", 500)
-    found, second = quiet_candidates(bundled.data), bundled.data.spec.rule.second
-    assert second is not None and set(found.controls) == set(second.controls)
-    assert found.last < min(bundled.data.panel.days("primary").values())
-    printed = pd.read_csv(find_root(Path(__file__)) / "docs/quiet/candidates.csv")
-    pd.testing.assert_frame_equal(found.table, printed, rtol=1e-4, check_dtype=False)
 
 
 def test_the_documented_table_chooses_the_frozen_controls(spec: Spec) -> None:

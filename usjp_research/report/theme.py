@@ -174,12 +174,16 @@ def tag(name: str) -> str:
 
 def percent_axis(axis: Any) -> None:
     """Label an axis in percent, with the digits that its ticks need to be told apart."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import Formatter
 
-    def words(value: float, _: object) -> str:
-        return percent(value, tick_digits(axis.get_majorticklocs()))
+    class Percent(Formatter):
+        def set_locs(self, locs: Any) -> None:  # once for all ticks of a drawing
+            self.digits = tick_digits(locs)
 
-    axis.set_major_formatter(FuncFormatter(words))
+        def __call__(self, x: float, pos: object = None) -> str:
+            return percent(x, self.digits)
+
+    axis.set_major_formatter(Percent())
 
 
 def tick_digits(places: Sequence[float]) -> int:

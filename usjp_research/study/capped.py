@@ -228,8 +228,8 @@ def valued_firms(spec: Spec, market: Market) -> dict[str, float]:
     """Return values before the news, USD bn, of firms with a price on the day of the values."""
     if spec.thesis is None:
         return {}
-    upto = market.returns.loc[: pd.Timestamp(spec.thesis.values_as_of)]
-    return {t: v for t, v in values_before(spec, market).items() if np.isfinite(upto[t].iloc[-1])}
+    last = market.returns.loc[: pd.Timestamp(spec.thesis.values_as_of)].iloc[-1].to_dict()
+    return {t: v for t, v in values_before(spec, market).items() if np.isfinite(last[t])}
 
 
 def with_other_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:

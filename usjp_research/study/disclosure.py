@@ -46,7 +46,7 @@ def disclosed_firms(
         visible = shown[list(members)].to_numpy(bool)
     found: set[str] = set()
     largest = 0.0
-    for pattern in np.unique(np.hstack([known, visible]), axis=0):
+    for pattern in {row.tobytes(): row for row in np.hstack([known, visible])}.values():
         there, rows = pattern[: len(firms)], table[pattern[len(firms) :]]
         if not len(rows):
             continue

@@ -261,6 +261,7 @@ def exposure_law(
     blackout: bool = True,
     before: bool = True,
     without: Sequence[str] = (),
+    seen: dict[object, Floats] | None = None,
 ) -> Exposure:
     """Compare the slope of event CAR on dose with the same slope on quiet days.
 
@@ -269,7 +270,7 @@ def exposure_law(
     any portfolio of the study (Cohn, Johnson, Liu and Wardlaw 2026): the events are moved to every
     quiet place, before the first primary event or with ``before`` off anywhere. ``event`` is an
     id, or ``pooled`` for all that name firms. Without single firms, three exposed ones or 250
-    quiet days there is no slope but a ``reason``.
+    quiet days there is no slope but a ``reason``. ``seen`` is as for `firm_cars`.
     """
     spec, panel = data.spec, data.panel
     events = naming_events(spec, panel) if event == "pooled" else (spec.event(event).id,)
@@ -282,11 +283,11 @@ def exposure_law(
     shifts = _quiet_shifts(data, events, before)
     cars = np.zeros((1 + len(shifts), len(firms)))
     if data.firms is not None:
-        cars = firm_cars(data, firms, events, np.append(0, shifts))
-        seen = np.isfinite(cars[0])
-        gone = (firms["event"] + "/" + firms["ticker"])[~seen]
+        cars = firm_cars(data, firms, events, np.append(0, shifts), seen)
+        known = np.isfinite(cars[0])
+        gone = (firms["event"] + "/" + firms["ticker"])[~known]
         out += [Dropped("exposure", name, "no abnormal return at the event") for name in gone]
-        firms, cars = firms[seen], cars[:, seen]
+        firms, cars = firms[known], cars[:, known]
     exposed = int((firms["dose"] > 0).sum())
     row = replace(row, firms=len(firms), exposed=exposed, left_out=tuple(out))
     if exposed < LEAST_EXPOSED:
@@ -321,21 +322,34 @@ def _quiet_shifts(data: Sample, events: Sequence[str], before: bool) -> Ints:
     return shifts
 
 
-def _forecast(data: Sample, events: Sequence[str], event: str, returns: Floats) -> Forecast:
-    """Forecast the window of one of the events on every day, where all their windows are masked."""
+def _forecast(
+    data: Sample, events: Sequence[str], event: str, returns: Floats, moves: Ints
+) -> Forecast:
+    """Forecast the window of one of the events at each move, where all their windows are masked."""
     legs = _legs(data, events)
     moving = [day - legs[event].day0 for day in own_days([*legs.values()])]
-    return data.forecast(returns, moving_mask=moving)
+    return data.forecast(returns, moving_mask=moving, days=legs[event].day0 + moves)
 
 
-def firm_cars(data: Sample, firms: pd.DataFrame, events: Sequence[str], moves: Ints) -> Floats:
-    """Return firms' abnormal returns with the events moved, shape (n_moves, n_firms)."""
-    returns = data.market.returns.to_numpy("float64")
+def firm_cars(
+    data: Sample,
+    firms: pd.DataFrame,
+    events: Sequence[str],
+    moves: Ints,
+    seen: dict[object, Floats] | None = None,
+) -> Floats:
+    """Return firms' abnormal returns with the events moved, shape (n_moves, n_firms).
+
+    ``seen`` holds those of the whole market, for calls on the same sample, events and moves.
+    """
+    seen = {} if seen is None else seen
     cars = np.empty((len(moves), len(firms)))
-    for id, leg in _legs(data, events).items():
+    for id in events:
+        if (key := (id, *events, moves.tobytes())) not in seen:
+            returns = data.market.returns.to_numpy("float64")
+            seen[key] = _forecast(data, events, id, returns, moves).car
         here = firms["event"] == id
-        fit = _forecast(data, events, id, returns[:, firms.loc[here, "at"]])
-        cars[:, here] = fit.car[leg.day0 + moves]
+        cars[:, here] = seen[key][:, firms.loc[here, "at"]]
     return cars
 
 
@@ -369,8 +383,8 @@ def _law(
             share = part["square"].sum() / left["square"].sum()
             dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
             series = share * slope_portfolio(returns[:, part["at"]], dose, cell)
-            fit = _forecast(data, events, str(id), series[:, None])
-            sums[:, dates] += np.stack([fit.car, fit.guarded])[:, legs[str(id)].day0 + moves[dates]]
+            fit = _forecast(data, events, str(id), series[:, None], moves[dates])
+            sums[:, dates] += np.stack([fit.car, fit.guarded])
     return law_of_sums({"slope": [*legs.values()]}, shifts, *sums)
 
 
@@ -411,16 +425,20 @@ def exposure_rows(data: Sample) -> tuple[Exposure, ...]:
     Both rest on one membership, the rule's. Others differ by one or two exposed firms, and a
     slope with and without a firm would give its return away: `exposure_versions`.
     """
-    return tuple(_alone(data, exposure_law(data, before=before)) for before in (True, False))
+    seen: dict[object, Floats] = {}
+    rows = [exposure_law(data, before=before, seen=seen) for before in (True, False)]
+    return tuple(_alone(data, row, seen) for row in rows)
 
 
-def _alone(data: Sample, row: Exposure) -> Exposure:
+def _alone(data: Sample, row: Exposure, seen: dict[object, Floats]) -> Exposure:
     """Ask of an interval that leaves out zero whether it does so without each exposed firm."""
     found = row.slope
     if found is None or found.rests_on or found.low <= 0 <= found.high:
         return row
     named = [f.ticker for f in data.spec.firms if f.named_event in row.events and f.dose_usd_bn]
-    without = {t: exposure_law(data, before=row.before, without=(t,)).slope for t in named}
+    without = {
+        t: exposure_law(data, before=row.before, without=(t,), seen=seen).slope for t in named
+    }
     rest = {t: (less.value, less.low, less.high) for t, less in without.items() if less}
     on = carrier((found.value, found.low, found.high), rest)
     return replace(row, slope=replace(found, rests_on=on))
@@ -439,8 +457,9 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
     top = next(firm for firm in spec.firms if firm.ticker == doses["ticker"].iloc[-1])
     basket = tuple(f.ticker for f in spec.members(top.sector) if f.basket == top.basket != "")
     out: list[tuple[str, ...]] = [(), (), (top.ticker,), *([basket] if len(basket) > 1 else [])]
+    seen: dict[object, Floats] = {}
     return tuple(
-        exposure_law(data, event, blackout=k == 0, without=without)
+        exposure_law(data, event, blackout=k == 0, without=without, seen=seen)
         for event in ("pooled", *naming_events(spec, data.panel))
         for k, without in enumerate(out)
     )

@@ -138,6 +138,7 @@ def _asked(
         span = blackout_span(spec, panel, days, place)
         window = set(session_span(days, int(panel.day0[place]), -low, high))
         news = {item.ticker for item in counting_news(spec) if item.session in span}
+        without = set(short_of_returns(spec, known, panel, place, [*known.columns]))
         for sector in spec.sectors:
             looked = {f.ticker: covered.get(f.ticker, frozenset()) for f in spec.members(sector)}
             checked = {ticker for ticker, sessions in looked.items() if span <= sessions}
@@ -146,16 +147,15 @@ def _asked(
                 out, checked, status = set(), set(), "not available"
             priced = [ticker for ticker in looked if ticker in known.columns]
             inside = [ticker for ticker in priced if ticker not in out]
-            short = short_of_returns(spec, known, panel, place, inside)
             yield Slot(
                 event=event.id,
                 sector=sector,
                 session=panel.new_york[place],
                 series="",
-                members=tuple(ticker for ticker in inside if ticker not in short),
+                members=tuple(ticker for ticker in inside if ticker not in without),
                 blackout=tuple(ticker for ticker in priced if ticker in out),
                 unchecked=tuple(ticker for ticker in looked if ticker not in out | checked),
-                short=short,
+                short=tuple(ticker for ticker in inside if ticker in without),
                 status=status,
             )
 
@@ -300,9 +300,10 @@ def values_before(spec: Spec, market: Market) -> dict[str, float]:
     days = market.dates
     after = days > pd.Timestamp(spec.thesis.valued_on)
     upto = days <= pd.Timestamp(spec.thesis.values_as_of)
-    growth = (1 + market.returns.loc[after & upto].fillna(0.0)).prod()
+    returns = market.returns.to_numpy("float64")[after & upto]
+    growth = dict(zip(market.returns, np.nanprod(1 + returns, axis=0).tolist(), strict=True))
     return {
-        firm.ticker: firm.market_value_usd_bn / float(growth[firm.ticker])
+        firm.ticker: firm.market_value_usd_bn / growth[firm.ticker]
         for firm in spec.firms
         if firm.market_value_usd_bn is not None and firm.ticker in growth
     }
