@@ -241,8 +241,9 @@ def _safe(data: Sample, kept: Members) -> tuple[Portfolios, Pads, float]:
         if PADDABLE.match(name) and name in kept
     }
     pads = {name: out for name, out in pads.items() if out}
+    start = _formed(data, pads)  # what leaves one sector's averages is in no other's
     for sector in data.spec.sectors:
-        shown = _Shown.of(data, _formed(data, pads), sector)
+        shown = _Shown.of(data, start, sector)
         while found := shown.disclosed()[0]:
             names, companion = _companion(data.spec, sector, shown, found, kept, values)
             shown = shown.without(names, companion, values, data.spec)

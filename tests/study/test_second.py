@@ -88,29 +88,37 @@ def test_so_are_those_of_a_study_of_single_firms_with_news_in_a_session(small: S
     assert windows == {"N1": (0, 0), "N2": (0, 0), "N3": (0, 1)}
 
 
-@pytest.mark.slow
-def test_so_are_those_of_the_real_firms_and_their_weights_are_those_of_the_price_file(
-    spec: Spec,
-) -> None:
+@pytest.fixture(scope="module")
+def real(spec: Spec) -> Sample:
     if not (REAL / "prices_core.parquet").exists():
         pytest.skip("an extra: the real prices may not be shipped and are not here")
-    data = sample(spec, f"file:{REAL / 'prices_core.parquet'}")
-    got, want = _by_hand(data, _found(data))
+    return sample(spec, f"file:{REAL / 'prices_core.parquet'}")
+
+
+@pytest.mark.soak
+def test_so_are_those_of_the_real_firms(real: Sample) -> None:
+    got, want = _by_hand(real, _found(real))
     pd.testing.assert_frame_equal(got, want, rtol=0, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_the_weights_of_the_real_firms_are_those_of_the_price_file(
+    spec: Spec, real: Sample
+) -> None:
     long = pd.read_parquet(REAL / "prices_core.parquet")
     prices = long.pivot(index="date", columns="ticker", values="adj_close")
     before = prices.loc["2025-07-22"] / prices.loc["2026-07-31"]
     values = before * pd.Series({f.ticker: f.market_value_usd_bn for f in spec.firms}, dtype=float)
-    returns = prices.pct_change(fill_method=None).loc[data.market.dates]
-    for name in map(str, data.portfolios.returns.filter(like="capped/")):
-        own = values[list(data.portfolios.members[name])]
+    returns = prices.pct_change(fill_method=None).loc[real.market.dates]
+    for name in map(str, real.portfolios.returns.filter(like="capped/")):
+        own = values[list(real.portfolios.members[name])]
         assert own.notna().all() and len(own) >= 8
         weights = pd.Series(by_hand.water(own.to_numpy(), max(0.1, 1.5 / len(own))), own.index)
         there = returns[own.index].notna() * weights
         mean = (returns[own.index] * weights).sum(axis=1) / there.sum(axis=1)
         assert (there.sum(axis=1) >= 0.5).all()
-        np.testing.assert_allclose(data.portfolios.returns[name], mean, atol=1e-7)
-        assert data.portfolios.weighing[name].effective == pytest.approx(1 / (weights**2).sum())
+        np.testing.assert_allclose(real.portfolios.returns[name], mean, atol=1e-7)
+        assert real.portfolios.weighing[name].effective == pytest.approx(1 / (weights**2).sum())
 
 
 @pytest.mark.parametrize("sector", SECTORS)
