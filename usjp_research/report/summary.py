@@ -1,0 +1,112 @@
+"""One line per sector, the contrast last, in the same words on page, terminal and sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from usjp_research.report.tables import implied_digits, told, verdict_words
+from usjp_research.spec.records import Words
+from usjp_research.study.verdict import verdict_of
+from usjp_research.words import DASH, label, naming, percent
+
+LEAST, MOST = 0.001, 1000  # a size below, and a ratio above, are of no use as numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a sector did and what the thesis is worth there, in numbers and in words.
+
+    Attributes
+    ----------
+    name, label : str
+        Sector key, or ``sector: title`` of the contrast, and its words.
+    effect, low, high, worth : float
+        Decimals as the market saw them, a fall below zero: what moved, the interval of the
+        verdict, and the high implied value. NaN where there is none, as for the next two.
+    mde, too_small_by : float
+        The minimum detectable effect, and how many high implied values it is.
+    verdict : str
+        The headline of the row.
+    moved, interval, worth_up_to, too_small : str
+        The numbers in words.
+    notes : tuple of str
+        What a reader must know beside the line, each a phrase of its own.
+    """
+
+    name: str
+    label: str
+    effect: float
+    low: float
+    high: float
+    worth: float
+    mde: float
+    too_small_by: float
+    verdict: str
+    moved: str
+    interval: str
+    worth_up_to: str
+    too_small: str
+    notes: tuple[str, ...]
+
+    @property
+    def contrast(self) -> bool:
+        """Whether it compares two parts of a sector."""
+        return ":" in self.name
+
+
+def summary(results: Mapping[str, Any]) -> list[Line]:
+    """Return a line for every sector of a run's results, as `read_results` gives them.
+
+    A sector that could not be judged has a line without numbers, whose first note says why. The
+    contrast, where a study has one, is the last line and carries its caveat.
+    """
+    study, words = results["study"], Words(**results.get("words", {}))
+    with naming(words.names()):
+        rows = [*study["rows"], *filter(None, [study["contrast"]])]
+        return [_line(row, words) for row in rows]
+
+
+def _line(row: Mapping[str, Any], words: Words) -> Line:
+    seen, judged = told(row), verdict_of(row)
+    worth = seen.share.get("high") or math.nan
+    ratio = judged.mde / abs(worth)
+    said = verdict_words(replace(judged, remark=""))
+    plain = said == judged.headline or judged.headline == "cannot say"  # the numbers say why
+    direction = {-1: "expected to fall", 0: "counted in the direction expected of each event"}
+    notes = ("" if plain else said, "" if math.isnan(seen.effect) else direction.get(seen.expected))
+    return Line(
+        name=judged.name,
+        label=label(judged.name),
+        effect=seen.effect,
+        low=seen.low,
+        high=seen.high,
+        worth=worth,
+        mde=judged.mde,
+        too_small_by=ratio,
+        verdict=judged.headline,
+        moved=percent(seen.effect),
+        interval=seen.interval(),
+        worth_up_to=_worth(worth),
+        too_small=_ratio(ratio),
+        notes=tuple(filter(None, (*notes, judged.remark, words.caveat(judged.name)))),
+    )
+
+
+def _worth(share: float) -> str:
+    """Return a high implied value: a gain without its sign, a loss with it."""
+    if math.isnan(share):
+        return "none"
+    if abs(share) < LEAST:
+        return "under 0.1%" if share > 0 else f"above {percent(-LEAST)}"
+    return percent(share, implied_digits(share), sign=False)
+
+
+def _ratio(ratio: float) -> str:
+    if math.isnan(ratio):
+        return DASH
+    if ratio <= 1:
+        return "big enough"
+    return "over 1,000x" if ratio > MOST else f"{ratio:.{0 if ratio >= 10 else 1}f}x"
