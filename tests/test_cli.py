@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,15 +10,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
 import usjp_research
+from tests.conftest import DOLLARS
+from usjp_research import __main__ as command
 from usjp_research.report import results as results_module
+from usjp_research.report.reading import compose
 from usjp_research.report.results import save_study
-from usjp_research.runs.store import write_all
+from usjp_research.report.summary import summary
+from usjp_research.runs.store import Failure, Outcome, read_results, write_all
+from usjp_research.runs.terminal import screen as screen_text
 from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import digest, find_root
 from usjp_research.study.answer import Study, run_study
 from usjp_research.study.sample import sample
 from usjp_research.words import InputError
@@ -243,3 +251,109 @@ def test_a_process_of_its_own_prints_one_line_and_no_traceback(own: Own, tmp_pat
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"usjp: {folder / 'events.csv'}: the file is empty; expected columns id")
+
+
+# --- what it prints ----------------------------------------------------------------------------
+
+
+def test_the_terminal_has_the_answer_a_line_per_sector_and_no_line_over_80_columns(
+    study: Run, tmp_path: Path
+) -> None:
+    result = study(thesis=DOLLARS)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0 and max(map(len, lines)) <= 80
+    results = read_results(tmp_path / "out")
+    assert " ".join(result.stdout.split()).startswith(compose(results).sentences[0])
+    head = next(at for at, line in enumerate(lines) if line.startswith("Sector"))
+    heads = "Sector Moved [90% interval] Worth up to Too small by"
+    assert " ".join(lines[head].split()) == heads
+    for line, printed in zip(summary(results), lines[head + 1 :], strict=False):
+        assert printed.split()[: len(" ".join(line.cells).split())] == " ".join(line.cells).split()
+    assert "Adjusted p" not in result.stdout
+    wide = study("--wide", thesis=DOLLARS).stdout
+    assert "Adjusted p" in wide and "\n".join(lines[: head + 3]) in wide
+
+
+def test_remarks_stand_below_the_table_by_the_number_of_their_row(
+    usjp: Run, tmp_path: Path
+) -> None:
+    result = usjp("study", "--no-pages", "--sector", "power_utilities", "--out", tmp_path / "out")
+    lines = result.stdout.splitlines()
+    rows = [line.split() for line in lines if line.startswith("Power & Utilities")]
+    assert [row[-1] for row in rows] == ["1", "2"] and "AI Infrastructure" not in result.stdout
+    assert any(line.startswith("1 Power & Utilities: ") for line in lines)
+    last = " ".join(lines[lines.index(next(x for x in lines if x.startswith("2 "))) :])
+    assert "rests on one firm" in last and "It rests on very few firms" in " ".join(last.split())
+
+
+def test_the_version_and_the_export_options_are_where_one_looks(usjp: Run) -> None:
+    told = usjp("--version")
+    assert (told.exit_code, told.stdout) == (0, f"usjp {usjp_research.__version__}\n")
+    helped = usjp("site", "--help")
+    assert helped.exit_code == 0
+    for word in ("diff", "gallery", "--xlsx", "--pdf", "--single-file", "--tables"):
+        assert word in helped.stdout
+
+
+class Screens:
+    """Where progress goes: a terminal or a pipe."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
+        self.file = io.StringIO()
+        screen = command.Screen(file=self.file, force_terminal=terminal, width=80, highlight=False)
+        monkeypatch.setattr(command, "stderr", screen)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_one_bar_on_a_terminal_and_plain_lines_in_a_pipe(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Screens(monkeypatch, terminal=terminal).file
+    monkeypatch.setenv("TERM", "xterm")
+    job: Any = {"notebook": "n.ipynb", "parameters": {}, "seconds": 1.0}
+    failure = Failure(3, "ValueError", "no canvas", "")
+    with command._progress(3) as (say, ended):
+        for name, error in (("one", None), ("two", failure)):
+            say(f"{name} started")
+            ended(Outcome(name=name, status="failed" if error else "done", error=error, **job))
+    seen = file.getvalue()
+    assert ("2/3" in seen and "left" in seen and "\r" in seen) is terminal
+    assert ("  one started\n" in seen and "\x1b" not in seen) is not terminal
+    assert ("two failed: cell 3: ValueError: no canvas" in seen) is terminal
+    assert max(map(len, screen_text(seen).splitlines())) <= 80
+
+
+# --- whose events, and which folder --------------------------------------------------------------
+
+
+def test_events_without_the_contrast_s_are_run_and_the_contrast_says_why_not(
+    usjp: Run, tmp_path: Path
+) -> None:
+    rows = (find_root(Path(__file__)) / "params" / "events.csv").read_text("utf-8").splitlines()
+    (tmp_path / "less.csv").write_text(
+        "\n".join(row for row in rows if not row.startswith("E17,")), "utf-8"
+    )
+    out = tmp_path / "out"
+    result = usjp("study", "--no-pages", "--events", tmp_path / "less.csv", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    said = "No contrast of named and unnamed firms: there is no event E17."
+    assert said in " ".join(result.stdout.split())
+    held = json.loads((out / "results" / "verdicts.json").read_text("utf-8"))
+    kept = read_spec(out / "params")  # what every notebook of the run reads
+    assert digest(kept) == held["spec"] == digest(read_spec(events=tmp_path / "less.csv"))
+    assert said in held["missing"] and held["contrast"] is None
+
+
+def test_runs_of_another_rule_have_a_folder_for_every_choice(
+    own: Own, prices: Path, usjp: Run
+) -> None:
+    words = ("study", "--params", own(), "--market", f"file:{prices}", "--no-pages")
+    base = (*words, "--set", "guard_sessions=40")
+    for more in ((), ("--public",), ("--sector", "solar")):
+        assert usjp(*base, *more).exit_code == 0
+        assert usjp(*base, *more).exit_code == 0  # its own folder again
+    runs = sorted(path.name for path in Path("outputs").iterdir())
+    assert len(runs) == 3 and len({name[:14] for name in runs}) == 1
+    spec = read_spec(own(), rule={"guard_sessions": 40})
+    named = [command._tried(spec, ("", factors, "")) for factors in ("", "a.csv", "b.csv")]
+    assert len({*named}) == 3 and command._tried(read_spec(own()), ("a.csv",)) == ""

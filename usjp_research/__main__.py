@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -14,14 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from typer import Argument, Option
 from typer.core import TyperGroup
 
+from usjp_research import __version__
 from usjp_research.market.sources import is_simulated, sources_help
-from usjp_research.spec.read import read_settings, read_spec
+from usjp_research.runs.terminal import WIDTH, columns
+from usjp_research.spec.read import GIVEN, read_settings, read_spec
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
-from usjp_research.words import InputError, label, level, nearest, shown
+from usjp_research.words import InputError, level, nearest, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
 REFUSED: Any = (InputError, OSError, UsageError)
@@ -88,6 +94,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from usjp_research.market.record import Market
+    from usjp_research.report.summary import Line
     from usjp_research.runs.batch import Job
     from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
@@ -103,8 +110,28 @@ app = typer.Typer(
 stderr = Screen(stderr=True, highlight=False)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"usjp {__version__}")
+        raise typer.Exit
+
+
+VERSION = Option("--version", callback=_version, is_eager=True, help="Print the version.")
+
+
+@app.callback()
+def _usjp(version: Annotated[bool, VERSION] = False) -> None:
+    pass
+
+
 class SiteCommands(TyperGroup):
     """``usjp site RUN`` means ``usjp site build RUN``; a run named like a command is ``./diff``."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show what ``build`` takes too, as its name may be left out."""
+        super().format_help(ctx, formatter)
+        build = self.commands["build"]
+        build.format_help(build.context_class(build, info_name="build", parent=ctx), formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put ``build`` in front of what names no command."""
@@ -121,6 +148,7 @@ app.add_typer(site, name="site")
 
 File = Path | None
 Stage = Callable[[str], None]
+HOUR = 3600.0  # seconds: the time left is told from all notebooks that have ended
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
     File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
@@ -176,6 +204,9 @@ def study(
     public: Annotated[
         bool, Option("--public", help="Leave tables of single firms out of the pages.")
     ] = False,
+    wide: Annotated[
+        bool, Option("--wide", help="Print the rest too: implied values, adjusted p, MDE.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="Print the verdicts as JSON.")] = False,
     replace: Annotated[
         bool, Option("--replace", help="Put this run in the place of another study's.")
@@ -192,18 +223,19 @@ def study(
     other = _here(events) if events else None
     rule = read_settings(settings or ())
     itself, spec = (read_spec(given, events=other, rule=part) for part in ({}, rule))
-    tried = f"-{digest(spec)[:8]}" if spec.changed else ""
-    folder = _here(out or Path(f"outputs/study{tried}"))
+    files = {"factors": factors, "donors": donors, "openings": openings}
+    options = {name: str(_here(path)) if path else "" for name, path in files.items()}
+    source = _source(market or spec.rule.market, returns=returns)
+    units = "" if factor_units == "auto" else factor_units
+    chosen = (market and source, *options.values(), units, *(sector or ()), public, method)
+    folder = _here(out or Path(f"outputs/study{_tried(spec, chosen)}"))
     check_folder(folder)
     for key in sector or ():
         if key not in spec.sectors:
             raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
-    source = _source(market or spec.rule.market, returns=returns)
-    files = {"factors": factors, "donors": donors, "openings": openings}
-    options = {name: str(_here(path)) if path else "" for name, path in files.items()}
     options["factor_units"] = factor_units
     with locked(folder), staged(folder) as fresh:
-        stages = _stages(4 if pages else 6)
+        stages = _stages(4 if pages else 6 + bool(spec.rule.second))
         own = _own_params(given, other, fresh)
         shared: dict[str, Any] = {"params": str(own), "market": source, "out": str(fresh)}
         shared |= {"rule": rule} if rule else {}
@@ -217,7 +249,7 @@ def study(
         outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
         if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
             _compute(data, fresh, folder, stages)
-        _print_study(fresh, spec, facts, sector, as_json=as_json)
+        _print_study(fresh, spec, facts, sector, as_json=as_json, wide=wide)
         inputs = map(Path, (source.partition(":")[2], *(options[name] for name in files)))
         _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
@@ -230,6 +262,14 @@ def study(
     if pages:
         _log(f"Pages: {folder / 'site/index.html'}")
     _fail(failures(outcomes))
+
+
+def _tried(spec: Spec, chosen: Sequence[object]) -> str:
+    """Return what tells the folder of another rule apart: its digest, and what else was chosen."""
+    if not spec.changed:
+        return ""
+    more = hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:8]
+    return f"-{digest(spec)[:8]}" + f"-{more}" * any(chosen)
 
 
 def _fail(lines: Sequence[str]) -> None:
@@ -275,7 +315,7 @@ def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
     for path in params.iterdir():
         if path.is_file():
             shutil.copyfile(path, copy / path.name)
-    shutil.copyfile(events, copy / "events.csv")
+    shutil.copyfile(events, copy / GIVEN)
     return copy
 
 
@@ -350,7 +390,8 @@ def _run_notebooks(
 
     data.law(family_legs(data))
     stages("running the notebooks, two at a time")
-    outcomes = run_batch(jobs, fresh, say=lambda text: _log(f"  {text}"))
+    with _progress(len(jobs)) as (say, ended):
+        outcomes = run_batch(jobs, fresh, say=say, ended=ended)
     for outcome in outcomes:
         if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
             raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
@@ -391,9 +432,18 @@ def _finish(
 
 
 def _print_study(
-    fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str] | None, *, as_json: bool
+    fresh: Path,
+    spec: Spec,
+    facts: Mapping[str, Any],
+    sectors: list[str] | None,
+    *,
+    as_json: bool,
+    wide: bool,
 ) -> None:
-    """Print the rows that were saved, of some sectors or of all."""
+    """Print the answer, a line per sector that was saved, and what must be known beside them."""
+    from usjp_research.report.reading import compose
+    from usjp_research.report.summary import summary
+    from usjp_research.runs.store import read_results
     from usjp_research.study.disclosure import public_record
 
     content = json.loads((fresh / "results" / "verdicts.json").read_text(encoding="utf-8"))
@@ -401,33 +451,50 @@ def _print_study(
         if sectors and row["name"] in sectors and not row["events"]:
             told = f"Sector '{row['name']}' has no verdict; dropped.csv says why."
             stderr.print(told, markup=False)
-    if facts["public"]:
-        content = public_record(content, facts["level"])
     if sectors:
         for key in ("rows", "leak_inclusive", "campaign"):
             content[key] = [row for row in content[key] if row["name"] in sectors]
         if content["contrast"] and content["contrast"]["name"].split(":")[0] not in sectors:
             content["contrast"] = None
+    results = {**read_results(fresh), "study": content}
+    results["says"] = [row for row in results["says"] if not sectors or row["sector"] in sectors]
+    answer = compose(results).sentences[0]
+    if facts["public"]:
+        content = public_record(content, facts["level"])
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
+    if is_simulated(facts["market"]):
+        _say("SIMULATED returns: these rows say nothing about any real market.")
     if first := not_the_rule(spec):
         _say(first)
-    rows = [*content["rows"], *([content["contrast"]] if content["contrast"] else [])]
-    _print_rows(rows, content["alpha"])
+    _say(f"{answer}\n")
+    _print_lines(summary({**results, "study": content}), content["alpha"])
+    if wide:
+        _print_rows([*content["rows"], *filter(None, [content["contrast"]])], content["alpha"])
+    for line in content["missing"]:
+        _say(line)
+    _say(spec.words.provenance or "The study does not say when its rule was written.")
     _say(
         f"{content['shifts']} placebo calendars (about {content['independent_shifts']} "
         f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
     )
-    for row in rows:
-        if caveat := spec.words.caveat(row["name"]):
-            _say(f"{label(row['name'])}: {caveat}")
-    _say(spec.words.provenance or "The study does not say when its rule was written.")
-    if is_simulated(facts["market"]):
-        _say("SIMULATED returns: these rows say nothing about any real market.")
     _say(f"spec {facts['spec'][:12]}, snapshot {facts['snapshot'][:12]}")
-    for line in content["missing"]:
-        _say(line)
+
+
+def _print_lines(lines: Sequence[Line], alpha: float) -> None:
+    """Print a line per sector, and its remarks below by its number."""
+    from usjp_research.report.summary import HEADS
+
+    noted = [line.name for line in lines if line.notes]
+    marks = [str(noted.index(x.name) + 1) if x.notes else "" for x in lines]
+    heads = [f"[{level(alpha)} interval]" if head == "[interval]" else head for head in HEADS]
+    rows = [(*line.cells, mark) for line, mark in zip(lines, marks, strict=True)]
+    notes = [(m, f"{x.label}: {'; '.join(x.notes)}") for x, m in zip(lines, marks, strict=True)]
+    table = columns([(*heads, ""), *rows], "wrrrrl", _width())
+    below = columns([note for note in notes if note[0]], "lw", _width())
+    for text in (*table, "", *below, *[""] * bool(below)):
+        _say(text)
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
@@ -452,17 +519,23 @@ def _print_table(frame: pd.DataFrame, title: str) -> None:
     for at, name in enumerate(frame.columns):
         screen.add_column(name, justify="right" if at and name != "Verdict" else "left")
     for values in frame.itertuples(index=False):
-        screen.add_row(*values)
+        screen.add_row(*(Text(shown(value)) for value in values))
     console.print(screen)
 
 
+def _width() -> int:
+    return min(Console().width, WIDTH)
+
+
 def _say(text: str) -> None:
-    Screen(highlight=False).print(text, markup=False)
+    Screen(highlight=False).print(text, markup=False, width=_width())
 
 
 def _say_each(what: str, lines: Sequence[str]) -> None:
+    """Say lines that may be long, each under its first word."""
     for line in lines:
-        _log(f"{what}: {line}")
+        for part in columns([(f"{what}:", line)], "lw", _width()):
+            _log(part)
 
 
 def _log(text: str) -> None:
@@ -478,6 +551,29 @@ def _stages(total: int) -> Stage:
         stderr.print(f"[{at}/{max(total, at)}] {text}", markup=False)
 
     return say
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Stage, Callable[[Outcome], None]]]:
+    """Show how far a batch is: a bar and the time left on a terminal, else a line for every step.
+
+    A notebook that failed has its line on both.
+    """
+    if not stderr.is_interactive:
+        yield (lambda text: _log(f"  {text}")), (lambda _: None)
+        return
+    bar, done = BarColumn(30), MofNCompleteColumn()
+    left = TimeRemainingColumn(compact=True), TextColumn("left")
+    how: dict[str, Any] = {"console": stderr, "transient": True, "speed_estimate_period": HOUR}
+    with Progress(bar, done, *left, **how) as shown_bar:
+        task = shown_bar.add_task("", total=total)
+
+        def ended(outcome: Outcome) -> None:
+            shown_bar.advance(task)
+            if outcome.error:
+                _log(f"  {outcome.name} {outcome.status}: {outcome.error}")
+
+        yield (lambda _: None), ended
 
 
 # --- usjp rule -------------------------------------------------------------------------------
@@ -540,6 +636,9 @@ def battery_command(
     ] = "market",
     factors: Annotated[File, Option(help="Daily factors; by default columns of RETURNS.")] = None,
     factor_units: Units = "auto",
+    everything: Annotated[
+        bool, Option("--all", help="Print every test of every group and window below the summary.")
+    ] = False,
     json_file: Annotated[
         File, Option("--json", help="Write every number to this file in place of tables.")
     ] = None,
@@ -547,24 +646,16 @@ def battery_command(
     """Test abnormal returns around events in any panel, dependence between firms first."""
     from usjp_research.report.battery import battery_from_files, print_battery, write_battery
 
-    done = battery_from_files(
-        returns,
-        groups,
-        event=event,
-        events=events,
-        benchmark=benchmark,
-        model=model,
-        estimation=estimation,
-        windows=window or ["0,0"],
-        factors=factors,
-        factor_units=factor_units,
-        say=partial(_say_each, "Read as"),
-        warn=partial(_say_each, "Check"),
-    )
+    files: dict[str, Any] = {"returns": returns, "groups": groups}
+    files |= {"events": events, "factors": factors}
+    asked: dict[str, Any] = {"event": event, "benchmark": benchmark, "model": model}
+    asked |= {"estimation": estimation, "windows": window or ["0,0"], "factor_units": factor_units}
+    say, warn = partial(_say_each, "Read as"), partial(_say_each, "Check")
+    done = battery_from_files(**files, **asked, say=say, warn=warn)
     if json_file is None:
-        print_battery(done, Screen(highlight=False))
+        print_battery(done, _say, everything=everything)
     else:
-        write_battery(done, json_file)
+        write_battery(done, json_file, files, asked)
         stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
 
 
@@ -626,7 +717,7 @@ def site_diff(
 
     found = compare_runs(_here(run_a), _here(run_b))
     for line in found.lines():
-        print(shown(line))
+        _say(line)
     if not found.same:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +48,7 @@ def battery(usjp: Run, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         result = usjp("battery", returns, "--groups", groups, *words, "--json", out)
         assert result.exit_code == 0, result.output
         content = json.loads(out.read_text(encoding="utf-8"))
-        assert isinstance(content, dict)
+        assert isinstance(content, dict) and content.pop("provenance")
         return content
 
     return run
@@ -146,10 +147,33 @@ def test_a_hole_in_the_benchmark_leaves_everybody_out_and_says_so(
     assert any(note.startswith("1 of 250 estimation days") for note in done["A"]["[0;0]"]["notes"])
 
 
-def test_without_json_tables_are_grouped_by_robustness(usjp: Run) -> None:
+def test_the_json_says_of_which_files_and_choices_it_is(usjp: Run, tmp_path: Path) -> None:
+    words = ("battery", RETURNS, "--groups", GROUPS, *USUAL, "--json", tmp_path / "out.json")
+    assert usjp(*words).exit_code == 0
+    told = json.loads((tmp_path / "out.json").read_text("utf-8"))["provenance"]
+    sha = hashlib.sha256(RETURNS.read_bytes()).hexdigest()
+    assert told["files"]["returns"] == {"name": RETURNS.name, "sha256": sha}
+    assert (told["event"], told["benchmark"], told["windows"]) == ("2024-02-13", "MKT", ["0,0"])
+    assert str(RETURNS.parent) not in json.dumps(told)
+
+
+def test_a_summary_comes_first_and_says_why_a_p_is_missing(usjp: Run) -> None:
     result = usjp("battery", RETURNS, "--groups", GROUPS, *USUAL)
     assert result.exit_code == 0
-    text = result.stdout
+    head, every, first, *rest = result.stdout.splitlines()
+    heads = ["Group", "Window", "CAAR", "Firms", "Effective", "p", "adj_bmp_t", "p", "placebo_t"]
+    assert head.split() == heads
+    assert every.split() == ["ALL", "[0;0]", "+1.88%", "36", "15.6", "0.187", "–"]
+    assert first.split() == ["A", "[0;0]", "+4.84%", "6", "2.9", "0.010", "–"]
+    text = "\n".join(rest)
+    assert text.count("placebo_t: not computed, fewer than 99 earlier dates") == 1
+    assert "corrado" not in text and max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_with_all_tests_are_grouped_by_robustness(usjp: Run) -> None:
+    result = usjp("battery", RETURNS, "--groups", GROUPS, *USUAL, "--all")
+    assert result.exit_code == 0
+    text = result.stdout[result.stdout.index("ALL [0;0]: ") :]
     order = [
         text.index(f"  {word}\n")
         for word in ("headline", "cross-check", "survives cross-correlation")

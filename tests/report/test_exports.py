@@ -21,7 +21,8 @@ from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import codebook, result_tables, write_tables, write_workbook
 from usjp_research.report.onefile import find_browser, join_pages
 from usjp_research.report.pages import render
-from usjp_research.runs.store import listed_files
+from usjp_research.report.summary import summary
+from usjp_research.runs.store import listed_files, read_results
 from usjp_research.words import InputError
 
 Evil = tuple[str, str, str]
@@ -147,7 +148,13 @@ def test_the_spreadsheet_holds_native_numbers_and_dates_with_units(
     assert write_workbook(run, out) == []
     book = openpyxl.load_workbook(out)
     tables, _ = result_tables(run)
-    assert book.sheetnames == ["provenance", *tables, "codebook"]
+    lines = summary(read_results(run))
+    above, head, *rows = book["summary"].iter_rows(values_only=True)
+    assert above[0] == json.loads((run / "results/reading.json").read_text())["sentences"][0]
+    assert head[:5] == ("sector", "moved", "interval", "worth up to", "too small by")
+    assert [row[:5] for row in rows] == [line.cells for line in lines]
+    assert rows[0][7:9] == pytest.approx((lines[0].effect, lines[0].low), rel=1e-12)
+    assert book.sheetnames == ["summary", "provenance", *tables, "codebook"]
     for name, frame in tables.items():
         sheet = book[name]
         assert sheet.freeze_panes == "A2"
@@ -171,6 +178,7 @@ def test_the_spreadsheet_holds_native_numbers_and_dates_with_units(
     assert told["specification"] == manifest["spec"]
     assert told["first day of returns"] == manifest["first"]
     described = {(r[0].value, r[1].value) for r in book["codebook"].iter_rows(min_row=2)}
+    tables["summary"] = pd.DataFrame(columns=[*codebook("summary")])
     assert described == {(name, column) for name, frame in tables.items() for column in frame}
 
 
@@ -205,7 +213,8 @@ def test_the_same_run_gives_the_same_spreadsheet(finished: Path, tmp_path: Path)
 
 def test_tables_come_as_csv_with_a_codebook(hostile: Path, evil: Evil, tmp_path: Path) -> None:
     assert write_tables(hostile, tmp_path / "tables") == []
-    tables, _ = result_tables(hostile)
+    tables = {"summary": pd.read_csv(tmp_path / "tables" / "summary.csv")}
+    tables |= result_tables(hostile)[0]
     book = pd.read_csv(tmp_path / "tables" / "codebook.csv")
     assert set(zip(book["table"], book["column"], strict=True)) == {
         (name, column) for name, frame in tables.items() for column in frame
@@ -284,7 +293,11 @@ def test_what_moved_is_named_with_what_did_it(
     assert not moved["visible"]["Mining & Metals", "p"]
     text = "\n".join(found.lines())
     assert "AI Infrastructure: cannot say: too small to see -> priced in" in text
-    assert "AI Infrastructure: observed −4.4% -> −2.4%" in text
+    assert [line[:29].split() for line in text.splitlines()[1:4]] == [
+        ["Power", "&", "Utilities"], ["AI", "Infrastructure"], ["AI", "Infrastructure"]
+    ]  # fmt: skip
+    one, other = (line[28:40].split() for line in text.splitlines()[2:4])
+    assert (one[:2], other[:2]) == (["A", "−4.4%"], ["B", "−2.4%"])
 
 
 def test_other_code_is_known_by_its_modules_not_by_its_commit(finished: Path, copy: Path) -> None:

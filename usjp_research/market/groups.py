@@ -20,7 +20,7 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     path = existing(str(path))
     table = _words(path, ("firm", "sector"))
     firms, sectors = table["firm"], table["sector"]
-    again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped"))
+    again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped", "provenance"))
     one = "again; keep one row a firm"
     refuse(path, firms, "firm", again, say=lambda at: f"seen '{firms.iloc[at]}' {one}")
     own = "has its own meaning in the results; call the sector something else"

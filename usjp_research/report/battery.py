@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
-from usjp_research.engine.battery.catalogue import CROSS, EVENT, SHAPE, TESTS
+from usjp_research import __version__
+from usjp_research.engine.battery.catalogue import (
+    CROSS,
+    EVENT,
+    SHAPE,
+    TESTS,
+    believable_first,
+)
 from usjp_research.engine.battery.events import firm_events
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
@@ -24,6 +31,7 @@ from usjp_research.market.groups import read_event_dates, read_groups
 from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, Finding
 from usjp_research.runs.store import json_bytes, write_whole
+from usjp_research.runs.terminal import columns
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
 MARKS = {CROSS: "C", EVENT: "V", SHAPE: "N", "nothing": "-"}
@@ -46,9 +54,9 @@ def days_of(text: str, name: str) -> tuple[int, int]:
 
 
 def battery_from_files(
+    *,
     returns: Path,
     groups: Path,
-    *,
     event: str | None,
     events: Path | None,
     benchmark: str | None,
@@ -114,13 +122,22 @@ def check_panel(
     return found
 
 
-def write_battery(done: Battery, path: Path) -> None:
-    """Write every number as JSON, whole or not at all."""
+def write_battery(
+    done: Battery, path: Path, files: Mapping[str, Path | None], asked: Mapping[str, object]
+) -> None:
+    """Write every number as JSON, whole or not at all, and of which files and choices it is."""
+    held = {name: _held(file) for name, file in files.items() if file}
+    provenance = {"usjp_research": __version__, "files": held, **asked}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json_bytes(done.as_dict()))
+        write_whole(path, json_bytes({**done.as_dict(), "provenance": provenance}))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _held(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def battery_frame(tests: WindowTests) -> pd.DataFrame:
@@ -138,12 +155,45 @@ def battery_frame(tests: WindowTests) -> pd.DataFrame:
     return frame.sort_values("Role", key=lambda roles: roles.map(order), kind="stable")
 
 
-def print_battery(done: Battery, console: Console) -> None:
-    """Print every group and window, tests grouped by robustness, and what was left out."""
+def print_battery(done: Battery, say: Callable[[str], None], *, everything: bool) -> None:
+    """Print a line per group and window, then what was left out, or ``everything``."""
+    heads = [key for key in believable_first(TESTS) if TESTS[key].role == "headline"]
+    rows = [("Group", "Window", "CAAR", "Firms", "Effective", *(f"p {key}" for key in heads))]
+    reasons: list[str] = []
+    for group, windows in done.groups.items():
+        for label, tests in windows.items():
+            ps = [p_value(tests.tests[k].p) if k in tests.tests else DASH for k in heads]
+            rows.append((group, label, *_counts(tests), *ps))
+            own = {key: tests.reasons[key] for key in heads if key in tests.reasons}
+            own |= {} if tests.tests else {f"{group} {label}": tests.reasons["n"]}
+            reasons += [f"{key}: not computed, {why}" for key, why in own.items()]
+    for line in columns(rows, "wlrrr" + "r" * len(heads)):
+        say(line)
+    for reason in dict.fromkeys(reasons):
+        say(reason)
+    say("Effective: the independent firms that they count as, since they move together;")
+    say("both tests survive that.")
+    if everything:
+        _print_all(done, say)
+    else:
+        say("--all prints every test, --json FILE writes every number.")
+    most = 20 if everything else 3
+    if done.dropped:
+        say(f"\n{len(done.dropped)} left out:")
+    for item in done.dropped[:most]:
+        say(f"  {item.what} {item.name}: {item.reason}")
+    if len(done.dropped) > most:
+        say("  ... all of them in the JSON file (--json FILE)")
 
-    def say(text: str = "") -> None:
-        console.print(text, markup=False, soft_wrap=True)
 
+def _counts(tests: WindowTests) -> tuple[str, str, str]:
+    numbers = tests.numbers
+    caar, alike = (numbers.get(key, math.nan) for key in ("caar", "n_eff"))
+    return percent(caar, 2), f"{numbers['n']:.0f}", number(alike, 1)
+
+
+def _print_all(done: Battery, say: Callable[[str], None]) -> None:
+    """Print every test of every group and window, grouped by robustness."""
     for group, windows in done.groups.items():
         for label, tests in windows.items():
             say(f"\n{group} {label}: {_summary(tests)}")
@@ -157,12 +207,6 @@ def print_battery(done: Battery, console: Console) -> None:
                     say(f"    {test:<17}{numbers} {law}")
     say("\nColumns: test, statistic, p, what it survives, law. C cross-correlation,")
     say("V event-induced variance, N non-normality. docs/tests.md says when to trust each test.")
-    if done.dropped:
-        say(f"\n{len(done.dropped)} left out:")
-        for item in done.dropped[:20]:
-            say(f"  {item.what} {item.name}: {item.reason}")
-        if len(done.dropped) > 20:
-            say("  ... all of them in the JSON file (--json FILE)")
 
 
 def _summary(tests: WindowTests) -> str:

@@ -14,9 +14,18 @@ import pandas as pd
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
+from usjp_research.report.summary import HEADS, Line, summary
 from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
-from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files, unit
+from usjp_research.runs.store import (
+    damage_named,
+    plain_json,
+    read_manifest,
+    read_results,
+    result_files,
+    unit,
+)
+from usjp_research.runs.terminal import columns
 from usjp_research.spec.read import read_words
 from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
 
@@ -25,8 +34,7 @@ MOVED = ("table", "row", "column", "before", "after", "visible")  # in digits th
 UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
 JOIN = " · "
 PLURAL = ("returns", "packages")
-FRONT = {"effect": "observed", "low": "from", "high": "to", "p_stepdown": "adjusted p"}
-FRONT |= {"mde": "MDE", "implied_share_base": "implied"}
+FRONT = {"p_stepdown": "adjusted p", "mde": "MDE", "implied_share_base": "implied"}
 
 
 class Cause(NamedTuple):
@@ -45,6 +53,7 @@ class Comparison:
     names: tuple[str, str]
     runs: tuple[Mapping[str, Any], Mapping[str, Any]]
     causes: tuple[Cause, ...]
+    sectors: tuple[tuple[str, ...], ...]  # a line for each, or one for each run where they differ
     verdicts: pd.DataFrame
     moved: pd.DataFrame
     checked: int
@@ -72,7 +81,9 @@ class Comparison:
         return f"More than one thing differs ({listed(found)}): change one at a time to tell which."
 
     def lines(self) -> Iterator[str]:
-        """Give the comparison as plain text."""
+        """Give the comparison as plain text, the sectors first."""
+        if self.sectors:
+            yield from (*columns([(HEADS[0], "", *HEADS[1:]), *self.sectors], "wrrrrr"), "")
         for letter, name, run in zip("AB", self.names, self.runs, strict=True):
             yield f"{letter}  {name}: {run['market']}, {str(run['started'])[:16]}"
         yield ""
@@ -108,11 +119,31 @@ def compare_runs(one: Path, other: Path) -> Comparison:
         return Comparison(
             names=(one.name or str(one), other.name or str(other)),
             runs=runs,
+            sectors=tuple(_sectors(_lines(one), _lines(other))),
             causes=tuple(_causes(runs, (_code(one), _code(other)))),
             verdicts=_verdicts(before.get("verdicts"), after.get("verdicts")),
             moved=pd.DataFrame([move for moves, _ in found for move in moves], columns=MOVED),
             checked=sum(count for _, count in found),
         )
+
+
+def _lines(run: Path) -> dict[str, Line]:
+    """Return a run's line per sector; a run of notebooks alone may have none."""
+    path = run / "results" / "verdicts.json"
+    with damage_named(path):
+        found = summary(read_results(run.absolute())) if path.is_file() else []
+    return {line.name: line for line in found}
+
+
+def _sectors(one: Mapping[str, Line], other: Mapping[str, Line]) -> Iterator[tuple[str, ...]]:
+    """Lay out the lines that both runs share, and both lines where they are not the same."""
+    for name in dict.fromkeys([*one, *other]):
+        sides = {"A": one.get(name), "B": other.get(name)}
+        cells = {letter: line.cells if line else ("",) * 5 for letter, line in sides.items()}
+        if cells["A"] == cells["B"]:
+            cells = {"=": cells["A"]}
+        for letter, (title, *words) in cells.items():
+            yield (title or label(name), letter, *(words if any(words) else ["no row", "", "", ""]))
 
 
 def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[Cause]:

@@ -12,6 +12,7 @@ from usjp_research.spec.records import Words
 from usjp_research.study.verdict import verdict_of
 from usjp_research.words import DASH, label, naming, percent
 
+HEADS = ("Sector", "Moved", "[interval]", "Worth up to", "Too small by")
 LEAST, MOST = 0.001, 1000  # a size below, and a ratio above, are of no use as numbers
 
 
@@ -50,6 +51,12 @@ class Line:
     worth_up_to: str
     too_small: str
     notes: tuple[str, ...]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The words side by side, as `HEADS` heads them."""
+        interval = self.interval if math.isnan(self.low) else f"[{self.interval}]"
+        return self.label, self.moved, interval, self.worth_up_to, self.too_small
 
     @property
     def contrast(self) -> bool:

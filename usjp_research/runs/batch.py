@@ -123,16 +123,24 @@ def _is_plain(value: object) -> bool:
 
 
 def run_batch(
-    jobs: Iterable[Job], out: Path, *, workers: int = 2, say: Callable[[str], None] = print
+    jobs: Iterable[Job],
+    out: Path,
+    *,
+    workers: int = 2,
+    say: Callable[[str], None] = print,
+    ended: Callable[[Outcome], None] = lambda _: None,
 ) -> tuple[Outcome, ...]:
-    """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
+    """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
+
+    ``say`` is told in words when a job starts and ends, ``ended`` what became of it.
+    """
     jobs = list(jobs)
     order = check_jobs(jobs)
     prepare_folder(out / "notebooks")
     place = {job.name: k for k, job in enumerate(jobs, 1)}
     ready: list[str] = []
     running: set[Future[Outcome]] = set()
-    ended: dict[str, Outcome] = {}
+    found: dict[str, Outcome] = {}
     pool = ThreadPoolExecutor(workers)  # the work itself is in the kernels
     with ended_by_signals(), scratch_folder() as scratch, pool as threads:
         try:
@@ -146,18 +154,19 @@ def run_batch(
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for outcome in (future.result() for future in done):
                     name = outcome.name
-                    ended[name] = outcome
+                    found[name] = outcome
                     order.done(name)
                     how = f"{outcome.status} in {outcome.seconds:.1f} s"
                     why = f": {outcome.error}" if outcome.error else ""
                     say(f"[{place[name]}/{len(jobs)}] {name} {how}{why}")
+                    ended(outcome)
         except BaseException:
             (scratch / "stop").touch()  # kernels watch for it
             for future in running:
                 future.cancel()
             wait(running)
             raise
-    return tuple(ended[job.name] for job in jobs)
+    return tuple(found[job.name] for job in jobs)
 
 
 def _run(job: Job, out: Path, scratch: Path) -> Outcome:

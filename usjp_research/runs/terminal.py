@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
+from usjp_research.words import shown
+
+WIDTH = 80  # columns that every terminal has
 WIDEST = 500  # columns that a cursor may move to the right of what is written
 CODES = (
     r"\x1b\[(?P<numbers>[0-?]*)[ -/]*(?P<code>[@-~])"  # colours, moves of the cursor
@@ -59,3 +64,25 @@ def _obey(rows: list[list[str]], row: int, column: int, code: str, numbers: str)
     row += {"A": -step, "B": step}.get(code, 0)
     column = step - 1 if code == "G" else column + {"C": step, "D": -step}.get(code, 0)
     return min(max(row, 0), len(rows) - 1), min(max(column, 0), max(len(line), WIDEST))
+
+
+def columns(rows: Iterable[Sequence[str]], shape: str, width: int = WIDTH) -> list[str]:
+    """Lay rows out side by side in lines of some width.
+
+    A letter of ``shape`` says what a column does: ``w`` wraps, ``l`` and ``r`` stay whole and
+    stand to the left or right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    for letter in shape:
+        side: Literal["left", "right"] = "right" if letter == "r" else "left"
+        table.add_column(justify=side, no_wrap=letter != "w", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as held:
+        console.print(table)
+    return [line.rstrip() for line in held.get().splitlines()]

@@ -31,6 +31,7 @@ from usjp_research.spec.records import (
 from usjp_research.words import InputError, nearest, use_names
 
 SET = "--set or parameter 'rule'"
+GIVEN = "events-of-this-run.csv"  # in a run's copy of the parameters, in place of events.csv
 
 
 def read_spec(
@@ -53,7 +54,7 @@ def read_spec(
         working directory and then from the project's root. The project's own by default.
     events : path, optional
         An events file to use in place of the folder's; what the rule says of events that it
-        leaves out is left out too.
+        leaves out is left out too. A contrast whose event it lacks says so.
     rule : mapping, optional
         Keys of ``study.yaml`` and other values for this run, such as ``{"window": [-5, 5]}``;
         ``second.cap`` is one key of a record. Another study then: it has another `digest`, and
@@ -74,18 +75,20 @@ def read_spec(
     >>> [event.id for event in spec.with_role("primary")]           # doctest: +SKIP
     """
     folder = _params_folder(params)
+    given = folder / GIVEN if (folder / GIVEN).is_file() else None
+    other = in_project(Path(events)) if events else given
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
     asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows = read_rows(
-        in_project(Path(events)) if events else folder / "events.csv",
+        other or folder / "events.csv",
         Event,
         more=("zone", *sectors),
         once="id",
         needed=True,
         known=dict.fromkeys(sectors),
     )
-    if events:
+    if other:
         asked = _fit_rule(asked, {event.id for event in event_rows})
     spec = Spec(
         rule=asked,
@@ -115,7 +118,7 @@ def read_spec(
         changed=changed,
     )
     _check_names(spec, folder)
-    if not events:
+    if not other:
         _check_events(spec, folder)
     _check_campaign(spec, _study(spec, folder))
     _check_prospective(spec, _study(spec, folder))
@@ -247,8 +250,6 @@ def _known(
 def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
     """Leave out what the rule says of events that another events file does not have."""
     update: dict[str, object] = {}
-    if rule.contrast and rule.contrast.event not in ids:
-        update |= {"contrast": None, "contrast_versions": ()}
     if rule.campaign and not {*rule.campaign} <= {*ids}:
         update["campaign"] = None
     update |= {key: "" for key in ("cleanest", "note") if getattr(rule, key) not in ids}

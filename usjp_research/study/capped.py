@@ -144,13 +144,16 @@ def _sides(
 ) -> dict[str, dict[str, float]]:
     """Weight the firms on both sides of the contrast alike that have an opening on its day."""
     contrast = spec.rule.contrast
-    if contrast is None or in_session(spec.event(contrast.event).instant) != (part == SESSION):
+    sides = [name for name in groups if name.startswith(("named/", "unnamed/"))]
+    if not contrast or not sides:
+        return {}
+    if in_session(spec.event(contrast.event).instant) != (part == SESSION):
         return {}
     found = {}
-    for name, tickers in groups.items():
-        if name.startswith(("named/", "unnamed/")):
-            there = table.reindex([pd.Timestamp(name.split("/")[1])])[list(tickers)].iloc[0]
-            found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, 1 / len(tickers))
+    for name in sides:
+        tickers = groups[name]
+        there = table.reindex([pd.Timestamp(name.split("/")[1])])[list(tickers)].iloc[0]
+        found[f"{part}/{name}"] = dict.fromkeys(there.dropna().index, 1 / len(tickers))
     return found if min(map(len, found.values()), default=0) >= SMALLEST else {}
 
 

@@ -39,7 +39,9 @@ def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dr
         return None, None, ()
     place = panel.position(contrast.event)
     if place is None:
-        return None, None, _left_out(contrast, "the event cannot be tested")
+        known = contrast.event in (event.id for event in data.spec.events)
+        reason = "the event cannot be tested" if known else f"there is no event {contrast.event}"
+        return None, None, _left_out(contrast, reason)
     day, sector = panel.new_york[place], contrast.sector
     series = f"contrast/{day}/{sector}"
     if series not in made.returns.columns:

@@ -97,7 +97,7 @@ def named_at_first_trade(data: Sample) -> pd.DataFrame:
     For the machine that holds the prices and not for sharing; empty without opening prices.
     """
     contrast = data.spec.rule.contrast
-    if contrast is None:
+    if contrast is None or data.panel.position(contrast.event) is None:
         return pd.DataFrame(columns=["ticker", "car", "se", "beta"])
     part = SESSION if in_session(data.spec.event(contrast.event).instant) else OVERNIGHT
     found = firm_reactions(data, contrast.sector, contrast.event, part)
