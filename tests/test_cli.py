@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -22,7 +21,7 @@ from usjp_research.report import results as results_module
 from usjp_research.report.reading import compose
 from usjp_research.report.results import save_study
 from usjp_research.report.summary import summary
-from usjp_research.runs.store import Failure, Outcome, read_results, write_all
+from usjp_research.runs.store import read_results, write_all
 from usjp_research.runs.terminal import screen as screen_text
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root
@@ -310,16 +309,14 @@ def test_progress_is_one_bar_on_a_terminal_and_plain_lines_in_a_pipe(
 ) -> None:
     file = Screens(monkeypatch, terminal=terminal).file
     monkeypatch.setenv("TERM", "xterm")
-    job: Any = {"notebook": "n.ipynb", "parameters": {}, "seconds": 1.0}
-    failure = Failure(3, "ValueError", "no canvas", "")
-    with command._progress(3) as (say, ended):
-        for name, error in (("one", None), ("two", failure)):
-            say(f"{name} started")
-            ended(Outcome(name=name, status="failed" if error else "done", error=error, **job))
+    with command._progress(3) as say:
+        for at, how in enumerate(("done in 1.0 s", "failed in 1.0 s: no canvas"), 1):
+            say(f"[{at}/3] job-{at} started")
+            say(f"[{at}/3] job-{at} {how}")
     seen = file.getvalue()
     assert ("2/3" in seen and "left" in seen and "\r" in seen) is terminal
-    assert ("  one started\n" in seen and "\x1b" not in seen) is not terminal
-    assert ("two failed: cell 3: ValueError: no canvas" in seen) is terminal
+    assert ("  [1/3] job-1 started\n" in seen and "\x1b" not in seen) is not terminal
+    assert "  [2/3] job-2 failed in 1.0 s: no canvas\n" in seen
     assert max(map(len, screen_text(seen).splitlines())) <= 80
 
 

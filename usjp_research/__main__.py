@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
@@ -116,11 +116,10 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-VERSION = Option("--version", callback=_version, is_eager=True, help="Print the version.")
-
-
 @app.callback()
-def _usjp(version: Annotated[bool, VERSION] = False) -> None:
+def _usjp(
+    version: Annotated[bool, Option("--version", callback=_version, help="Print it.")] = False,
+) -> None:
     pass
 
 
@@ -148,7 +147,6 @@ app.add_typer(site, name="site")
 
 File = Path | None
 Stage = Callable[[str], None]
-HOUR = 3600.0  # seconds: the time left is told from all notebooks that have ended
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 Params = Annotated[
     File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
@@ -249,7 +247,7 @@ def study(
         outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
         if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
             _compute(data, fresh, folder, stages)
-        _print_study(fresh, spec, facts, sector, as_json=as_json, wide=wide)
+        _print_study(fresh, spec, facts, sector or [], as_json, wide)
         inputs = map(Path, (source.partition(":")[2], *(options[name] for name in files)))
         _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
@@ -390,8 +388,8 @@ def _run_notebooks(
 
     data.law(family_legs(data))
     stages("running the notebooks, two at a time")
-    with _progress(len(jobs)) as (say, ended):
-        outcomes = run_batch(jobs, fresh, say=say, ended=ended)
+    with _progress(len(jobs)) as say:
+        outcomes = run_batch(jobs, fresh, say=say)
     for outcome in outcomes:
         if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
             raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
@@ -432,25 +430,20 @@ def _finish(
 
 
 def _print_study(
-    fresh: Path,
-    spec: Spec,
-    facts: Mapping[str, Any],
-    sectors: list[str] | None,
-    *,
-    as_json: bool,
-    wide: bool,
+    fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str], as_json: bool, wide: bool
 ) -> None:
     """Print the answer, a line per sector that was saved, and what must be known beside them."""
     from usjp_research.report.reading import compose
     from usjp_research.report.summary import summary
+    from usjp_research.report.tables import table
     from usjp_research.runs.store import read_results
     from usjp_research.study.disclosure import public_record
+    from usjp_research.study.verdict import verdict_of
 
     content = json.loads((fresh / "results" / "verdicts.json").read_text(encoding="utf-8"))
     for row in content["rows"]:
         if sectors and row["name"] in sectors and not row["events"]:
-            told = f"Sector '{row['name']}' has no verdict; dropped.csv says why."
-            stderr.print(told, markup=False)
+            _log(f"Sector '{row['name']}' has no verdict; dropped.csv says why.")
     if sectors:
         for key in ("rows", "leak_inclusive", "campaign"):
             content[key] = [row for row in content[key] if row["name"] in sectors]
@@ -471,7 +464,8 @@ def _print_study(
     _say(f"{answer}\n")
     _print_lines(summary({**results, "study": content}), content["alpha"])
     if wide:
-        _print_rows([*content["rows"], *filter(None, [content["contrast"]])], content["alpha"])
+        rows = [*content["rows"], *filter(None, [content["contrast"]])]
+        _print_table(table("verdicts", [*map(verdict_of, rows)]), "Verdicts")
     for line in content["missing"]:
         _say(line)
     _say(spec.words.provenance or "The study does not say when its rule was written.")
@@ -486,23 +480,14 @@ def _print_lines(lines: Sequence[Line], alpha: float) -> None:
     """Print a line per sector, and its remarks below by its number."""
     from usjp_research.report.summary import HEADS
 
-    noted = [line.name for line in lines if line.notes]
-    marks = [str(noted.index(x.name) + 1) if x.notes else "" for x in lines]
-    heads = [f"[{level(alpha)} interval]" if head == "[interval]" else head for head in HEADS]
-    rows = [(*line.cells, mark) for line, mark in zip(lines, marks, strict=True)]
-    notes = [(m, f"{x.label}: {'; '.join(x.notes)}") for x, m in zip(lines, marks, strict=True)]
-    table = columns([(*heads, ""), *rows], "wrrrrl", _width())
-    below = columns([note for note in notes if note[0]], "lw", _width())
-    for text in (*table, "", *below, *[""] * bool(below)):
+    rows: list[tuple[str, ...]] = [(*HEADS[:2], f"[{level(alpha)} interval]", *HEADS[3:], "")]
+    notes: list[tuple[str, str]] = []
+    for line in lines:
+        if line.notes:
+            notes.append((str(len(notes) + 1), f"{line.label}: {'; '.join(line.notes)}"))
+        rows.append((*line.cells, notes[-1][0] if line.notes else ""))
+    for text in (*columns(rows, "wrrrrl", _width()), "", *columns(notes, "lw", _width())):
         _say(text)
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]], alpha: float) -> None:
-    from usjp_research.report.tables import table
-    from usjp_research.study.verdict import verdict_of
-
-    frame = table("verdicts", [verdict_of(row) for row in rows])
-    _print_table(frame, f"Priced in? Simultaneous {level(alpha)} intervals")
 
 
 def _print_table(frame: pd.DataFrame, title: str) -> None:
@@ -554,26 +539,26 @@ def _stages(total: int) -> Stage:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[tuple[Stage, Callable[[Outcome], None]]]:
-    """Show how far a batch is: a bar and the time left on a terminal, else a line for every step.
-
-    A notebook that failed has its line on both.
-    """
+def _progress(total: int) -> Iterator[Stage]:
+    """Give what says how far a batch is: a bar and the time left on a terminal, else lines."""
     if not stderr.is_interactive:
-        yield (lambda text: _log(f"  {text}")), (lambda _: None)
+        yield lambda text: _log(f"  {text}")
         return
-    bar, done = BarColumn(30), MofNCompleteColumn()
-    left = TimeRemainingColumn(compact=True), TextColumn("left")
-    how: dict[str, Any] = {"console": stderr, "transient": True, "speed_estimate_period": HOUR}
-    with Progress(bar, done, *left, **how) as shown_bar:
-        task = shown_bar.add_task("", total=total)
+    parts = BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}")
+    with Progress(*parts, console=stderr, transient=True) as bar:
+        bar.add_task("", total=total)
+        (at,) = bar.tasks
 
-        def ended(outcome: Outcome) -> None:
-            shown_bar.advance(task)
-            if outcome.error:
-                _log(f"  {outcome.name} {outcome.status}: {outcome.error}")
+        def say(text: str) -> None:
+            if text.endswith(" started"):
+                return
+            bar.advance(at.id)
+            left = (at.elapsed or 0) * (total / at.completed - 1)
+            bar.update(at.id, description=f"about {left:.0f} s left")
+            if " failed in " in text:
+                _log(f"  {text}")
 
-        yield (lambda _: None), ended
+        yield say
 
 
 # --- usjp rule -------------------------------------------------------------------------------

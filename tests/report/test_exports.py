@@ -149,11 +149,14 @@ def test_the_spreadsheet_holds_native_numbers_and_dates_with_units(
     book = openpyxl.load_workbook(out)
     tables, _ = result_tables(run)
     lines = summary(read_results(run))
-    above, head, *rows = book["summary"].iter_rows(values_only=True)
-    assert above[0] == json.loads((run / "results/reading.json").read_text())["sentences"][0]
-    assert head[:5] == ("sector", "moved", "interval", "worth up to", "too small by")
-    assert [row[:5] for row in rows] == [line.cells for line in lines]
+    head, *rows = book["summary"].iter_rows(values_only=True)
+    assert head[:5] == ("label", "moved", "interval", "worth_up_to", "too_small")
+    assert [row[:5] for row in rows[: len(lines)]] == [
+        (line.label, line.moved, line.interval, line.worth_up_to, line.too_small) for line in lines
+    ]
     assert rows[0][7:9] == pytest.approx((lines[0].effect, lines[0].low), rel=1e-12)
+    said = json.loads((run / "results/reading.json").read_text("utf-8"))["sentences"][0]
+    assert said in [row[0] for row in rows[len(lines) :]]
     assert book.sheetnames == ["summary", "provenance", *tables, "codebook"]
     for name, frame in tables.items():
         sheet = book[name]

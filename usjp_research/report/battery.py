@@ -14,13 +14,7 @@ import numpy as np
 import pandas as pd
 
 from usjp_research import __version__
-from usjp_research.engine.battery.catalogue import (
-    CROSS,
-    EVENT,
-    SHAPE,
-    TESTS,
-    believable_first,
-)
+from usjp_research.engine.battery.catalogue import CROSS, EVENT, SHAPE, TESTS, believable_first
 from usjp_research.engine.battery.events import firm_events
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.engine.battery.window import WindowTests
@@ -162,8 +156,9 @@ def print_battery(done: Battery, say: Callable[[str], None], *, everything: bool
     reasons: list[str] = []
     for group, windows in done.groups.items():
         for label, tests in windows.items():
-            ps = [p_value(tests.tests[k].p) if k in tests.tests else DASH for k in heads]
-            rows.append((group, label, *_counts(tests), *ps))
+            n, caar, alike = (tests.numbers.get(key) for key in ("n", "caar", "n_eff"))
+            ps = (p_value(tests.tests[k].p) if k in tests.tests else DASH for k in heads)
+            rows.append((group, label, percent(caar, 2), number(n, 0), number(alike, 1), *ps))
             own = {key: tests.reasons[key] for key in heads if key in tests.reasons}
             own |= {} if tests.tests else {f"{group} {label}": tests.reasons["n"]}
             reasons += [f"{key}: not computed, {why}" for key, why in own.items()]
@@ -171,25 +166,15 @@ def print_battery(done: Battery, say: Callable[[str], None], *, everything: bool
         say(line)
     for reason in dict.fromkeys(reasons):
         say(reason)
-    say("Effective: the independent firms that they count as, since they move together;")
-    say("both tests survive that.")
+    say("Effective: so many firms if none moved with another. --all prints every test.")
     if everything:
         _print_all(done, say)
-    else:
-        say("--all prints every test, --json FILE writes every number.")
-    most = 20 if everything else 3
     if done.dropped:
         say(f"\n{len(done.dropped)} left out:")
-    for item in done.dropped[:most]:
-        say(f"  {item.what} {item.name}: {item.reason}")
-    if len(done.dropped) > most:
-        say("  ... all of them in the JSON file (--json FILE)")
-
-
-def _counts(tests: WindowTests) -> tuple[str, str, str]:
-    numbers = tests.numbers
-    caar, alike = (numbers.get(key, math.nan) for key in ("caar", "n_eff"))
-    return percent(caar, 2), f"{numbers['n']:.0f}", number(alike, 1)
+        for item in done.dropped[:20]:
+            say(f"  {item.what} {item.name}: {item.reason}")
+        if len(done.dropped) > 20:
+            say("  ... all of them in the JSON file (--json FILE)")
 
 
 def _print_all(done: Battery, say: Callable[[str], None]) -> None:

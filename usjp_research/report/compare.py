@@ -14,17 +14,10 @@ import pandas as pd
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.pages import fill
-from usjp_research.report.summary import HEADS, Line, summary
+from usjp_research.report.summary import HEADS, read_summary
 from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
-from usjp_research.runs.store import (
-    damage_named,
-    plain_json,
-    read_manifest,
-    read_results,
-    result_files,
-    unit,
-)
+from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files, unit
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.read import read_words
 from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
@@ -34,7 +27,6 @@ MOVED = ("table", "row", "column", "before", "after", "visible")  # in digits th
 UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
 JOIN = " · "
 PLURAL = ("returns", "packages")
-FRONT = {"p_stepdown": "adjusted p", "mde": "MDE", "implied_share_base": "implied"}
 
 
 class Cause(NamedTuple):
@@ -99,11 +91,6 @@ class Comparison:
         yield f"Values that moved, of {self.checked}, and in how many a reader would see it:"
         for table, seen in self.moved.groupby("table", sort=False)["visible"]:
             yield f"  {table:20} {len(seen):6} {sum(seen):6}"
-        shown = self.moved[(self.moved["table"] == "verdicts") & self.moved["visible"]]
-        shown = shown[shown["column"].isin(FRONT) & ~shown["row"].str.contains(JOIN, regex=False)]
-        moves = shown["column"].map(FRONT) + " " + shown["before"] + " -> " + shown["after"]
-        for row, parts in moves.groupby(shown["row"], sort=False):
-            yield f"{row!s}: {'; '.join(parts)}"
 
 
 def compare_runs(one: Path, other: Path) -> Comparison:
@@ -119,7 +106,7 @@ def compare_runs(one: Path, other: Path) -> Comparison:
         return Comparison(
             names=(one.name or str(one), other.name or str(other)),
             runs=runs,
-            sectors=tuple(_sectors(_lines(one), _lines(other))),
+            sectors=tuple(_sectors(one, other)),
             causes=tuple(_causes(runs, (_code(one), _code(other)))),
             verdicts=_verdicts(before.get("verdicts"), after.get("verdicts")),
             moved=pd.DataFrame([move for moves, _ in found for move in moves], columns=MOVED),
@@ -127,23 +114,13 @@ def compare_runs(one: Path, other: Path) -> Comparison:
         )
 
 
-def _lines(run: Path) -> dict[str, Line]:
-    """Return a run's line per sector; a run of notebooks alone may have none."""
-    path = run / "results" / "verdicts.json"
-    with damage_named(path):
-        found = summary(read_results(run.absolute())) if path.is_file() else []
-    return {line.name: line for line in found}
-
-
-def _sectors(one: Mapping[str, Line], other: Mapping[str, Line]) -> Iterator[tuple[str, ...]]:
+def _sectors(*runs: Path) -> Iterator[tuple[str, ...]]:
     """Lay out the lines that both runs share, and both lines where they are not the same."""
-    for name in dict.fromkeys([*one, *other]):
-        sides = {"A": one.get(name), "B": other.get(name)}
-        cells = {letter: line.cells if line else ("",) * 5 for letter, line in sides.items()}
-        if cells["A"] == cells["B"]:
-            cells = {"=": cells["A"]}
-        for letter, (title, *words) in cells.items():
-            yield (title or label(name), letter, *(words if any(words) else ["no row", "", "", ""]))
+    sides = [{line.name: line.cells for line in read_summary(run)} for run in runs]
+    for name in dict.fromkeys(key for side in sides for key in side):
+        a, b = (side.get(name, (label(name), "no row", "", "", "")) for side in sides)
+        for letter, cells in (("=", a),) if a == b else (("A", a), ("B", b)):
+            yield cells[0], letter, *cells[1:]
 
 
 def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[Cause]:

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.summary import summary
+from usjp_research.report.summary import read_summary
 from usjp_research.runs.store import (
     RISKY,
     csv_bytes,
@@ -24,7 +25,6 @@ from usjp_research.runs.store import (
     read_csv,
     read_manifest,
     read_parquet,
-    read_results,
     result_files,
     unit,
     write_all,
@@ -107,7 +107,8 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{before}{key}_")
         else:
-            flat[before + key] = "; ".join(map(str, value)) if isinstance(value, list) else value
+            many = isinstance(value, list | tuple)
+            flat[before + key] = "; ".join(map(str, value)) if many else value
     return flat
 
 
@@ -128,7 +129,8 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return where tables come from, the tables, what they mean, and lines on what is left out."""
     manifest = read_manifest(run)
     tables, left_out = result_tables(run)
-    first = _summary(run)
+    each = pd.DataFrame(map(_flat, map(asdict, read_summary(run))))
+    first = {} if each.empty else {"summary": each[[*codebook("summary")]]}
     lines = [f"{name}: left out, {why}" for name, why in left_out.items()]
     warning = {"SIMULATED": "nothing here is about a real market"}
     told: dict[str, Any] = {
@@ -148,19 +150,6 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     ]
     book = pd.DataFrame(meanings, columns=["sheet", "column", "unit", "meaning"])
     return {**first, "provenance": provenance, **tables, "codebook": book}, lines
-
-
-def _summary(run: Path) -> dict[str, pd.DataFrame]:
-    """Return the first sheet: the line of every sector in words, and its numbers."""
-    path = run / "results" / "verdicts.json"
-    if not path.is_file():
-        return {}
-    with damage_named(path):
-        lines = summary(read_results(run.absolute()))
-    words = [(*line.cells, line.verdict, "; ".join(line.notes)) for line in lines]
-    numbers = [(x.effect, x.low, x.high, x.worth, x.mde, x.too_small_by) for x in lines]
-    rows = [(*left, *right) for left, right in zip(words, numbers, strict=True)]
-    return {"summary": pd.DataFrame(rows, columns=[*codebook("summary")])}
 
 
 def read_provenance(folder: Path) -> dict[str, str]:
@@ -194,22 +183,24 @@ def write_workbook(run: Path, out: Path) -> list[str]:
     book = xlsxwriter.Workbook(buffer, {"in_memory": True, **dict.fromkeys(never, False)})
     ended = datetime.fromisoformat(read_manifest(run)["ended"]).replace(tzinfo=None)
     book.set_properties({"title": read_words(run / "results").question, "created": ended})
-    path = run / "results" / "reading.json"
-    answer = str(plain_json(path)["sentences"][0]) if path.is_file() else ""
     names: set[str] = set()
     for name, frame in sheets.items():
         short = re.sub(r"[\[\]:*?/\\']", "_", name)[:31]
         while short.casefold() in names:
             short = f"{short[:28]}_{len(names)}"
         names.add(short.casefold())
-        _sheet(book, book.add_worksheet(short), name, frame, answer if name == "summary" else "")
+        _sheet(book, book.add_worksheet(short), name, frame)
+    if (path := run / "results" / "reading.json").is_file() and "summary" in sheets:
+        said, top = str(plain_json(path)["sentences"][0]), len(sheets["summary"]) + 2
+        wrapped = book.add_format({"text_wrap": True, "valign": "top"})
+        book.worksheets()[0].merge_range(top, 0, top + 5, 6, said, wrapped)
     book.close()
     prepare_folder(out.absolute().parent)
     write_whole(out.absolute(), buffer.getvalue())
     return lines
 
 
-def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame, above: str = "") -> None:
+def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
     head = book.add_format({"bold": True, "text_wrap": True, "valign": "top", "bottom": 1})
     quoted = book.add_format({"quote_prefix": True})
 
@@ -218,23 +209,18 @@ def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame, above: str = 
         return int(sheet.write_string(row, place, text, quoted)) if risky else None
 
     sheet.add_write_handler(str, quote)
-    top, right = int(bool(above)), len(frame.columns) - 1
-    if above:
-        wrapped = book.add_format({"text_wrap": True, "valign": "top"})
-        sheet.merge_range(0, 0, 0, 6, above, wrapped)
-        sheet.set_row(0, 80)
-    sheet.freeze_panes(top + 1, 0)
+    sheet.freeze_panes(1, 0)
     if len(frame):
-        sheet.autofilter(top, 0, top + len(frame), right)
+        sheet.autofilter(0, 0, len(frame), len(frame.columns) - 1)
     for place, column in enumerate(map(str, frame.columns)):
         of = unit(table, column)
         shape = book.add_format({"num_format": FORMATS[of]}) if of in FORMATS else None
         title = f"{column} [{of}]" if of else column
-        sheet.write_string(top, place, title, head)
+        sheet.write_string(0, place, title, head)
         values = frame.iloc[:, place]
         width = max([len(title) / 2, *(len(str(value)) for value in values[:200])], default=8)
         sheet.set_column(place, place, 11 if shape else min(max(width, 8) + 2, 60))
-        sheet.write_column(top + 1, place, [_native(value, of) for value in values], shape)
+        sheet.write_column(1, place, [_native(value, of) for value in values], shape)
 
 
 def _native(value: Any, of: str) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from usjp_research.report.tables import implied_digits, told, verdict_words
+from usjp_research.runs.store import damage_named, read_results
 from usjp_research.spec.records import Words
 from usjp_research.study.verdict import verdict_of
 from usjp_research.words import DASH, label, naming, percent
@@ -20,37 +22,23 @@ LEAST, MOST = 0.001, 1000  # a size below, and a ratio above, are of no use as n
 class Line:
     """What a sector did and what the thesis is worth there, in numbers and in words.
 
-    Attributes
-    ----------
-    name, label : str
-        Sector key, or ``sector: title`` of the contrast, and its words.
-    effect, low, high, worth : float
-        Decimals as the market saw them, a fall below zero: what moved, the interval of the
-        verdict, and the high implied value. NaN where there is none, as for the next two.
-    mde, too_small_by : float
-        The minimum detectable effect, and how many high implied values it is.
-    verdict : str
-        The headline of the row.
-    moved, interval, worth_up_to, too_small : str
-        The numbers in words.
-    notes : tuple of str
-        What a reader must know beside the line, each a phrase of its own.
+    Numbers are decimals as the market saw them, a fall below zero, and NaN where there is none.
     """
 
-    name: str
+    name: str  # sector key, or ``sector: title`` of the contrast
     label: str
     effect: float
     low: float
     high: float
-    worth: float
+    worth: float  # the high implied value
     mde: float
-    too_small_by: float
+    too_small_by: float  # so many high implied values are the minimum detectable effect
     verdict: str
     moved: str
     interval: str
     worth_up_to: str
     too_small: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what must be known beside the line, each a phrase of its own
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -74,6 +62,13 @@ def summary(results: Mapping[str, Any]) -> list[Line]:
     with naming(words.names()):
         rows = [*study["rows"], *filter(None, [study["contrast"]])]
         return [_line(row, words) for row in rows]
+
+
+def read_summary(run: Path) -> list[Line]:
+    """Return the lines of a finished run; a run without verdicts has none."""
+    path = run.absolute() / "results" / "verdicts.json"
+    with damage_named(path):
+        return summary(read_results(path.parents[1])) if path.is_file() else []
 
 
 def _line(row: Mapping[str, Any], words: Words) -> Line:

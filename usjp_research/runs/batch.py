@@ -123,24 +123,16 @@ def _is_plain(value: object) -> bool:
 
 
 def run_batch(
-    jobs: Iterable[Job],
-    out: Path,
-    *,
-    workers: int = 2,
-    say: Callable[[str], None] = print,
-    ended: Callable[[Outcome], None] = lambda _: None,
+    jobs: Iterable[Job], out: Path, *, workers: int = 2, say: Callable[[str], None] = print
 ) -> tuple[Outcome, ...]:
-    """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
-
-    ``say`` is told in words when a job starts and ends, ``ended`` what became of it.
-    """
+    """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
     jobs = list(jobs)
     order = check_jobs(jobs)
     prepare_folder(out / "notebooks")
     place = {job.name: k for k, job in enumerate(jobs, 1)}
     ready: list[str] = []
     running: set[Future[Outcome]] = set()
-    found: dict[str, Outcome] = {}
+    ended: dict[str, Outcome] = {}
     pool = ThreadPoolExecutor(workers)  # the work itself is in the kernels
     with ended_by_signals(), scratch_folder() as scratch, pool as threads:
         try:
@@ -154,19 +146,18 @@ def run_batch(
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for outcome in (future.result() for future in done):
                     name = outcome.name
-                    found[name] = outcome
+                    ended[name] = outcome
                     order.done(name)
                     how = f"{outcome.status} in {outcome.seconds:.1f} s"
                     why = f": {outcome.error}" if outcome.error else ""
                     say(f"[{place[name]}/{len(jobs)}] {name} {how}{why}")
-                    ended(outcome)
         except BaseException:
             (scratch / "stop").touch()  # kernels watch for it
             for future in running:
                 future.cancel()
             wait(running)
             raise
-    return tuple(found[job.name] for job in jobs)
+    return tuple(ended[job.name] for job in jobs)
 
 
 def _run(job: Job, out: Path, scratch: Path) -> Outcome:
