@@ -486,7 +486,8 @@ def _print_lines(lines: Sequence[Line], alpha: float) -> None:
         if line.notes:
             notes.append((str(len(notes) + 1), f"{line.label}: {'; '.join(line.notes)}"))
         rows.append((*line.cells, notes[-1][0] if line.notes else ""))
-    for text in (*columns(rows, "wrrrrl", _width()), "", *columns(notes, "lw", _width())):
+    end = [""] if notes else []
+    for text in (*columns(rows, "wrrrrl", _width()), "", *columns(notes, "lw", _width()), *end):
         _say(text)
 
 
