@@ -72,7 +72,6 @@ from usjp_research.report.reading import save_reading as save_reading
 from usjp_research.runs.store import read_results as read_results
 from usjp_research.report.reading import method as method
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard
-from usjp_research.report.figures import plot_reactions as plot_reactions
 from usjp_research.report.figures import plot_caar as plot_caar
 from usjp_research.report.figures import plot_placebo as plot_placebo
 from usjp_research.report.figures import plot_counterfactuals as plot_counterfactuals

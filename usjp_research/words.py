@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ PLACE = re.compile(
 
 SECTOR_NAMES: dict[str, str] = {}  # what the study that was read last calls its sectors
 SECTOR_COLOURS: dict[str, tuple[str, str]] = {}  # and draws them in, by day and by night
+EVENT_NAMES: dict[str, str] = {}  # and what it calls its events in figures
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOT_COUNTED = "\N{WHITE CIRCLE}"  # beside a reaction that does not count for its sector
 
@@ -36,14 +38,18 @@ def card(kind: str, name: str, *facts: str, warning: str = "") -> str:
 
 
 def use_names(
-    names: Mapping[str, str], colours: Mapping[str, tuple[str, str]] | None = None
+    names: Mapping[str, str],
+    colours: Mapping[str, tuple[str, str]] | None = None,
+    events: Mapping[str, str] | None = None,
 ) -> None:
-    """Let `label` use these names of sectors from here on, and figures these colours if given."""
+    """Let `label` use these names of sectors from here on, figures these colours and events."""
     SECTOR_NAMES.clear()
     SECTOR_NAMES.update(names)
     if colours is not None:
         SECTOR_COLOURS.clear()
         SECTOR_COLOURS.update(colours)
+        EVENT_NAMES.clear()
+        EVENT_NAMES.update(events or {})
 
 
 @contextmanager
@@ -62,6 +68,11 @@ def label(name: str) -> str:
     key, colon, rest = name.partition(":")
     words = key.replace("_", " ")
     return (SECTOR_NAMES.get(key) or words[:1].upper() + words[1:]) + colon + rest
+
+
+def dated(event: str, session: date) -> str:
+    """Return an event as people say it, by its short name or else its id: Deal, 23 Jul."""
+    return f"{EVENT_NAMES.get(event, event)}, {session.day} {session:%b}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
-"""Results as figures: units on every axis, a wide and a narrow form, words for the blind."""
+"""Results as figures: a finding on top, units, a wide and a narrow form, words for the blind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from functools import partial
 from itertools import product
 from statistics import NormalDist
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
+from usjp_research.report.numbers import say
 from usjp_research.report.tables import (
     cases_words,
     counted,
@@ -23,22 +25,22 @@ from usjp_research.report.tables import (
     verdict_words,
 )
 from usjp_research.report.theme import (
+    ACROSS,
     BAND,
-    DOWN,
-    IMPLIED,
+    BAR,
+    HUE,
     INK,
-    ON_TINT,
-    PAPER,
+    NEWS,
     QUIET,
     SMALL,
     TEXT,
-    UP,
     WINDOW,
     Interval,
     Picture,
     above,
     both,
     canvas,
+    hint,
     interval_rows,
     note,
     panels,
@@ -55,7 +57,18 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import NOT_COUNTED, between, label, level, number, p_value, percent
+from usjp_research.words import (
+    EVENT_NAMES,
+    NOT_COUNTED,
+    between,
+    dated,
+    label,
+    level,
+    listed,
+    number,
+    p_value,
+    percent,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +76,13 @@ if TYPE_CHECKING:
 
 
 TOP: Mapping[str, Any] = {"up": "axes fraction", "ha": "center"}  # of a note above the axes
+BINS = 40  # of a law
+COARSE = 3  # decimals of many numbers of one sector, in which no firm may be looked for
 
 
 def nothing(why: str) -> Picture:
     """Return a sentence in place of a figure."""
-    texts = [wrapped(why, most) for most in (110, 46)]
+    texts = [wrapped(why, most) for most in (100, 46)]
 
     def draw(axes: Axes, narrow: bool) -> None:
         axes.set_axis_off()
@@ -75,6 +90,36 @@ def nothing(why: str) -> Picture:
         axes.text(0, 0.5, texts[narrow], transform=axes.transAxes, **how)
 
     return single(draw, why, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts])
+
+
+def _about(figure: str, words: str, data: Any, **more: Any) -> dict[str, Any]:
+    """Return a picture's title, what is drawn, and its numbers."""
+    source = say(f"drawn {figure}", more)
+    return {"title": words[:1].upper() + words[1:], "source": source, "data": pd.DataFrame(data)}
+
+
+def _some(phrase: str, names: Sequence[str], of: int, **more: Any) -> str:
+    """Say how many of several there are, and which where they are few."""
+    some, s = len(names) or "none", "" if len(names) > 1 else "s"
+    who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 4 else ""
+    return say(
+        phrase, some=some, s=s, who=who, of=of, its="their" if len(names) > 1 else "its", **more
+    )
+
+
+def _leave_out_zero(rows: Iterable[Interval]) -> str:
+    known = [row for row in rows if np.isfinite(row.seen.effect)]
+    out = [row.name.replace("\n", " ") for row in known if row.seen.low > 0 or row.seen.high < 0]
+    return _some("leave out", out, len(known))
+
+
+def _rows_drawn(rows: Iterable[Interval]) -> list[dict[str, Any]]:
+    return [
+        {"row": row.name.replace("\n", " "), "beside": row.says, "moved": row.seen.effect}
+        | {"low": row.seen.low, "high": row.seen.high}
+        | {f"implied {case}": value for case, value in row.seen.share.items()}
+        for row in rows
+    ]
 
 
 # --- intervals ---------------------------------------------------------------------------------
@@ -91,13 +136,17 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     shown, said = [], []
     for row in rows:
         seen = told_row(row)
-        shown.append(Interval(tag(row.name), says(row), tone(row.name), seen))
+        shown.append(Interval(tag(row.name), says(row), seen))
         said.append(
             f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
             f"{seen.interval()}, implied {cases_words(seen.share)}"
         )
     alt = f"Scoreboard. {'. '.join(said)}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt)
+    held = [r.seen.low <= r.seen.share["base"] <= r.seen.high for r in shown if r.seen.share]
+    out = _leave_out_zero(shown)
+    title = say("found scoreboard", out=out, held=sum(held), implied=len(held))
+    about = _about("scoreboard", title, _rows_drawn(shown))
+    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt, **about)
 
 
 def says(row: Verdict) -> str:
@@ -124,15 +173,17 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         name, exact, poor = str(row["model"]), row["fit"] == EXACT, row["fit"] == POOR
         if row["reason"]:
             why = EXACT if exact else "not computed: the table says why"
-            shown.append(Interval(name, why, tone(found.sector)))
+            shown.append(Interval(name, why))
             said.append(f"{name}: {'' if exact else 'not computed, '}{row['reason']}")
             continue
         seen = told(row)
         beside = seen.move() + (", fits poorly" if poor else "")
-        shown.append(Interval(name, beside, tone(found.sector), seen, "x" if poor else "o"))
+        shown.append(Interval(name, beside, seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
     alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt)
+    title = say("found counterfactuals", sector=found.sector, out=_leave_out_zero(shown))
+    about = _about("counterfactuals", title, _rows_drawn(shown))
+    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt, **about)
 
 
 def plot_curve(found: Curve, sector: str | None = None) -> Picture:
@@ -160,27 +211,38 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     def form(narrow: bool) -> Figure:
         room = (0.3 if narrow else 0.19) * lines
         figure = canvas(narrow, 3.2 + room, 2, sharex=True, height_ratios=[2.6, room])
-        _effects(figure.axes[0], table, marked, tone(name))
-        _choices(figure.axes[1], table, values, tone(name), narrow)
+        _effects(figure.axes[0], table, marked)
+        _choices(figure.axes[1], table, values, narrow)
         for axes, row in product(figure.axes, marked):
             axes.axvline(row["place"], color=INK, linewidth=0.8, linestyle=":")
         return figure
 
-    return both(form, f"{curve_words(found, name)} {said}.")
+    outside = ((table["low"] > 0) | (table["high"] < 0)).mean()
+    middle = float(table["effect"].median())
+    title = say("found curve", sector=name, median=middle, of=len(table), outside=outside)
+    drawn = _thinned(table)[["effect", "low", "high", "rule"]].round(COARSE)
+    about = _about("curve", title, drawn.reset_index(names="place"))
+    return both(form, f"{curve_words(found, name)} {said}.", **about)
 
 
-def _effects(
-    axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]], colour: str
-) -> None:
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the specifications whose intervals are drawn: some, evenly spread, and the rules'."""
+    some = np.linspace(0, len(table) - 1, min(150, len(table))).round()
+    return table[table.index.isin(some) | (table["rule"] != "")]
+
+
+def _effects(axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]]) -> None:
     """Draw every interval as a part of one line, the effects, and the rules' own."""
-    shown = table.iloc[np.linspace(0, len(table) - 1, min(150, len(table))).round().astype(int)]
+    shown = _thinned(table)
     broken = shown[["low", "high"]].assign(hole=np.nan).to_numpy("float64").ravel()
-    axes.plot(np.repeat(shown.index, 3), broken, color=colour, alpha=0.35, linewidth=0.8)
-    axes.plot(shown.index, shown["effect"], color=colour, linewidth=1.8)
+    axes.plot(np.repeat(shown.index, 3), broken, color=BAR, linewidth=0.8)
+    axes.plot(shown.index, shown["effect"], color=HUE, linewidth=1.8)
     axes.axhline(0, color=QUIET, linewidth=0.8)
     for k, row in enumerate(marked):
-        axes.plot([row["place"]] * 2, [row["low"], row["high"]], color=INK, linewidth=1.5)
-        axes.plot(row["place"], row["effect"], "o", color=INK, markersize=5)
+        mark = axes.plot([row["place"]] * 2, [row["low"], row["high"]], color=INK, linewidth=1.5)
+        mark += axes.plot(row["place"], row["effect"], "o", color=INK, markersize=5)
+        ends = between(row["low"], row["high"])
+        hint(mark, f"{row['rule']}: {percent(row['effect'])}, interval {ends}")
         note(axes, row["rule"], (row["place"], 1), (0, 3 + 11 * (k % 2)), **TOP)
     axes.set_ylabel("effect, each interval alone")
     axes.grid(visible=False, axis="x")
@@ -191,22 +253,22 @@ def _choices(
     axes: Axes,
     table: pd.DataFrame,
     values: Mapping[str, Sequence[str]],
-    colour: str,
     narrow: bool,
 ) -> None:
     """Draw a row for each value of a choice, as high as its share of the specifications there."""
     parts = np.array_split(np.arange(len(table)), min(24, len(table)))
     edges = np.repeat([*(part[0] for part in parts), len(table)], 2)[1:-1]
     place, ticks = 0, dict[int, str]()
-    for choice, named in values.items():
+    for choice, held in values.items():
         note(axes, choice, (0, place + 0.9), (0, 0), "axes fraction", fontweight="bold")
-        made = [table[choice] == value for value in named]
+        made = [table[choice] == value for value in held]
         shares = np.array([[one.iloc[part].mean() for part in parts] for one in made])
-        for k, value in enumerate(named):
+        for k, value in enumerate(held):
             place += 1
-            ticks[place] = wrapped(value.partition(",")[0], 17 if narrow else 40)
+            named = " ".join(EVENT_NAMES.get(word, word) for word in value.split())
+            ticks[place] = wrapped(named.partition(",")[0], 17 if narrow else 40)
             top = place + 0.9 - 0.8 * np.repeat(shares[k] / shares.max(), 2)
-            axes.fill_between(edges, place + 0.9, top, color=colour, linewidth=0)
+            axes.fill_between(edges, place + 0.9, top, color=BAR, linewidth=0)
         place += 1
     axes.set_yticks([place + 0.6 for place in ticks], [*ticks.values()])
     axes.set_ylim(place + 0.2, 0)
@@ -229,65 +291,82 @@ def plot_caar(paths: EventPaths) -> Picture:
     if paths.reason:
         return nothing(f"{label(paths.sector)}: {paths.reason}")
     outside = ((paths.paths < paths.low) | (paths.paths > paths.high)).sum(axis=1)
-    words = "; ".join(
-        f"{event} ends at {percent(float(path[-1]))}, outside the band on {days} of "
-        f"{len(paths.offsets)} days"
-        for event, path, days in zip(paths.events, paths.paths, outside, strict=True)
-    )
     days = zip(paths.events, paths.sessions, strict=True)
-    shown = {f"{event}, {day}": (paths, k) for k, (event, day) in enumerate(days)}
+    heads = [dated(event, date.fromisoformat(day)) for event, day in days]
+    words = "; ".join(
+        f"{head} ends at {percent(float(path[-1]))}, outside the band on {days} of "
+        f"{len(paths.offsets)} days"
+        for head, path, days in zip(heads, paths.paths, outside, strict=True)
+    )
     alt = (
         f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
         f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}."
     )
-    return _bands(shown, alt, "sessions from day 0", window=True)
+    of, usual = paths.paths.size, round((1 - paths.level) * paths.paths.size)
+    found = {"sector": paths.sector, "outside": outside.sum(), "of": of, "usual": usual}
+    shown = {head: (paths, k) for k, head in enumerate(heads)}
+    return _bands(shown, alt, "sessions from day 0", "caar", say("found caar", found))
 
 
 def _bands(
-    shown: Mapping[str, tuple[EventPaths, int]], alt: str, words: str, *, window: bool
+    shown: Mapping[str, tuple[EventPaths, int]], alt: str, words: str, figure: str, title: str
 ) -> Picture:
     """Draw paths, by their heads and each the k-th of its record, over the band of quiet dates."""
-    import seaborn as sns
 
     def draw(axes: Axes, place: int, _: bool) -> None:
-        paths, k = [*shown.values()][place]
-        if window:
+        head, (paths, k) = [*shown.items()][place]
+        if figure == "caar":
             axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
         axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
         axes.axhline(0, color=QUIET, linewidth=0.8)
-        line = {"color": tone(paths.sector), "linewidth": 1.8, "errorbar": None}
-        sns.lineplot(x=paths.offsets, y=paths.paths[k], ax=axes, **line)
+        line = axes.plot(paths.offsets, paths.paths[k], color=HUE, linewidth=1.8)
+        ends = between(float(paths.low[k][-1]), float(paths.high[k][-1]))
+        hint(line, f"{head}: ends at {percent(float(paths.paths[k][-1]))}, band {ends}")
+        percent_axis(axes.yaxis)
 
-    return panels([*shown], draw, alt, (2.4, 2.0), words=words)
+    drawn = [
+        pd.DataFrame({"panel": head, "session": paths.offsets, "path": paths.paths[k]}).assign(
+            low=paths.low[k], high=paths.high[k]
+        )
+        for head, (paths, k) in shown.items()
+    ]
+    about = _about(figure, title, pd.concat(drawn, ignore_index=True).round(COARSE))
+    return panels([*shown], draw, alt, (2.4, 2.0), words=words, **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     """Draw every sector through the whole campaign, beside windows as long in quiet years."""
-    return _through(paths, "campaign", "Cumulative abnormal return", "the first event")
+    number = "Cumulative abnormal return"
+    return _through(paths, "campaign", "campaign", number, "the first event")
 
 
 def plot_since(paths: Sequence[EventPaths]) -> Picture:
     """Draw every sector since the thesis was published, beside quiet windows as long."""
-    return _through(
-        paths, "time since publication", "Return less beta times the market's", "publication"
-    )
+    number = "Return less beta times the market's"
+    return _through(paths, "since", "time since publication", number, "publication")
 
 
-def _through(paths: Sequence[EventPaths], what: str, number: str, start: str) -> Picture:
+def _through(
+    paths: Sequence[EventPaths], figure: str, what: str, number: str, start: str
+) -> Picture:
     if not paths:
         return nothing(f"No {what} lies inside the data.")
+    ends = {
+        p.sector: (float(p.paths[0][-1]), float(p.low[0][-1]), float(p.high[0][-1])) for p in paths
+    }
     words = "; ".join(
-        f"{label(path.sector)} ends at {percent(float(path.paths[0][-1]), 0)}, band "
-        f"{percent(float(path.low[0][-1]), 0)} to {percent(float(path.high[0][-1]), 0)}"
-        for path in paths
+        f"{label(sector)} ends at {percent(end, 0)}, band {between(low, high, 0)}"
+        for sector, (end, low, high) in ends.items()
     )
     alt = (
         f"{number} per sector through the whole {what} from "
         f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
         f"as long in quiet years, day by day. {words}."
     )
+    outside = [sector for sector, (end, low, high) in ends.items() if not low <= end <= high]
+    title = _some("found through", outside, len(ends), what=what)
     shown = {label(path.sector): (path, 0) for path in paths}
-    return _bands(shown, alt, f"sessions from {start}", window=False)
+    return _bands(shown, alt, f"sessions from {start}", figure, title)
 
 
 # --- laws --------------------------------------------------------------------------------------
@@ -302,7 +381,7 @@ def plot_placebo(law: Placebo) -> Picture:
 
     def draw(axes: Axes, narrow: bool) -> None:
         _law(axes, law.null_statistic[:, 0], "placebo calendars")
-        _mark(axes, real, "the real dates", tone(name), linewidth=2.5)
+        _mark(axes, real, "the real dates", HUE, linewidth=2.5)
         words = "S: abnormal return in the expected direction over its guarded standard error"
         axes.set_xlabel(wrapped(words, 42) if narrow else words)
 
@@ -310,7 +389,11 @@ def plot_placebo(law: Placebo) -> Picture:
         f"Histogram of S on {len(law)} placebo calendars for {label(name)}; the real dates have "
         f"S = {number(real, 2)}, placebo p {p_value(float(law.p[0]))}."
     )
-    return single(draw, alt, (2.6, 2.6))
+    p = float(law.p[0])
+    share = percent(p, 0, sign=False) if p >= 0.01 else "under 1%"
+    title = say("found placebo", sector=name, share=share)
+    drawn = _bins(law.null_statistic[:, 0], {"the real dates": real})
+    return single(draw, alt, (2.6, 2.6), **_about("placebo", title, drawn))
 
 
 def plot_power(power: pd.DataFrame) -> Picture:
@@ -330,20 +413,31 @@ def plot_power(power: pd.DataFrame) -> Picture:
 
     shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
     alt = f"Share of planted effects that is found on random calendars, by their size: {shares}."
-    return single(draw, alt, (2.8, 2.8))
+    one = records(power)[int((x - 1).abs().argmin())]
+    about = _about("power", say("found power", one), power)
+    return single(draw, alt, (2.8, 2.8), **about)
 
 
 def _law(axes: Axes, values: Any, words: str) -> None:
     """Draw what a statistic is on quiet dates."""
     import seaborn as sns
 
-    sns.histplot(x=values, bins=40, color=BAND, edgecolor="white", ax=axes)
+    sns.histplot(x=values, bins=BINS, color=BAND, edgecolor="white", ax=axes)
     axes.set_ylabel(words)
+
+
+def _bins(values: Any, marks: Mapping[str, float]) -> pd.DataFrame:
+    """Return the bins of a law and how many quiet dates are in each, then what is marked in it."""
+    counts, edges = np.histogram(values, BINS)
+    rows = [*zip(edges[:-1], edges[1:], counts, strict=True)]
+    law = pd.DataFrame(rows, columns=["from", "to", "count"]).assign(what="quiet dates")
+    marked = pd.DataFrame({"what": [*marks], "from": [*marks.values()], "to": [*marks.values()]})
+    return pd.concat([law, marked], ignore_index=True)[["what", "from", "to", "count"]]
 
 
 def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any) -> None:
     """Draw a value into a law, with its name above the axes, so many points up."""
-    axes.axvline(x, color=colour, **line)
+    hint(axes.axvline(x, color=colour, **line), f"{text}: {number(x, 2)}")
     note(axes, text, (x, 1), (0, up), **TOP, color=colour, fontweight="bold")
 
 
@@ -369,7 +463,19 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
         values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
         said.append(f"the thesis implies {values}")
     alt = f"Cents of market value per dollar announced. {'; '.join(said)}."
-    return single(partial(_exposure, row, hidden), alt, (2.8, 2.8))
+    cents = {f"the thesis, {case}": 100 * value for case, value in row.implied.items()}
+    shown = {} if hidden or not found else {"the events": 100 * found.value}
+    drawn = _bins(100 * found.quiet if found else [], {**shown, **cents})
+    about = _about("exposure", _slope_words(row, hidden), drawn.round(1))
+    return single(partial(_exposure, row, hidden), alt, (2.8, 2.8), **about)
+
+
+def _slope_words(row: Exposure, hidden: bool) -> str:
+    implied = say("found implied", row.implied) if row.implied else ""
+    if hidden or not row.slope:
+        return say("found slope carried" if hidden else "found no slope", implied=implied)
+    value, p = number(100 * row.slope.value, 1), row.slope.raw.p_cdf
+    return say("found slope", value=value, p=float(p), implied=implied)
 
 
 def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
@@ -378,7 +484,7 @@ def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
     if found:
         _law(axes, 100 * found.quiet, "quiet days")
         if not hidden:
-            _mark(axes, 100 * found.value, "the events", INK, linewidth=2.5)
+            _mark(axes, 100 * found.value, "the events", HUE, linewidth=2.5)
     else:
         axes.set_yticks([])
         axes.axvline(0, color=QUIET, linewidth=1)
@@ -387,9 +493,9 @@ def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
         axes.text(0.5, 0.15, text, transform=axes.transAxes, ha="center", fontsize=TEXT, bbox=box)
     if row.implied:
         low, base, high = (100 * row.implied[case] for case in CASES)
-        axes.axvspan(low, high, color=IMPLIED, alpha=0.18, linewidth=0)
+        axes.axvspan(low, high, color=QUIET, alpha=0.18, linewidth=0)
         up = 15 if found and not hidden else 3  # above the name of the slope
-        _mark(axes, base, "the thesis", IMPLIED, up, linewidth=1.5, linestyle=":")
+        _mark(axes, base, "the thesis", INK, up, linewidth=1.5, linestyle=":")
         if not found:
             far = max(abs(low), abs(base), abs(high))
             axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
@@ -398,114 +504,80 @@ def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
 # --- reactions ---------------------------------------------------------------------------------
 
 
-def _counting(reactions: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
-    """Return the reactions at events of some roles: which count for their sector, and as words."""
-    table = reactions[reactions["role"].isin(roles)]
-    table = table.assign(own=np.array([counted(row) for row in records(table)], bool))
-    marks = table["own"].map({True: "", False: f" {NOT_COUNTED}"})
-    return table.assign(text=table["caar"].map(percent, na_action=None) + marks)
-
-
-def _by_sector(table: pd.DataFrame) -> str:
-    return ". ".join(
-        f"{label(str(sector))}: {', '.join(rows['event'] + ' ' + rows['text'])}"
-        for sector, rows in table.groupby("sector", sort=False)
-    )
-
-
-def plot_reactions(reactions: pd.DataFrame, roles: Sequence[str] = ("primary",)) -> Picture:
-    """Draw the abnormal return of every sector at every event of some roles as a heat map.
-
-    ``reactions`` is as `event_reactions` gives it. Each cell prints its number; a hollow circle
-    marks what does not count for its sector, and such a cell has no colour.
-    """
-    table = _counting(reactions, roles)
-    if table.empty or table["caar"].isna().all():
-        return nothing("No event of these has an abnormal return.")
-    table = table.assign(shown=table["caar"].where(table["own"], 0.0))
-    order = [list(dict.fromkeys(table[name])) for name in ("sector", "event")]
-    wide, text = (
-        table.pivot(index="sector", columns="event", values=name).loc[order[0], order[1]]
-        for name in ("shown", "text")
-    )
-    whole = bool(table["own"].all())
-    key = "" if whole else f"{NOT_COUNTED} does not count for the row"
-    marks = "" if whole else f" {NOT_COUNTED} marks what does not count for the row."
-    alt = f"Abnormal return per sector and event. {_by_sector(table)}.{marks}"
-    heights = (0.42 * len(wide) + 1.1, 0.66 * len(wide) + 1.1)
-    return single(partial(_reactions, wide, text.fillna(""), key), alt, heights)
-
-
-def _reactions(wide: pd.DataFrame, text: pd.DataFrame, key: str, axes: Axes, narrow: bool) -> None:
-    """Draw the heat map; in the narrow form each sector's name has a line of its own."""
-    import seaborn as sns
-    from matplotlib.colors import LinearSegmentedColormap, to_hex
-
-    size = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
-    names = [str(name) for name in wide.index]
-    if narrow:
-        lines = [part for name in names for part in (f"{name}:", name)]
-        wide, text = wide.reindex(lines), text.reindex(lines, fill_value="")
-        text = text.map(lambda cell: cell.replace(" ", "\n"))
-    sns.heatmap(
-        wide,
-        annot=text,
-        fmt="",
-        cmap=LinearSegmentedColormap.from_list("reactions", [DOWN, PAPER, UP], N=257),
-        vmin=-size,
-        vmax=size,
-        cbar=False,
-        linewidths=1.5,
-        linecolor="white",
-        ax=axes,
-        annot_kws={"color": ON_TINT, "fontsize": SMALL if narrow else TEXT},
-    )
-    faces = np.asarray(axes.collections[0].get_facecolor())[np.isfinite(wide.to_numpy().ravel())]
-    for cell, face in zip(axes.texts, faces, strict=True):
-        if to_hex(face) == PAPER.lower():  # it turns dark by night, and its words light
-            cell.set_color(INK)
-    axes.set(xlabel=key, ylabel="")
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    if narrow:
-        axes.set_yticks([])
-        for k, name in enumerate(names):
-            axes.text(0, 2 * k + 0.9, label(name), fontsize=TEXT, fontweight="bold")
-    else:
-        axes.set_yticks(axes.get_yticks(), [tag(name) for name in names], rotation=0)
-
-
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
-    """Draw every sector's reaction to every primary event, one small panel a sector.
+    """Draw every sector's reaction to every primary event with its number, a panel a sector.
 
-    The bars are forecast intervals of single events at level 1 - ``alpha``, from the guarded
-    standard error and the normal law: a guide to the eye, not a test.
+    ``reactions`` is as `event_reactions` gives it. The bars are forecast intervals of single
+    events at level 1 - ``alpha``, from the guarded standard error and the normal law: a guide to
+    the eye, not a test. A hollow dot, and a circle beside its number, do not count for the sector.
     """
-    table = _counting(reactions, ["primary"])
-    if table.empty:
+    table = reactions[reactions["role"] == "primary"]
+    if table["caar"].isna().all():
         return nothing("No primary event has an abnormal return.")
-    table = table.assign(half=NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"])
-    events = list(dict.fromkeys(table["event"]))
-    sectors = {str(name): rows for name, rows in table.groupby("sector", sort=False)}
+    half = NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"]
+    table = table.assign(low=table["caar"] - half, high=table["caar"] + half)
+    rows = pd.DataFrame(
+        {
+            **row,
+            "own": counted(row),
+            "said": dated(row["event"], date.fromisoformat(row["session"])),
+        }
+        for row in records(table)
+    )
+    marks = rows["own"].map({True: "", False: f" {NOT_COUNTED}"})
+    rows["text"] = rows["caar"].map(percent, na_action=None) + marks
+    sectors = {str(name): part for name, part in rows.groupby("sector", sort=False)}
+    events = list(dict.fromkeys(rows["said"]))
 
     def draw(axes: Axes, k: int, narrow: bool) -> None:
-        colour, rows = tone([*sectors][k]), [*sectors.values()][k].dropna(subset=["caar"])
-        axes.axhline(0, color=QUIET, linewidth=0.8)
-        places = rows["event"].map(events.index)
-        low, high = rows["caar"] - rows["half"], rows["caar"] + rows["half"]
-        axes.vlines(places, low, high, colour, alpha=0.35)
-        for own, face in ((True, colour), (False, "white")):
-            dots = rows["caar"].where(rows["own"] == own)
-            axes.plot(places, dots, "o", color=colour, markerfacecolor=face, markersize=5)
-        axes.set_xticks(range(len(events)), events, rotation=90 if narrow else 0)
-        axes.set_xlim(-0.5, len(events) - 0.5)
-        axes.grid(visible=False, axis="x")
+        _reactions(axes, [*sectors.values()][k].dropna(subset=["caar"]), events)
 
+    said = ". ".join(
+        f"{label(name)}: {', '.join(part['said'] + ' ' + part['text'])}"
+        for name, part in sectors.items()
+    )
     alt = (
         f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
-        f"dots ({NOT_COUNTED}) do not count for the sector. {_by_sector(table)}."
+        f"dots ({NOT_COUNTED}) do not count for the sector. {said}."
     )
-    return panels([*map(label, sectors)], draw, alt, (2.0, 2.0), columns=4)
+    drawn = rows[["sector", "said", "caar", "low", "high", "own"]]
+    drawn = drawn.set_axis(["sector", "event", "moved", "low", "high", "counts"], axis=1)
+    about = _about("events", _events_found(rows, alpha), drawn, alpha=alpha)
+    height = 0.2 * len(events) + 0.5
+    return panels([*map(label, sectors)], draw, alt, (height, height), (3, 1), **about)
+
+
+def _events_found(rows: pd.DataFrame, alpha: float) -> str:
+    """Say which reactions that count stand out, beside how many would by chance."""
+    own = rows[rows["own"] & rows["caar"].notna()]
+    if own.empty:
+        return "No reaction counts for its sector"
+    out, top = ((own["low"] > 0) | (own["high"] < 0)).sum(), own.iloc[own["caar"].abs().argmax()]
+    found = {"out": out or "none", "of": len(own), "usual": round(alpha * len(own))}
+    move = percent(top["caar"])
+    return say("found events", found, sector=top["sector"], event=top["said"], move=move)
+
+
+def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.axvline(0, color=QUIET, linewidth=0.8)
+    for row in records(rows):
+        place = events.index(row["said"])
+        bar: dict[str, Any] = {"color": BAR, "linewidth": 4, "solid_capstyle": "butt"}
+        mark = axes.plot([row["low"], row["high"]], [place] * 2, **bar)
+        face = HUE if row["own"] else "white"
+        mark += axes.plot(
+            [row["caar"]], [place], "o", color=HUE, markerfacecolor=face, markersize=6
+        )
+        ends = between(row["low"], row["high"])
+        hint(mark, f"{label(row['sector'])}, {row['said']}: {row['text']}, interval {ends}")
+        note(axes, row["text"], (1, place), (2, 0), "axes fraction", va="center", fontsize=SMALL)
+    axes.set_yticks(range(len(events)), events)
+    axes.set_ylim(len(events) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    percent_axis(axes.xaxis)
 
 
 # --- the calendar and the market ---------------------------------------------------------------
@@ -517,25 +589,34 @@ def plot_calendar(panel: EventPanel) -> Picture:
     if not days:
         return nothing("No event lies inside the data.")
     words = "; ".join(
-        f"{role}: " + ", ".join(f"{id} {day.date()}" for id, day in dated.items())
-        for role, dated in days.items()
+        f"{role}: " + ", ".join(f"{id} {day.date()}" for id, day in held.items())
+        for role, held in days.items()
     )
     alt = f"Events by role and first New York session. {words}."
-    return single(partial(_calendar, days), alt, (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9))
+    rows = [
+        (role, id, dated(id, day), day.date()) for role in days for id, day in days[role].items()
+    ]
+    title = say("found calendar", primary=len(days.get("primary", ())), of=len(rows))
+    drawn = pd.DataFrame(rows, columns=["role", "id", "event", "session"])
+    heights = (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9)
+    return single(partial(_calendar, days), alt, heights, **_about("calendar", title, drawn))
 
 
 def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:
-    for row, (role, dated) in enumerate(days.items()):
+    for row, (role, held) in enumerate(days.items()):
         axes.axhline(row, color=BAND, linewidth=0.8, zorder=0)
-        face = IMPLIED if role == "primary" else "white"
-        axes.plot(list(dated.values()), [row] * len(dated), "o", color=IMPLIED, mfc=face, ms=6)  # type: ignore[arg-type]
+        names = [dated(id, day) for id, day in held.items()]
+        face = NEWS if role == "primary" else "white"
+        for k, (name, day) in enumerate(zip(names, held.values(), strict=True)):
+            mark = axes.plot([day], [row], "o", color=NEWS, mfc=face, ms=6)  # type: ignore[arg-type]
+            hint(mark, f"{name}: {role}")
+            if role == "primary" and not narrow:
+                note(axes, name, (day, row), (0, 6 if k % 2 else -13), ha="center", fontsize=SMALL)
         if narrow:
-            above(axes, row, wrapped(f"{role}: {', '.join(dated)}", 46), 6)
-            continue
-        for k, (id, day) in enumerate(dated.items()):
-            note(axes, id, (day, row), (0, 6 if k % 2 else -13), ha="center", fontsize=SMALL)
+            said = f"{role}: {', '.join(names) if role == 'primary' else len(names)}"
+            above(axes, row, wrapped(said, ACROSS), 6)
     axes.set_yticks([] if narrow else range(len(days)), [] if narrow else list(days))
-    axes.set_ylim(len(days) - 0.4, -0.9 if narrow else -0.6)
+    axes.set_ylim(len(days) - 0.4, -1.2 if narrow else -0.6)
     axes.grid(visible=False, axis="y")
     _dates(axes, narrow)
 
@@ -557,16 +638,21 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
     """
     last = paths.ffill().iloc[-1].sort_values()
     words = ", ".join(f"{label(str(name))} {percent(float(v), 0)}" for name, v in last.items())
+    inside = {id: day for id, day in events.items() if paths.index[0] <= day <= paths.index[-1]}
 
     def draw(axes: Axes, narrow: bool) -> None:
         axes.axhline(0, color=QUIET, linewidth=0.8)
-        for name in last.index:
-            axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
+        for name, end in last.items():
+            line = axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
+            hint(line, f"{label(str(name))}: {percent(float(end), 0)} at the end")
         _ends(axes, paths, last, narrow)
-        for k, (id, day) in enumerate(events.items()):
-            axes.axvline(day, color=IMPLIED, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
-            up = 2 + 10 * (k % (3 if narrow else 2))
-            note(axes, id, (day, 1), (0, up), **TOP, color=IMPLIED, fontsize=SMALL)
+        for k, (id, day) in enumerate(sorted(inside.items(), key=lambda item: item[1])):
+            mark = axes.axvline(day, color=NEWS, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
+            hint(mark, dated(id, day))
+            how: dict[str, Any] = {**TOP, "ha": "right", "color": NEWS, "fontsize": SMALL}
+            lead = {"arrowstyle": "-", "color": NEWS, "lw": 0.8, "relpos": (1, 0)}
+            lead |= {"shrinkA": 0, "shrinkB": 0}
+            note(axes, dated(id, day), (day, 1), (-2, 3 + 11 * k), **how, arrowprops=lead)
         axes.set_xlim(paths.index[0], paths.index[-1])
         axes.set_ylabel("sum of daily returns less the market's")
         _dates(axes, narrow)
@@ -574,7 +660,18 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
 
     span = f"{paths.index[0].date()} to {paths.index[-1].date()}"
     alt = f"Sectors against the U.S. market, {span}, at the end: {words}."
-    return single(draw, alt, (3.6, 4.0))
+    ends = {
+        "top": last.index[-1],
+        "high": last.iloc[-1],
+        "bottom": last.index[0],
+        "low": last.iloc[0],
+    }
+    title = say("found sectors", ends, first=f"{paths.index[0]:%B %Y}")
+    days = [str(day)[:10] for day in paths.index]
+    about = _about(
+        "sectors", title, paths.round(COARSE).set_axis(days).rename_axis("day").reset_index()
+    )
+    return single(draw, alt, (3.6, 4.0), **about)
 
 
 def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool) -> None:
@@ -614,7 +711,11 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
     rise = row.slope.value if row.slope else None
     line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
     alt = f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
-    return single(partial(_dose_response, named, rest, rise), alt, (3.8, 3.8))
+    slope = say("found line", rise=number(100 * rise, 1)) if rise is not None else ""
+    title = say("found doses", firms=len(named), line=slope)
+    columns = ["ticker", "event", "dose", "car_less_sector", "blackout"]
+    about = _about("doses", title, pd.concat([named, rest])[columns])
+    return single(partial(_dose_response, named, rest, rise), alt, (3.8, 3.8), **about)
 
 
 def _dose_response(
@@ -631,10 +732,11 @@ def _dose_response(
         colour = tone(firm["sector"])
         place = np.array([firm["dose"], firm["car_less_sector"]])
         inside = "white" if firm["blackout"] else colour
-        axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
+        mark = axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
         step = step + 1 if (np.abs(place - near) < reach).all() else 0
         near = place
         words = f"{firm['ticker']}, {firm['event']}"
+        hint(mark, f"{words}: {percent(firm['car_less_sector'])}")
         note(axes, words, tuple(place), (6, 5 + 12 * step), color=colour)
     if slope is not None:
         end = float(named["dose"].max()) if len(named) else 0.0

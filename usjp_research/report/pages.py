@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
 import nbformat
@@ -28,7 +28,9 @@ from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.drawing import inline
 from usjp_research.report.reading import QUESTION
+from usjp_research.report.theme import night, pairs
 from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
 from usjp_research.runs.store import (
@@ -101,6 +103,7 @@ def render(run: Path) -> dict[str, str]:
             "jobs": jobs,
             "answer": _answer(run),
             "label": label,
+            "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
         return _fill_all(run, jobs, shared)
 
@@ -266,6 +269,14 @@ class _Page(IPythonRenderer):
         tags, unseen = {*ALLOWED.split()}, {*UNSEEN.split()}
         safe = nh3.clean(source, tags=tags, clean_content_tags=unseen, attributes=SPANS)
         return Markup(self._dress(plain(safe)))
+
+    def drawing(self, content: object) -> Markup:
+        """Return a drawing that can only be looked at as part of the page; nothing of another."""
+        return Markup(inline(content) if isinstance(content, str) else "")
+
+    def download(self, table: object) -> str:
+        """Return a table as a data address."""
+        return f"data:text/csv;charset=utf-8,{quote(table)}" if isinstance(table, str) else ""
 
     def address(self, mime: str, content: object) -> str:
         """Return a picture as a data address; an SVG shown as an image runs nothing."""

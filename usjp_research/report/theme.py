@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 
-from usjp_research.report.tables import Told
+from usjp_research.report.drawing import HEAD, HINT, vector
+from usjp_research.report.tables import Told, cases_words
 from usjp_research.runs.store import write_whole
-from usjp_research.spec.records import PAPERS, in_project
+from usjp_research.spec.records import PALETTE, PAPERS, in_project
 from usjp_research.words import SECTOR_COLOURS, label, percent
 
 if TYPE_CHECKING:
@@ -25,36 +28,40 @@ if TYPE_CHECKING:
 
 INK, QUIET, BAND = "#1B1F24", "#5B6570", "#D5DAE0"
 GRID, WINDOW, PAPER = "#E8EBEE", "#F3EBD9", PAPERS[0]
-IMPLIED = "#B3470B"
-UP, DOWN = "#8FBCE6", "#F0B477"  # a rise and a fall, as in the tables of the pages
-ON_TINT = "#15191E"  # words on a light tint, which stays light by night
+HUE, BAR = "#0B5394", "#6695CB"  # rows that are labelled directly need no colour each
+NEWS = "#B3470B"  # when something was announced
 
 # What each colour becomes where the reader's screen is dark; paper stays white.
 NIGHT = {
-    "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
     INK: "#E4E8ED",
     QUIET: "#A5AFBB",
     BAND: "#3D4855",
     GRID: "#262E37",
     WINDOW: "#3A3220",
     PAPER: PAPERS[1],
-    IMPLIED: "#FF9A5C",
+    HUE: "#9CCBFA",
+    BAR: "#4F82BC",
+    NEWS: "#FF9A5C",
 }
 
-WIDTHS = {False: 9.2, True: 3.4}  # inches; the narrow form is drawn at its size on a phone
-TEXT, SMALL = 9, 8.5  # points: none is smaller, so that a phone shows 11 pixels
+WIDTHS = {False: 8.6, True: 3.4}  # inches: on paper and on a phone nearly as they are drawn
+TEXT, SMALL = 9, 8.5  # points: none is smaller: 11 pixels on a phone, 7 points on paper
+TITLE = 11  # points of the finding above a picture
 LONGEST = 34  # characters of a label on an axis
 ACROSS, BESIDE = 46, 36  # characters of a line of the narrow form, and beside a bar
 LINE, LIFT = 11.5, 19  # points: a line of text, and the words of a narrow row above its bar
+DIGITS = 4  # decimals of the data of a picture: a hundredth of a percent
+SVG = "image/svg+xml"
 PIXELS, TONES = 120, 128  # per inch of a PNG, and its colours: half the bytes of all
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure in a wide and a narrow form, and the words for a reader who cannot see it.
+    """A figure in a wide and a narrow form, with what it found, and words for who cannot see it.
 
-    In a notebook it is an SVG with its PNG; the narrow form stands in the output's metadata, as
-    ``metadata["image/svg+xml"]["narrow"]``, for pages that show the one that fits.
+    In a notebook it is an SVG with its PNG. Its words and its data stand in the output's metadata,
+    as does the narrow form, in ``metadata["image/svg+xml"]["narrow"]``, for pages that show the
+    one that fits.
 
     Attributes
     ----------
@@ -64,11 +71,18 @@ class Picture:
         Made from the numbers that are drawn.
     narrow : matplotlib Figure, optional
         The same for the width of a phone; without one the figure serves every width.
+    title, source : str
+        What was found, which stands above the drawing; what is drawn, and in which unit.
+    data : DataFrame, optional
+        What is drawn and no more, to download.
     """
 
     figure: Figure
     alt: str
     narrow: Figure | None = None
+    title: str = ""
+    source: str = ""
+    data: pd.DataFrame | None = None
     _drawn: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -79,17 +93,24 @@ class Picture:
 
     def svg(self) -> bytes:
         """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
-        return self._drawn.get("svg") or self._drawn.setdefault("svg", _svg(self.figure))
+        drawn = self._drawn.get("svg")
+        return drawn or self._drawn.setdefault("svg", _svg(self.figure, self.title))
 
     def narrow_svg(self) -> bytes:
         """Return the narrow form as SVG, or the wide one where there is no other."""
         if self.narrow is None:
             return self.svg()
-        return self._drawn.get("narrow") or self._drawn.setdefault("narrow", _svg(self.narrow))
+        drawn = self._drawn.get("narrow")
+        return drawn or self._drawn.setdefault("narrow", _svg(self.narrow, self.title))
 
     def png(self) -> bytes:
         """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
-        return self._drawn.get("png") or self._drawn.setdefault("png", _png(self.figure))
+        drawn = self._drawn.get("png")
+        return drawn or self._drawn.setdefault("png", _png(self.figure, self.title))
+
+    def csv(self) -> str:
+        """Return what is drawn as CSV, to a hundredth of a percent; nothing without data."""
+        return "" if self.data is None else self.data.round(DIGITS).to_csv(index=False)
 
     def save(self, path: str | Path) -> Path:
         """Write the SVG, beside it the narrow form as ``NAME-narrow.svg`` and the words as text."""
@@ -105,32 +126,45 @@ class Picture:
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
         # JupyterLab draws no SVG in a notebook that another process ran: it is not trusted.
-        data = {"image/svg+xml": self.svg().decode(), "text/plain": self.alt}
+        words = f"{self.title}\n{self.alt}".strip()
+        data = {SVG: self.svg().decode(), "text/plain": words}
         data["image/png"] = base64.b64encode(self.png()).decode()
-        width, height = (round(96 * inches) for inches in self.figure.get_size_inches())
-        about = {"alt": self.alt, "image/png": {"width": width, "height": height}}
-        if self.narrow:
-            about["image/svg+xml"] = {"narrow": self.narrow_svg().decode()}
-        return data, about
+        with _headed(self.figure, self.title) as (how, _):
+            width, height = (round(96 * inches) for inches in how["bbox_inches"].size)
+        about = {"alt": self.alt, "title": self.title, "source": self.source, "data": self.csv()}
+        own = {"narrow": self.narrow_svg().decode()} if self.narrow else {}
+        return data, {**about, "image/png": {"width": width, "height": height}, SVG: own}
 
 
-def _svg(figure: Figure) -> bytes:
-    import matplotlib
+@contextmanager
+def _headed(figure: Figure, title: str) -> Iterator[tuple[dict[str, Any], float]]:
+    """Set a title above a figure while it is saved: how to save it, and the points it is higher."""
+    from matplotlib.transforms import Bbox
 
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "usjp"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    head = " ".join(buffer.getvalue().decode().rpartition("</svg>")[0].split())
-    # A hundredth of a point is enough: a page that is mailed holds every figure twice.
-    short = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), head)
-    return f"{short}{_night(short)}</svg>\n".encode()
+    wide, high = figure.get_size_inches()
+    lines = textwrap.wrap(title.replace("$", r"\$"), int(10 * wide))
+    head = round(1.35 * TITLE * len(lines) + 12, 1) if lines else 0.0
+    how: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": INK, "gid": HEAD}
+    words = figure.text(0.008, 1 + 5 / 72 / high, "\n".join(lines), va="bottom", **how)
+    yield {"bbox_inches": Bbox([[0, 0], [wide, high + head / 72]])}, head
+    words.remove()
 
 
-def _png(figure: Figure) -> bytes:
+def _svg(figure: Figure, title: str) -> bytes:
+    with _headed(figure, title) as (how, head):
+        root = vector(figure, INK.lower(), head, **how)
+    seen = {node.get(part) for node in root.iter() for part in ("fill", "stroke")}
+    rules = night({day: dark for day, dark in pairs().items() if day.lower() in seen})
+    ElementTree.SubElement(root, "style").text = rules
+    return ElementTree.tostring(root) + b"\n"
+
+
+def _png(figure: Figure, title: str) -> bytes:
     from PIL import Image
 
     drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None})
+    with _headed(figure, title) as (how, _):
+        figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None}, **how)
     pixels = np.asarray(Image.open(drawn).convert("RGB")).astype(np.int32)
     values, place, counts = np.unique(
         pixels @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True
@@ -144,18 +178,25 @@ def _png(figure: Figure) -> bytes:
     return packed.getvalue()
 
 
-def _night(svg: str) -> str:
-    """Return the style that exchanges the colours drawn; a picture cannot see its page's."""
-    seen = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg))
-    pairs = {**NIGHT, **dict(SECTOR_COLOURS.values())}
+def pairs(own: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Return each colour that is drawn with the one that stands for it on a dark screen."""
+    return {**dict(PALETTE), **dict(own or SECTOR_COLOURS.values()), **NIGHT}
+
+
+def night(colours: Mapping[str, str]) -> str:
+    """Return the style that exchanges colours on a dark screen; what is printed keeps them."""
     rules = "".join(
-        f'[style*="{part}: {day.lower()}"]{{{part}:{night.lower()} !important}}'
-        for day, night in pairs.items()
+        f'svg[{part}="{day.lower()}"],svg [{part}="{day.lower()}"]{{{part}:{dark.lower()}}}'
+        for day, dark in colours.items()
         for part in ("fill", "stroke")
-        if day.lower() in seen
     )
-    rules = f"svg{{fill:{NIGHT[INK].lower()}}}{rules}"  # shapes that name no colour inherit it
-    return f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
+    return f"@media screen and (prefers-color-scheme:dark){{{rules}}}"
+
+
+def hint(mark: Any, words: str) -> None:
+    """Let a mark say its words when a mouse is over it, or over one of several marks."""
+    for one in mark if isinstance(mark, list) else [mark]:
+        one.set_gid(f"{HINT}{words}")
 
 
 # --- colours and words -------------------------------------------------------------------------
@@ -195,9 +236,9 @@ def tick_digits(places: Sequence[float]) -> int:
 # --- layouts -----------------------------------------------------------------------------------
 
 
-def both(draw: Callable[[bool], Figure], alt: str) -> Picture:
+def both(draw: Callable[[bool], Figure], alt: str, **about: Any) -> Picture:
     """Return a picture from what draws its wide form (given False) and its narrow one (True)."""
-    return Picture(draw(False), alt, draw(True))
+    return Picture(draw(False), alt, draw(True), **about)
 
 
 def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Figure:
@@ -218,6 +259,7 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
         figure = Figure((WIDTHS[narrow], height), layout="constrained", facecolor=PAPER)
         figure.subplots(rows, columns, squeeze=False, **more)
     for axes in figure.axes:
+        axes.patch.set_visible(False)
         axes.spines[["top", "right"]].set_visible(False)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_tick_params(labelsize=SMALL if narrow else TEXT)
@@ -225,7 +267,9 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
     return figure
 
 
-def single(draw: Callable[[Axes, bool], None], alt: str, heights: Sequence[float]) -> Picture:
+def single(
+    draw: Callable[[Axes, bool], None], alt: str, heights: Sequence[float], **about: Any
+) -> Picture:
     """Return a picture of one axes from what draws into it, given whether its form is narrow.
 
     ``heights`` in inches are those of the wide and of the narrow form.
@@ -236,7 +280,7 @@ def single(draw: Callable[[Axes, bool], None], alt: str, heights: Sequence[float
         draw(figure.axes[0], narrow)
         return figure
 
-    return both(form, alt)
+    return both(form, alt, **about)
 
 
 def panels(
@@ -244,17 +288,18 @@ def panels(
     draw: Callable[[Axes, int, bool], None],
     alt: str,
     heights: Sequence[float],
-    columns: int = 3,
+    columns: Sequence[int] = (3, 2),
     words: str = "",
+    **about: Any,
 ) -> Picture:
-    """Return small panels on shared scales, in percent, from what draws into the k-th of them.
+    """Return small panels on shared scales from what draws into the k-th of them.
 
-    They are as even as they go: some columns, two when narrow; ``heights`` are of one. The lowest
-    of every column has the words of its axis under it.
+    They are as even as they go in at most so many ``columns``; ``heights`` are of one: of the wide
+    and of the narrow form. The lowest of every column has the words of its axis under it.
     """
 
     def form(narrow: bool) -> Figure:
-        lines = -(-len(heads) // (2 if narrow else columns))
+        lines = -(-len(heads) // columns[narrow])
         across = -(-len(heads) // lines)
         how = {"sharex": True, "sharey": True}
         figure = canvas(narrow, heights[narrow] * lines + 0.3, lines, across, **how)
@@ -262,15 +307,25 @@ def panels(
             spare.remove()
         for axes in figure.axes[-across:]:
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel(wrapped(words, 19 if narrow else 40))
+            axes.set_xlabel(wrapped(words, 40 // across if narrow else 40))
         for k, (axes, head) in enumerate(zip(figure.axes, heads, strict=True)):
             draw(axes, k, narrow)
-            percent_axis(axes.yaxis)
             text = wrapped(head, int(9 * WIDTHS[narrow] / across))
-            axes.set_title(text, loc="left", fontsize=TEXT, fontweight="bold")
+            bold: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold"}
+            axes.set_title(text if across > 1 else " ", loc="left", **bold)
+            if across == 1:  # above its names too, which take half of the width
+                axes.annotate(
+                    head,
+                    (0.01, 1),
+                    (0, 5),
+                    ("figure fraction", "axes fraction"),
+                    textcoords="offset points",
+                    in_layout=False,
+                    **bold,
+                )
         return figure
 
-    return both(form, alt)
+    return both(form, alt, **about)
 
 
 NOTHING = Told(math.nan, math.nan, math.nan, {}, 1)
@@ -282,7 +337,6 @@ class Interval:
 
     name: str
     says: str
-    colour: str
     seen: Told = NOTHING
     mark: str = "o"
 
@@ -327,20 +381,25 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
 
 def _interval(axes: Axes, row: Interval, place: float) -> None:
     seen, share = row.seen, row.seen.share
+    name = row.name.replace("\n", " ")
     if math.isfinite(seen.effect):
-        bar: dict[str, Any] = {"color": row.colour, "alpha": 0.35, "solid_capstyle": "butt"}
-        axes.plot([seen.low, seen.high], [place, place], linewidth=5, **bar)
+        bar: dict[str, Any] = {"linewidth": 5, "color": BAR, "solid_capstyle": "butt"}
+        marks = axes.plot([seen.low, seen.high], [place, place], **bar)
         thick = 2 if row.mark == "x" else 1
-        axes.plot([seen.effect], [place], row.mark, color=row.colour, ms=7, markeredgewidth=thick)
+        dot: dict[str, Any] = {"ms": 7, "mew": thick, "color": HUE}
+        marks += axes.plot([seen.effect], [place], row.mark, **dot)
+        hint(marks, f"{name}: moved {seen.observed()}, interval {seen.interval()}")
     if share:
-        ends = [share["low"], share["high"]]
-        axes.plot(ends, [place - 0.28] * 2, color=IMPLIED, linewidth=2)
-        axes.plot([share["base"]], [place - 0.28], "D", color=IMPLIED, markersize=5)
+        up = place - 0.28
+        marks = axes.plot([share["low"], share["high"]], [up, up], color=INK, linewidth=2)
+        marks += axes.plot([share["base"]], [up], "D", color=INK, markersize=5)
+        hint(marks, f"{name}: the thesis implies {cases_words(share)}")
 
 
 def above(axes: Axes, place: float, text: str, points: float, **how: Any) -> None:
     """Write a text above a row of the narrow form, from the left edge on."""
-    note(axes, text, (0, place), (0, points), "axes fraction", "data", va="bottom", **how)
+    how |= {"va": "bottom", "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
+    note(axes, text, (0, place), (0, points), "axes fraction", "data", **how)
 
 
 def note(

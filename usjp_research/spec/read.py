@@ -124,7 +124,7 @@ def read_spec(
     _check_prospective(spec, _study(spec, folder))
     if spec.thesis:
         _check_thesis(spec, spec.thesis, folder / "thesis.yaml")
-    use_names(spec.words.names(), spec.words.colours(spec.sectors))
+    use_names(spec.words.names(), spec.words.colours(spec.sectors), spec.words.events)
     return spec
 
 
@@ -228,6 +228,7 @@ def _check_events(spec: Spec, folder: Path) -> None:
     for key, names in keys.items():
         where = f"{_study(spec, folder)}: key '{key}'"
         _known(where, names, ids, advice=" or remove the key")
+    _known(f"{folder / 'words.yaml'}: key 'events'", spec.words.events, ids, "event ")
     empty = " or leave it empty"
     for firm in spec.firms:
         where = f"{folder / 'universe.csv'}: ticker '{firm.ticker}', column 'named_event'"

@@ -573,6 +573,7 @@ class Words(_Strict):
     )
     provenance: str = ""
     sectors: dict[str, Annotated[Sector, BeforeValidator(_sector)]] = {}
+    events: dict[str, Annotated[str, Field(min_length=1, max_length=24)]] = {}  # short, in figures
     mirror: str = "Mirror basket"
     caveats: dict[str, str] = {}
     notes: Notes = Notes()
