@@ -28,7 +28,6 @@ from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.drawing import inline
 from usjp_research.report.reading import QUESTION
 from usjp_research.report.theme import night, pairs
 from usjp_research.runs.folder import locked, recover, staged, swap
@@ -60,6 +59,13 @@ ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre cod
     small sub sup br ul ol li dl dt dd"""
 SPANS = {"th": {"colspan", "rowspan", "title"}, "td": {"colspan", "rowspan"}}
 UNSEEN = "script style template noscript iframe object svg math title textarea select"
+
+# What a drawing in a page may be made of; one with more in it is an image, which runs nothing.
+DRAWN = "{http://www.w3.org/2000/svg}"
+SHAPES = {f"{DRAWN}{shape}" for shape in ("svg", "path", "text", "title")}
+LOOKS = """width height viewBox x y d transform fill stroke font-size font-weight font-family
+    text-anchor fill-opacity stroke-opacity stroke-width stroke-dasharray stroke-linejoin"""
+LOOK = re.compile(r"[\w#.,+\-() ]*")
 HERE = "\x1a"  # a link to a heading that may be still to come; no text on a page holds it
 
 COUNTER = re.compile(r"\d+|\.\.\.")
@@ -272,7 +278,7 @@ class _Page(IPythonRenderer):
 
     def drawing(self, content: object) -> Markup:
         """Return a drawing that can only be looked at as part of the page; nothing of another."""
-        return Markup(inline(content) if isinstance(content, str) else "")
+        return Markup(_inline(content) if isinstance(content, str) else "")
 
     def download(self, table: object) -> str:
         """Return a table as a data address."""
@@ -354,6 +360,33 @@ class _Page(IPythonRenderer):
     def inline_math(self, body: str) -> str:
         """Set a formula in the line; two sums of money in a sentence are not a formula."""
         return _math(body, "inline") if body == body.strip() else html.escape(f"${body}$")
+
+
+def _inline(svg: str) -> str:
+    """Return a picture as part of a page, without its title and style; nothing if it may act."""
+    try:
+        root = ElementTree.fromstring(svg)
+        _, _, wide, high = map(float, root.get("viewBox", "").split())
+        head = float(root.attrib.pop("data-head", "0"))
+        above = (text for text in root.findall(f"{DRAWN}text") if float(text.get("y", head)) < head)
+        for part in (*above, *root.findall(f"{DRAWN}style")):  # the page has both
+            root.remove(part)
+    except (ElementTree.ParseError, ValueError):
+        return ""
+    for node in root.iter():
+        looks = all(map(LOOK.fullmatch, node.attrib.values())) and {*node.attrib} <= {
+            *LOOKS.split()
+        }
+        if not looks or node.tag not in SHAPES:
+            return ""
+        node.tag = node.tag.removeprefix(DRAWN)
+    root.attrib |= {
+        "viewBox": f"0 {head:g} {wide:g} {high - head:g}",
+        "height": f"{high - head:g}pt",
+    }
+    return (
+        "" if "<!" in svg or root.tag != "svg" else ElementTree.tostring(root, encoding="unicode")
+    )
 
 
 def _math(body: str, display: str) -> str:

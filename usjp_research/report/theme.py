@@ -16,7 +16,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from usjp_research.report.drawing import HEAD, HINT, vector
 from usjp_research.report.tables import Told, cases_words
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.records import PALETTE, PAPERS, in_project
@@ -93,20 +92,18 @@ class Picture:
 
     def svg(self) -> bytes:
         """Return the picture as SVG, dark on a dark screen; the same bytes for the same numbers."""
-        drawn = self._drawn.get("svg")
-        return drawn or self._drawn.setdefault("svg", _svg(self.figure, self.title))
+        return self._once("svg", _svg, self.figure)
 
     def narrow_svg(self) -> bytes:
         """Return the narrow form as SVG, or the wide one where there is no other."""
-        if self.narrow is None:
-            return self.svg()
-        drawn = self._drawn.get("narrow")
-        return drawn or self._drawn.setdefault("narrow", _svg(self.narrow, self.title))
+        return self._once("narrow", _svg, self.narrow) if self.narrow else self.svg()
 
     def png(self) -> bytes:
         """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
-        drawn = self._drawn.get("png")
-        return drawn or self._drawn.setdefault("png", _png(self.figure, self.title))
+        return self._once("png", _png, self.figure)
+
+    def _once(self, form: str, draw: Callable[[Figure, str], bytes], figure: Figure) -> bytes:
+        return self._drawn.get(form) or self._drawn.setdefault(form, draw(figure, self.title))
 
     def csv(self) -> str:
         """Return what is drawn as CSV, to a hundredth of a percent; nothing without data."""
@@ -129,8 +126,7 @@ class Picture:
         words = f"{self.title}\n{self.alt}".strip()
         data = {SVG: self.svg().decode(), "text/plain": words}
         data["image/png"] = base64.b64encode(self.png()).decode()
-        with _headed(self.figure, self.title) as (how, _):
-            width, height = (round(96 * inches) for inches in how["bbox_inches"].size)
+        width, height = (int.from_bytes(self.png()[k : k + 4]) * 96 // PIXELS for k in (16, 20))
         about = {"alt": self.alt, "title": self.title, "source": self.source, "data": self.csv()}
         own = {"narrow": self.narrow_svg().decode()} if self.narrow else {}
         return data, {**about, "image/png": {"width": width, "height": height}, SVG: own}
@@ -144,15 +140,21 @@ def _headed(figure: Figure, title: str) -> Iterator[tuple[dict[str, Any], float]
     wide, high = figure.get_size_inches()
     lines = textwrap.wrap(title.replace("$", r"\$"), int(10 * wide))
     head = round(1.35 * TITLE * len(lines) + 12, 1) if lines else 0.0
-    how: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": INK, "gid": HEAD}
+    how: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": INK}
     words = figure.text(0.008, 1 + 5 / 72 / high, "\n".join(lines), va="bottom", **how)
     yield {"bbox_inches": Bbox([[0, 0], [wide, high + head / 72]])}, head
     words.remove()
 
 
 def _svg(figure: Figure, title: str) -> bytes:
+    from usjp_research.report.drawing import Flat
+
+    before, figure.dpi = figure.dpi, 72
     with _headed(figure, title) as (how, head):
-        root = vector(figure, INK.lower(), head, **how)
+        wide, high = 72 * how["bbox_inches"].size
+        renderer = Flat(wide, high, head, INK.lower(), PAPER.lower())
+        figure.draw(renderer)
+    figure.dpi, root = before, renderer.root
     seen = {node.get(part) for node in root.iter() for part in ("fill", "stroke")}
     rules = night({day: dark for day, dark in pairs().items() if day.lower() in seen})
     ElementTree.SubElement(root, "style").text = rules
@@ -196,7 +198,7 @@ def night(colours: Mapping[str, str]) -> str:
 def hint(mark: Any, words: str) -> None:
     """Let a mark say its words when a mouse is over it, or over one of several marks."""
     for one in mark if isinstance(mark, list) else [mark]:
-        one.set_gid(f"{HINT}{words}")
+        one.set_gid(words)
 
 
 # --- colours and words -------------------------------------------------------------------------
@@ -314,15 +316,8 @@ def panels(
             bold: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold"}
             axes.set_title(text if across > 1 else " ", loc="left", **bold)
             if across == 1:  # above its names too, which take half of the width
-                axes.annotate(
-                    head,
-                    (0.01, 1),
-                    (0, 5),
-                    ("figure fraction", "axes fraction"),
-                    textcoords="offset points",
-                    in_layout=False,
-                    **bold,
-                )
+                place: tuple[Any, ...] = ((0.01, 1), (0, 5), "figure fraction", "axes fraction")
+                note(axes, head, *place, in_layout=False, **bold)
         return figure
 
     return both(form, alt, **about)
