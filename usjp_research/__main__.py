@@ -251,10 +251,10 @@ def study(
         inputs = map(Path, (source.partition(":")[2], *(options[name] for name in files)))
         _finish(fresh, facts, outcomes, [p for p in inputs if p.is_absolute()], given)
         if pages:
-            from usjp_research.report.pages import render, write_pages
+            from usjp_research.report.site import write_site
 
             stages("building the pages")
-            write_pages(fresh, render(fresh))
+            write_site(fresh, fresh)
         swap(folder, fresh)
     _log(f"Results: {folder / 'results'}")
     if pages:
@@ -650,6 +650,9 @@ def site_build(
     run: Run,
     single_file: Annotated[File, Option(help="All pages in one HTML file.")] = None,
     pdf: Annotated[File, Option(help="All pages on paper; needs Chromium or Chrome.")] = None,
+    brief: Annotated[
+        File, Option(help="The answer on two pages, as .html, or as .pdf with Chromium or Chrome.")
+    ] = None,
     xlsx: Annotated[
         File, Option(help="Every result table as a sheet, with units and a codebook.")
     ] = None,
@@ -663,11 +666,14 @@ def site_build(
     """Build the pages of a run again, and hand its results on in other forms."""
     from usjp_research.report import exports as sheets
     from usjp_research.report import onefile
-    from usjp_research.report.pages import build_site, render
+    from usjp_research.report.brief import brief_page
+    from usjp_research.report.pages import render
+    from usjp_research.report.site import build_site
     from usjp_research.runs.store import prepare_folder, write_whole
 
     folder = _here(run)
-    printer = onefile.find_browser(browser) if pdf else ""
+    on_paper = brief is not None and brief.suffix.lower() == ".pdf"
+    printer = onefile.find_browser(browser) if pdf or on_paper else ""
     _log(f"Pages: {build_site(folder)}")
     whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
     if single_file:
@@ -677,6 +683,14 @@ def site_build(
     if pdf:
         onefile.print_pdf(whole, pdf, printer)
         _wrote(pdf)
+    if brief:
+        page = brief_page(folder)
+        if on_paper:
+            onefile.print_pdf(page, brief, printer)
+        else:
+            prepare_folder(_here(brief).parent)
+            write_whole(_here(brief), page.encode())
+        _wrote(brief)
     notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
     notes += sheets.write_tables(folder, tables) if tables else []
     for made in filter(None, (xlsx, tables)):

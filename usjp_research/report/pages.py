@@ -28,9 +28,8 @@ from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.reading import QUESTION
+from usjp_research.report.first_screen import day_words, first_screen
 from usjp_research.report.theme import night, pairs
-from usjp_research.runs.folder import locked, recover, staged, swap
 from usjp_research.runs.parameters import literal
 from usjp_research.runs.store import (
     damage_named,
@@ -47,6 +46,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells of papermill's own
 SVG = "image/svg+xml"
+CITE = {"how to cite": "#cite"}
 SHORT = 16  # characters of a cell that stay on one line
 
 NOTHING: Mapping[str, Any] = {  # what stands for the notebook of a run that was made without
@@ -73,25 +73,11 @@ ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
 NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
 
 
-def build_site(run: Path) -> Path:
-    """Write the pages of a run, all or none, one per notebook; the first page is the answer's."""
-    recover(run)
-    pages = render(run)
-    with locked(run), staged(run) as fresh:
-        write_pages(fresh, pages)
-        swap(run, fresh)
-    return run / "site" / "index.html"
+def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the pages of a run by file name, in reading order.
 
-
-def write_pages(run: Path, pages: Mapping[str, str]) -> None:
-    """Write pages into the folder ``site`` of a run that is being made."""
-    (run / "site").mkdir()
-    for name, text in pages.items():
-        (run / "site" / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def render(run: Path) -> dict[str, str]:
-    """Return the pages of a run by file name, in reading order; see `build_site`."""
+    ``links`` are addresses by their words, of what else there is of the run.
+    """
     words = read_words(run / "results")
     with naming(words.names()):
         manifest = each_text(plain, read_manifest(run))
@@ -107,7 +93,7 @@ def render(run: Path) -> dict[str, str]:
             "run": manifest,
             "simulated": is_simulated(manifest["market"]),
             "jobs": jobs,
-            "answer": _answer(run),
+            "screen": Markup(_screen(run, manifest, links or {})),
             "label": label,
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
@@ -130,13 +116,18 @@ def _fill_all(
     return pages
 
 
-def _answer(run: Path) -> str:
-    """Return the answer in one line, without the question that the page's title asks."""
-    path = run / "results" / "reading.json"
-    if not path.is_file():
+def _screen(run: Path, manifest: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """Return the first screen of a run that has an answer."""
+    if not (run / "results" / "verdicts.json").is_file():
         return ""
-    with damage_named(path):
-        return str(plain_json(path)["sentences"][0]).removeprefix(QUESTION)
+    with damage_named(run / "results"):
+        told = (f'<a href="{url}">{words}</a>' for words, url in {**links, **CITE}.items())
+        return first_screen(run).html(*told, run_on=run_on(manifest))
+
+
+def run_on(manifest: Mapping[str, Any]) -> str:
+    """Say on which day a run was made."""
+    return f"run on {day_words(manifest['started'])}"
 
 
 # --- what the run says -----------------------------------------------------------------------
@@ -443,6 +434,11 @@ def _anchor(text: str) -> str:
     """Return a name for what a heading or a link to it says, in any script."""
     words = re.findall(r"[^\W_]+", normalize("NFKC", text).casefold())
     return f"s-{'-'.join(words)}"
+
+
+def prose(text: str) -> Markup:
+    """Return Markdown as safe HTML of a page of its own."""
+    return _Page({}).prose(text)
 
 
 # --- pages on disk ---------------------------------------------------------------------------

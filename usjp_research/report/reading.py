@@ -11,7 +11,6 @@ from usjp_research.report.numbers import PHRASES, Cells, say
 from usjp_research.report.tables import implied_digits, told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
-from usjp_research.study.answer import Study
 from usjp_research.study.exposure import MOST_ON_ONE
 from usjp_research.words import MINUS, label, level, listed, naming, percent
 
@@ -22,10 +21,14 @@ FEW = 5  # named firms up to which a contrast is about very few
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the numbers say: sentences for a portfolio manager, one paragraph for a quant."""
+    """What the numbers say: sentences for a portfolio manager, one paragraph for a quant.
+
+    ``findings`` are those that a figure of the run shows, by the name of its file.
+    """
 
     sentences: tuple[str, ...]
     quant: str
+    findings: Mapping[str, str]
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -47,35 +50,48 @@ def compose(results: Results) -> Reading:
     """Turn results, as `read_results` gives them, into sentences; each needs its numbers."""
     parts = (_answer, _size, _known, _contrast, _exposure, _pattern, _campaign, _change)
     with naming(Words(**results.get("words", {})).names()):
-        return Reading(tuple(text for part in parts if (text := part(results))), _quant(results))
+        findings = {"campaign": _campaign(results), "since": _since(results)}
+        findings |= {"visible": _change(results)}
+        return Reading(
+            tuple(text for part in parts if (text := part(results))),
+            _quant(results),
+            {name: text for name, text in findings.items() if text},
+        )
 
 
-def method(study: Study) -> Note:
-    """Return data and method in ten lines of Markdown, with the numbers of a study's own rule."""
-    spec, market, made = study.data.spec, study.data.market, study.data.portfolios
-    averages = market.level == "portfolio"
-    start, end = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in spec.rule.window)
-    fields = {
-        "rule": spec.rule,
-        "sectors": spec.sectors,
-        "firms": sum(len(made.members[f"sector/{name}"]) for name in spec.sectors),
-        "days": market.dates,
-        "first": market.dates[0].date(),
-        "last": market.dates[-1].date(),
-        "benchmark": ", ".join(spec.rule.benchmark),
-        "averages": PHRASES["averages"] if averages else "",
-        "own_market": "" if averages else PHRASES["own market"],
-        "model": spec.rule.model.replace("_", "-"),
-        "start": start,
-        "end": end,
-        "family": study.family,
-        "worth": PHRASES["worth"] if spec.thesis else "",
-    }
-    data, *lines = (
-        Cells().format(text, **fields) for text in (PHRASES["data"], *PHRASES["method"])
-    )
+def method(out: str | Path) -> Note:
+    """Return data and method of a run in ten lines of Markdown, with the numbers of its rule.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+
+    Raises
+    ------
+    InputError
+        When there are no verdicts.
+    """
+    results = read_results(out)
+    study = results["study"]
+    rule, second, data = study["rule"], study["rule"]["second"] or {}, study["data"]
+    averages, headline = study["level"] == "portfolio", study["headline_rule"]
+    start, end = (f"{day:+d}".replace("-", MINUS) if day else "0" for day in rule["window"])
+    with naming(Words(**results["words"]).names()):
+        yard = sorted(map(label, second.get("yardstick", ())))
+        fields = {
+            **{"rule": rule, "second": second, "study": study, "data": data, "start": start},
+            **{"end": end, "benchmark": ", ".join(rule["benchmark"])},
+            "averages": PHRASES["averages"] if averages else "",
+            "own_market": "" if averages else PHRASES["own market"],
+            "model": rule["model"].replace("_", "-"),
+            "yard": say("method yardstick", who=yard) if yard else "",
+            "worth": PHRASES["worth"] if any(r["implied"]["share"] for r in study["rows"]) else "",
+        }
+        texts = (PHRASES["data"], *PHRASES["method"], *PHRASES[f"method by rule {headline}"])
+        told, *lines = (Cells().format(text, **fields) for text in texts)
     numbered = (f"{k}. {line}" for k, line in enumerate(filter(None, lines), 1))
-    return Note(f"{data}\n\n" + "\n".join(numbered))
+    return Note(f"{told}\n\n" + "\n".join(numbered))
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -119,32 +135,41 @@ def _power(results: Results) -> str:
 
 
 def _answer(results: Results) -> str:
+    known = ruled_out(results)
+    told = verdicts(results)
+    return f"{QUESTION}{known} {told}" if known else f"{QUESTION}{told}"
+
+
+def verdicts(results: Results) -> str:
+    """Say in one sentence what was decided, sectors of the same verdict together."""
     rows = results["study"]["rows"]
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault(_verdict(row, rows), []).append(row["name"])
-    said = []
-    for (phrase, why), names in groups.items():
-        who = listed([*map(label, names)])
-        if len(names) > 2:  # one or two are named, more of them counted
-            some = "all" if len(names) == len(rows) else Cells().format("{:count} of", len(names))
-            who = say("sectors", some=some, of=len(rows), names=names)
-        said.append(say(phrase, who=who, why=why))
-    return f"{QUESTION}{_upper(_ruled_out(results) + '; '.join(said))}."
+    told = (say(phrase, who=_who(who, rows), why=why) for (phrase, why), who in groups.items())
+    return f"{_upper('; '.join(told))}."
 
 
-def _ruled_out(results: Results) -> str:
+def _who(names: Sequence[str], rows: Sequence[Results]) -> str:
+    """Return one or two sectors by name, more of them counted."""
+    if len(names) <= 2:
+        return listed([*map(label, names)])
+    rest = [row["name"] for row in rows if row["name"] not in names]
+    if not rest:
+        return say("sectors all", of=len(rows))
+    phrase, told = ("sectors but", rest) if len(rest) <= 2 else ("sectors", names)
+    return say(phrase, some=len(names), of=len(rows), names=told)
+
+
+def ruled_out(results: Results) -> str:
     """Say where a material gain is excluded: what is known comes before what is not."""
-    rows = results.get("says", [])
+    rows = results["says"]
     out = [row["sector"] for row in rows if row["excludes_gain"]]
     if not out:
         return ""
-    who = listed([*map(label, out)])
-    if len(out) > 2:
-        some = "all" if len(out) == len(rows) else Cells().format("{:count} of", len(out))
-        who = say("sectors", some=some, of=len(rows), names=out)
     material = results["study"]["rule"]["second"]["material"]
-    return say("ruled out", material=percent(material, 0, sign=False), who=who) + " "
+    who = _who(out, results["study"]["rows"])
+    return say("ruled out", material=percent(material, 0, sign=False), who=who)
 
 
 def _verdict(row: Results, rows: Sequence[Results]) -> tuple[str, str]:
@@ -317,6 +342,20 @@ def _campaign(results: Results) -> str:
     ends |= {"high": best["effect"], "highest": best["name"]}
     who = say("campaign one", best) if len(rows) == 1 else say("campaign many", ends)
     return say("campaign", who=who, follows=_follows(results, rows))
+
+
+def _since(results: Results) -> str:
+    rows = results["since"]
+    if not rows:
+        return ""
+    sides = {"above": [], "below": []}  # type: dict[str, list[str]]
+    for row in rows:
+        side = (row["moved"] > row["placebo_high"]) - (row["moved"] < row["placebo_low"])
+        if side:
+            move = f"{label(row['sector'])} ({percent(row['moved'], 0)})"
+            sides["above" if side > 0 else "below"].append(move)
+    out = [say(f"since {side}", who=who) for side, who in sides.items() if who]
+    return say("since", rows[0], out=listed(out) if out else PHRASES["since inside"])
 
 
 def _follows(results: Results, rows: Sequence[Results]) -> str:

@@ -373,8 +373,8 @@ def read_results(out: str | Path) -> dict[str, Any]:
     -------
     dict
         ``study`` is the content of ``verdicts.json`` and ``words`` that of ``words.yaml``;
-        ``timing``, ``variants``, ``says``, ``exposure`` and ``robustness`` are rows of their
-        files, empty where no notebook has saved them.
+        ``timing``, ``variants``, ``says``, ``control``, ``since``, ``exposure`` and
+        ``robustness`` are rows of their files, empty where no notebook has saved them.
 
     Raises
     ------
@@ -392,7 +392,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
             "words": read_words(folder).model_dump(),
             "timing": _rows(folder / "timing.csv"),
             "variants": _rows(folder / "variants.csv"),
-            "says": _rows(folder / "says.csv"),
+            **{name: _rows(folder / f"{name}.csv") for name in ("says", "control", "since")},
             "exposure": [
                 row
                 for path in _own(folder, "3_exposure", study)

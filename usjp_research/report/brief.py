@@ -1,0 +1,50 @@
+"""The study on two pages that can be mailed: first screen, three findings, method, how to cite."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from usjp_research.market.sources import is_simulated
+from usjp_research.report.first_screen import first_screen
+from usjp_research.report.pages import fill, prose, run_on
+from usjp_research.report.reading import compose, method
+from usjp_research.runs.store import damage_named, read_manifest, read_results, result_files
+from usjp_research.spec.read import read_words
+from usjp_research.words import naming
+
+
+def brief_page(run: Path) -> str:
+    """Return the brief of a finished run as one HTML page that runs nothing and loads nothing.
+
+    Raises
+    ------
+    InputError
+        When the run has no verdicts, or a file of it is damaged.
+    """
+    manifest, words = read_manifest(run), read_words(run / "results")
+    result_files(run, manifest)  # as they were when the run ended
+    with damage_named(run / "results"), naming(words.names()):
+        shared = {
+            "words": words,
+            "run": manifest,
+            "simulated": is_simulated(manifest["market"]),
+            "screen": first_screen(run).html('<a href="#cite">cite</a>', run_on=run_on(manifest)),
+            "findings": list(_findings(run)),
+            "method": prose(method(run)),
+        }
+        return fill("brief.html", shared)
+
+
+def _findings(run: Path) -> Iterator[dict[str, Any]]:
+    """Yield what was found beside the verdicts, with the figure that the run has saved of it."""
+    for name, text in compose(read_results(run)).findings.items():
+        path = run / "figures" / f"{name}.svg"
+        if path.is_file():
+            drawn = base64.b64encode(path.read_bytes()).decode()
+            title, _, alt = path.with_suffix(".txt").read_text(encoding="utf-8").partition("\n")
+            yield {"text": text, "title": title, "alt": alt, "picture": drawn}
+        else:
+            yield {"text": text}

@@ -1,0 +1,237 @@
+"""The first screen of a study: its finding, three numbers, and a bar for every sector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from usjp_research.report.numbers import say
+from usjp_research.report.reading import ruled_out, verdicts
+from usjp_research.report.summary import Line, summary
+from usjp_research.report.tables import implied_digits
+from usjp_research.runs.store import read_results
+from usjp_research.spec.records import MIRROR, Words
+from usjp_research.words import label, naming, percent
+
+Results = Mapping[str, Any]
+BAR = "#3b7fc4"  # at least 3:1 on white and on the dark page
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """What a reader sees first, composed from results alone.
+
+    Attributes
+    ----------
+    headline : str
+        The finding in one sentence.
+    lead : tuple of str
+        What was asked, what is ruled out, and what the same rule did see.
+    numbers : tuple of (str, str)
+        Three numbers, each with what it is.
+    lines : tuple of Line
+        A row for every sector, the contrast last.
+    alpha : float
+        Of the intervals.
+    """
+
+    question: str
+    dates: str
+    headline: str
+    lead: tuple[str, ...]
+    numbers: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...]
+    alpha: float
+
+    def html(self, *more: str, run_on: str = "") -> str:
+        """Return it as HTML that reads without its style; ``more`` are links for its first line."""
+        told = [escape(text) for text in (self.question, self.dates, run_on) if text]
+        numbers = "".join(
+            f"<div><dt>{escape(value)}</dt> <dd>{escape(words)}</dd></div>"
+            for value, words in self.numbers
+        )
+        lead = " ".join(map(escape, self.lead))
+        return (
+            f'<p class="dateline">{" · ".join((*told, *more))}</p>'
+            f'<h1 id="title">{escape(self.headline)}</h1><p class="lead">{lead}</p>'
+            f'<dl class="big">{numbers}</dl>{_board(self.lines, self.alpha)}'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def first_screen(out: str | Path) -> FirstScreen:
+    """Compose the first screen of a run from its result files.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+
+    Raises
+    ------
+    InputError
+        When there are no verdicts.
+
+    Examples
+    --------
+    >>> ur.first_screen("outputs/study").headline                   # doctest: +SKIP
+    """
+    results = read_results(out)
+    words = Words(**results.get("words", {}))
+    with naming(words.names()):
+        lines = summary(results)
+        sectors = [line for line in lines if not line.contrast]
+        return FirstScreen(
+            question=words.question,
+            dates=f"prices to {day_words(results['study']['data']['last'])}",
+            headline=_headline(results, sectors),
+            lead=tuple(filter(None, (words.lead, ruled_out(results), _control(results)))),
+            numbers=tuple(_numbers(sectors)),
+            lines=tuple(lines),
+            alpha=results["study"]["alpha"],
+        )
+
+
+def day_words(text: str) -> str:
+    """Return the day of an ISO date or time as people write it: 31 Jul 2026."""
+    day = date.fromisoformat(text[:10])
+    return f"{day.day} {day:%b %Y}"
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+def _headline(results: Results, lines: Sequence[Line]) -> str:
+    """Return the finding: what is known comes before what is not."""
+    worth = [line for line in lines if math.isfinite(line.worth)]
+    if not worth:
+        return _moved(lines)
+    small = [line for line in worth if line.too_small_by > 1]
+    if not small:
+        return verdicts(results)
+    most = max(worth, key=lambda line: abs(line.worth))
+    where = say("headline some", small=len(small), of=len(lines))
+    if len(small) == len(lines):
+        where = say("headline all" if len(lines) > 1 else "headline one", name=lines[0].name)
+    reach = -most.low if most.worth < 0 else most.high
+    side = "down" if most.worth < 0 else "up"
+    phrase = f"headline {side}" if reach > 0 else f"headline not {side}"
+    bound = say(phrase, name=most.name, reach=percent(abs(reach), sign=False))
+    return say("headline small", where=where, bound=bound if math.isfinite(reach) else "")
+
+
+def _out(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if line.low > 0 or line.high < 0]
+
+
+def _moved(lines: Sequence[Line]) -> str:
+    out = [f"{line.label} ({line.moved})" for line in _out(lines)]
+    return say("headline moved", who=out) if out else say("headline nothing")
+
+
+def _control(results: Results) -> str:
+    row = next(iter(results["control"]), None)
+    if row is None or row["low"] is None or row["low"] <= 0:
+        return ""
+    return say("control seen", row, who=label(MIRROR))
+
+
+def _numbers(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Return the three numbers that a reader should remember."""
+    judged = [line for line in lines if math.isfinite(line.effect)]
+    if not judged:
+        return []
+    worth = [line for line in judged if math.isfinite(line.worth)]
+    most = max(worth or judged, key=lambda line: abs(line.worth if worth else line.effect))
+    size = percent(most.worth, implied_digits(most.worth)) if worth else most.moved
+    return [
+        (size.lstrip("+"), say("number worth" if worth else "number moved", name=most.name)),
+        (percent(most.mde, sign=False), say("number mde", name=most.name)),
+        (f"{len(_out(judged))} of {len(judged)}", say("number out", n=len(judged))),
+    ]
+
+
+# --- the chart ---------------------------------------------------------------------------------
+
+
+def _board(lines: Sequence[Line], alpha: float) -> str:
+    """Return a table whose rows have a bar on one scale; words stand between all numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = [x for line in lines for x in (0, line.low, line.high, line.worth) if math.isfinite(x)]
+    low, high = min(ends), max(ends)
+    room = 0.04 * (high - low) or 0.01
+    low, high = low - room, high + room
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+
+    def place(x: float) -> str:
+        return f"{100 * (x - low) / (high - low):.2f}%"
+
+    marks = "".join(
+        f'<text x="{place(x)}" y="11" text-anchor="middle" font-size="11" fill="currentColor">'
+        f"{percent(x, 0)}</text>"
+        for x in map(float, ticks)
+        if low < x < high
+    )
+    rows = "".join(_row(line, place) for line in lines)
+    heads = "".join(
+        f'<th scope="col" class="number">{words}</th>'
+        for words in ("Moved", "Worth up to", "Too small by")
+    )
+    return (
+        f'<table class="board"><caption>{escape(say("board", alpha=alpha))}</caption><thead><tr>'
+        f'<th scope="col">Sector</th><th class="bar" scope="col">{_svg(marks, 14, "Scale")}</th>'
+        f'{heads}<th scope="col" class="verdict">Verdict</th></tr></thead><tbody>{rows}</tbody>'
+        "</table>"
+    )
+
+
+def _row(line: Line, place: Callable[[float], str]) -> str:
+    interval = f" <small>({line.interval})</small>" if math.isfinite(line.low) else ""
+    row = (
+        f'<tr{" class=apart" if line.contrast else ""}><th scope="row">{escape(line.label)}</th>'
+        f'<td class="bar">{_svg(_marks(line, place), 22, _words(line))}</td>'
+        f'<td class="number">{line.moved}{interval}</td><td class="number">{line.worth_up_to}</td>'
+        f'<td class="number">{line.too_small}</td><td class="verdict">{escape(line.verdict)}</td>'
+        "</tr>"
+    )
+    if line.contrast and line.notes:
+        row += f'<tr class="under"><td colspan="5">{escape(line.notes[-1])}</td></tr>'
+    return row
+
+
+def _words(line: Line) -> str:
+    return (
+        f"{line.label}: moved {line.moved}, interval {line.interval}; worth up to "
+        f"{line.worth_up_to}, too small by {line.too_small}"
+    )
+
+
+def _marks(line: Line, place: Callable[[float], str]) -> str:
+    """Draw zero, the interval, what moved, and what the thesis is worth, as far as there is."""
+    zero = place(0)
+    drawn = f'<line x1="{zero}" x2="{zero}" y1="0" y2="22" stroke="currentColor" stroke-width="1"/>'
+    if math.isfinite(line.low):
+        x, width = place(line.low), place(line.high)
+        ends = f'x1="{x}" x2="{width}" y1="11" y2="11"'
+        drawn += f'<line {ends} stroke="{BAR}" stroke-width="7"/>'
+        drawn += f'<circle cx="{place(line.effect)}" cy="11" r="6" fill="{BAR}" stroke="#fff"/>'
+    if math.isfinite(line.worth):
+        at = f'<svg x="{place(line.worth)}" y="11" overflow="visible">'
+        drawn += f'{at}<path d="M0-6 5 0 0 6-5 0z" fill="currentColor" stroke="#fff"/></svg>'
+    return drawn
+
+
+def _svg(marks: str, height: int, words: str) -> str:
+    name = escape(words)
+    return (
+        f'<svg role="img" aria-label="{name}" width="320" height="{height}"><title>{name}</title>'
+        f"{marks}</svg>"
+    )
