@@ -70,6 +70,7 @@ from usjp_research.report.numbers import how_to_read as how_to_read
 from usjp_research.report.tables import timing_numbers as timing_numbers
 from usjp_research.report.reading import save_reading as save_reading
 from usjp_research.runs.store import read_results as read_results
+from usjp_research.report.first_screen import first_screen as first_screen
 from usjp_research.report.reading import method as method
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard
 from usjp_research.report.figures import plot_caar as plot_caar

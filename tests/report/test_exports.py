@@ -92,7 +92,7 @@ def test_a_fault_in_html_would_be_found() -> None:
 def test_one_file_holds_every_page_in_order_and_its_links_stay_inside(run: Path) -> None:
     pages = render(run)
     one = _valid(join_pages(pages))
-    leaves = one.query("main > section.leaf")
+    leaves = one.query("main section.leaf")
     assert [_attribute(leaf, "id") for leaf in leaves] == [f"page-{name[:-5]}" for name in pages]
     ids = [_attribute(node, "id") for node in one.query("[id]")]
     assert len(ids) == len(set(ids))

@@ -58,7 +58,8 @@ def results() -> dict[str, Any]:
         for check in ("runup", "event", "after", "leak")
         for row in rows
     ]
-    more = {"timing": timing, "variants": [], "exposure": [], "robustness": []}
+    more: dict[str, Any] = {"timing": timing, "variants": [], "exposure": [], "robustness": []}
+    more |= {"says": [], "since": [], "control": []}
     return {"study": study, "words": {"sectors": NAMES}, **more}
 
 
@@ -255,7 +256,7 @@ def test_the_reading_comes_from_files_and_other_studies_records_are_not_used(
     assert read_results(tmp_path)["robustness"] == want
     saved = save_reading(tmp_path)
     again = json.loads((folder / "reading.json").read_text(encoding="utf-8"))
-    assert Reading(tuple(again["sentences"]), again["quant"]) == saved
+    assert Reading(tuple(again["sentences"]), again["quant"], again["findings"]) == saved
 
 
 def test_a_reading_shows_itself_as_text_and_not_as_markup(results: dict[str, Any]) -> None:
@@ -334,8 +335,8 @@ def test_a_sector_without_firms_has_its_reason_and_no_number(results: dict[str, 
     results["timing"] = []
     found = compose(results)
     assert found.sentences == (
-        "Has the market priced it in? All three sectors (Power & Utilities, Mining & Metals and "
-        "Pharma & Biotech) cannot be judged at all: none of its 9 firms has a price.",
+        "Has the market priced it in? All three sectors cannot be "
+        "judged at all: none of its 9 firms has a price.",
     )
     assert found.quant == "No sector has numbers."
     assert "nan" not in _text(results).lower() and "None" not in _text(results)

@@ -163,7 +163,7 @@ def test_a_loss_beside_an_expected_fall_is_refused_because_it_would_count_twice(
 
 
 def test_pages_of_another_study_speak_of_no_other(visible: dict[str, str]) -> None:
-    assert len(visible) == 5
+    assert len(visible) == 6
     for name, text in visible.items():
         found = OF_JAPAN.search(text)
         assert not found, f"{name}: {text[max(0, found.start() - 80) : found.end() + 40]}"

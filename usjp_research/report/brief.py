@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.first_screen import first_screen
-from usjp_research.report.pages import fill, prose, run_on
+from usjp_research.report.first_screen import head
+from usjp_research.report.pages import CITE, fill, prose
 from usjp_research.report.reading import compose, method
 from usjp_research.runs.store import damage_named, read_manifest, read_results, result_files
 from usjp_research.spec.read import read_words
@@ -31,7 +31,7 @@ def brief_page(run: Path) -> str:
             "words": words,
             "run": manifest,
             "simulated": is_simulated(manifest["market"]),
-            "screen": first_screen(run).html('<a href="#cite">cite</a>', run_on=run_on(manifest)),
+            "screen": head(run, CITE),
             "findings": list(_findings(run)),
             "method": prose(method(run)),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from usjp_research.report.figures import plot_scoreboard
 from usjp_research.report.numbers import say
 from usjp_research.report.reading import ruled_out, verdicts
 from usjp_research.report.summary import Line, summary
 from usjp_research.report.tables import implied_digits
-from usjp_research.runs.store import read_results
+from usjp_research.runs.store import damage_named, read_manifest, read_results
+from usjp_research.spec.read import read_words
 from usjp_research.spec.records import MIRROR, Words
+from usjp_research.study.verdict import verdict_of
 from usjp_research.words import label, naming, percent
 
 Results = Mapping[str, Any]
@@ -48,9 +52,9 @@ class FirstScreen:
     lines: tuple[Line, ...]
     alpha: float
 
-    def html(self, *more: str, run_on: str = "") -> str:
-        """Return it as HTML that reads without its style; ``more`` are links for its first line."""
-        told = [escape(text) for text in (self.question, self.dates, run_on) if text]
+    def html(self, *more: str) -> str:
+        """Return it as HTML that reads without its style; ``more`` ends its first line."""
+        told = [escape(text) for text in (self.question, self.dates)]
         numbers = "".join(
             f"<div><dt>{escape(value)}</dt> <dd>{escape(words)}</dd></div>"
             for value, words in self.numbers
@@ -97,6 +101,28 @@ def first_screen(out: str | Path) -> FirstScreen:
             lines=tuple(lines),
             alpha=results["study"]["alpha"],
         )
+
+
+def head(run: Path, links: Mapping[str, str]) -> str:
+    """Return the first screen of a finished run as HTML, with its chart as a picture below.
+
+    ``links`` are addresses by their words, of what else there is of the run. Without an answer
+    it is empty.
+    """
+    if not (run / "results" / "verdicts.json").is_file():
+        return ""
+    with damage_named(run / "results"):
+        found, study = first_screen(run), read_results(run)["study"]
+        rows = [*study["rows"], *filter(None, [study["contrast"]])]
+        with naming(read_words(run / "results").names()):
+            drawn = plot_scoreboard([verdict_of(row) for row in rows])
+    told = [f"run on {day_words(read_manifest(run)['started'])}"]
+    told += [f'<a href="{url}">{words}</a>' for words, url in links.items()]
+    return (
+        f'{found.html(*told)}<details class="picture"><summary>The chart as a picture</summary>'
+        f'<img alt="{escape(drawn.alt)}" src="data:image/png;base64,'
+        f'{base64.b64encode(drawn.png()).decode()}"></details>'
+    )
 
 
 def day_words(text: str) -> str:

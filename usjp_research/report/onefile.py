@@ -20,21 +20,33 @@ BROWSERS = (
     *("microsoft-edge", "msedge"),
 )
 POINTING = ("id", "for", "headers", "aria-labelledby", "aria-describedby", "aria-controls")
+CITE = "cite"  # the id in the footer, which all pages share
 PATIENCE = 120  # seconds for a browser to print
 
 
 def join_pages(pages: Mapping[str, str]) -> str:
-    """Join pages, by file name, into one whose links stay inside; its footer is the first's."""
+    """Join pages, by file name, into one whose links stay inside; its footer is the first's.
+
+    A page of one sector is folded: a link into it, or paper, opens it.
+    """
     names = {name: f"page-{name.removesuffix('.html')}" for name in pages}
     whole = BeautifulSoup(next(iter(pages.values())), PARSER)
     main = whole.new_tag("main", id="main")
     for name, text in pages.items():
-        main.append(_leaf(BeautifulSoup(text, PARSER), name, names))
+        leaf = _leaf(BeautifulSoup(text, PARSER), name, names)
+        main.append(_folded(leaf, whole) if leaf.select_one("h1 .of") else leaf)
     body = _only(whole, "body")
     footer, skip = _only(body, "footer").extract(), _only(body, "a.skip").extract()
     body.clear()
     body.extend((skip, main, footer))
     return str(whole)
+
+
+def _folded(leaf: Tag, soup: BeautifulSoup) -> Tag:
+    fold, summary = soup.new_tag("details", attrs={"class": "fold"}), soup.new_tag("summary")
+    summary.string = str(leaf["aria-label"])
+    fold.extend((summary, leaf))
+    return fold
 
 
 def _only(soup: Tag, selector: str) -> Tag:
@@ -70,7 +82,7 @@ def _leaf(soup: BeautifulSoup, name: str, names: Mapping[str, str]) -> Tag:
             if key in node.attrs:
                 node[key] = " ".join(f"{own}--{id}" for id in str(node[key]).split())
         target, _, part = str(node.get("href", "http:")).partition("#")
-        if (target or name) in names:
+        if (target or name) in names and part != CITE:
             node["href"] = f"#{names[target or name]}" + (f"--{part}" if part else "")
     return leaf
 

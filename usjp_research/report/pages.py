@@ -28,7 +28,7 @@ from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
-from usjp_research.report.first_screen import day_words, first_screen
+from usjp_research.report.first_screen import head
 from usjp_research.report.theme import night, pairs
 from usjp_research.runs.parameters import literal
 from usjp_research.runs.store import (
@@ -93,7 +93,7 @@ def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
             "run": manifest,
             "simulated": is_simulated(manifest["market"]),
             "jobs": jobs,
-            "screen": Markup(_screen(run, manifest, links or {})),
+            "screen": Markup(head(run, {**(links or {}), **CITE})),
             "label": label,
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
@@ -114,20 +114,6 @@ def _fill_all(
             text = fill("front.html" if job is jobs[0] else "notebook.html", more)
         pages[job["file"]] = CONTROL.sub("", text)
     return pages
-
-
-def _screen(run: Path, manifest: Mapping[str, Any], links: Mapping[str, str]) -> str:
-    """Return the first screen of a run that has an answer."""
-    if not (run / "results" / "verdicts.json").is_file():
-        return ""
-    with damage_named(run / "results"):
-        told = (f'<a href="{url}">{words}</a>' for words, url in {**links, **CITE}.items())
-        return first_screen(run).html(*told, run_on=run_on(manifest))
-
-
-def run_on(manifest: Mapping[str, Any]) -> str:
-    """Say on which day a run was made."""
-    return f"run on {day_words(manifest['started'])}"
 
 
 # --- what the run says -----------------------------------------------------------------------
