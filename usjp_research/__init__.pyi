@@ -73,6 +73,7 @@ from usjp_research.runs.store import read_results as read_results
 from usjp_research.report.first_screen import first_screen as first_screen
 from usjp_research.report.reading import method as method
 from usjp_research.report.figures import plot_scoreboard as plot_scoreboard
+from usjp_research.report.figures import plot_visible as plot_visible
 from usjp_research.report.figures import plot_caar as plot_caar
 from usjp_research.report.figures import plot_placebo as plot_placebo
 from usjp_research.report.figures import plot_counterfactuals as plot_counterfactuals

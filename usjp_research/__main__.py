@@ -433,8 +433,7 @@ def _print_study(
     fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str], as_json: bool, wide: bool
 ) -> None:
     """Print the answer, a line per sector that was saved, and what must be known beside them."""
-    from usjp_research.report.reading import compose
-    from usjp_research.report.summary import summary
+    from usjp_research.report.first_screen import screen
     from usjp_research.report.tables import table
     from usjp_research.runs.store import read_results
     from usjp_research.study.disclosure import public_record
@@ -451,9 +450,8 @@ def _print_study(
             content["contrast"] = None
     results = {**read_results(fresh), "study": content}
     results["says"] = [row for row in results["says"] if not sectors or row["sector"] in sectors]
-    answer = compose(results).sentences[0]
     if facts["public"]:
-        content = public_record(content, facts["level"])
+        results["study"] = content = public_record(content, facts["level"])
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
@@ -461,8 +459,9 @@ def _print_study(
         _say("SIMULATED returns: these rows say nothing about any real market.")
     if first := not_the_rule(spec):
         _say(first)
-    _say(f"{answer}\n")
-    _print_lines(summary({**results, "study": content}), content["alpha"])
+    found = screen(results)
+    _say(f"{found.headline}. {' '.join(found.lead)}\n")
+    _print_lines(found.lines, found.alpha)
     if wide:
         rows = [*content["rows"], *filter(None, [content["contrast"]])]
         _print_table(table("verdicts", [*map(verdict_of, rows)]), "Verdicts")

@@ -88,7 +88,7 @@ def _comparisons(study: ur.Study) -> list[object]:
         *(data, donors, factors, match, ur.synthetic_control(target[2:200, 0], pool[:198])),
         ur.counterfactuals(data, "rail"),
         ur.exposure_rows(data)[0],
-        Reading((EVIL,), EVIL),
+        Reading((EVIL,), EVIL, {}),
     ]
 
 

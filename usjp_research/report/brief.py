@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.first_screen import head
@@ -38,13 +37,10 @@ def brief_page(run: Path) -> str:
         return fill("brief.html", shared)
 
 
-def _findings(run: Path) -> Iterator[dict[str, Any]]:
+def _findings(run: Path) -> Iterator[dict[str, str]]:
     """Yield what was found beside the verdicts, with the figure that the run has saved of it."""
     for name, text in compose(read_results(run)).findings.items():
-        path = run / "figures" / f"{name}.svg"
-        if path.is_file():
-            drawn = base64.b64encode(path.read_bytes()).decode()
-            title, _, alt = path.with_suffix(".txt").read_text(encoding="utf-8").partition("\n")
-            yield {"text": text, "title": title, "alt": alt, "picture": drawn}
-        else:
-            yield {"text": text}
+        path = run / "figures" / f"{name}-narrow.svg"
+        drawn = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
+        alt = path.with_name(f"{name}.txt").read_text(encoding="utf-8") if drawn else ""
+        yield {"text": text, "alt": alt, "picture": drawn}

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
-from usjp_research.report.numbers import say
+from usjp_research.report.numbers import PHRASES, say
 from usjp_research.report.tables import (
+    Told,
     cases_words,
     counted,
     curve_words,
@@ -147,6 +148,34 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     title = say("found scoreboard", out=out, held=sum(held), implied=len(held))
     about = _about("scoreboard", title, _rows_drawn(shown))
     return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt, **about)
+
+
+def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
+    """Draw what every announced dollar would be worth as profit beside the smallest move found.
+
+    Where the bar does not reach the dot, no margin makes the thesis visible.
+    """
+    worth = [(row, row.mde / row.breakeven_share) for row in rows if row.breakeven_share]
+    if not worth:
+        return nothing("The thesis puts no dollars in any sector that has a verdict.")
+    shown, data = [], []
+    for row, most in worth:
+        share = row.mde / most
+        beside = say(f"visible {'never' if share > 1 else 'from'}", share=share)
+        words = say("visible hint", most=most, mde=row.mde)
+        seen = Told(row.mde, min(0.0, most), max(0.0, most), row.implied.share, 1)
+        shown.append(Interval(tag(row.name), beside, seen, hint=words))
+        named = {"row": label(row.name), "every dollar": most, "mde": row.mde}
+        data.append(named | {f"implied {case}": x for case, x in row.implied.share.items()})
+    share, name = min((row.mde / most, row.name) for row, most in worth)
+    never = sum(most < row.mde for row, most in worth)
+    title = say("found visible", never=never, of=len(worth))
+    title += say("found visible least", name=name, share=share) if share <= 1 else ""
+    told = "; ".join(f"{one.name}: {one.says}, {one.hint}" for one in shown)
+    about = _about("visible", title, data, power=level(1 - power))
+    words = PHRASES["visible marks"]
+    alt = f"{title}. {told}."
+    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt, **about)
 
 
 def says(row: Verdict) -> str:

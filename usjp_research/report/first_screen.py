@@ -14,7 +14,7 @@ from typing import Any
 from usjp_research.report.figures import plot_scoreboard
 from usjp_research.report.numbers import say
 from usjp_research.report.reading import ruled_out, verdicts
-from usjp_research.report.summary import Line, summary
+from usjp_research.report.summary import HEADS, Line, summary
 from usjp_research.report.tables import implied_digits
 from usjp_research.runs.store import damage_named, read_manifest, read_results
 from usjp_research.spec.read import read_words
@@ -87,7 +87,11 @@ def first_screen(out: str | Path) -> FirstScreen:
     --------
     >>> ur.first_screen("outputs/study").headline                   # doctest: +SKIP
     """
-    results = read_results(out)
+    return screen(read_results(out))
+
+
+def screen(results: Results) -> FirstScreen:
+    """Compose the first screen from results, as `read_results` gives them."""
     words = Words(**results.get("words", {}))
     with naming(words.names()):
         lines = summary(results)
@@ -207,13 +211,11 @@ def _board(lines: Sequence[Line], alpha: float) -> str:
         if low < x < high
     )
     rows = "".join(_row(line, place) for line in lines)
-    heads = "".join(
-        f'<th scope="col" class="number">{words}</th>'
-        for words in ("Moved", "Worth up to", "Too small by")
-    )
+    heads = "".join(f'<th scope="col" class="number">{HEADS[k]}</th>' for k in (1, 3, 4))
     return (
-        f'<table class="board"><caption>{escape(say("board", alpha=alpha))}</caption><thead><tr>'
-        f'<th scope="col">Sector</th><th class="bar" scope="col">{_svg(marks, 14, "Scale")}</th>'
+        f'<table class="board"><caption>{escape(say("board", alpha=alpha))}</caption><thead>'
+        f'<tr><th scope="col">{HEADS[0]}</th>'
+        f'<th class="bar" scope="col">{_svg(marks, 14, "Scale")}</th>'
         f'{heads}<th scope="col" class="verdict">Verdict</th></tr></thead><tbody>{rows}</tbody>'
         "</table>"
     )
@@ -228,7 +230,7 @@ def _row(line: Line, place: Callable[[float], str]) -> str:
         f'<td class="number">{line.too_small}</td><td class="verdict">{escape(line.verdict)}</td>'
         "</tr>"
     )
-    if line.contrast and line.notes:
+    if line.notes and (line.contrast or math.isnan(line.effect)):
         row += f'<tr class="under"><td colspan="5">{escape(line.notes[-1])}</td></tr>'
     return row
 

@@ -33,7 +33,6 @@ from usjp_research.report.theme import night, pairs
 from usjp_research.runs.parameters import literal
 from usjp_research.runs.store import (
     damage_named,
-    plain_json,
     read_manifest,
     result_files,
 )

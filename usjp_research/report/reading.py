@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from usjp_research.report.numbers import PHRASES, Cells, say
-from usjp_research.report.tables import implied_digits, told
+from usjp_research.report.tables import told
 from usjp_research.runs.store import json_bytes, own_results, read_results, write_whole
 from usjp_research.spec.records import Note, Words
 from usjp_research.study.exposure import MOST_ON_ONE
 from usjp_research.words import MINUS, label, level, listed, naming, percent
 
 Results = Mapping[str, Any]
-QUESTION: str = PHRASES["question"]  # that the first sentence answers
 FEW = 5  # named firms up to which a contrast is about very few
 
 
@@ -48,7 +47,7 @@ def save_reading(out: str | Path) -> Reading:
 
 def compose(results: Results) -> Reading:
     """Turn results, as `read_results` gives them, into sentences; each needs its numbers."""
-    parts = (_answer, _size, _known, _contrast, _exposure, _pattern, _campaign, _change)
+    parts = (_known, _contrast, _exposure, _pattern, _campaign, _change)
     with naming(Words(**results.get("words", {})).names()):
         findings = {"campaign": _campaign(results), "since": _since(results)}
         findings |= {"visible": _change(results)}
@@ -134,12 +133,6 @@ def _power(results: Results) -> str:
 # --- sentences -------------------------------------------------------------------------------
 
 
-def _answer(results: Results) -> str:
-    known = ruled_out(results)
-    told = verdicts(results)
-    return f"{QUESTION}{known} {told}" if known else f"{QUESTION}{told}"
-
-
 def verdicts(results: Results) -> str:
     """Say in one sentence what was decided, sectors of the same verdict together."""
     rows = results["study"]["rows"]
@@ -191,20 +184,6 @@ def _verdict(row: Results, rows: Sequence[Results]) -> tuple[str, str]:
         head, why = ", ".join(filter(None, (head, why))), ""
     phrase = f"verdict: {head}"
     return (phrase, why) if phrase in PHRASES else ("verdict: another", head)
-
-
-def _size(results: Results) -> str:
-    valued = [row for row in _judged(results) if row["implied"]["share"]]
-    if not valued:
-        return ""
-    sizes = [max(map(abs, row["implied"]["share"].values())) for row in valued]
-    most = max(sizes)
-    more = {"worth": percent(most, implied_digits(most), sign=False), "power": _power(results)}
-    seen = [row for row, size in zip(valued, sizes, strict=True) if size >= row["mde"]]
-    ends = [percent(end(row["mde"] for row in valued), sign=False) for end in (min, max)]
-    more["span"] = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by sector"
-    phrase = "size found" if seen else "size not found"
-    return say(phrase, valued[sizes.index(most)], names=_names(seen or valued), **more)
 
 
 def _known(results: Results) -> str:

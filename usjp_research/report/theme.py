@@ -334,6 +334,7 @@ class Interval:
     says: str
     seen: Told = NOTHING
     mark: str = "o"
+    hint: str = ""  # of its bar, where that is no interval
 
     def ends(self) -> list[float]:
         """Return the numbers that the scale must hold."""
@@ -383,7 +384,8 @@ def _interval(axes: Axes, row: Interval, place: float) -> None:
         thick = 2 if row.mark == "x" else 1
         dot: dict[str, Any] = {"ms": 7, "mew": thick, "color": HUE}
         marks += axes.plot([seen.effect], [place], row.mark, **dot)
-        hint(marks, f"{name}: moved {seen.observed()}, interval {seen.interval()}")
+        said = row.hint or f"moved {seen.observed()}, interval {seen.interval()}"
+        hint(marks, f"{name}: {said}")
     if share:
         up = place - 0.28
         marks = axes.plot([share["low"], share["high"]], [up, up], color=INK, linewidth=2)
