@@ -58,7 +58,7 @@ MORE = {
         'ur.table("channels", study)',
         'others = ["secondary", "leak", "reverse", "publication", "placebo"]',
         'ur.table("events", data.spec, others)',
-        'ur.table("confounders", data.spec, others)',
+        'ur.table("confounders", data.spec, False)',
         'ur.table("dropped", study.dropped)',
     ],
     "6_method": ['ur.table("assurance", checked.assurance.assign(**{"priced in": 0.25}))'],

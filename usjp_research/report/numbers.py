@@ -29,8 +29,14 @@ def _two_digits(value: float) -> str:
     return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
+def small(value: float) -> str:
+    """Return the size of a share in percent; under a tenth of one it is only that."""
+    return "<0.1%" if 0 < abs(value) < 0.001 else percent(abs(value), sign=False)
+
+
 WORDS: Mapping[str, Callable[[Any], str]] = {
     "label": label,
+    "small": small,
     "p": p_value,
     "level": level,
     "usd": money,
@@ -68,8 +74,26 @@ def say(phrase: str, row: Mapping[str, Any] | None = None, **more: Any) -> str:
     return Cells().format(PHRASES[phrase], **{**(row or {}), **more})
 
 
+class Linked(str):
+    """Words that link to where they come from."""
+
+    url: str = ""
+
+
+def linked(words: str, url: str) -> str:
+    """Return words as a link to a source; without an address they are words."""
+    link = Linked(words)
+    link.url = url
+    return link if url.startswith(("https://", "http://")) else words
+
+
+def _cell(words: object) -> str:
+    text = escape(str(words), quote=False)
+    return f'<a href="{escape(words.url)}">{text}</a>' if isinstance(words, Linked) else text
+
+
 class Table(pd.DataFrame):
-    """A data frame of words that shows all of itself; its headings say what they mean."""
+    """A data frame of words that shows all it has to say; its headings say what they mean."""
 
     _metadata = ("meanings",)
     meanings: Mapping[str, str]
@@ -79,8 +103,10 @@ class Table(pd.DataFrame):
         return Table
 
     def _repr_html_(self) -> str:
+        some = [len(self) == 0 or set(self.iloc[:, k]) != {DASH} for k in range(self.shape[1])]
+        cells = pd.DataFrame(self.loc[:, some]).map(_cell).rename(columns=_cell)
         with pd.option_context("display.max_colwidth", None):
-            text = str(self.to_html(index=False, border=0, max_rows=None, max_cols=None))
+            text = str(cells.to_html(index=False, border=0, escape=False))
         for title, meaning in getattr(self, "meanings", {}).items():
             head = f"<th>{escape(title, quote=False)}</th>"
             told = escape(meaning).replace("&#x27;", "’")
@@ -98,9 +124,13 @@ def lay_out(name: str, rows: Rows) -> Table:
         fields = {re.split(r"[.[]", field)[0] for _, field, *_ in show.parse(row["cell"]) if field}
         if row["title"] and (first is None or fields <= first.keys()):
             title = show.format(row["title"], **first) if first else row["title"]
-            cells[title] = [show.format(row["cell"], **values) for values in rows]
+            words, _, link = row["cell"].partition(" <")  # words <address>
+            cells[title] = [
+                linked(show.format(words, **values), show.format(link.rstrip(">"), **values))
+                for values in rows
+            ]
             meanings |= {title: row["meaning"]} if row["meaning"] else {}
-    table = Table(cells)
+    table = Table(cells, dtype=object)
     table.meanings = meanings
     return table
 

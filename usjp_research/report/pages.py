@@ -38,7 +38,7 @@ from usjp_research.runs.store import (
 )
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
-from usjp_research.words import InputError, each_text, label, naming, scrub
+from usjp_research.words import DASH, InputError, each_text, label, naming, scrub
 
 Cells = list[nbformat.NotebookNode]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,8 +55,9 @@ NOTHING: Mapping[str, Any] = {  # what stands for the notebook of a run that was
 
 # What an HTML output may hold, and what is dropped with everything in it.
 ALLOWED = """table caption colgroup col thead tbody tfoot tr th td div p pre code span b strong i em
-    small sub sup br ul ol li dl dt dd"""
-SPANS = {"th": {"colspan", "rowspan", "title"}, "td": {"colspan", "rowspan"}}
+    a small sub sup br ul ol li dl dt dd"""
+KEPT = {"th": {"colspan", "rowspan", "title"}, "td": {"colspan", "rowspan"}, "a": {"href"}}
+WEB = ("https://", "http://")
 UNSEEN = "script style template noscript iframe object svg math title textarea select"
 
 # What a drawing in a page may be made of; one with more in it is an image, which runs nothing.
@@ -69,7 +70,14 @@ HERE = "\x1a"  # a link to a heading that may be still to come; no text on a pag
 
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
-NUMBER = re.compile(rf"{ONE}\*?( to {ONE})?|nan|inf", re.IGNORECASE)
+NUMBER = re.compile(
+    rf"((over|rose|fell|none)\s?)?{ONE}( times| of \d+)?[*†]*( to {ONE})?|nan|inf",
+    re.IGNORECASE,
+)
+
+# A table's width in characters: what a page has room for, on a desk and on a tablet.
+ROOM, TABLET = 104, 84
+PROSE, LINES = 40, 5  # longer cells are prose, which wants to stay within so many lines
 
 
 def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -249,7 +257,15 @@ class _Page(IPythonRenderer):
     def tables(self, source: str) -> Markup:
         """Return an HTML output: tables and inline text, nothing that acts."""
         tags, unseen = {*ALLOWED.split()}, {*UNSEEN.split()}
-        safe = nh3.clean(source, tags=tags, clean_content_tags=unseen, attributes=SPANS)
+        safe = nh3.clean(
+            source,
+            tags=tags,
+            clean_content_tags=unseen,
+            attributes=KEPT,
+            attribute_filter=lambda tag, name, text: (
+                text if name != "href" or text.startswith(WEB) else None
+            ),
+        )
         return Markup(self._dress(plain(safe)))
 
     def drawing(self, content: object) -> Markup:
@@ -277,14 +293,14 @@ class _Page(IPythonRenderer):
         """Give each table a caption, scopes, aligned numbers and a region that scrolls."""
         soup = BeautifulSoup(text, PARSER)
         for table in soup("table"):
-            _align(table)
+            notes = _fit(table, _align(table), soup)
             caption = table.find("caption", recursive=False) or soup.new_tag("caption")
             id, words = self.caption("Table", _words(caption))
             caption["id"] = id
             caption.string = words if table.select("tbody tr") else f"{words}: no rows"
             table.insert(0, caption.extract())
             region = {"class": "scroll", "role": "region", "aria-labelledby": id, "tabindex": "0"}
-            table.wrap(soup.new_tag("div", attrs=region))
+            table.wrap(soup.new_tag("div", attrs=region)).insert_after(*notes)
         return str(soup)
 
     def heading(self, text: str, level: int, **_: Any) -> str:
@@ -313,7 +329,7 @@ class _Page(IPythonRenderer):
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         """Keep links to sources, to headings and to notebooks that have a page."""
-        if url.startswith(("https://", "http://")):
+        if url.startswith(WEB):
             return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{text}</a>'
         page = self.links.get(url.rpartition("/")[2].partition("#")[0])
         if url.startswith("#"):
@@ -379,8 +395,11 @@ def _math(body: str, display: str) -> str:
     return ElementTree.tostring(tree, encoding="unicode", short_empty_elements=False)
 
 
-def _align(table: Tag) -> None:
-    """Drop a bare counter, say what heads each cell, mark the columns of numbers."""
+def _align(table: Tag) -> list[list[Tag]]:
+    """Drop a bare counter, say what heads each cell, mark the columns of numbers.
+
+    Returns the rows, the head first, of a table whose rows are all alike; else none.
+    """
     own = (line for line in table("tr") if line.find_parent("table") is table)
     cells = (line.find_all(["th", "td"], recursive=False) for line in own)
     rows = [row for row in cells if row]
@@ -404,15 +423,50 @@ def _align(table: Tag) -> None:
             elif " / " in text and cell.string:  # low / base / high
                 glued = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(" / "))
                 cell.string = "\N{NO-BREAK SPACE}/ ".join(glued)
-    for column in zip(*rows, strict=True) if len({len(row) for row in rows}) == 1 else ():
-        if head:
-            table["class"] = "cards"  # on a phone each row is one
+    alike = len({len(row) for row in rows}) == 1
+    for column in zip(*rows, strict=True) if alike else ():
         for cell in column[head:] if head else ():
             cell["data-label"] = _words(column[head - 1])
         texts = [_words(cell) for cell in column[head:] if cell.name == "td"]
-        if any(texts) and all(NUMBER.fullmatch(text) for text in texts):
+        if any(map(str.strip, texts)) and all(NUMBER.fullmatch(text) for text in texts):
             for cell in column:
                 cell["class"] = "number"
+    return [[*row] for row in rows] if alike and head == 1 else []
+
+
+def _fit(table: Tag, rows: list[list[Tag]], soup: BeautifulSoup) -> list[Tag]:
+    """Let a table become cards on a phone; return the longest prose of a wide one as notes."""
+    columns = [*zip(*rows, strict=True)]
+    longest = [max((len(_words(cell)) for cell in column[1:]), default=0) for column in columns]
+    sizes = [_size(column, most) for column, most in zip(columns, longest, strict=True)]
+    moved = []
+    for most, k in sorted(((most, k) for k, most in enumerate(longest)), reverse=True):
+        if k and most > PROSE and sum(sizes) > ROOM:
+            moved.append(k)
+            sizes[k] = 0
+    notes: dict[str, int] = {}
+    for row in rows[1:]:
+        cells = [row[k] for k in sorted(moved) if _words(row[k]) not in ("", DASH)]
+        heads = [html.escape(str(cell["data-label"])) for cell in cells]
+        pairs = zip(heads, cells, strict=True)
+        said = [f"<b>{head}:</b> {cell.decode_contents()}" for head, cell in pairs]
+        mark = soup.new_tag("sup")
+        mark.string = " " + ", ".join(str(notes.setdefault(x, len(notes) + 1)) for x in said)
+        row[0].extend([mark] if said else [])
+    for cell in (row[k] for row in rows for k in moved):
+        cell.decompose()
+    if rows:
+        table["class"] = "cards wide" if sum(sizes) > TABLET else "cards"
+    listed = "".join(f"<li>{note}</li>" for note in notes)
+    return BeautifulSoup(f'<ol class="notes">{listed}</ol>', PARSER)("ol") if notes else []
+
+
+def _size(column: Sequence[Tag], longest: int) -> int:
+    """Return how many characters a column needs: numbers stay whole, prose is broken in lines."""
+    word = max(len(word) for cell in column for word in ["", *_words(cell).split()])
+    if longest <= SHORT or column[0].get("class") == "number":
+        return max(longest, word) + 2
+    return max(word, min(longest, 24), longest // LINES) + 2
 
 
 def _anchor(text: str) -> str:

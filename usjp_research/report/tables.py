@@ -14,8 +14,8 @@ from usjp_research.engine.evidence import LIMIT
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
-from usjp_research.report.numbers import PHRASES, Table, lay_out, say
-from usjp_research.spec.records import Spec
+from usjp_research.report.numbers import PHRASES, Table, lay_out, say, small
+from usjp_research.spec.records import Claim, Confounder, Event, Spec
 from usjp_research.study.answer import Study
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
@@ -23,7 +23,7 @@ from usjp_research.study.curve import Curve
 from usjp_research.study.exposure import SAVED, Exposure
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
-from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, Verdict
+from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, NO_VERDICT, Verdict, most_kept
 from usjp_research.words import (
     DASH,
     MINUS,
@@ -40,7 +40,8 @@ from usjp_research.words import (
     percent,
 )
 
-OPEN = ", a material gain not excluded"
+MARGINS = (0.05, 0.1, 0.2, 0.4, 1.0)
+LISTED = {"quarter": 0.25, "half": 0.5, "whole": 1.0}
 Row = dict[str, Any]
 Rows = list[Row]
 
@@ -114,8 +115,8 @@ def _far_end(row: Verdict, seen: Told) -> str:
     return f"{MINUS}{size} (lower end)" if seen.expected < 0 else size
 
 
-def verdict_words(row: Verdict) -> str:
-    """Return the headline with its reason, its three cases, or what leaks would change."""
+def verdict_parts(row: Verdict) -> list[str]:
+    """Return the headline, then its reason or three cases, and what leaks would change."""
     head, reason = row.headline, row.reason
     if reason and not row.rests_on:
         head, reason = f"{head}: {reason}", ""
@@ -125,29 +126,33 @@ def verdict_words(row: Verdict) -> str:
             by_verdict.setdefault(row.by_case[case], []).append(case)
         each = "; ".join(f"{listed(cases)}: {verdict}" for verdict, cases in by_verdict.items())
         reason = f"{reason}, {each}" if row.rests_on else each
-    return " ".join([head, *(f"({detail})" for detail in (reason, row.remark) if detail)])
+    return [head, *filter(None, (reason, row.remark))]
 
 
-def implied_digits(share: float) -> int:
-    """Return how many decimals of a percent an implied value needs."""
-    size = abs(share)
-    return 1 if size >= 0.01 else 2 if size >= 0.001 else 3 if size >= 0.00001 else 4
+def verdict_words(row: Verdict) -> str:
+    """Return the headline with everything that stands beside it in brackets."""
+    head, *rest = verdict_parts(row)
+    return " ".join([head, *(f"({detail})" for detail in rest)])
+
+
+def case_words(value: float) -> str:
+    """Return an implied value in percent; under a tenth of one it is only that."""
+    if 0 < abs(value) < 0.001:
+        return small(value) if value > 0 else f">{percent(-0.001)}"
+    return percent(value)
 
 
 def cases_words(share: Mapping[str, float]) -> str:
-    """Return the low, base and high case in percent, with digits for small ones."""
-    if not share:
-        return "none"
-    digits = implied_digits(share["base"])
-    least = 10.0 ** -(digits + 2)
-    small = f"under {percent(least, digits, sign=False)}"
-    fall = f"above {percent(-least, digits)}"
-    return " / ".join(
-        (small if share[case] > 0 else fall)
-        if 0 < abs(share[case]) < least
-        else percent(share[case], digits)
-        for case in CASES
-    )
+    """Return the low, base and high case in percent, or the one that all are."""
+    said = [case_words(share[case]) for case in CASES] if share else ["none"]
+    return said[0] if len(set(said)) == 1 else " / ".join(said)
+
+
+def source_words(item: Event | Claim | Confounder) -> str:
+    """Say where something was read, and what kind of source that is."""
+    if not item.source:
+        return "general knowledge, not checked"
+    return f"{item.source} ({item.source_kind})" if item.source_kind else item.source
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -168,7 +173,9 @@ def timing_numbers(timing: pd.DataFrame) -> Table:
         cells = {"Check": str(title)} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
             star = "*" if row["low"] > 0 or row["high"] < 0 else ""
-            cells[label(str(row["sector"]))] = moved(row["effect"], row["sign"]) + star
+            both = f"{percent(row['effect'])}†"  # events of both signs
+            said = moved(row["effect"], row["sign"]) if row["sign"] else both
+            cells[label(str(row["sector"]))] = said + star
         rows.append(cells)
     return Table(rows)
 
@@ -221,9 +228,25 @@ def _verdicts(rows: Sequence[Verdict]) -> Iterator[Row]:
     """Lay out verdicts; what was expected to fall is told as a fall."""
     for row in rows:
         seen = told_row(row)
-        words = {"said": verdict_words(row), "cases": cases_words(seen.share)}
+        said, *rest = verdict_parts(row)
+        words = {"said": said, "remarks": "; ".join(rest) or DASH, "cases": cases_words(seen.share)}
         numbers = {"observed": seen.observed(), "interval": seen.interval()}
         yield {**asdict(row), **words, **numbers, "far_end": _far_end(row, seen)}
+
+
+def _what_if(study: Study) -> Iterator[Row]:
+    """Lay out what margins and listed shares would be worth, where any would be visible."""
+    for row in study.rows:
+        most = most_kept(study.data.spec.thesis, row.implied)
+        if row.kind != "sector" or not most > 0 or row.headline == NO_VERDICT:
+            continue
+        needed, said = row.mde / most, ""
+        for margin in MARGINS if needed <= 1 else MARGINS[-1:]:
+            worth = {name: margin * part * most for name, part in LISTED.items()}
+            cells = {k: f"{small(v)}{'*' if v >= row.mde else ''}" for k, v in worth.items()}
+            phrase = f"what if {'visible' if needed <= 1 else 'never'}"
+            said = DASH if said else say(phrase, asdict(row), needed=needed, most=most)
+            yield {"sector": row.name, "margin": margin, "mde": row.mde, "said": said, **cells}
 
 
 def _channels(study: Study, rows: Sequence[Verdict] = ()) -> Iterator[Row]:
@@ -234,7 +257,7 @@ def _channels(study: Study, rows: Sequence[Verdict] = ()) -> Iterator[Row]:
         for channel, share in row.implied.channels.items():
             used = (lines[id] for id in row.implied.lines if lines[id].channel == channel)
             told = "; ".join(dict.fromkeys(line.source for line in used))
-            cases = dict(zip([*share], cases_words(share).split(" / "), strict=True))
+            cases = {case: case_words(value) for case, value in share.items()}
             yield {"sector": row.name, "channel": channel, **cases, "source": told}
 
 
@@ -263,16 +286,17 @@ def _events(spec: Spec, roles: Sequence[str] = ("primary",)) -> Iterator[Row]:
     """Lay out the events of some roles with their reasons and same-window news."""
     for event in spec.with_role(*roles):
         known = " (day only)" if event.precision == "day" else ""
-        yield {**asdict(event), "announced": f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"}
+        told_at = f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"
+        yield {**asdict(event), "announced": told_at, "source_said": source_words(event)}
 
 
-def _confounders(spec: Spec, roles: Sequence[str] = ("primary",)) -> Iterator[Row]:
-    """Lay out the market-moving dates that lie near events of some roles."""
-    ids = {event.id for event in spec.with_role(*roles)}
+def _confounders(spec: Spec, primary: bool = True) -> Iterator[Row]:
+    """Lay out the market-moving dates that lie near primary events, or all the others."""
+    ids = {event.id for event in spec.with_role("primary")}
     for item in spec.confounders:
-        if near := ", ".join(id for id in item.near_events if id in ids):
-            source = "checked" if item.checked else "general knowledge"
-            yield {**asdict(item), "near": near, "source": source}
+        if bool(ids.intersection(item.near_events)) == primary:
+            near = ", ".join(item.near_events) or DASH
+            yield {**asdict(item), "near": near, "source_said": source_words(item)}
 
 
 def _coverage(spec: Spec, known: pd.DataFrame) -> Iterator[Row]:
@@ -416,24 +440,17 @@ def _exposure(rows: Sequence[Exposure], *, public: bool = True) -> Iterator[Row]
         }
 
 
-def _share(value: float) -> str:
-    if math.isnan(value) or not value:
-        return DASH if value else "none"
-    return percent(value, implied_digits(value), sign=False)
-
-
 def _says(frame: pd.DataFrame) -> Iterator[Row]:
     """Lay out what each row of the second rule says, its ceiling first."""
     for row in records(frame):
-        seen, small = told(row), row["too_small_by"]
+        seen, times = told(row), row["too_small_by"]
         ratio = "under 1/20" if row["evidence"] <= 1 / LIMIT else number(row["evidence"], 2)
         yield {
             **row,
             **_seen(row),
-            "ceiling_said": _share(row["ceiling"]),
             "same": "yes" if row["agrees"] else f"no: {row['first_headline']}",
-            "bound": percent(seen.reach) + ("" if row["excludes_gain"] else OPEN),
-            "too_small": DASH if math.isnan(small) else f"{small:,.0f} times",
+            "bound": percent(seen.reach) + ("" if row["excludes_gain"] else "*"),
+            "too_small": DASH if math.isnan(times) else f"{times:,.0f} times",
             "evidence_said": row["evidence_reason"]
             or ("over 20" if row["evidence"] >= LIMIT else ratio),
         }
@@ -445,7 +462,9 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
     "channels": _channels,
     "candidates": records,
-    "claims": lambda spec: map(asdict, spec.claims),
+    "claims": lambda spec: [
+        {**asdict(claim), "source_said": source_words(claim)} for claim in spec.claims
+    ],
     "confounders": _confounders,
     "contrast": _contrast,
     "control": lambda frame: [{**row, **_seen(row)} for row in records(frame)],
@@ -489,6 +508,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
         {**row, **_seen(row, "marginal_low", "marginal_high")} for row in records(variants)
     ],
     "verdicts": _verdicts,
+    "what_if": _what_if,
 }
 
 

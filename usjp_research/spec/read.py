@@ -100,7 +100,7 @@ def read_spec(
         confounders=read_rows(
             folder / "confounders.csv",
             Confounder,
-            beside=("date", "type", "source", "source_url"),
+            beside=("date", "type"),
         ),
         thesis=read_yaml(folder / "thesis.yaml", Thesis),
         claims=read_rows(

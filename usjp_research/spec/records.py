@@ -47,6 +47,9 @@ from usjp_research.words import InputError, card, money, nearest, shortened
 Role = Literal["primary", "secondary", "leak", "reverse", "publication", "placebo"]
 ROLES: tuple[Role, ...] = get_args(Role)
 NewsKind = Literal["results", "guidance", "merger", "contract", "other"]
+SourceKind = Literal[
+    "", "government", "company", "press", "research", "copy", "aggregator", "second hand"
+]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
 
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
@@ -79,6 +82,7 @@ class Event:
     reason: str = ""
     confounders: str = ""
     source: str = ""
+    source_kind: SourceKind = ""
     source_url: str = ""
 
     @model_validator(mode="before")
@@ -159,6 +163,9 @@ class Confounder:
     sectors: Many[str] = ()  # or "all"
     near_events: Many[str] = ()
     checked: Annotated[bool, Field(description="yes or no")] = True
+    source: str = ""
+    source_kind: SourceKind = ""
+    source_url: str = ""
 
 
 @row(frozen=True, slots=True, config=ROW)
@@ -171,6 +178,7 @@ class Claim:
     status: Filled
     comment: str = ""
     source: str = ""
+    source_kind: SourceKind = ""
     source_url: str = ""
 
 

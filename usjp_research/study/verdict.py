@@ -403,6 +403,17 @@ def ceiling(thesis: Thesis | None, implied: Implied) -> float:
     return implied.spent["high"] / implied.market_value
 
 
+def most_kept(thesis: Thesis | None, implied: Implied) -> float:
+    """Return what tax and time leave of the high case's dollars, all as profit, over value."""
+    if thesis is None or not implied.market_value:
+        return math.nan
+    total = 0.0
+    for line in (line for line in thesis.lines if line.id in implied.lines):
+        dollars, kept = line_dollars(thesis, line, "high")
+        total += line.sign * dollars * thesis.realised[line.realised].high * kept
+    return abs(total) / implied.market_value
+
+
 def kept_per_dollar(thesis: Thesis, case: Case, line: ThesisLine | None = None) -> float:
     """Return what tax and the years to cash, a line's own or the thesis's, leave of profit."""
     wait = (line and line.years_to_cash) or thesis.years_to_cash
