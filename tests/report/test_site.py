@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat.v4
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 import usjp_research as ur
 from usjp_research.market.record import Dropped
+from usjp_research.report.numbers import Linked, Table
+from usjp_research.report.pages import _Page
 from usjp_research.report.site import build_site
 from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 from usjp_research.words import InputError, naming
@@ -297,9 +301,61 @@ def test_a_picture_has_a_narrow_form_for_phones_and_the_wide_one_for_paper(
 
 def test_every_table_with_headings_can_become_cards_on_a_phone(pages: dict[str, Page]) -> None:
     for name in ("index.html", "1_data.html", "3_exposure.html"):
-        assert {e.get("class") for e in pages[name].all("table")} <= {"cards"}, name
+        assert {e.get("class") for e in pages[name].all("table")} <= {"cards", "cards wide"}, name
     cells = [e for e in pages["index.html"].all("td") if "data-label" in e]
     assert [(e["data-label"], e["text"]) for e in cells] == [("MDE", "15.9%")] * 2
+
+
+def _dressed(table: pd.DataFrame) -> BeautifulSoup:
+    shown = table._repr_html_() if isinstance(table, Table) else table.to_html(index=False)
+    return BeautifulSoup(_Page({}).tables(shown), "html.parser")
+
+
+def test_prose_that_a_wide_table_has_no_room_for_stands_below_it_once_and_numbered() -> None:
+    why = " ".join(["because"] * 40)
+    wide = pd.DataFrame({"Firm": ["A", "B", "C"]} | {f"Amount{k}": 1.5 for k in range(9)})
+    page = _dressed(wide.assign(Why=[why, "–", why], Also=["x" * 45, "y" * 45, ""]))
+    assert [cell.get_text() for cell in page.select("tbody th")] == ["A 1, 2", "B 3", "C 1"]
+    notes = [note.get_text() for note in page.select("ol.notes li")]
+    assert notes == [f"Why: {why}", f"Also: {'x' * 45}", f"Also: {'y' * 45}"]
+    assert "Why" not in [cell.get_text() for cell in page.select("thead th")]
+    assert page.table and page.table["class"] == ["cards", "wide"]
+    small = _dressed(pd.DataFrame({"Firm": ["A"], "Why": [why]}))
+    assert not small.select("ol") and small.select("td")[0].get_text() == why
+
+
+def test_a_column_of_dashes_is_not_shown_but_can_be_asked_for() -> None:
+    table = Table({"Firm": ["A", "B"], "p": ["–", "–"], "t": ["–", "1.2"]})
+    assert [cell.get_text() for cell in _dressed(table).select("thead th")] == ["Firm", "t"]
+    assert list(table["p"]) == ["–", "–"] and "<th>p</th>" in Table({"p": []})._repr_html_()
+
+
+def test_numbers_with_a_word_or_a_mark_are_set_right_and_words_left() -> None:
+    right = ["over 100%", "<0.1%", "+11.0%*", "rose 3.2%", "5 times", "3 of 54", "+1.1%†*"]
+    columns = {f"c{k}": [text, "–"] for k, text in enumerate(right)}
+    page = _dressed(pd.DataFrame({"Row": ["a", "b"], **columns, "Word": ["yes", "none"]}))
+    first = page.select("tbody tr")[0].select("td")
+    assert [cell.get_text() for cell in first if cell["class"] == ["number"]] == right
+
+
+def test_words_link_to_their_source_and_to_nothing_but_the_web() -> None:
+    good = 'https://example.org/a?x="><script>&y=1'
+    cells = [Linked(f"News {EVIL}", good), Linked("Old", "javascript:alert(1)")]
+    table = Table({"What": cells}, dtype=object)
+    (link,) = _dressed(table).select("td a, th a")
+    assert link.get_text() == f"News {EVIL}" and link["rel"] == ["noopener", "noreferrer"]
+    assert str(link["href"]).startswith("https://example.org/a?x=")
+    raw = "<table><tr><td><a href='{}' onclick='x()' target='_blank'>x</a></td></tr></table>"
+    for bad in (
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.org",
+        "file:///etc",
+        "page.html",
+    ):
+        assert "href" not in _Page({}).tables(raw.format(bad)), bad
+    kept = BeautifulSoup(_Page({}).tables(raw.format("http://a.org")), "html.parser").a
+    assert kept and set(kept.attrs) == {"href", "rel"}
 
 
 def test_headings_start_at_one_title_and_skip_no_level(pages: dict[str, Page]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from usjp_research.report.tables import table
+from usjp_research.report.tables import MARGINS, table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, what_if
@@ -20,10 +21,11 @@ from usjp_research.study.verdict import (
     ceiling,
     decide,
     implied_value,
+    most_kept,
     with_assumptions,
     worth,
 )
-from usjp_research.words import InputError
+from usjp_research.words import InputError, label
 
 Own = Callable[..., Path]
 VALUE = 200.0  # USD bn of market value
@@ -132,6 +134,36 @@ def test_the_break_even_of_a_mixture_makes_its_value_the_mde(own: Own) -> None:
     assert share
     every = with_assumptions(spec, {"margin": share, "other_listed": 1})
     assert _worth(every).share["base"] == pytest.approx(0.05, rel=1e-12)
+
+
+def test_what_all_dollars_of_the_high_case_keep_is_what_a_pencil_says(own: Own) -> None:
+    paid, flow = (
+        f"amount_usd_bn: 10, {PAPER}",
+        f"channel: yearly_flow, years: 3, amount_usd_bn: 7, {PAPER}",
+    )
+    spec = _spec(own, paid, flow)
+    by_hand = 0.75 * (10 / 1.1**2 + 7 * THREE / 1.1**2) / VALUE
+    assert most_kept(spec.thesis, _worth(spec)) == pytest.approx(by_hand, rel=1e-12)
+    assert math.isnan(most_kept(None, _worth(spec)))
+
+
+def test_the_table_of_what_ifs_marks_what_reaches_the_mde_and_says_where_nothing_does(
+    bundled: Study,
+) -> None:
+    rows = {row.name: row for row in bundled.rows if row.kind == "sector"}
+    told = table("what_if", bundled)
+    assert set(told["Sector"]) == {label(name) for name in rows}
+    for name, row in rows.items():
+        most = most_kept(bundled.data.spec.thesis, row.implied)
+        own = told[told["Sector"] == label(name)]
+        starred = own["100%"].str.endswith("*")
+        assert starred.tolist() == [
+            m * most >= row.mde for m in (MARGINS if most > row.mde else [1])
+        ]
+        assert ("no: " in own["Visible"].iloc[0]) == (most < row.mde)
+        every = what_if(bundled, {"margin": 1.0, "other_listed": 1})  # lines' own margins stay
+        high = next(r for r in every if r.name == name).implied.share["high"]
+        assert abs(high) <= most * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("tested", [False, True])

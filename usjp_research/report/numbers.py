@@ -36,6 +36,7 @@ def small(value: float) -> str:
 
 WORDS: Mapping[str, Callable[[Any], str]] = {
     "label": label,
+    "kind": lambda value: value and f" ({value})",
     "small": small,
     "p": p_value,
     "level": level,
@@ -59,7 +60,7 @@ class Cells(string.Formatter):
         """Write a value in the words of its cell's format."""
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return DASH
-        if spec == "label" or not isinstance(value, str):
+        if spec in ("label", "kind") or not isinstance(value, str):
             if spec in WORDS:
                 return WORDS[spec](value)
             if spec.endswith("%"):
@@ -77,19 +78,18 @@ def say(phrase: str, row: Mapping[str, Any] | None = None, **more: Any) -> str:
 class Linked(str):
     """Words that link to where they come from."""
 
-    url: str = ""
+    url: str
 
-
-def linked(words: str, url: str) -> str:
-    """Return words as a link to a source; without an address they are words."""
-    link = Linked(words)
-    link.url = url
-    return link if url.startswith(("https://", "http://")) else words
+    def __new__(cls, words: str, url: str = "") -> Linked:
+        """Return the words with an address, which may be empty."""
+        made = super().__new__(cls, words)
+        made.url = url
+        return made
 
 
 def _cell(words: object) -> str:
-    text = escape(str(words), quote=False)
-    return f'<a href="{escape(words.url)}">{text}</a>' if isinstance(words, Linked) else text
+    text, url = escape(str(words), quote=False), getattr(words, "url", "")
+    return f'<a href="{escape(url)}">{text}</a>' if url.startswith("http") else text
 
 
 class Table(pd.DataFrame):
@@ -125,10 +125,8 @@ def lay_out(name: str, rows: Rows) -> Table:
         if row["title"] and (first is None or fields <= first.keys()):
             title = show.format(row["title"], **first) if first else row["title"]
             words, _, link = row["cell"].partition(" <")  # words <address>
-            cells[title] = [
-                linked(show.format(words, **values), show.format(link.rstrip(">"), **values))
-                for values in rows
-            ]
+            parts = words, link.rstrip(">")
+            cells[title] = [Linked(*(show.format(x, **values) for x in parts)) for values in rows]
             meanings |= {title: row["meaning"]} if row["meaning"] else {}
     table = Table(cells, dtype=object)
     table.meanings = meanings

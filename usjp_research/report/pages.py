@@ -69,12 +69,8 @@ LOOK = re.compile(r"[\w#.,+\-() ]*")
 HERE = "\x1a"  # a link to a heading that may be still to come; no text on a page holds it
 
 COUNTER = re.compile(r"\d+|\.\.\.")
-ONE = r"\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
-NUMBER = re.compile(
-    rf"((over|rose|fell|none)\s?)?{ONE}( times| of \d+)?[*†]*( to {ONE})?|nan|inf",
-    re.IGNORECASE,
-)
-
+ONE = r"((over|rose|fell|none)\s?)?\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
+NUMBER = re.compile(rf"{ONE}( times| of \d+)?[*†]*( to {ONE})?|nan|inf", re.IGNORECASE)
 # A table's width in characters: what a page has room for, on a desk and on a tablet.
 ROOM, TABLET = 104, 84
 PROSE, LINES = 40, 5  # longer cells are prose, which wants to stay within so many lines
@@ -440,16 +436,15 @@ def _fit(table: Tag, rows: list[list[Tag]], soup: BeautifulSoup) -> list[Tag]:
     longest = [max((len(_words(cell)) for cell in column[1:]), default=0) for column in columns]
     sizes = [_size(column, most) for column, most in zip(columns, longest, strict=True)]
     moved = []
-    for most, k in sorted(((most, k) for k, most in enumerate(longest)), reverse=True):
-        if k and most > PROSE and sum(sizes) > ROOM:
+    for k in sorted(range(1, len(columns)), key=longest.__getitem__, reverse=True):
+        if longest[k] > PROSE and sum(sizes) > ROOM:
             moved.append(k)
             sizes[k] = 0
     notes: dict[str, int] = {}
     for row in rows[1:]:
         cells = [row[k] for k in sorted(moved) if _words(row[k]) not in ("", DASH)]
-        heads = [html.escape(str(cell["data-label"])) for cell in cells]
-        pairs = zip(heads, cells, strict=True)
-        said = [f"<b>{head}:</b> {cell.decode_contents()}" for head, cell in pairs]
+        heads = (html.escape(str(cell["data-label"])) for cell in cells)
+        said = [f"<b>{next(heads)}:</b> {cell.decode_contents()}" for cell in cells]
         mark = soup.new_tag("sup")
         mark.string = " " + ", ".join(str(notes.setdefault(x, len(notes) + 1)) for x in said)
         row[0].extend([mark] if said else [])

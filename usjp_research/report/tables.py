@@ -15,7 +15,7 @@ from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import MIRROR, Dropped, Market
 from usjp_research.report.battery import battery_frame
 from usjp_research.report.numbers import PHRASES, Table, lay_out, say, small
-from usjp_research.spec.records import Claim, Confounder, Event, Spec
+from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study
 from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
@@ -137,22 +137,14 @@ def verdict_words(row: Verdict) -> str:
 
 def case_words(value: float) -> str:
     """Return an implied value in percent; under a tenth of one it is only that."""
-    if 0 < abs(value) < 0.001:
-        return small(value) if value > 0 else f">{percent(-0.001)}"
-    return percent(value)
+    least = small(value) if value > 0 else f">{percent(-0.001)}"
+    return least if 0 < abs(value) < 0.001 else percent(value)
 
 
 def cases_words(share: Mapping[str, float]) -> str:
     """Return the low, base and high case in percent, or the one that all are."""
     said = [case_words(share[case]) for case in CASES] if share else ["none"]
     return said[0] if len(set(said)) == 1 else " / ".join(said)
-
-
-def source_words(item: Event | Claim | Confounder) -> str:
-    """Say where something was read, and what kind of source that is."""
-    if not item.source:
-        return "general knowledge, not checked"
-    return f"{item.source} ({item.source_kind})" if item.source_kind else item.source
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -173,8 +165,7 @@ def timing_numbers(timing: pd.DataFrame) -> Table:
         cells = {"Check": str(title)} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
             star = "*" if row["low"] > 0 or row["high"] < 0 else ""
-            both = f"{percent(row['effect'])}†"  # events of both signs
-            said = moved(row["effect"], row["sign"]) if row["sign"] else both
+            said = moved(row["effect"], row["sign"] or 1) + ("" if row["sign"] else "†")
             cells[label(str(row["sector"]))] = said + star
         rows.append(cells)
     return Table(rows)
@@ -240,13 +231,14 @@ def _what_if(study: Study) -> Iterator[Row]:
         most = most_kept(study.data.spec.thesis, row.implied)
         if row.kind != "sector" or not most > 0 or row.headline == NO_VERDICT:
             continue
-        needed, said = row.mde / most, ""
-        for margin in MARGINS if needed <= 1 else MARGINS[-1:]:
+        needed = row.mde / most
+        phrase, least = ("visible", 0) if needed <= 1 else ("never", -1)
+        said = say(f"what if {phrase}", asdict(row), needed=needed, most=most)
+        for margin in MARGINS[least:]:
             worth = {name: margin * part * most for name, part in LISTED.items()}
             cells = {k: f"{small(v)}{'*' if v >= row.mde else ''}" for k, v in worth.items()}
-            phrase = f"what if {'visible' if needed <= 1 else 'never'}"
-            said = DASH if said else say(phrase, asdict(row), needed=needed, most=most)
             yield {"sector": row.name, "margin": margin, "mde": row.mde, "said": said, **cells}
+            said = DASH
 
 
 def _channels(study: Study, rows: Sequence[Verdict] = ()) -> Iterator[Row]:
@@ -286,8 +278,7 @@ def _events(spec: Spec, roles: Sequence[str] = ("primary",)) -> Iterator[Row]:
     """Lay out the events of some roles with their reasons and same-window news."""
     for event in spec.with_role(*roles):
         known = " (day only)" if event.precision == "day" else ""
-        told_at = f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"
-        yield {**asdict(event), "announced": told_at, "source_said": source_words(event)}
+        yield {**asdict(event), "announced": f"{event.instant:%Y-%m-%d %H:%M %Z}{known}"}
 
 
 def _confounders(spec: Spec, primary: bool = True) -> Iterator[Row]:
@@ -295,8 +286,7 @@ def _confounders(spec: Spec, primary: bool = True) -> Iterator[Row]:
     ids = {event.id for event in spec.with_role("primary")}
     for item in spec.confounders:
         if bool(ids.intersection(item.near_events)) == primary:
-            near = ", ".join(item.near_events) or DASH
-            yield {**asdict(item), "near": near, "source_said": source_words(item)}
+            yield {**asdict(item), "near": ", ".join(item.near_events) or DASH}
 
 
 def _coverage(spec: Spec, known: pd.DataFrame) -> Iterator[Row]:
@@ -462,9 +452,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "calendar": lambda panel: records(panel.frame().assign(second_city=panel.second_city)),
     "channels": _channels,
     "candidates": records,
-    "claims": lambda spec: [
-        {**asdict(claim), "source_said": source_words(claim)} for claim in spec.claims
-    ],
+    "claims": lambda spec: map(asdict, spec.claims),
     "confounders": _confounders,
     "contrast": _contrast,
     "control": lambda frame: [{**row, **_seen(row)} for row in records(frame)],

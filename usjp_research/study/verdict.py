@@ -407,11 +407,10 @@ def most_kept(thesis: Thesis | None, implied: Implied) -> float:
     """Return what tax and time leave of the high case's dollars, all as profit, over value."""
     if thesis is None or not implied.market_value:
         return math.nan
-    total = 0.0
-    for line in (line for line in thesis.lines if line.id in implied.lines):
-        dollars, kept = line_dollars(thesis, line, "high")
-        total += line.sign * dollars * thesis.realised[line.realised].high * kept
-    return abs(total) / implied.market_value
+    lines = [line for line in thesis.lines if line.id in implied.lines]
+    spent = (thesis.realised[line.realised].high * line.sign for line in lines)
+    dollars = sum(next(spent) * math.prod(line_dollars(thesis, line, "high")) for line in lines)
+    return abs(dollars) / implied.market_value
 
 
 def kept_per_dollar(thesis: Thesis, case: Case, line: ThesisLine | None = None) -> float:
