@@ -35,16 +35,16 @@ def test_a_line_says_what_moved_what_it_is_worth_and_by_how_much_that_is_too_sma
     (line,) = _lines(_row(remark="careful"), sectors={"solar": "Solar & Storage"})
     assert (line.label, line.verdict, line.notes) == ("Solar & Storage", "cannot say", ("careful",))
     assert (line.moved, line.interval) == ("−2.0%", "−6.0% to +5.0%")
-    assert (line.worth_up_to, line.too_small) == ("0.40%", "20x")
+    assert (line.worth_up_to, line.too_small) == ("0.4%", "20x")
     assert line.too_small_by == pytest.approx(20) and line.worth == 0.004
 
 
 @pytest.mark.parametrize(
     ("high", "worth", "too_small"),
     [
-        (0.00099, "under 0.1%", "81x"),
-        (0.00002, "under 0.1%", "over 1,000x"),
-        (-0.00002, "above −0.1%", "over 1,000x"),
+        (0.00099, "<0.1%", "81x"),
+        (0.00002, "<0.1%", "over 1,000x"),
+        (-0.00002, "−0.1%", "over 1,000x"),
         (0.031, "3.1%", "2.6x"),
         (-0.031, "−3.1%", "2.6x"),
         (0.09, "9.0%", "big enough"),
@@ -77,7 +77,7 @@ def test_the_contrast_comes_last_with_the_firm_it_rests_on_and_its_caveat() -> N
 
 def test_a_fall_that_was_expected_is_below_zero_and_says_so() -> None:
     fell, mixed = _lines(_row(high=0.004, sign=-1), _row("rail", sign=0))
-    assert (fell.moved, fell.interval, fell.worth_up_to) == ("+2.0%", "−5.0% to +6.0%", "−0.40%")
+    assert (fell.moved, fell.interval, fell.worth_up_to) == ("+2.0%", "−5.0% to +6.0%", "−0.4%")
     assert fell.notes == ("expected to fall",)
     assert mixed.moved == "−2.0%" and "expected of each event" in mixed.notes[0]
 

@@ -29,8 +29,8 @@ import usjp_research
 from usjp_research.market.load import load_market
 from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import result_tables, write_tables, write_workbook
-from usjp_research.report.site import build_site
 from usjp_research.report.results import withhold
+from usjp_research.report.site import build_site
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
 from usjp_research.runs.plan import make_jobs, read_batch
 from usjp_research.runs.private import places, tidy

@@ -15,7 +15,6 @@ from usjp_research.report.figures import plot_scoreboard
 from usjp_research.report.numbers import say
 from usjp_research.report.reading import ruled_out, verdicts
 from usjp_research.report.summary import HEADS, Line, summary
-from usjp_research.report.tables import implied_digits
 from usjp_research.runs.store import damage_named, read_manifest, read_results
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import MIRROR, Words
@@ -180,7 +179,7 @@ def _numbers(lines: Sequence[Line]) -> list[tuple[str, str]]:
         return []
     worth = [line for line in judged if math.isfinite(line.worth)]
     most = max(worth or judged, key=lambda line: abs(line.worth if worth else line.effect))
-    size = percent(most.worth, implied_digits(most.worth)) if worth else most.moved
+    size = percent(most.worth) if worth else most.moved
     return [
         (size.lstrip("+"), say("number worth" if worth else "number moved", name=most.name)),
         (percent(most.mde, sign=False), say("number mde", name=most.name)),

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from usjp_research.report.tables import implied_digits, told, verdict_words
+from usjp_research.report.numbers import small
+from usjp_research.report.tables import told, verdict_words
 from usjp_research.runs.store import damage_named, read_results
 from usjp_research.spec.records import Words
 from usjp_research.study.verdict import verdict_of
@@ -101,9 +102,7 @@ def _worth(share: float) -> str:
     """Return a high implied value: a gain without its sign, a loss with it."""
     if math.isnan(share):
         return "none"
-    if abs(share) < LEAST:
-        return "under 0.1%" if share > 0 else f"above {percent(-LEAST)}"
-    return percent(share, implied_digits(share), sign=False)
+    return small(share) if share > 0 else percent(min(share, -LEAST))
 
 
 def _ratio(ratio: float) -> str:
