@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usjp_research.spec.read import read_spec
+from usjp_research.spec.read import GIVEN, read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError, nearest
 
@@ -318,7 +318,10 @@ def test_another_events_file_may_leave_out_events_that_the_rule_names(tmp_path: 
     other = tmp_path / "other.csv"
     other.write_text(EVENTS.replace("E1", "X1"), encoding="utf-8")
     rule = read_spec(folder, events=other).rule
-    assert (rule.contrast, rule.campaign, rule.cleanest) == (None, None, "")
+    assert (rule.campaign, rule.cleanest) == (None, "")
+    assert rule.contrast and rule.contrast.event == "E1"  # its row says why there is none
+    (folder / GIVEN).write_text(other.read_text("utf-8"), encoding="utf-8")
+    assert read_spec(folder) == read_spec(folder, events=other)
 
 
 def test_outside_the_project_the_complaint_is_about_the_folder_that_was_named(
