@@ -460,7 +460,7 @@ def _print_study(
     if first := not_the_rule(spec):
         _say(first)
     found = screen(results)
-    _say(f"{found.headline}. {' '.join(found.lead)}\n")
+    _say(f"{found.headline}. {' '.join(found.lead[1:])}\n")
     _print_lines(found.lines, found.alpha)
     if wide:
         rows = [*content["rows"], *filter(None, [content["contrast"]])]
