@@ -40,7 +40,14 @@ def brief_page(run: Path) -> str:
 def _findings(run: Path) -> Iterator[dict[str, str]]:
     """Yield what was found beside the verdicts, with the figure that the run has saved of it."""
     for name, text in compose(read_results(run)).findings.items():
-        path = run / "figures" / f"{name}-narrow.svg"
-        drawn = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
-        alt = path.with_name(f"{name}.txt").read_text(encoding="utf-8") if drawn else ""
-        yield {"text": text, "alt": alt, "picture": drawn}
+        told = run / "figures" / f"{name}.txt"
+        drawn = {form: _drawn(told.with_name(f"{name}{form}.svg")) for form in ("", "-narrow")}
+        alt = told.read_text(encoding="utf-8") if told.is_file() else ""
+        yield {"text": text, "alt": alt, "narrow": drawn["-narrow"], "wide": drawn[""]}
+
+
+def _drawn(path: Path) -> str:
+    """Return a saved drawing as a data address, or nothing where there is none."""
+    if not path.is_file():
+        return ""
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"

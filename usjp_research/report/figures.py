@@ -155,7 +155,8 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
 
     Where the bar does not reach the dot, no margin makes the thesis visible.
     """
-    worth = [(row, row.mde / row.breakeven_share) for row in rows if row.breakeven_share]
+    valued = (row for row in rows if row.kind == "sector" and row.breakeven_share)
+    worth = [(row, row.mde / (row.breakeven_share or 1)) for row in valued]
     if not worth:
         return nothing("The thesis puts no dollars in any sector that has a verdict.")
     shown, data = [], []
@@ -175,7 +176,7 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
     about = _about("visible", title, data, power=level(1 - power))
     words = PHRASES["visible marks"]
     alt = f"{title}. {told}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt, **about)
+    return both(lambda narrow: interval_rows(shown, narrow, 0.36, words), alt, **about)
 
 
 def says(row: Verdict) -> str:
@@ -360,7 +361,7 @@ def _bands(
         for head, (paths, k) in shown.items()
     ]
     about = _about(figure, title, pd.concat(drawn, ignore_index=True).round(COARSE))
-    return panels([*shown], draw, alt, (2.4, 2.0), words=words, **about)
+    return panels([*shown], draw, alt, (1.6, 1.7), words=words, **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
