@@ -23,7 +23,7 @@ def shown() -> tuple[str, Picture]:
     """Return what stands between the marks of the README, and its figure."""
     study = run_study(sample(read_spec(ROOT / "params"), "bundled"))
     picture = plot_scoreboard(study.rows)
-    frame = table("verdicts", study.rows).iloc[:, :7]
+    frame = table("verdicts", study.rows).drop(columns="Remark").iloc[:, :7]
     lines = [
         f"![{picture.alt}](docs/scoreboard.svg)",
         "",

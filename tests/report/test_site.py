@@ -315,7 +315,8 @@ def test_prose_that_a_wide_table_has_no_room_for_stands_below_it_once_and_number
     why = " ".join(["because"] * 40)
     wide = pd.DataFrame({"Firm": ["A", "B", "C"]} | {f"Amount{k}": 1.5 for k in range(9)})
     page = _dressed(wide.assign(Why=[why, "–", why], Also=["x" * 45, "y" * 45, ""]))
-    assert [cell.get_text() for cell in page.select("tbody th")] == ["A 1, 2", "B 3", "C 1"]
+    heads = [" ".join(cell.get_text().split()) for cell in page.select("tbody th")]
+    assert heads == ["A 1, 2", "B 3", "C 1"]
     notes = [note.get_text() for note in page.select("ol.notes li")]
     assert notes == [f"Why: {why}", f"Also: {'x' * 45}", f"Also: {'y' * 45}"]
     assert "Why" not in [cell.get_text() for cell in page.select("thead th")]

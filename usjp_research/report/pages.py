@@ -446,7 +446,8 @@ def _fit(table: Tag, rows: list[list[Tag]], soup: BeautifulSoup) -> list[Tag]:
         heads = (html.escape(str(cell["data-label"])) for cell in cells)
         said = [f"<b>{next(heads)}:</b> {cell.decode_contents()}" for cell in cells]
         mark = soup.new_tag("sup")
-        mark.string = " " + ", ".join(str(notes.setdefault(x, len(notes) + 1)) for x in said)
+        numbers = [str(notes.setdefault(note, len(notes) + 1)) for note in said]
+        mark.string = "\N{NO-BREAK SPACE}" + ", ".join(numbers)
         row[0].extend([mark] if said else [])
     for cell in (row[k] for row in rows for k in moved):
         cell.decompose()

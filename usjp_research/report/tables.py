@@ -286,7 +286,8 @@ def _confounders(spec: Spec, primary: bool = True) -> Iterator[Row]:
     ids = {event.id for event in spec.with_role("primary")}
     for item in spec.confounders:
         if bool(ids.intersection(item.near_events)) == primary:
-            yield {**asdict(item), "near": ", ".join(item.near_events) or DASH}
+            near = ", ".join(item.near_events) or DASH
+            yield {**asdict(item), "near": near, "source": item.source or "not checked"}
 
 
 def _coverage(spec: Spec, known: pd.DataFrame) -> Iterator[Row]:
