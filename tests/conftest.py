@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
+from tests.here import without_kernels
 from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
 from usjp_research.market.record import market_digest
@@ -217,7 +218,8 @@ def hostile(once: Callable[..., Path], prices: Path) -> Path:
         frame = pd.read_csv(prices, index_col="date").rename(columns=names)
         frame.to_csv(folder / f"{EVIL[:8]}prices.csv".replace("/", ""))
         market = f"file:{folder / f'{EVIL[:8]}prices.csv'}"
-        _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
+        with without_kernels():
+            _study("--params", folder, "--market", market, "--out", out, "--sector", LONG_SECTOR)
 
     return once("hostile", build)
 

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from typer.testing import CliRunner, Result
 
 import usjp_research as ur
+from tests.here import without_kernels
 from usjp_research.__main__ import app
 from usjp_research.spec.records import find_root
 
@@ -29,7 +30,8 @@ def second(once: Callable[..., Path]) -> Path:
 
     def build(out: Path) -> None:
         words = ["study", "--params", PARAMS, "--out", out, "--sector", "pharma_biotech"]
-        done = CliRunner().invoke(app, [str(word) for word in words])
+        with without_kernels():
+            done = CliRunner().invoke(app, [str(word) for word in words])
         assert done.exit_code == 0, done.stderr
         (out / "printed.txt").write_text(done.stdout, encoding="utf-8")
 
