@@ -187,7 +187,12 @@ def _study(*words: object) -> None:
 @pytest.fixture(scope="session")
 def finished(once: Callable[..., Path]) -> Path:
     """A run of the project's own study on the bundled market, one sector's notebook only."""
-    return once("finished", lambda out: _study("--out", out, "--sector", "power_utilities"))
+
+    def build(out: Path) -> None:
+        with without_kernels():
+            _study("--out", out, "--sector", "power_utilities")
+
+    return once("finished", build)
 
 
 @pytest.fixture(scope="session")
@@ -252,7 +257,7 @@ class Own:
 
 @pytest.fixture(scope="session")
 def fallen(once: Callable[..., Path], prices: Path) -> Own:
-    """A study in a client's folder: one sector is expected to fall, one firm is markup."""
+    """A study in a client's folder, in kernels: a sector is expected to fall, a firm is markup."""
 
     def options(folder: Path) -> tuple[str, ...]:
         own = folder / CANARY

@@ -18,7 +18,7 @@ from usjp_research.runs.store import Outcome
 from usjp_research.spec.records import in_project
 
 
-def _outputs(source: str, scope: dict[str, Any]) -> list[Any]:
+def outputs(source: str, scope: dict[str, Any]) -> list[Any]:
     """Run a cell, and return what it shows as a kernel would."""
     new: Any = nbformat.v4
     *body, last = ast.parse(source).body
@@ -39,7 +39,7 @@ def _run(job: batch.Job) -> Any:
     notebook: Any = nbformat.read(in_project(job.notebook), as_version=4)  # type: ignore[no-untyped-call]
     scope: dict[str, Any] = {}
     for cell in [cell for cell in notebook.cells if cell.cell_type == "code"]:
-        cell.outputs, cell.execution_count = _outputs(cell.source, scope), 1
+        cell.outputs, cell.execution_count = outputs(cell.source, scope), 1
         if "parameters" in cell.metadata.get("tags", []):
             given = "\n".join(f"{name} = {value!r}" for name, value in job.parameters.items())
             about = {"tags": ["injected-parameters"]}

@@ -266,6 +266,7 @@ def test_another_blackout_list_than_the_bundle_was_formed_with_is_refused(spec: 
         form_portfolios(less, bundle, event_panel(less, bundle))
 
 
+@pytest.mark.parametrize("firm_files", ["simulated"], indirect=True)
 def test_donors_do_not_change_the_series_that_were_there(
     spec: Spec, made: Made, firm_files: FirmFiles, tmp_path: Path
 ) -> None:
