@@ -176,7 +176,7 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
     about = _about("visible", title, data, power=level(1 - power))
     words = PHRASES["visible marks"]
     alt = f"{title}. {told}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.36, words), alt, **about)
+    return both(lambda narrow: interval_rows(shown, narrow, 0.28, words), alt, **about)
 
 
 def says(row: Verdict) -> str:
@@ -361,7 +361,7 @@ def _bands(
         for head, (paths, k) in shown.items()
     ]
     about = _about(figure, title, pd.concat(drawn, ignore_index=True).round(COARSE))
-    return panels([*shown], draw, alt, (1.6, 1.7), words=words, **about)
+    return panels([*shown], draw, alt, (1.35, 1.7), words=words, **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
