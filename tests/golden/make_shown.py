@@ -149,7 +149,7 @@ def _text(value: object) -> Mapping[str, str]:
 
 def drawn(picture: ur.Picture) -> Iterator[dict[str, Any]]:
     """List what a figure holds: its words, then every axes' ticks, lines, shapes and texts."""
-    yield {"alt": picture.alt}
+    yield {"title": picture.title, "source": picture.source, "alt": picture.alt}
     picture.figure.draw_without_rendering()
     for k, axes in enumerate(axes for axes in picture.axes if axes.get_visible()):
         for item in _axes(axes):

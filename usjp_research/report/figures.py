@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import product
@@ -93,34 +93,31 @@ def nothing(why: str) -> Picture:
     return single(draw, why, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts])
 
 
-def _about(figure: str, words: str, data: Any, **more: Any) -> dict[str, Any]:
-    """Return a picture's title, what is drawn, and its numbers."""
-    source = say(f"drawn {figure}", more)
-    return {"title": words[:1].upper() + words[1:], "source": source, "data": pd.DataFrame(data)}
+def _about(figure: str, data: Any, how: str = "", **found: Any) -> dict[str, Any]:
+    """Return what a picture found, what is drawn, and its numbers."""
+    title, source = say(f"found {how or figure}", found), say(f"drawn {figure}", found)
+    return {"title": title[:1].upper() + title[1:], "source": source, "data": pd.DataFrame(data)}
 
 
-def _some(phrase: str, names: Sequence[str], of: int, **more: Any) -> str:
+def _some(names: Sequence[str], of: int) -> dict[str, Any]:
     """Say how many of several there are, and which where they are few."""
-    some, s = len(names) or "none", "" if len(names) > 1 else "s"
     who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 4 else ""
-    return say(
-        phrase, some=some, s=s, who=who, of=of, its="their" if len(names) > 1 else "its", **more
-    )
+    one = {"s": "s", "its": "its"} if len(names) < 2 else {"s": "", "its": "their"}
+    return {"some": len(names) or "none", "of": of, "who": who, **one}
 
 
-def _leave_out_zero(rows: Iterable[Interval]) -> str:
-    known = [row for row in rows if np.isfinite(row.seen.effect)]
-    out = [row.name.replace("\n", " ") for row in known if row.seen.low > 0 or row.seen.high < 0]
-    return _some("leave out", out, len(known))
-
-
-def _rows_drawn(rows: Iterable[Interval]) -> list[dict[str, Any]]:
-    return [
-        {"row": row.name.replace("\n", " "), "beside": row.says, "moved": row.seen.effect}
+def _rows(figure: str, rows: Sequence[Interval], **found: Any) -> dict[str, Any]:
+    """Say which intervals leave out zero, and return what is drawn of them."""
+    names = [row.name.replace("\n", " ") for row in rows]
+    drawn = pd.DataFrame(
+        {"row": name, "beside": row.says, "moved": row.seen.effect}
         | {"low": row.seen.low, "high": row.seen.high}
         | {f"implied {case}": value for case, value in row.seen.share.items()}
-        for row in rows
-    ]
+        for name, row in zip(names, rows, strict=True)
+    )
+    out = drawn["row"][(drawn["low"] > 0) | (drawn["high"] < 0)]
+    some = _some(out.to_list(), int(drawn["moved"].notna().sum()))
+    return _about(figure, drawn, **some, **found)
 
 
 # --- intervals ---------------------------------------------------------------------------------
@@ -144,9 +141,7 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         )
     alt = f"Scoreboard. {'. '.join(said)}."
     held = [r.seen.low <= r.seen.share["base"] <= r.seen.high for r in shown if r.seen.share]
-    out = _leave_out_zero(shown)
-    title = say("found scoreboard", out=out, held=sum(held), implied=len(held))
-    about = _about("scoreboard", title, _rows_drawn(shown))
+    about = _rows("scoreboard", shown, held=sum(held), implied=len(held))
     return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt, **about)
 
 
@@ -211,8 +206,7 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         shown.append(Interval(name, beside, seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
     alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
-    title = say("found counterfactuals", sector=found.sector, out=_leave_out_zero(shown))
-    about = _about("counterfactuals", title, _rows_drawn(shown))
+    about = _rows("counterfactuals", shown, sector=found.sector)
     return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt, **about)
 
 
@@ -247,11 +241,16 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
             axes.axvline(row["place"], color=INK, linewidth=0.8, linestyle=":")
         return figure
 
-    outside = ((table["low"] > 0) | (table["high"] < 0)).mean()
-    middle = float(table["effect"].median())
-    title = say("found curve", sector=name, median=middle, of=len(table), outside=outside)
     drawn = _thinned(table)[["effect", "low", "high", "rule"]].round(COARSE)
-    about = _about("curve", title, drawn.reset_index(names="place"))
+    drawn, middle = drawn.reset_index(names="place"), float(table["effect"].median())
+    outside = ((table["low"] > 0) | (table["high"] < 0)).mean()
+    shares: dict[str, Any] = {
+        "sector": name,
+        "median": middle,
+        "of": len(table),
+        "outside": outside,
+    }
+    about = _about("curve", drawn, **shares)
     return both(form, f"{curve_words(found, name)} {said}.", **about)
 
 
@@ -280,10 +279,7 @@ def _effects(axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]
 
 
 def _choices(
-    axes: Axes,
-    table: pd.DataFrame,
-    values: Mapping[str, Sequence[str]],
-    narrow: bool,
+    axes: Axes, table: pd.DataFrame, values: Mapping[str, Sequence[str]], narrow: bool
 ) -> None:
     """Draw a row for each value of a choice, as high as its share of the specifications there."""
     parts = np.array_split(np.arange(len(table)), min(24, len(table)))
@@ -335,11 +331,15 @@ def plot_caar(paths: EventPaths) -> Picture:
     of, usual = paths.paths.size, round((1 - paths.level) * paths.paths.size)
     found = {"sector": paths.sector, "outside": outside.sum(), "of": of, "usual": usual}
     shown = {head: (paths, k) for k, head in enumerate(heads)}
-    return _bands(shown, alt, "sessions from day 0", "caar", say("found caar", found))
+    return _bands(shown, alt, "sessions from day 0", "caar", found)
 
 
 def _bands(
-    shown: Mapping[str, tuple[EventPaths, int]], alt: str, words: str, figure: str, title: str
+    shown: Mapping[str, tuple[EventPaths, int]],
+    alt: str,
+    words: str,
+    figure: str,
+    found: Mapping[str, Any],
 ) -> Picture:
     """Draw paths, by their heads and each the k-th of its record, over the band of quiet dates."""
 
@@ -354,13 +354,14 @@ def _bands(
         hint(line, f"{head}: ends at {percent(float(paths.paths[k][-1]))}, band {ends}")
         percent_axis(axes.yaxis)
 
-    drawn = [
-        pd.DataFrame({"panel": head, "session": paths.offsets, "path": paths.paths[k]}).assign(
-            low=paths.low[k], high=paths.high[k]
-        )
-        for head, (paths, k) in shown.items()
+    columns = ["session", "path", "low", "high"]
+    rows = [
+        pd.DataFrame(np.column_stack([p.offsets, p.paths[k], p.low[k], p.high[k]]), columns=columns)
+        .astype({"session": int})
+        .assign(panel=head)
+        for head, (p, k) in shown.items()
     ]
-    about = _about(figure, title, pd.concat(drawn, ignore_index=True).round(COARSE))
+    about = _about(figure, pd.concat(rows).round(COARSE), **found)
     return panels([*shown], draw, alt, (1.35, 1.7), words=words, **about)
 
 
@@ -381,9 +382,7 @@ def _through(
 ) -> Picture:
     if not paths:
         return nothing(f"No {what} lies inside the data.")
-    ends = {
-        p.sector: (float(p.paths[0][-1]), float(p.low[0][-1]), float(p.high[0][-1])) for p in paths
-    }
+    ends = {p.sector: [float(part[0][-1]) for part in (p.paths, p.low, p.high)] for p in paths}
     words = "; ".join(
         f"{label(sector)} ends at {percent(end, 0)}, band {between(low, high, 0)}"
         for sector, (end, low, high) in ends.items()
@@ -394,9 +393,9 @@ def _through(
         f"as long in quiet years, day by day. {words}."
     )
     outside = [sector for sector, (end, low, high) in ends.items() if not low <= end <= high]
-    title = _some("found through", outside, len(ends), what=what)
+    found = {**_some(outside, len(ends)), "what": what, "how": "through"}
     shown = {label(path.sector): (path, 0) for path in paths}
-    return _bands(shown, alt, f"sessions from {start}", figure, title)
+    return _bands(shown, alt, f"sessions from {start}", figure, found)
 
 
 # --- laws --------------------------------------------------------------------------------------
@@ -407,7 +406,7 @@ def plot_placebo(law: Placebo) -> Picture:
     name = law.groups[0]
     if law.reason:
         return nothing(f"{label(name)}: {law.reason}")
-    real = float(law.statistic[0])
+    real, p = float(law.statistic[0]), float(law.p[0])
 
     def draw(axes: Axes, narrow: bool) -> None:
         _law(axes, law.null_statistic[:, 0], "placebo calendars")
@@ -417,13 +416,12 @@ def plot_placebo(law: Placebo) -> Picture:
 
     alt = (
         f"Histogram of S on {len(law)} placebo calendars for {label(name)}; the real dates have "
-        f"S = {number(real, 2)}, placebo p {p_value(float(law.p[0]))}."
+        f"S = {number(real, 2)}, placebo p {p_value(p)}."
     )
-    p = float(law.p[0])
     share = percent(p, 0, sign=False) if p >= 0.01 else "under 1%"
-    title = say("found placebo", sector=name, share=share)
     drawn = _bins(law.null_statistic[:, 0], {"the real dates": real})
-    return single(draw, alt, (2.6, 2.6), **_about("placebo", title, drawn))
+    about = _about("placebo", drawn, sector=name, share=share)
+    return single(draw, alt, (2.6, 2.6), **about)
 
 
 def plot_power(power: pd.DataFrame) -> Picture:
@@ -443,8 +441,7 @@ def plot_power(power: pd.DataFrame) -> Picture:
 
     shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
     alt = f"Share of planted effects that is found on random calendars, by their size: {shares}."
-    one = records(power)[int((x - 1).abs().argmin())]
-    about = _about("power", say("found power", one), power)
+    about = _about("power", power, **records(power)[int((x - 1).abs().argmin())])
     return single(draw, alt, (2.8, 2.8), **about)
 
 
@@ -457,12 +454,12 @@ def _law(axes: Axes, values: Any, words: str) -> None:
 
 
 def _bins(values: Any, marks: Mapping[str, float]) -> pd.DataFrame:
-    """Return the bins of a law and how many quiet dates are in each, then what is marked in it."""
+    """Return how many quiet dates are in each bin of a law, and what is marked in it."""
     counts, edges = np.histogram(values, BINS)
-    rows = [*zip(edges[:-1], edges[1:], counts, strict=True)]
-    law = pd.DataFrame(rows, columns=["from", "to", "count"]).assign(what="quiet dates")
-    marked = pd.DataFrame({"what": [*marks], "from": [*marks.values()], "to": [*marks.values()]})
-    return pd.concat([law, marked], ignore_index=True)[["what", "from", "to", "count"]]
+    bins = zip(edges[:-1], edges[1:], counts, strict=True) if len(values) else ()
+    rows = [("quiet dates", *row) for row in bins]
+    rows += [(name, value, value, 0) for name, value in marks.items()]
+    return pd.DataFrame(rows, columns=["what", "from", "to", "count"])
 
 
 def _mark(axes: Axes, x: float, text: str, colour: str, up: int = 3, **line: Any) -> None:
@@ -495,17 +492,13 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     alt = f"Cents of market value per dollar announced. {'; '.join(said)}."
     cents = {f"the thesis, {case}": 100 * value for case, value in row.implied.items()}
     shown = {} if hidden or not found else {"the events": 100 * found.value}
-    drawn = _bins(100 * found.quiet if found else [], {**shown, **cents})
-    about = _about("exposure", _slope_words(row, hidden), drawn.round(1))
+    drawn = _bins(100 * found.quiet if found else [], {**shown, **cents}).round(1)
+    told = {"implied": say("found implied", row.implied) if row.implied else ""}
+    told["how"] = "slope carried" if hidden else "slope" if found else "no slope"
+    if found and not hidden:
+        told |= {"value": number(100 * found.value, 1), "p": p_value(found.raw.p_cdf)}
+    about = _about("exposure", drawn, **told)
     return single(partial(_exposure, row, hidden), alt, (2.8, 2.8), **about)
-
-
-def _slope_words(row: Exposure, hidden: bool) -> str:
-    implied = say("found implied", row.implied) if row.implied else ""
-    if hidden or not row.slope:
-        return say("found slope carried" if hidden else "found no slope", implied=implied)
-    value, p = number(100 * row.slope.value, 1), row.slope.raw.p_cdf
-    return say("found slope", value=value, p=float(p), implied=implied)
 
 
 def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
@@ -546,16 +539,10 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
         return nothing("No primary event has an abnormal return.")
     half = NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"]
     table = table.assign(low=table["caar"] - half, high=table["caar"] + half)
-    rows = pd.DataFrame(
-        {
-            **row,
-            "own": counted(row),
-            "said": dated(row["event"], date.fromisoformat(row["session"])),
-        }
-        for row in records(table)
-    )
-    marks = rows["own"].map({True: "", False: f" {NOT_COUNTED}"})
-    rows["text"] = rows["caar"].map(percent, na_action=None) + marks
+    days = zip(table["event"], table["session"].map(date.fromisoformat), strict=True)
+    own = [counted(row) for row in records(table)]
+    rows = table.assign(own=np.array(own, bool), said=[dated(*day) for day in days])
+    rows["text"] = rows["caar"].map(percent) + np.where(own, "", f" {NOT_COUNTED}")
     sectors = {str(name): part for name, part in rows.groupby("sector", sort=False)}
     events = list(dict.fromkeys(rows["said"]))
 
@@ -572,20 +559,14 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     )
     drawn = rows[["sector", "said", "caar", "low", "high", "own"]]
     drawn = drawn.set_axis(["sector", "event", "moved", "low", "high", "counts"], axis=1)
-    about = _about("events", _events_found(rows, alpha), drawn, alpha=alpha)
+    counts = rows[rows["own"] & rows["caar"].notna()]
+    top = counts.iloc[counts["caar"].abs().argmax()] if len(counts) else rows.iloc[0]
+    found = {"sector": top["sector"], "event": top["said"], "move": percent(top["caar"])}
+    out = ((counts["low"] > 0) | (counts["high"] < 0)).sum() or "none"
+    found |= {"out": out, "of": len(counts), "usual": round(alpha * len(counts)), "alpha": alpha}
     height = 0.2 * len(events) + 0.5
+    about = _about("events", drawn, "" if len(counts) else "no events", **found)
     return panels([*map(label, sectors)], draw, alt, (height, height), (3, 1), **about)
-
-
-def _events_found(rows: pd.DataFrame, alpha: float) -> str:
-    """Say which reactions that count stand out, beside how many would by chance."""
-    own = rows[rows["own"] & rows["caar"].notna()]
-    if own.empty:
-        return "No reaction counts for its sector"
-    out, top = ((own["low"] > 0) | (own["high"] < 0)).sum(), own.iloc[own["caar"].abs().argmax()]
-    found = {"out": out or "none", "of": len(own), "usual": round(alpha * len(own))}
-    move = percent(top["caar"])
-    return say("found events", found, sector=top["sector"], event=top["said"], move=move)
 
 
 def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
@@ -596,10 +577,8 @@ def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
         place = events.index(row["said"])
         bar: dict[str, Any] = {"color": BAR, "linewidth": 4, "solid_capstyle": "butt"}
         mark = axes.plot([row["low"], row["high"]], [place] * 2, **bar)
-        face = HUE if row["own"] else "white"
-        mark += axes.plot(
-            [row["caar"]], [place], "o", color=HUE, markerfacecolor=face, markersize=6
-        )
+        dot: dict[str, Any] = {"color": HUE, "mfc": HUE if row["own"] else "white", "ms": 6}
+        mark += axes.plot([row["caar"]], [place], "o", **dot)
         ends = between(row["low"], row["high"])
         hint(mark, f"{label(row['sector'])}, {row['said']}: {row['text']}, interval {ends}")
         note(axes, row["text"], (1, place), (2, 0), "axes fraction", va="center", fontsize=SMALL)
@@ -623,13 +602,14 @@ def plot_calendar(panel: EventPanel) -> Picture:
         for role, held in days.items()
     )
     alt = f"Events by role and first New York session. {words}."
-    rows = [
-        (role, id, dated(id, day), day.date()) for role in days for id, day in days[role].items()
+    drawn = [
+        {"role": role, "id": id, "event": dated(id, day), "session": day.date()}
+        for role, held in days.items()
+        for id, day in held.items()
     ]
-    title = say("found calendar", primary=len(days.get("primary", ())), of=len(rows))
-    drawn = pd.DataFrame(rows, columns=["role", "id", "event", "session"])
     heights = (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9)
-    return single(partial(_calendar, days), alt, heights, **_about("calendar", title, drawn))
+    about = _about("calendar", drawn, primary=len(days.get("primary", ())), of=len(drawn))
+    return single(partial(_calendar, days), alt, heights, **about)
 
 
 def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:
@@ -690,17 +670,10 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
 
     span = f"{paths.index[0].date()} to {paths.index[-1].date()}"
     alt = f"Sectors against the U.S. market, {span}, at the end: {words}."
-    ends = {
-        "top": last.index[-1],
-        "high": last.iloc[-1],
-        "bottom": last.index[0],
-        "low": last.iloc[0],
-    }
-    title = say("found sectors", ends, first=f"{paths.index[0]:%B %Y}")
-    days = [str(day)[:10] for day in paths.index]
-    about = _about(
-        "sectors", title, paths.round(COARSE).set_axis(days).rename_axis("day").reset_index()
-    )
+    found = {"top": last.index[-1], "high": last.iloc[-1], "first": f"{paths.index[0]:%B %Y}"}
+    found |= {"bottom": last.index[0], "low": last.iloc[0]}
+    drawn = paths.round(COARSE).set_axis([str(day)[:10] for day in paths.index])
+    about = _about("sectors", drawn.reset_index(names="day"), **found)
     return single(draw, alt, (3.6, 4.0), **about)
 
 
@@ -741,10 +714,8 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
     rise = row.slope.value if row.slope else None
     line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
     alt = f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
-    slope = say("found line", rise=number(100 * rise, 1)) if rise is not None else ""
-    title = say("found doses", firms=len(named), line=slope)
-    columns = ["ticker", "event", "dose", "car_less_sector", "blackout"]
-    about = _about("doses", title, pd.concat([named, rest])[columns])
+    drawn = pd.concat([named, rest])[["ticker", "event", "dose", "car_less_sector", "blackout"]]
+    about = _about("doses", drawn, firms=len(named), line=line)
     return single(partial(_dose_response, named, rest, rise), alt, (3.8, 3.8), **about)
 
 

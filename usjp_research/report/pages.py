@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import nbformat
@@ -264,14 +264,6 @@ class _Page(IPythonRenderer):
         )
         return Markup(self._dress(plain(safe)))
 
-    def drawing(self, content: object) -> Markup:
-        """Return a drawing that can only be looked at as part of the page; nothing of another."""
-        return Markup(_inline(content) if isinstance(content, str) else "")
-
-    def download(self, table: object) -> str:
-        """Return a table as a data address."""
-        return f"data:text/csv;charset=utf-8,{quote(table)}" if isinstance(table, str) else ""
-
     def address(self, mime: str, content: object) -> str:
         """Return a picture as a data address; an SVG shown as an image runs nothing."""
         text = content if isinstance(content, str) else ""
@@ -350,31 +342,25 @@ class _Page(IPythonRenderer):
         return _math(body, "inline") if body == body.strip() else html.escape(f"${body}$")
 
 
-def _inline(svg: str) -> str:
+def _inline(svg: object) -> Markup:
     """Return a picture as part of a page, without its title and style; nothing if it may act."""
     try:
-        root = ElementTree.fromstring(svg)
+        root = ElementTree.fromstring(svg if isinstance(svg, str) and "<!" not in svg else "")
         _, _, wide, high = map(float, root.get("viewBox", "").split())
         head = float(root.attrib.pop("data-head", "0"))
-        above = (text for text in root.findall(f"{DRAWN}text") if float(text.get("y", head)) < head)
-        for part in (*above, *root.findall(f"{DRAWN}style")):  # the page has both
-            root.remove(part)
+        texts = [text for text in root.findall(f"{DRAWN}text") if float(text.get("y", head)) < head]
     except (ElementTree.ParseError, ValueError):
-        return ""
+        return Markup()
+    for part in (*texts, *root.findall(f"{DRAWN}style")):  # the page has both
+        root.remove(part)
     for node in root.iter():
-        looks = all(map(LOOK.fullmatch, node.attrib.values())) and {*node.attrib} <= {
-            *LOOKS.split()
-        }
-        if not looks or node.tag not in SHAPES:
-            return ""
+        known = node.tag in SHAPES and {*node.attrib} <= {*LOOKS.split()}
+        if not known or not all(map(LOOK.fullmatch, node.attrib.values())):
+            return Markup()
         node.tag = node.tag.removeprefix(DRAWN)
-    root.attrib |= {
-        "viewBox": f"0 {head:g} {wide:g} {high - head:g}",
-        "height": f"{high - head:g}pt",
-    }
-    return (
-        "" if "<!" in svg or root.tag != "svg" else ElementTree.tostring(root, encoding="unicode")
-    )
+    high -= head
+    root.attrib |= {"viewBox": f"0 {head:g} {wide:g} {high:g}", "height": f"{high:g}pt"}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _math(body: str, display: str) -> str:
@@ -483,6 +469,7 @@ def prose(text: str) -> Markup:
 def _templates() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
     made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters["inline"] = _inline
     made.filters["highlight2html"] = Highlight2HTML()  # type: ignore[no-untyped-call]
     return made
 

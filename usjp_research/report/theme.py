@@ -32,6 +32,7 @@ NEWS = "#B3470B"  # when something was announced
 
 # What each colour becomes where the reader's screen is dark; paper stays white.
 NIGHT = {
+    "#000000": "#E4E8ED",  # what matplotlib draws when nobody chose a colour
     INK: "#E4E8ED",
     QUIET: "#A5AFBB",
     BAND: "#3D4855",
@@ -51,7 +52,7 @@ ACROSS, BESIDE = 46, 36  # characters of a line of the narrow form, and beside a
 LINE, LIFT = 11.5, 19  # points: a line of text, and the words of a narrow row above its bar
 DIGITS = 4  # decimals of the data of a picture: a hundredth of a percent
 SVG = "image/svg+xml"
-PIXELS, TONES = 120, 128  # per inch of a PNG, and its colours: half the bytes of all
+PIXELS = 120  # per inch of a PNG
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Picture:
     narrow: Figure | None = None
     title: str = ""
     source: str = ""
-    data: pd.DataFrame | None = None
+    data: pd.DataFrame | None = field(default=None, repr=False)
     _drawn: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -162,22 +163,10 @@ def _svg(figure: Figure, title: str) -> bytes:
 
 
 def _png(figure: Figure, title: str) -> bytes:
-    from PIL import Image
-
-    drawn, packed = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     with _headed(figure, title) as (how, _):
         figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None}, **how)
-    pixels = np.asarray(Image.open(drawn).convert("RGB")).astype(np.int32)
-    values, place, counts = np.unique(
-        pixels @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True
-    )
-    tones = (values[:, None] >> np.array([16, 8, 0])) & 255
-    kept = tones[np.argsort(-counts, kind="stable")[:TONES]]  # areas and lines stay exact
-    nearest = ((tones[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
-    image = Image.fromarray(nearest[place].reshape(pixels.shape[:2]))
-    image.putpalette(kept.astype(np.uint8).tobytes())
-    image.save(packed, "PNG", optimize=True)
-    return packed.getvalue()
+    return drawn.getvalue()
 
 
 def pairs(own: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
