@@ -236,6 +236,34 @@ def test_dark_screens_get_dark_pages_and_dark_figures(
     assert max(seen["dark"]) < 110  # tints of a heat map stay light
 
 
+SMALLEST = """() => Math.min(...[...document.querySelectorAll(".drawn text")]
+  .filter(text => text.getBoundingClientRect().width)
+  .map(text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a || 99))"""
+
+
+@pytest.mark.parametrize("forms", ["finished"], indirect=True)
+def test_a_phone_gets_the_narrow_form_in_eleven_pixels_and_a_desk_and_paper_the_wide_one(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    page = opened(next(path for path in forms if path.name == "index.html"))
+    wide, narrow = (page.locator(f".two > {form}").first for form in ("svg", "div > svg"))
+    for width, media, shown in (
+        (PHONE, "screen", narrow),
+        (DESK, "screen", wide),
+        (PHONE, "print", wide),
+    ):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(media="print" if media == "print" else "screen")
+        assert [form for form in (wide, narrow) if form.is_visible()] == [shown], (width, media)
+        if media == "screen":
+            assert page.evaluate(SMALLEST) >= 11, width
+    with page.expect_download() as saved:
+        page.emulate_media(media="screen")
+        page.locator("figure a[download]").first.click()
+    assert saved.value.suggested_filename.endswith("-figure-1.csv")
+    assert saved.value.path().read_text(encoding="utf-8").startswith("row,beside,moved,low,high")
+
+
 @pytest.mark.parametrize("forms", ["finished"], indirect=True)
 def test_paper_is_white_and_sections_start_on_pages_of_their_own(
     forms: list[Path], opened: Callable[..., Page]

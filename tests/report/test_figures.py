@@ -156,6 +156,7 @@ def test_every_figure_has_a_finding_a_unit_and_what_is_drawn_as_data(
         head = float(ElementTree.fromstring(picture.svg()).attrib["data-head"])
         lines = [t for t in svgs[name][0].iter(f"{SVG}text") if float(t.attrib["y"]) < head]
         assert " ".join(t.text or "" for t in lines) == picture.title, name
+        assert max(len(picture.svg()), len(picture.narrow_svg())) < 80_000, name
     for name in ("caar", "sectors"):  # of one sector on many days: no more than the drawing shows
         numbers = pictures[name].data.select_dtypes("float")  # type: ignore[union-attr]
         assert np.allclose(numbers, numbers.round(DIGITS - 1), rtol=0, atol=1e-12), name

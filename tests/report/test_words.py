@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from usjp_research.words import (
     NOT_COUNTED,
     InputError,
     between,
+    dated,
     label,
     level,
     moved,
@@ -189,12 +191,15 @@ def test_words_of_a_study_are_on_its_pages_and_in_no_digest(
     before = ur.digest(ur.read_spec(own()))
     (own() / "words.yaml").write_text(
         "question: Is the sun priced in?\nprovenance: The rule is older than the events.\n"
-        "sectors: {solar: Sun & Sons}\ncaveats: {solar: It shone.}\nnotes: {limits: No moon.}\n",
+        "sectors: {solar: Sun & Sons}\ncaveats: {solar: It shone.}\nnotes: {limits: No moon.}\n"
+        "events: {N1: Dawn}\n",
         encoding="utf-8",
     )
     spec = ur.read_spec(own())
     assert ur.digest(spec) == before
     assert label("solar") == "Sun & Sons" and label("rail") == "Rail"
+    assert dated("N1", date(2024, 3, 5)) == "Dawn, 5 Mar"
+    assert dated("N2", date(2024, 3, 15)) == "N2, 15 Mar"
     assert str(ur.note(spec, "limits")) == "No moon." and ur.note(spec, "rule") is None
     words = ["study", "--params", own(), "--market", f"file:{prices}", "--no-pages"]
     done = usjp(*words, "--out", tmp_path / "run")
@@ -211,6 +216,8 @@ def test_words_of_a_study_are_on_its_pages_and_in_no_digest(
     [
         ("sectors: {solr: Sun}\n", r"words\.yaml: key 'sectors': unknown 'solr'.*'solar'"),
         ("caveats: {contrst: x}\n", r"words\.yaml: key 'caveats': unknown 'contrst'.*'contrast'"),
+        ("events: {N9: x}\n", r"words\.yaml: key 'events': unknown event 'N9' .*N1"),
+        (f"events: {{N1: {'x' * 25}}}\n", r"words\.yaml: key 'events\.N1'.*24"),
         ("notes: {limit: x}\n", r"words\.yaml: unknown key 'notes\.limit'.*'limits'"),
         ("titel: x\n", r"words\.yaml: unknown key 'titel'"),
     ],

@@ -447,6 +447,10 @@ def test_the_public_record_holds_no_single_firm(
     assert table("exposure", rows)["Cents per dollar"].iloc[0] == "withheld"
     assert table("exposure", rows, public=False)["Cents per dollar"].iloc[0] != "withheld"
     assert f"{100 * carried.value:.1f}" not in plot_exposure(rows[0]).alt.partition("implies")[0]
+    public, own = (plot_exposure(rows[0], public=wanted) for wanted in (True, False))
+    assert "the events" in own.csv() and "the events" not in public.csv() + public.svg().decode()
+    assert "which is not shown" in public.title
+    assert public.csv().count("quiet dates") == 40  # bins, and no day of its own
     # Every public slope rests on one set of exposed firms, so that no difference of two of them
     # is about one or two firms.
     assert {row.without for row in rows} == {()}

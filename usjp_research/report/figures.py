@@ -101,9 +101,14 @@ def _about(figure: str, data: Any, how: str = "", **found: Any) -> dict[str, Any
 
 def _some(names: Sequence[str], of: int) -> dict[str, Any]:
     """Say how many of several there are, and which where they are few."""
-    who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 4 else ""
-    one = {"s": "s", "its": "its"} if len(names) < 2 else {"s": "", "its": "their"}
-    return {"some": len(names) or "none", "of": of, "who": who, **one}
+    who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 5 else ""
+    one = ("s", "is", "its") if len(names) < 2 else ("", "are", "their")
+    return {
+        "some": len(names) or "none",
+        "of": of,
+        "who": who,
+        **dict(zip(("s", "is", "its"), one, strict=True)),
+    }
 
 
 def _rows(figure: str, rows: Sequence[Interval], **found: Any) -> dict[str, Any]:
@@ -393,7 +398,8 @@ def _through(
         f"as long in quiet years, day by day. {words}."
     )
     outside = [sector for sector, (end, low, high) in ends.items() if not low <= end <= high]
-    found = {**_some(outside, len(ends)), "what": what, "how": "through"}
+    end = "campaign" if figure == "campaign" else "data"
+    found = {**_some(outside, len(ends)), "end": end, "how": "through"}
     shown = {label(path.sector): (path, 0) for path in paths}
     return _bands(shown, alt, f"sessions from {start}", figure, found)
 
