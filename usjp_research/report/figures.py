@@ -170,12 +170,12 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
         data.append(named | {f"implied {case}": x for case, x in row.implied.share.items()})
     share, name = min((row.mde / most, row.name) for row, most in worth)
     never = sum(most < row.mde for row, most in worth)
-    title = say("found visible", never=never, of=len(worth))
-    title += say("found visible least", name=name, share=share) if share <= 1 else ""
+    found = {"never": never, "of": len(worth), "name": name, "share": share}
+    how = "visible" if share <= 1 else "never visible"
+    about = _about("visible", data, how, **found, power=level(1 - power))
     told = "; ".join(f"{one.name}: {one.says}, {one.hint}" for one in shown)
-    about = _about("visible", title, data, power=level(1 - power))
     words = PHRASES["visible marks"]
-    alt = f"{title}. {told}."
+    alt = f"{about['title']}. {told}."
     return both(lambda narrow: interval_rows(shown, narrow, 0.28, words), alt, **about)
 
 
