@@ -91,7 +91,7 @@ def test_every_colour_has_a_counterpart_for_dark_screens(
 
 
 def test_pages_exchange_the_same_colours_once() -> None:
-    rules = night(pairs())
+    rules = night(pairs(()))
     text = fill("gallery.html", {"night": Markup(rules), "simulated": False, "runs": []})
     assert text.count(rules) == 1 and '[fill="#1b1f24"]' in rules
     own = night(pairs([("#123456", "#ABCDEF")]))
@@ -193,7 +193,7 @@ def test_a_title_above_a_saved_picture_is_no_part_of_its_drawing() -> None:
         for text in (plain, with_title)
     )
     assert low == 0 < top and rest == high  # the same room
-    assert figure.dpi == 100 and not figure.texts
+    assert figure.dpi == 100 and not figure.texts and len({bare, titled}) == 2
 
 
 def test_lines_end_at_the_edge_of_their_axes_and_pixels_are_refused() -> None:
@@ -206,7 +206,8 @@ def test_lines_end_at_the_edge_of_their_axes_and_pixels_are_refused() -> None:
     assert not outline or max(float(x) for x in outline[0].split()[::2]) <= edge + 1
     axes.imshow([[1, 2], [3, 4]])
     with pytest.raises(InputError, match="pixels"):
-        Picture(figure, "x").svg()
+        Picture(figure, "x", title="x").svg()
+    assert figure.dpi == 100 and not figure.texts
 
 
 def test_a_picture_is_drawn_once_until_somebody_takes_its_axes(tmp_path: Path) -> None:

@@ -742,7 +742,7 @@ def _dose_response(
         mark = axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
         step = step + 1 if (np.abs(place - near) < reach).all() else 0
         near = place
-        words = f"{firm['ticker']}, {firm['event']}"
+        words = f"{firm['ticker']}, {EVENT_NAMES.get(firm['event'], firm['event'])}"
         hint(mark, f"{words}: {percent(firm['car_less_sector'])}")
         note(axes, words, tuple(place), (6, 5 + 12 * step), color=colour)
     if slope is not None:

@@ -82,7 +82,7 @@ class Picture:
     narrow: Figure | None = None
     title: str = ""
     source: str = ""
-    data: pd.DataFrame | None = field(default=None, repr=False)
+    data: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     _drawn: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -143,21 +143,24 @@ def _headed(figure: Figure, title: str) -> Iterator[tuple[dict[str, Any], float]
     head = round(1.35 * TITLE * len(lines) + 12, 1) if lines else 0.0
     how: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": INK}
     words = figure.text(0.008, 1 + 5 / 72 / high, "\n".join(lines), va="bottom", **how)
-    yield {"bbox_inches": Bbox([[0, 0], [wide, high + head / 72]])}, head
-    words.remove()
+    before, figure.dpi = figure.dpi, 72
+    try:
+        yield {"bbox_inches": Bbox([[0, 0], [wide, high + head / 72]])}, head
+    finally:
+        figure.dpi = before
+        words.remove()
 
 
 def _svg(figure: Figure, title: str) -> bytes:
     from usjp_research.report.drawing import Flat
 
-    before, figure.dpi = figure.dpi, 72
     with _headed(figure, title) as (how, head):
         wide, high = 72 * how["bbox_inches"].size
         renderer = Flat(wide, high, head, INK.lower(), PAPER.lower())
         figure.draw(renderer)
-    figure.dpi, root = before, renderer.root
+    root, colours = renderer.root, pairs(SECTOR_COLOURS.values())
     seen = {node.get(part) for node in root.iter() for part in ("fill", "stroke")}
-    rules = night({day: dark for day, dark in pairs().items() if day.lower() in seen})
+    rules = night({day: dark for day, dark in colours.items() if day.lower() in seen})
     ElementTree.SubElement(root, "style").text = rules
     return ElementTree.tostring(root) + b"\n"
 
@@ -169,9 +172,9 @@ def _png(figure: Figure, title: str) -> bytes:
     return drawn.getvalue()
 
 
-def pairs(own: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
-    """Return each colour that is drawn with the one that stands for it on a dark screen."""
-    return {**dict(PALETTE), **dict(own or SECTOR_COLOURS.values()), **NIGHT}
+def pairs(own: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return each colour, a study's own too, with the one for it on a dark screen."""
+    return {**dict(PALETTE), **dict(own), **NIGHT}
 
 
 def night(colours: Mapping[str, str]) -> str:
