@@ -78,7 +78,7 @@ FATE: Mapping[type, Mapping[str, str]] = {
         "role": APPLIED,
         "signs": APPLIED,
         **dict.fromkeys(("title", "category", "reason", "confounders"), WORDS),
-        **dict.fromkeys(("source", "source_url"), WORDS),
+        **dict.fromkeys(("source", "source_kind", "source_url"), WORDS),
     },
     Firm: {
         "ticker": REFUSED,
