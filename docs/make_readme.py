@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from usjp_research.report.exports import read_provenance
 from usjp_research.report.figures import plot_scoreboard
-from usjp_research.report.tables import table
+from usjp_research.report.first_screen import first_screen
+from usjp_research.report.results import save_study
+from usjp_research.report.summary import HEADS
 from usjp_research.report.theme import Picture
 from usjp_research.runs.store import write_whole
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import run_study
 from usjp_research.study.sample import sample
-from usjp_research.words import InputError
+from usjp_research.words import InputError, level
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -->")
@@ -22,14 +25,21 @@ MARKS = ("<!-- made by make readme: start -->", "<!-- made by make readme: end -
 def shown() -> tuple[str, Picture]:
     """Return what stands between the marks of the README, and its figure."""
     study = run_study(sample(read_spec(ROOT / "params"), "bundled"))
+    with TemporaryDirectory() as folder:
+        save_study(study, folder)
+        found = first_screen(folder)
     picture = plot_scoreboard(study.rows)
-    frame = table("verdicts", study.rows).drop(columns="Remark").iloc[:, :7]
+    heads = (*HEADS[:2], f"{level(found.alpha)} interval", *HEADS[3:], "Verdict")
     lines = [
-        f"![{picture.alt}](docs/scoreboard.svg)",
+        f"**{found.headline}.** {' '.join(found.lead[1:])}",
         "",
-        f"| {' | '.join(frame.columns)} |",
-        f"|{'---|' * len(frame.columns)}",
-        *(f"| {' | '.join(values)} |" for values in frame.itertuples(index=False)),
+        *(f"- **{value}** {words}" for value, words in found.numbers),
+        "",
+        f"![{picture.title}](docs/scoreboard.svg)",
+        "",
+        f"| {' | '.join(heads)} |",
+        f"|{'---|' * len(heads)}",
+        *(f"| {' | '.join((*line.cells, line.verdict))} |" for line in found.lines),
         "",
         f"Bundled market, {len(study.law)} placebo calendars; the sectors' intervals hold at "
         "once. The last row is a family of its own, with its own calendars.",
