@@ -71,9 +71,10 @@ HERE = "\x1a"  # a link to a heading that may be still to come; no text on a pag
 COUNTER = re.compile(r"\d+|\.\.\.")
 ONE = r"((over|rose|fell|none)\s?)?\(?[<>]?\s?[+\-−–]?\s?(\d[\d,.]*(e[+-]?\d+)?\s?(%|pp|bp)?)?\)?"
 NUMBER = re.compile(rf"{ONE}( times| of \d+)?[*†]*( to {ONE})?|nan|inf", re.IGNORECASE)
-# A table's width in characters: what a page has room for, on a desk and on a tablet.
-ROOM, TABLET = 104, 84
-PROSE, LINES = 40, 5  # longer cells are prose, which wants to stay within so many lines
+# A table's width in characters: what a page has room for on a desk, beside a list of contents or
+# alone, and on a tablet. Longer cells are prose, which wants to stay within so many lines.
+ROOM, ALONE, TABLET = 104, 136, 84
+PROSE, LINES, FEW = 40, 5, 4  # so few columns always have room for prose
 
 
 def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -111,7 +112,8 @@ def _fill_all(
     for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
         if job["file"] in pages:
             raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
-        page = _Page(first | {job["notebook"]: job["file"]})
+        links, room = first | {job["notebook"]: job["file"]}, ALONE if job is jobs[0] else ROOM
+        page = _Page(links, room=room)
         more = {**shared, "job": job, "page": page, "before": before, "after": after}
         with damage_named(run / str(job["output"])):
             text = fill("front.html" if job is jobs[0] else "notebook.html", more)
@@ -238,9 +240,10 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
 class _Page(IPythonRenderer):
     """Markdown and HTML outputs of one notebook as safe HTML, with headings and numbering."""
 
-    def __init__(self, links: Mapping[str, str], body: bool = True) -> None:
+    def __init__(self, links: Mapping[str, str], body: bool = True, room: int = ROOM) -> None:
         super().__init__(escape=True, allow_harmful_protocols=False)  # raw HTML is shown as text
         self.links = links  # from notebooks to their pages
+        self.room = room  # of its tables
         self.body = body  # a body's title stands in the page's header
         self.headings: list[tuple[int, str, str]] = []
         self.targets: dict[str, str] = {}  # what a link to a heading says, and the heading's id
@@ -281,7 +284,7 @@ class _Page(IPythonRenderer):
         """Give each table a caption, scopes, aligned numbers and a region that scrolls."""
         soup = BeautifulSoup(text, PARSER)
         for table in soup("table"):
-            notes = _fit(table, _align(table), soup)
+            notes = _fit(table, _align(table), soup, self.room)
             caption = table.find("caption", recursive=False) or soup.new_tag("caption")
             id, words = self.caption("Table", _words(caption))
             caption["id"] = id
@@ -416,14 +419,15 @@ def _align(table: Tag) -> list[list[Tag]]:
     return [[*row] for row in rows] if alike and head == 1 else []
 
 
-def _fit(table: Tag, rows: list[list[Tag]], soup: BeautifulSoup) -> list[Tag]:
+def _fit(table: Tag, rows: list[list[Tag]], soup: BeautifulSoup, room: int) -> list[Tag]:
     """Let a table become cards on a phone; return the longest prose of a wide one as notes."""
     columns = [*zip(*rows, strict=True)]
     longest = [max((len(_words(cell)) for cell in column[1:]), default=0) for column in columns]
     sizes = [_size(column, most) for column, most in zip(columns, longest, strict=True)]
     moved = []
-    for k in sorted(range(1, len(columns)), key=longest.__getitem__, reverse=True):
-        if longest[k] > PROSE and sum(sizes) > ROOM:
+    # Of columns about as long the last goes first: asides stand on the right.
+    for k in sorted(range(1, len(columns)), key=lambda k: (longest[k] // 100, k), reverse=True):
+        if longest[k] > PROSE and sum(sizes) > room and len(columns) > FEW:
             moved.append(k)
             sizes[k] = 0
     notes: dict[str, int] = {}
@@ -448,7 +452,7 @@ def _size(column: Sequence[Tag], longest: int) -> int:
     word = max(len(word) for cell in column for word in ["", *_words(cell).split()])
     if longest <= SHORT or column[0].get("class") == "number":
         return max(longest, word) + 2
-    return max(word, min(longest, 24), longest // LINES) + 2
+    return max(word, min(longest, 20), longest // LINES) + 2
 
 
 def _anchor(text: str) -> str:
