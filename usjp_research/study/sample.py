@@ -87,6 +87,20 @@ class Sample:
         how = {**own, "guard_sessions": rule.guard_sessions, **how}
         return rolling_forecast(returns, design or self.design, self.panel.masked, **how)
 
+    def days(self, event: str, sector: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the days on which an event's model is fitted, and those of its window.
+
+        Columns are ``sector``, the return of the event's portfolio, and ``market``; days in the
+        windows of real events are left out of the fit, as are days without a return.
+        """
+        returns = self.portfolios.returns[self.portfolios.slots[event, sector].series]
+        table = pd.DataFrame({"sector": returns, "market": self.portfolios.benchmark})
+        rule, ids = self.spec.rule, [known.id for known in self.panel.events]
+        low, high = (int(self.panel.day0[ids.index(event)]) + day for day in rule.window)
+        last = low - rule.estimation.ends_before + 1
+        past = slice(last - rule.estimation.sessions, last)
+        return table[past][~self.panel.masked[past]].dropna(), table[low : high + 1]
+
     def _repr_html_(self) -> str:
         sectors = f"{len(self.spec.sectors)} sectors, {len(self.panel.events)} events"
         return card("Sample", "", sectors, f"returns of {self.market.name}")
