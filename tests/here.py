@@ -53,7 +53,7 @@ def _run(job: batch.Job) -> Any:
 def run_here(jobs: Sequence[batch.Job], out: Path, **_: object) -> tuple[Outcome, ...]:
     """Run a batch in its order, as `run_batch` does; any error is raised."""
     (out / "notebooks").mkdir()
-    for job in jobs:
+    for job in sorted(jobs, key=lambda job: len(job.after)):
         nbformat.write(_run(job), out / "notebooks" / f"{job.name}.ipynb")  # type: ignore[no-untyped-call]
     return tuple(
         Outcome(j.name, j.notebook.name, {**j.parameters}, "done", 0.1, f"notebooks/{j.name}.ipynb")

@@ -18,7 +18,7 @@ import usjp_research
 from tests.conftest import DOLLARS
 from usjp_research import __main__ as command
 from usjp_research.report import results as results_module
-from usjp_research.report.reading import compose
+from usjp_research.report.first_screen import screen
 from usjp_research.report.results import save_study
 from usjp_research.report.summary import summary
 from usjp_research.runs.store import read_results, write_all
@@ -262,7 +262,7 @@ def test_the_terminal_has_the_answer_a_line_per_sector_and_no_line_over_80_colum
     lines = result.stdout.splitlines()
     assert result.exit_code == 0 and max(map(len, lines)) <= 80
     results = read_results(tmp_path / "out")
-    assert " ".join(result.stdout.split()).startswith(compose(results).sentences[0])
+    assert " ".join(result.stdout.split()).startswith(screen(results).headline)
     head = next(at for at, line in enumerate(lines) if line.startswith("Sector"))
     heads = "Sector Moved [90% interval] Worth up to Too small by"
     assert " ".join(lines[head].split()) == heads

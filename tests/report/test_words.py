@@ -20,7 +20,6 @@ import usjp_research as ur
 from tests.conftest import DOLLARS, EVENTS, SIGNS, Own
 from usjp_research.__main__ import app
 from usjp_research.report.figures import says
-from usjp_research.report.reading import compose
 from usjp_research.report.tables import told_row, verdict_words
 from usjp_research.report.theme import tick_digits
 from usjp_research.spec.records import MIRROR
@@ -208,7 +207,7 @@ def test_words_of_a_study_are_on_its_pages_and_in_no_digest(
         assert text in done.stdout
     ur.read_spec()
     assert label("solar") == "Solar"
-    assert compose(ur.read_results(tmp_path / "run")).sentences[0].count("Sun & Sons") == 1
+    assert ur.first_screen(tmp_path / "run").lines[0].label == "Sun & Sons"
 
 
 @pytest.mark.parametrize(

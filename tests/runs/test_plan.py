@@ -82,14 +82,14 @@ def test_a_study_without_a_list_runs_the_shipped_one(own: Own) -> None:
     check_jobs(jobs)
     names = [job.name for job in jobs]
     assert names == [
-        *("1_data", "2_event_study-solar", "2_event_study-rail", "3_exposure"),
-        *("5_robustness-solar", "5_robustness-rail", "4_verdict"),
+        *("4_verdict", "2_event_study-solar", "2_event_study-rail", "5_robustness-solar"),
+        *("5_robustness-rail", "3_exposure", "1_data"),
     ]
-    assert jobs[0].parameters == shared | FRENCH and not jobs[0].after
+    assert jobs[6].parameters == shared | FRENCH and not jobs[6].after
     assert jobs[1].parameters == shared | FRENCH | {"sector": "solar"}
-    assert jobs[5].parameters == shared | FRENCH | {"sector": "rail", "donors": "others.csv"}
-    assert jobs[6].parameters == shared | FRENCH | {"openings": "open.csv"}
-    assert set(jobs[6].after) == set(names[:6])
+    assert jobs[4].parameters == shared | FRENCH | {"sector": "rail", "donors": "others.csv"}
+    assert jobs[0].parameters == shared | FRENCH | {"openings": "open.csv"}
+    assert set(jobs[0].after) == set(names[1:])
 
 
 def test_a_notebook_can_wait_for_some_and_the_list_is_no_part_of_the_study(own: Own) -> None:
@@ -113,7 +113,7 @@ def test_the_method_is_added_last_when_asked_for_and_once(own: Own, usjp: Run) -
     jobs = make_jobs([*usual, last], ["solar"], {"params": "p", "market": "m", "out": "o"}, OPTIONS)
     check_jobs(jobs)
     assert jobs[-1].name == "6_method" and "4_verdict" not in jobs[-1].after
-    assert set(jobs[-1].after) == {job.name for job in jobs[:-2]}
+    assert set(jobs[-1].after) == {job.name for job in jobs[1:-1]}
     assert jobs[-1].parameters["donors"] == "others.csv"
     assert front_page([*usual, last]) == "4_verdict"
     (folder / "batch.yaml").write_text("- {notebook: 6_method}\n- {notebook: 1_data}\n", "utf-8")

@@ -380,7 +380,7 @@ def test_a_project_without_a_bundle_or_notebooks_takes_those_that_ship(
         {},
         dict.fromkeys(("factors", "factor_units", "donors", "openings"), ""),
     )
-    assert job.notebook == ROOT / "notebooks" / "1_data.ipynb"
+    assert job.notebook == ROOT / "notebooks" / "4_verdict.ipynb"
 
 
 # --- the disk --------------------------------------------------------------------------------

@@ -298,7 +298,7 @@ def test_every_notebook_is_given_the_rule_and_every_page_says_it_first(
     assert result.exit_code == 0, result.stderr
     assert given == [{"window": ["-5", "5"], "model": "mean"}] * 5
     pages = sorted(Path("tried/site").glob("*.html"))
-    assert len(pages) == 5
+    assert len(pages) == 6
     for page in pages:
         banner = BeautifulSoup(page.read_text("utf-8"), "html.parser").select("body > p")[0]
         assert banner.text == "Not the study’s rule: window -5 to 5, model mean"

@@ -229,8 +229,8 @@ def _row(line: Line, place: Callable[[float], str]) -> str:
         f'<td class="number">{line.too_small}</td><td class="verdict">{escape(line.verdict)}</td>'
         "</tr>"
     )
-    if line.notes and (line.contrast or math.isnan(line.effect)):
-        row += f'<tr class="under"><td colspan="5">{escape(line.notes[-1])}</td></tr>'
+    if under := line.caveat or "; ".join(line.notes if math.isnan(line.effect) else ()):
+        row += f'<tr class="under"><td colspan="5">{escape(under)}</td></tr>'
     return row
 
 

@@ -40,6 +40,7 @@ class Line:
     worth_up_to: str
     too_small: str
     notes: tuple[str, ...]  # what must be known beside the line, each a phrase of its own
+    caveat: str  # the last of them, where the study has one for the line
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -95,6 +96,7 @@ def _line(row: Mapping[str, Any], words: Words) -> Line:
         worth_up_to=_worth(worth),
         too_small=_ratio(ratio),
         notes=tuple(filter(None, (*notes, judged.remark, words.caveat(judged.name)))),
+        caveat=words.caveat(judged.name),
     )
 
 
