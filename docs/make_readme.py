@@ -47,7 +47,8 @@ def shown() -> tuple[str, Picture]:
     if published := read_provenance(ROOT / "docs" / "study" / "tables"):
         lines += [
             "",
-            f"The same study on single firms: [one HTML file](docs/study/study.html) and its "
+            f"The same study on single firms: [two pages](docs/study/brief.pdf), "
+            f"[one HTML file](docs/study/study.html) and its "
             f"[tables](docs/study/tables), returns {published['first day of returns']} to "
             f"{published['last day of returns']}, run on {published['run ended'][:10]}, "
             f"specification `{published['specification'][:12]}`, snapshot "
