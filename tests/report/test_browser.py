@@ -282,6 +282,24 @@ def test_paper_is_white_and_sections_start_on_pages_of_their_own(
         page.close()
 
 
+@pytest.mark.parametrize("forms", ["finished"], indirect=True)
+def test_the_answer_is_on_the_first_screen_of_a_desk_and_all_sectors_on_that_of_a_phone(
+    forms: list[Path], opened: Callable[..., Page]
+) -> None:
+    page = opened(next(path for path in forms if path.name == "index.html"))
+    bottom = "e => e.getBoundingClientRect().bottom"
+    for width, height, last in ((DESK, 720, ".board"), (390, 844, ".board tr:nth-child(6)")):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.locator(last).first.evaluate(bottom) <= height, width
+    bars = page.locator(".board td.bar > svg")
+    assert bars.count() == 7 and all(bars.nth(k).bounding_box() for k in range(7))
+    page.evaluate("document.querySelectorAll('style').forEach(e => e.remove())")
+    order = ["prices to", "ruled out", "high case", "sectors moved", "Moved", "Too small by"]
+    text = page.locator("header.front").inner_text()
+    places = [text.index(part) for part in order]
+    assert places == sorted(places) and bars.first.is_visible()
+
+
 @pytest.mark.parametrize("forms", ["hostile"], indirect=True)
 def test_hostile_text_is_text_in_every_form(
     forms: list[Path], opened: Callable[..., Page], evil: tuple[str, str, str]
