@@ -6,10 +6,12 @@ import functools
 import gc
 import os
 import pickle
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import exchange_calendars
 import numpy as np
@@ -51,6 +53,22 @@ def pytest_collection_finish() -> None:
     """Keep what stays for the whole session from being looked through for garbage again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test reach another machine, but for those that a person runs with -m live."""
+    if request.node.get_closest_marker("live"):
+        return
+    for name in ("connect", "connect_ex"):
+        connect = getattr(socket.socket, name)
+
+        def near(self: socket.socket, address: Any, connect: Any = connect) -> Any:
+            if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
+                raise RuntimeError(f"a test wanted to reach {address}")
+            return connect(self, address)
+
+        monkeypatch.setattr(socket.socket, name, near)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from typer.core import TyperGroup
 
 from usjp_research import __version__
 from usjp_research.market.sources import is_simulated, sources_help
+from usjp_research.runs import prices
 from usjp_research.runs.terminal import WIDTH, columns
 from usjp_research.spec.read import GIVEN, read_settings, read_spec
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
@@ -144,6 +145,7 @@ site = typer.Typer(
     help="The pages of a run: usjp site RUN builds them, in other forms too.",
 )
 app.add_typer(site, name="site")
+app.add_typer(prices.app, name="prices")
 
 File = Path | None
 Stage = Callable[[str], None]
@@ -283,6 +285,10 @@ def _source(source: str, *, returns: bool) -> str:
     kind, _, rest = source.partition(":")
     if returns and (kind not in ("file", "returns") or not rest):
         raise InputError("--returns: says what a file holds; give it with --market file:PATH")
+    if kind == "snapshot" and rest:
+        from usjp_research.market.snapshots import find_snapshot
+
+        return f"snapshot:{find_snapshot(rest, 'prices').data.parent}"
     if kind not in ("file", "returns", "prices") or not rest:
         return source
     return f"{'returns' if returns else kind}:{_here(Path(rest))}"

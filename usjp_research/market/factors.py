@@ -88,7 +88,7 @@ def read_factors(
         none = pd.DataFrame(index=pd.DatetimeIndex([]) if days is None else days)
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
     path = existing(str(source))
-    table = (_french(path) or read_file(path)).frame
+    table = (french_cells(path) or read_file(path)).frame
     name = date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
@@ -137,7 +137,7 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
     )
 
 
-def _french(path: Path) -> Cells | None:
+def french_cells(path: Path) -> Cells | None:
     """Take the table out of French's own CSV: a header without a first name, days as YYYYMMDD."""
     if path.stat().st_size > LARGEST_FILE:
         return None

@@ -1,10 +1,11 @@
-"""Returns from any source as one frozen record: bundled, a file, or simulated."""
+"""Returns from any source as one frozen record: bundled, a file, a snapshot, or simulated."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from usjp_research.market.files import existing
 from usjp_research.market.openings import OVERNIGHT, SESSION, opened
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
 from usjp_research.market.simulate import simulated_market
+from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.sources import SOURCES, usage
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
 from usjp_research.spec.records import Spec, find_root, home
@@ -30,8 +32,8 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     source : str, optional
         By default the rule's own.
         ``bundled``; ``file:PATH`` for a CSV, Excel or Parquet file of prices or returns, long or
-        wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which; or
-        ``simulated`` (``simulated:SEED``).
+        wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which;
+        ``snapshot:DIGEST`` or ``snapshot:latest``; or ``simulated`` (``simulated:SEED``).
 
     Raises
     ------
@@ -93,6 +95,17 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
         findings=findings,
     )
     return opened(read, made, spec)
+
+
+def _from_snapshot(spec: Spec, name: str) -> Market:
+    found = find_snapshot(name, "prices")
+    made = _from_file(spec, str(found.data), "prices")
+    told = {"snapshot": found.digest, **{key: found.about[key] for key in ("fetched", "terms")}}
+    return replace(
+        made,
+        name=f"snapshot:{found.digest[:12]}",
+        provenance={**made.provenance, "source": found.about["source"], **told},
+    )
 
 
 def _benchmarked(
@@ -214,5 +227,6 @@ OPEN: Mapping[str, Callable[[Spec, str], Market]] = {
     "file": partial(_from_file, kind="auto"),
     "returns": partial(_from_file, kind="returns"),
     "prices": partial(_from_file, kind="prices"),
+    "snapshot": _from_snapshot,
     "simulated": _simulated,
 }

@@ -19,6 +19,7 @@ SOURCES = {
     "file": Source("PATH", "prices or returns, as CSV, Excel or Parquet"),
     "returns": Source("PATH", "the same where it must be said that they are returns"),
     "prices": Source("PATH", "the same where it must be said that they are prices"),
+    "snapshot": Source("DIGEST", "prices that usjp prices fetch has kept, or snapshot:latest"),
     "simulated": Source(
         "", "a market with a known law, of the rule's seed or simulated:SEED", True
     ),

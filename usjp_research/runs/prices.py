@@ -1,0 +1,200 @@
+"""The ``usjp prices`` commands: fetch a snapshot, list them, show one, and compare two."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from usjp_research.runs.folder import locked, staged
+from usjp_research.runs.store import json_bytes, prepare_folder
+from usjp_research.runs.terminal import columns
+from usjp_research.spec.read import read_spec
+from usjp_research.spec.records import Spec, expanded, find_root
+from usjp_research.words import InputError, nearest, percent, shown
+
+if TYPE_CHECKING:
+    from usjp_research.market.fetch import Fetched
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Prices and factors from their sources, each kept as a snapshot that never changes.",
+)
+MOST = 20  # lines of a list
+LONG = 100  # columns of a line
+Name = Annotated[str, Argument(help="Digest, its first digits, or latest.")]
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        Argument(help="Tickers in place of the study's; of French: ff3, ff5, momentum, a region."),
+    ] = None,
+    source: Annotated[str, Option(help="yahoo or french.")] = "yahoo",
+    params: Annotated[Path | None, Option(help="Folder of parameters with universe.csv.")] = None,
+    start: Annotated[str | None, Option(help="First day, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, Option(help="Last day; today by default.")] = None,
+) -> None:
+    """Fetch a study's prices, or French's factors, and keep them as a snapshot."""
+    from usjp_research.market.fetch import SOURCES, TABLES, Request
+    from usjp_research.market.snapshots import store
+
+    if source not in SOURCES:
+        raise InputError(f"unknown source '{source}': {nearest(source, SOURCES)}")
+    spec = read_spec(expanded(params).absolute() if params else find_root() / "params")
+    asked = names or (_tickers(spec) if source == "yahoo" else [*TABLES])
+    today = datetime.now(UTC).date()
+    first, last = _day(start) if start else _first(spec), _day(end) if end else today
+    if first >= last:
+        raise InputError(f"from {first} to {last}: no days; give --start before --end")
+    folder = prepare_folder(store())
+    _note(f"{source}: {SOURCES[source].terms}.")
+    # Parts of another day are not mixed with today's: in between, prices may have been adjusted.
+    told = "\n".join([source, *asked, str(first), str(last)])
+    parts = folder / f".parts-{today}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    with locked(parts), _progress() as said:
+        found = SOURCES[source].fetch(Request((*dict.fromkeys(asked),), first, last, parts, said))
+        about = {"source": source, **SOURCES[source]._asdict(), "from": str(first), "to": str(last)}
+        digest = keep(found, {k: v for k, v in about.items() if k != "fetch"})
+    for old in folder.glob(".parts-*"):
+        if old == parts or str(today) not in old.name:
+            shutil.rmtree(old, ignore_errors=True)
+    _print(_left_out([asdict(item) for item in found.dropped]), MOST)
+    _note(f"{len(found.coverage)} series: {folder / digest}")
+    table = f"snapshots/{digest}/prices.parquet"
+    prices = f"--market snapshot:{digest[:12]} --donors {table}"
+    print(f"usjp study {prices if SOURCES[source].holds == 'prices' else f'--factors {table}'}")
+
+
+def _tickers(spec: Spec) -> list[str]:
+    """List what a study looks at: universe, benchmark, mirror, controls and donors, each once."""
+    from usjp_research.market.donors import DONOR
+
+    controls = spec.rule.second.controls if spec.rule.second else ()
+    every = [*(firm.ticker for firm in spec.firms), *spec.rule.benchmark, *spec.rule.mirror]
+    every += [name for name in controls if not name.startswith(DONOR)]
+    return [*dict.fromkeys([*every, *(donor.ticker for donor in spec.donors if donor.group)])]
+
+
+def _first(spec: Spec) -> date:
+    """Return a day before the first that a study needs: a return needs the price before."""
+    news = min(event.instant for event in spec.events).date()
+    return (spec.rule.since or news - timedelta(days=3 * 365)) - timedelta(days=7)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"seen '{text}', expected a day as YYYY-MM-DD") from None
+
+
+def keep(found: Fetched, about: dict[str, object]) -> str:
+    """Store what was fetched, whole or not at all; what is there already stays as it is."""
+    from usjp_research.market.snapshots import ABOUT, DATA, find_snapshot, store
+
+    packed = io.BytesIO()
+    found.frame.to_parquet(packed)
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    if (store() / digest).exists():
+        there = find_snapshot(str(store() / digest))
+        _note(f"The same as on {there.about['fetched']}: nothing was written.")
+        return digest
+    about |= {"fetched": datetime.now(UTC).isoformat(timespec="milliseconds"), **found.provenance}
+    about |= {"sha256": digest, "coverage": found.coverage}
+    about |= {"dropped": [asdict(item) for item in found.dropped]}
+    with staged(store()) as fresh:
+        (fresh / DATA).write_bytes(packed.getvalue())
+        (fresh / ABOUT).write_bytes(json_bytes(about))
+        fresh.rename(store() / digest)
+    return digest
+
+
+@app.command("list")
+def list_command() -> None:
+    """List the snapshots of this folder, the newest last."""
+    from usjp_research.market.snapshots import snapshots
+
+    rows = []
+    for one in snapshots():
+        told = {key: str(one.about[key]) for key in ("source", "fetched", "from", "to")}
+        sizes = f"{len(one.about['coverage'])} series", f"{len(one.about['dropped'])} left out"
+        rows.append((one.digest[:12], *told.values(), *sizes))
+    _print(columns(rows, "lllllrr", LONG) if rows else ["none here: usjp prices fetch"])
+
+
+@app.command()
+def show(snapshot: Name = "latest") -> None:
+    """Show where a snapshot comes from, what every series covers, and what was left out."""
+    from usjp_research.market.snapshots import find_snapshot
+
+    about = dict(find_snapshot(snapshot).about)
+    covered, dropped = about.pop("coverage"), about.pop("dropped")
+    _print(f"{key}: {value}" for key, value in about.items())
+    _print(columns([(k, a, b, f"{n} days") for k, (a, b, n) in covered.items()], "lllr", LONG))
+    _print(_left_out(dropped))
+
+
+@app.command()
+def diff(before: Name, after: Name) -> None:
+    """Say what was revised, the largest first: exit code 0 when nothing was, 1 when it was."""
+    from usjp_research.market.snapshots import find_snapshot, revisions
+
+    one, other = find_snapshot(before), find_snapshot(after)
+    revised = revisions(one, other)
+    here, there = ({*s.about["coverage"]} for s in (one, other))
+    for name, alone in ((before, here - there), (after, there - here)):
+        _print([f"only in {name}: {', '.join(sorted(alone))}"] if alone else [])
+    rows: list[tuple[str, ...]] = [("series", "day", "of", "before", "after", "by")]
+    for row in revised.head(MOST).to_dict("records"):
+        values = f"{row['before']:.6g}", f"{row['after']:.6g}", percent(row["size"], 3)
+        rows.append((row["series"], f"{row['day']:%F}", row["field"], *values))
+    _print(columns(rows, "lllrrr", LONG) if rows[1:] else [])
+    print(f"{len(revised)} revised, in {revised['series'].nunique()} series.")
+    if len(revised):
+        raise typer.Exit(1)
+
+
+def _left_out(dropped: Iterable[dict[str, Any]]) -> list[str]:
+    return [f"left out: {item['what']} {item['name']}: {item['reason']}" for item in dropped]
+
+
+def _print(lines: Iterable[str], most: int | None = None) -> None:
+    every = [shown(line) for line in lines]
+    more = [f"... and {len(every) - most} more: usjp prices show"] if most else []
+    print(
+        *every[:most],
+        *(more if most and len(every) > most else []),
+        sep="\n",
+        end="\n" * any(every),
+    )
+
+
+def _note(text: str) -> None:
+    print(shown(text), file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Give what says how far it is: a bar and the time left on a terminal, else lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not (console := Console(stderr=True)).is_interactive:
+        yield lambda text, share: _note(f"  {text}")
+        return
+    parts = BarColumn(30), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*parts, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda text, share: bar.update(task, completed=share, description=shown(text))
