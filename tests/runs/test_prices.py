@@ -163,9 +163,9 @@ def test_revisions_are_by_series_and_day_and_a_split_or_dividend_is_none(
     after = before.drop(columns="OLD", level=1)
     after.loc[:, ["open", "close"]] /= 2  # split since
     after["adj_close"] *= 0.97  # dividend since
-    after.loc[DAYS[3], ("close", "AAA")] *= 1.02
-    after.loc[DAYS[9], ("adj_close", "BBB")] *= 0.9
-    after.loc[DAYS[9], "volume"] = 1.0
+    after["close", "AAA"] *= np.where(DAYS[3] == DAYS, 1.02, 1)
+    after["adj_close", "BBB"] *= np.where(DAYS[9] == DAYS, 0.9, 1)
+    after["volume"] = 1.0
     for one in (before, after):
         sent(one)
         usjp("prices", "fetch", "AAA")
@@ -207,10 +207,26 @@ def test_bad_requests_are_one_line(usjp: Usjp, sent: Callable[..., list[Request]
     asked = sent(frame("SPY"))
     for words, told in (
         (("--source", "yaho"), "unknown source 'yaho': did you mean 'yahoo'?"),
-        (("--start", "soon"), "seen 'soon', expected a day as YYYY-MM-DD"),
+        (("--start", "soon"), "'soon' does not match the format"),
         (("--start", "2024-01-02", "--end", "2024-01-02"), "no days; give --start before --end"),
     ):
         done = usjp("prices", "fetch", "SPY", *words)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
         assert told in done.stderr
     assert not asked
+
+
+def test_the_source_that_the_docs_show_works(usjp: Usjp, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(fetch.__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    code = text.split("```python")[1].split("```")[0]
+    monkeypatch.setattr(fetch, "SOURCES", {**SOURCES})
+    exec(compile(code, "sources.md", "exec"), {})
+    Path("vendor").mkdir()
+    frame("AAA").xs("AAA", axis=1, level=1).to_csv("vendor/AAA.csv")
+    words = ("AAA", "../AAA", "--start", "2024-01-02", "--end", "2024-03-28")
+    done = usjp("prices", "fetch", "--source", "vendor", *words)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("by contract: not to be passed on") == 1
+    (one,) = snapshots()
+    assert list(one.about["coverage"]) == ["AAA"]
+    assert "left out: security ../AAA: the vendor sent no file" in done.stdout

@@ -109,7 +109,7 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
         import yfinance
     except ImportError:
         raise InputError(
-            "--source yahoo needs yfinance 1.7 or newer: pip install 'usjp-research[live]'"
+            "--source yahoo needs yfinance, which does not come along: pip install 'yfinance>=1.7'"
         ) from None
     yfinance.config.network.retries = 2
     yfinance.config.debug.hide_exceptions = False
@@ -127,7 +127,7 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
     # What failed is only told in the log, as "['A', 'B']: reason".
     failed = [line for line in heard.getvalue().splitlines() if line.startswith("[")]
     for told in filter(BUSY.search, failed):
-        reason = told.partition("]: ")[2][:80]
+        reason = told.partition("]: ")[2]
         raise InputError(f"Yahoo: {reason}") if CUT_OFF.search(told) else BusyError(reason)
     return frame  # type: ignore[no-any-return]
 

@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 MOST = 20  # lines of a list
 LONG = 100  # columns of a line
+Day = datetime | None
+DAY = ["%Y-%m-%d"]
 Name = Annotated[str, Argument(help="Digest, its first digits, or latest.")]
 
 
@@ -43,8 +45,8 @@ def fetch(
     ] = None,
     source: Annotated[str, Option(help="yahoo or french.")] = "yahoo",
     params: Annotated[Path | None, Option(help="Folder of parameters with universe.csv.")] = None,
-    start: Annotated[str | None, Option(help="First day, YYYY-MM-DD.")] = None,
-    end: Annotated[str | None, Option(help="Last day; today by default.")] = None,
+    start: Annotated[Day, Option(formats=DAY, help="First day; what the study needs.")] = None,
+    end: Annotated[Day, Option(formats=DAY, help="Last day; today by default.")] = None,
 ) -> None:
     """Fetch a study's prices, or French's factors, and keep them as a snapshot."""
     from usjp_research.market.fetch import SOURCES, TABLES, Request
@@ -55,7 +57,7 @@ def fetch(
     spec = read_spec(expanded(params).absolute() if params else find_root() / "params")
     asked = names or (_tickers(spec) if source == "yahoo" else [*TABLES])
     today = datetime.now(UTC).date()
-    first, last = _day(start) if start else _first(spec), _day(end) if end else today
+    first, last = start.date() if start else _first(spec), end.date() if end else today
     if first >= last:
         raise InputError(f"from {first} to {last}: no days; give --start before --end")
     folder = prepare_folder(store())
@@ -91,13 +93,6 @@ def _first(spec: Spec) -> date:
     """Return a day before the first that a study needs: a return needs the price before."""
     news = min(event.instant for event in spec.events).date()
     return (spec.rule.since or news - timedelta(days=3 * 365)) - timedelta(days=7)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"seen '{text}', expected a day as YYYY-MM-DD") from None
 
 
 def keep(found: Fetched, about: dict[str, object]) -> str:
