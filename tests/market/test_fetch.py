@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import Result
 
 from usjp_research.market import fetch
 from usjp_research.market.factors import read_factors
 from usjp_research.market.fetch import SOURCES, BusyError, Request, french, yahoo
+from usjp_research.market.snapshots import snapshots
 from usjp_research.market.table import read_prices
 from usjp_research.words import InputError
 
@@ -50,6 +55,7 @@ def test_the_network_is_out_of_reach() -> None:
 FF3, FF5 = "F-F_Research_Data_Factors_daily", "F-F_Research_Data_5_Factors_2x3_daily"
 MOMENTUM, REGION = "F-F_Momentum_Factor_daily", "Europe_5_Factors_Daily"
 Answer = tuple[int, bytes]
+SLOW, CUT = 202, 206
 
 
 def table(names: str, **codes: float) -> bytes:
@@ -97,8 +103,10 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
             here.asked.append(name)
             answers = here.answers.get(name, [(404, b"")])
             code, body = answers.pop(0) if len(answers) > 1 else answers[0]
+            if code == SLOW:
+                Event().wait(0.2)
             self.send_response(code)
-            self.send_header("Content-Length", str(len(body) + (code == 206) * 99))
+            self.send_header("Content-Length", str(len(body) + (code == CUT) * 99))
             self.end_headers()
             self.wfile.write(body)
 
@@ -147,7 +155,7 @@ BAD: dict[str, tuple[list[Answer], str]] = {
     "a page with status 200": ([(200, HTML)], "sent a web page and no zip"),
     "a page in the archive": ([(200, packed(HTML))], "no table of daily factors"),
     "an archive cut short": ([(200, packed(table("Mom"))[:-40])], "damaged, or holds not one file"),
-    "an answer that breaks off": ([(206, b"PK")], "broke off, after 5 tries; what came is kept"),
+    "an answer that breaks off": ([(CUT, b"PK")], "broke off, after 5 tries; what came is kept"),
     "forbidden": ([(403, b"no")], "says 403 Forbidden to http"),
     "not there": ([(404, b"")], "says 404 Not Found to http"),
     "busy for ever": ([(429, b"")], "says 429 Too Many Requests, after 5 tries"),
@@ -179,9 +187,10 @@ def test_a_busy_server_is_asked_again_and_a_slow_one_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     library.good(FF3, "Mkt-RF,SMB,HML,RF")
-    library.answers[FF3][:0] = [(429, b""), (503, b""), (206, b"PK")]
+    monkeypatch.setattr(fetch, "TIMEOUT", 0.1)
+    library.answers[FF3][:0] = [(429, b""), (503, b""), (CUT, b"PK"), (SLOW, b"")]
     assert not french(ask("ff3")).dropped
-    assert slept == [2, 10, 30]
+    assert slept == [2, 10, 30, 60]
     monkeypatch.setattr(fetch, "DEADLINE", -1.0)
     library.good(FF5, "Mkt-RF,SMB,HML,RMW,CMA,RF")
     with pytest.raises(InputError, match="not whole within -1 s, after 5 tries"):
@@ -235,6 +244,22 @@ def test_momentum_without_the_market_is_told_and_factors_of_no_size_are_refused(
     assert rows
     with pytest.raises(InputError, match="standard deviation"):
         french(ask("ff3"))
+
+
+def test_what_he_revised_is_found_by_factor_and_day(
+    library: Library, usjp: Callable[..., Result]
+) -> None:
+    words = ("prices", "fetch", "ff3", "--source", "french", "--start", START, "--end", END)
+    for code in (0.5, 1.5):
+        library.good(FF3, "Mkt-RF,SMB,HML,RF", SMB=code)
+        assert usjp(*words).exit_code == 0
+    before, _ = snapshots()
+    done = usjp("prices", "diff", before.digest[:10], "latest")
+    assert done.exit_code == 1
+    assert done.stdout.split()[-11:] == [
+        *("smb3", "2024-01-03", "factor", "0.005", "0.015", "+1.000%"),
+        *("1", "revised,", "in", "1", "series."),
+    ]
 
 
 # --- Yahoo, at the seam ---------------------------------------------------------------------
@@ -385,9 +410,41 @@ def test_a_busy_yahoo_is_asked_again_and_what_came_is_kept(
 def test_yahoo_without_its_library_says_what_to_install(
     ask: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "yfinance", None)
+    monkeypatch.setitem(sys.modules, "yfinance", None)
     with pytest.raises(InputError, match=r"needs yfinance.* pip install 'yfinance>=1.7'"):
         yahoo(ask("AAA"))
+
+
+FAILED = "['AAA', 'BBB']: {}"
+HEARD: dict[str, tuple[Exception | str, type[Exception]]] = {
+    "429": (FAILED.format("YFRateLimitError('Too Many Requests. Rate limited.')"), BusyError),
+    "time-out": (FAILED.format("Timeout('curl: (28) Operation timed out')"), BusyError),
+    "broken": (ConnectionResetError("reset"), BusyError),
+    "cut off": (FAILED.format("DNSError('curl: (6) Could not resolve host')"), InputError),
+}
+
+
+@pytest.mark.parametrize("case", [*HEARD, "delisted"])
+def test_what_yfinance_only_logs_is_heard(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, expected = HEARD.get(case, (FAILED.format("possibly delisted"), None))
+    config = SimpleNamespace(network=SimpleNamespace(), debug=SimpleNamespace())
+
+    def fake(tickers: list[str], **how: Any) -> pd.DataFrame:
+        assert (how["repair"], how["auto_adjust"]) == (False, False)
+        assert (config.network.retries, config.debug.hide_exceptions) == (2, False)
+        if isinstance(told, Exception):
+            raise told
+        logging.getLogger("yfinance").error("Cookie fetch failed (curl: (6)), going on")
+        logging.getLogger("yfinance").error("2 Failed downloads:\n%s", told)
+        return shape(*tickers)
+
+    monkeypatch.setitem(sys.modules, "yfinance", SimpleNamespace(config=config, download=fake))
+    if expected is None:
+        assert fetch.download(["AAA"], START, END) is not None
+    else:
+        with pytest.raises(expected, match=r"Rate|timed out|reset|resolve"):
+            fetch.download(["AAA"], START, END)
+    assert not logging.getLogger("yfinance").handlers
 
 
 @pytest.mark.live

@@ -98,7 +98,7 @@ def revisions(before: Snapshot, after: Snapshot) -> pd.DataFrame:
         old, new = (pd.concat({"factor": frame}, axis=1) for frame in (old, new))
         size = new - old
     else:
-        old, new = (frame.drop(columns="volume", level=0) for frame in (old, new))
+        old, new = (frame.drop(columns="volume", level=0, errors="ignore") for frame in (old, new))
         size = new / old
         size = size / size.median() - 1
     names = ["field", "series"]
