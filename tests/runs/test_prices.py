@@ -87,6 +87,11 @@ def test_a_snapshot_is_never_written_again_and_a_change_in_it_is_refused(
     os.utime(about, (1, 1))
     assert "nothing was written" in usjp("prices", "fetch", "SPY").stderr
     assert about.stat().st_mtime == 1
+    text = about.read_text()
+    for bad in ("{", "[]", text.replace('"coverage"', '"covered"')):
+        about.write_text(bad)
+        assert "provenance.json: damaged" in usjp("prices", "list").stderr
+    about.write_text(text)
     data = Path("snapshots", digest, "prices.parquet")
     data.write_bytes(data.read_bytes()[:-1])
     for words in (("prices", "show"), ("prices", "fetch", "SPY")):

@@ -135,14 +135,14 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
 def yahoo(request: Request) -> Fetched:
     """Fetch open, close, adjusted close and volume of tickers."""
     known = [name for name in request.names if SYMBOL.fullmatch(name)]
+    last, notes = _last_session(request.end), dict[Dropped, None]()
     found: dict[str, pd.DataFrame] = {}
     for _ in range(2):  # of a large batch Yahoo forgets some at random
         asked = [name for name in known if name not in found]
         for at in range(0, len(asked), BATCH):
-            found |= _batch(asked[at : at + BATCH], request)
+            found |= _batch(asked[at : at + BATCH], request, last)
             share = min(at + BATCH, len(asked)) / len(asked)
             request.said(f"{len(found)} of {len(request.names)} tickers", share)
-    last, notes = _last_session(request.end), dict[Dropped, None]()
     series: dict[str, pd.DataFrame] = {}
     for name, own in found.items():
         early = own.index > last
@@ -165,13 +165,14 @@ def yahoo(request: Request) -> Fetched:
     return Fetched(frame.rename_axis("date"), tuple(notes), {"address": "Yahoo Finance"})
 
 
-def _batch(names: Sequence[str], request: Request) -> dict[str, pd.DataFrame]:
+def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[str, pd.DataFrame]:
     """Return what Yahoo has of a batch, from the part of an earlier try where there is one."""
-    part = request.folder / f"{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}.parquet"
+    told = f"{last} {' '.join(names)}"  # a part from before the close lacks the day's last prices
+    part = request.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
     if part.is_file():
         kept: Any = pd.read_parquet(part)
         return {name: kept.xs(name, axis=1).dropna(how="all") for name in names if name in kept}
-    symbols = {name: SHARES.sub(r"-\1", name) for name in names}
+    symbols = {name: SHARES.sub(r"-\1", name).upper() for name in names}
     time.sleep(PAUSE)
     end = request.end + timedelta(days=1)
     frame: Any = _patiently(lambda: download([*symbols.values()], request.start, end), "Yahoo")

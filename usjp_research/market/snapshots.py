@@ -15,6 +15,7 @@ from usjp_research.spec.records import find_root
 from usjp_research.words import InputError
 
 STORE, DATA, ABOUT = "snapshots", "prices.parquet", "provenance.json"
+KEYS = ("fetched", "source", "holds", "terms", "from", "to", "coverage", "dropped")
 ROUNDED = 1e-5  # adjusted prices are rounded: smaller differences are no revision
 
 
@@ -46,10 +47,10 @@ def snapshots(folder: Path | None = None) -> list[Snapshot]:
     for path in folder.glob(f"[!.]*/{ABOUT}"):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            found.append((str(about["fetched"]), Snapshot(path.with_name(DATA), about)))
+            found.append((*(about[key] for key in KEYS), Snapshot(path.with_name(DATA), about)))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}); move it away") from None
-    return [snapshot for _, snapshot in sorted(found, key=lambda item: item[0])]
+    return [snapshot for *_, snapshot in sorted(found, key=lambda item: str(item[0]))]
 
 
 def find_snapshot(name: str, holds: str = "") -> Snapshot:
