@@ -285,12 +285,12 @@ def shape(*tickers: str, fields_first: bool = True) -> pd.DataFrame:
 def seam(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
     """Let Yahoo answer with these, in turn: a frame, nothing, or an error; return what it hears."""
 
-    def play(*answers: Any) -> list[list[str]]:
+    def play(*answers: Any, until: date = date(2024, 6, 29)) -> list[list[str]]:
         heard: list[list[str]] = []
         left = list(answers)
 
         def answer(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | None:
-            assert (start, end) == (START, date(2024, 6, 29))
+            assert (start, end) == (START, until)
             heard.append(list(tickers))
             given = left.pop(0) if left else None
             if isinstance(given, Exception):
@@ -386,6 +386,9 @@ def test_an_unfinished_day_an_empty_last_row_and_prices_of_zero_are_left_out_and
     assert found.frame.index[-1] == DAYS[-2]
     assert [d.name for d in found.dropped] == ["2024-06-28", "CCC"]
     assert found.dropped[1].reason == "2 days without a positive price, the first 2024-01-09"
+    seam(raw, until=date(2025, 1, 1))
+    late = yahoo(ask("AAA", "BBB", "CCC", end=date(2024, 12, 31)))
+    assert (late.frame.index[-1], late.dropped) == (DAYS[-2], found.dropped)
     monkeypatch.setattr(fetch, "now", lambda: noon.replace(day=29))
     heard = seam(raw)  # the parts of noon are not used after the close
     assert yahoo(ask("AAA", "BBB", "CCC")).coverage["AAA"][1] == "2024-06-28"

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -185,7 +184,9 @@ def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[s
         raise InputError(f"Yahoo: seen columns {seen}, expected {', '.join(FIELDS)} by ticker")
     at = 0 if FIELDS.keys() <= {*frame.columns.levels[0]} else 1
     days = pd.DatetimeIndex(frame.index)
-    frame = frame.set_axis((days.tz_localize(None) if days.tz else days).normalize()).sort_index()
+    frame = frame.set_axis((days.tz_localize(None) if days.tz else days).normalize()).sort_index(
+        kind="stable"
+    )
     frame = frame[~frame.index.duplicated()].loc[str(request.start) : str(request.end)]
     there = {*frame.columns.get_level_values(1 - at)}
     found = {k: frame.xs(s, axis=1, level=1 - at) for k, s in symbols.items() if s in there}
@@ -200,10 +201,9 @@ def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[s
 
 def _last_session(end: date) -> pd.Timestamp:
     """Return New York's last session whose prices no longer change."""
-    first = pd.Timestamp(end) - pd.Timedelta(days=20)
-    closes = exchange_calendars.get_calendar("XNYS", start=first, end=pd.Timestamp(end)).closes
-    over = closes.index[closes + SETTLED <= pd.Timestamp(now())]
-    return pd.Timestamp(over[-1]) if len(over) else first
+    today = pd.Timestamp(min(end, now().date()))
+    calendar = exchange_calendars.get_calendar("XNYS", start=today - timedelta(20), end=today)
+    return pd.Timestamp(calendar.closes.index[calendar.closes + SETTLED <= now()][-1])
 
 
 # --- Kenneth French --------------------------------------------------------------------------
@@ -297,7 +297,8 @@ def _got(address: str) -> bytes:
                     raise InputError(f"more than {PACKED / 1e6:.0f} MB at {address}")
                 if time.monotonic() > until:
                     raise BusyError(f"not whole within {DEADLINE:.0f} s")
-            if len(data) < int(answer.headers.get("Content-Length") or 0):
+            size = str(answer.headers.get("Content-Length"))
+            if size.isdecimal() and len(data) < int(size):
                 raise BusyError("the answer broke off")
     except urllib.error.HTTPError as error:
         if error.code == 429 or error.code >= 500:
@@ -321,7 +322,7 @@ def _unzipped(data: bytes) -> bytes:
             (member,) = packed.infolist()
             with packed.open(member) as file:
                 text = file.read(UNPACKED + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged archive fails in any of a dozen ways
         raise InputError(f"the archive is damaged, or holds not one file ({error})") from None
     if len(text) > UNPACKED:
         raise InputError(f"more than {UNPACKED / 1e6:.0f} MB when unpacked")
