@@ -288,7 +288,7 @@ def _source(source: str, *, returns: bool) -> str:
     if kind == "snapshot" and rest:
         from usjp_research.market.snapshots import find_snapshot
 
-        return f"snapshot:{find_snapshot(rest, 'prices').data.parent}"
+        return f"snapshot:{find_snapshot(rest, 'prices').data}"
     if kind not in ("file", "returns", "prices") or not rest:
         return source
     return f"{'returns' if returns else kind}:{_here(Path(rest))}"

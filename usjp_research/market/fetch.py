@@ -184,10 +184,8 @@ def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[s
         raise InputError(f"Yahoo: seen columns {seen}, expected {', '.join(FIELDS)} by ticker")
     at = 0 if FIELDS.keys() <= {*frame.columns.levels[0]} else 1
     days = pd.DatetimeIndex(frame.index)
-    frame = frame.set_axis((days.tz_localize(None) if days.tz else days).normalize()).sort_index(
-        kind="stable"
-    )
-    frame = frame[~frame.index.duplicated()].loc[str(request.start) : str(request.end)]
+    frame = frame.set_axis((days.tz_localize(None) if days.tz else days).normalize())
+    frame = frame[~frame.index.duplicated()].sort_index().loc[str(request.start) : str(request.end)]
     there = {*frame.columns.get_level_values(1 - at)}
     found = {k: frame.xs(s, axis=1, level=1 - at) for k, s in symbols.items() if s in there}
     found = {k: own.reindex(columns=[*FIELDS]).rename(columns=FIELDS) for k, own in found.items()}

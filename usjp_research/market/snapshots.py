@@ -59,7 +59,7 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
     Parameters
     ----------
     name : str
-        A digest, the first digits of one, ``latest``, or a snapshot's folder.
+        A digest, the first digits of one, ``latest``, or a snapshot's folder or table.
     holds : str, optional
         ``prices`` or ``factors``, where it must hold one of them.
 
@@ -68,7 +68,7 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
     InputError
         One line with what there is, when none or several are meant or the table has changed.
     """
-    path = Path(name)
+    path = Path(name).parent if Path(name).name == DATA else Path(name)
     every = snapshots(path.parent if path.is_absolute() else None)
     fit = [one for one in every if not holds or one.about.get("holds") == holds]
     found = fit[-1:] if name == "latest" else [s for s in fit if s.digest.startswith(path.name)]
