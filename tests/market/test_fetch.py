@@ -364,7 +364,7 @@ def test_an_answer_without_any_price_is_one_line(
 ) -> None:
     seam(nothing, nothing)
     with pytest.raises(
-        InputError, match=r"^no price at Yahoo from 2024-01-02 to 2024-06-28 of AAA"
+        InputError, match=r"^no price at Yahoo from 2024-01-02 to 2024-06-28 for any of 1 tick"
     ):
         yahoo(ask("AAA"))
     assert not list(tmp_path.iterdir())

@@ -159,7 +159,9 @@ def yahoo(request: Request) -> Fetched:
             reason = none if name in known else "no symbol that Yahoo could know"
             notes[Dropped("security", name, reason)] = None
     if not series:
-        raise InputError(f"{none} of {request.names[0]} or another of {len(request.names)}")
+        raise InputError(
+            f"{none} for any of {len(request.names)} tickers, {request.names[0]} first"
+        )
     frame = pd.concat(series, axis=1, sort=True).swaplevel(axis=1).sort_index(axis=1)
     return Fetched(frame.rename_axis("date"), tuple(notes), {"address": "Yahoo Finance"})
 
