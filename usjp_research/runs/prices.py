@@ -55,7 +55,7 @@ def fetch(
     if source not in SOURCES:
         raise InputError(f"unknown source '{source}': {nearest(source, SOURCES)}")
     spec = read_spec(expanded(params).absolute() if params else find_root() / "params")
-    asked = names or (_tickers(spec) if source == "yahoo" else [*TABLES])
+    asked = names or (_tickers(spec) if SOURCES[source].holds == "prices" else [*TABLES])
     today = datetime.now(UTC).date()
     first, last = start.date() if start else _first(spec), end.date() if end else today
     if first >= last:
