@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -243,6 +244,7 @@ def study(
         front, jobs = _batch(own, keys, shared, options, method) if pages else (None, [])
         loaded = _returns(spec, source, options, stages)
         facts = _facts(spec, loaded, public) | {"front": front}
+        facts["inputs"] = _inputs(source, options, given, rule)
         check_study(folder, facts, replace=replace, never=digest(itself) if spec.changed else "")
         stages("placing the events, forming the portfolios of each")
         data = sample(spec, loaded)
@@ -383,6 +385,25 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
         "first": str(market.dates[0].date()),
         "last": str(market.dates[-1].date()),
     }
+
+
+def _inputs(
+    source: str, options: Mapping[str, str], params: Path, rule: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return what `usjp verify` needs to compute a run again, without places of this machine."""
+    kind, _, place = source.partition(":")
+    files = {"market": place if Path(place).is_absolute() else "", **options}
+    units = files.pop("factor_units")
+    read = {name: Path(path) for name, path in files.items() if path}
+    named = {name: (path.name, _sha256(path)) for name, path in read.items()}
+    market = f"{kind}:{named['market'][0]}" if "market" in named else source
+    ships = params.name if params.parent == home() / "params" else ""
+    asked = {"market": market, "params": ships, "rule": rule, "factor_units": units}
+    return {**asked, "files": named}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _run_notebooks(
@@ -605,6 +626,91 @@ def rule_command(
     if out:
         save_candidates(found, folder := _here(out))
         _log(f"Results: {folder}")
+
+
+# --- usjp prices, usjp verify ----------------------------------------------------------------
+
+
+@prices.app.command("check")
+def prices_check(
+    file: Annotated[str, Argument(help="FILE, or prices:FILE and returns:FILE to say which.")],
+    params: Params = None,
+    against: Annotated[
+        File, Option(help="A second file: prices, returns, or overnight and intraday returns.")
+    ] = None,
+    tolerance: Annotated[
+        float, Option(help="Gap of a day's return between both files that counts as none.")
+    ] = 0.0025,
+    json_file: Annotated[
+        File, Option("--json", help="Write everything that was found to this file too.")
+    ] = None,
+) -> None:
+    """Say what a study could do with a file: exit code 0 usable, 1 when a finding stops it."""
+    from usjp_research.report.prices_check import KINDS, check_prices, print_checked
+    from usjp_research.runs.store import prepare_folder, write_whole
+
+    named = file if file.partition(":")[0] in KINDS else f"file:{file}"
+    other = _here(against) if against else None
+    done = check_prices(read_spec(_study(params)), _source(named, returns=False), other, tolerance)
+    print_checked(done, _say, _width())
+    if json_file:
+        prepare_folder(_here(json_file).parent)
+        write_whole(_here(json_file), done.json())
+        _wrote(json_file)
+    if not done.usable:
+        raise typer.Exit(1)
+
+
+@app.command("verify")
+def verify_command(
+    run: Run,
+    params: Params = None,
+    files: Annotated[Path, Option(help="Folder of the prices and factors it read.")] = Path(),
+) -> None:
+    """Compute a finished run again, without notebooks: exit code 0 equal, 1 a number moved."""
+    from usjp_research.report.compare import compare_runs
+    from usjp_research.runs.folder import recover
+    from usjp_research.runs.store import Inputs, read_manifest
+    from usjp_research.study.sample import sample
+
+    folder = _here(run)
+    recover(folder)
+    held = read_manifest(folder)
+    asked = Inputs(**(held.get("inputs") or {"market": held["market"]}))
+    kept = folder / "params"  # of a run with an events file of its own
+    known = Path(asked.params) if asked.params else None
+    given = _study(params or (kept if kept.is_dir() else known))
+    spec = read_spec(given, rule=asked.rule)
+    if (seen := digest(spec)) != held["spec"]:
+        told = f"parameters {seen[:12]}, the run's {held['spec'][:12]}"
+        raise InputError(f"{given}: {told}; give the folder of the run's with --params")
+    found = {
+        name: _same_file(_here(files) / file, sha) for name, (file, sha) in asked.files.items()
+    }
+    kind, market = asked.market.partition(":")[0], found.pop("market", "")
+    options = {**dict.fromkeys(("factors", "donors", "openings"), ""), **found}
+    options["factor_units"], stages = asked.factor_units, _stages(5 + bool(spec.rule.second))
+    loaded = _returns(spec, f"{kind}:{market}" if market else asked.market, options, stages)
+    with TemporaryDirectory() as scratch:
+        fresh = Path(scratch) / "again"
+        _compute(sample(spec, loaded), fresh, folder, stages)
+        _finish(fresh, _facts(spec, loaded, bool(held.get("public"))), (), [], given)
+        done = compare_runs(folder, fresh, whole=False)
+    if done.same:
+        return _say(f"Equal: {done.checked:,} values, computed again.")
+    for line in done.moves():
+        _say(line)
+    raise typer.Exit(1)
+
+
+def _same_file(path: Path, sha: str) -> str:
+    """Return the place of a file that a run has read, or refuse another one."""
+    if not path.is_file():
+        raise InputError(f"{path}: not there, and the run read it; give its folder with --files")
+    if (seen := _sha256(path)) != sha:
+        told = f"SHA-256 {seen[:12]}, the run's {sha[:12]}"
+        raise InputError(f"{path}: {told}; give the folder of the file as it was with --files")
+    return str(path)
 
 
 # --- usjp battery, usjp site -----------------------------------------------------------------

@@ -372,9 +372,22 @@ def _twins(returns: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _ends(returns: pd.DataFrame) -> Iterator[Finding]:
+    """List series that start late, end early, or lack days on which most others have a return."""
     words, does = "a series that ends early", "give the rest of its prices if it still trades"
-    for name, series in returns.items():
-        days = pd.DatetimeIndex(series.dropna().index)
-        missing = float((returns.index > days[-1]).sum()) if len(days) else 0.0
-        if missing >= LATE:
-            yield Finding(str(name), days[-1].date(), "ends early", missing, words, does)
+    begun, before = "a series that starts late", "give what is earlier if it was listed before"
+    known, days = returns.notna().to_numpy(), pd.DatetimeIndex(returns.index)
+    common = known.mean(axis=1) > 0.5
+    for name, own in zip(map(str, returns.columns), known.T, strict=True):
+        if not own.any():
+            continue
+        first, last = int(own.argmax()), len(own) - 1 - int(own[::-1].argmax())
+        if (missing := len(own) - 1 - last) >= LATE:
+            yield Finding(name, days[last].date(), "ends early", float(missing), words, does)
+        if first >= LATE:
+            day, until = days[0].date(), days[first - 1].date()
+            yield Finding(name, day, "starts late", float(first), begun, before, until=until)
+        holes = first + np.flatnonzero(~own[first:last] & common[first:last])
+        if len(holes):
+            day, until = days[holes[0]].date(), days[holes[-1]].date()
+            lost, fill = float(len(holes)), "give its prices of those days if it traded"
+            yield Finding(name, day, "holes", lost, "days without a return", fill, until=until)

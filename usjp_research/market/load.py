@@ -61,7 +61,11 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
 
 def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
     path = existing(place)
-    read = read_prices(path, kind)
+    return market_of(spec, path, read_prices(path, kind))
+
+
+def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Market:
+    """Make a study's market of a file; ``every`` looks at the series that it does not use too."""
     returns = read.returns
     wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
     absent = (firm.ticker for firm in spec.firms if firm.ticker not in returns.columns)
@@ -78,7 +82,8 @@ def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
             f"{path}: no benchmark: none of {', '.join((BENCHMARK, *funds))} is there; add one of "
             "them, or name yours under 'benchmark' in study.yaml"
         )
-    findings, idle = _check(spec, read, used, wanted, benchmark)
+    looked = list(map(str, returns.columns)) if every else list(dict.fromkeys((*used, *wanted)))
+    findings, idle = _check(spec, read, used, looked, benchmark)
     refuse_file(str(path), findings)
     mirror, _ = _mean_of(returns, MIRROR, spec.rule.mirror)
     own = {BENCHMARK: benchmark} | ({} if mirror is None else {MIRROR: mirror})
@@ -130,16 +135,15 @@ def _benchmarked(
 
 
 def _check(
-    spec: Spec, read: Table, funds: Sequence[str], firms: Sequence[str], benchmark: pd.Series
+    spec: Spec, read: Table, funds: Sequence[str], names: Sequence[str], benchmark: pd.Series
 ) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
-    """Check the series that a study uses from its first day on, and mark what it accepts."""
+    """Check series from a study's first day on, and mark what it accepts."""
     first = pd.Timestamp(spec.rule.since or read.returns.index[0])
-    names = list(dict.fromkeys((*funds, *firms)))
 
     def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-        return None if frame is None else frame.loc[first:].reindex(columns=names)
+        return None if frame is None else frame.loc[first:].reindex(columns=[*names])
 
-    returns = read.returns.loc[first:, names]
+    returns = read.returns.loc[first:, [*names]]
     levels, close = part(read.levels), part(read.close)
     found = check_returns(returns, levels=levels, close=close, benchmark=benchmark, funds=funds)
     return accept(found, spec.accepted)

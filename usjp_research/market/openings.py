@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from usjp_research.market.columns import plain, read_numbers
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, Market
-from usjp_research.market.table import Table, open_columns, read_table
+from usjp_research.market.table import Columns, Table, open_columns, read_table
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
@@ -58,16 +59,7 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
     file = open_columns(path)
     told = {"openings": path.name, "openings_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     market = replace(market, provenance={**market.provenance, **told})
-    fields = {
-        NAMES[plain(field)]: name
-        for name, (field, _) in file.pairs.items()
-        if plain(field) in NAMES
-    }
-    if not file.wide and len(fields) == len({OVERNIGHT, SESSION}):
-        tables = {
-            part: file.by_day(read_numbers(path, file.frame[name], name).to_frame())
-            for part, name in fields.items()
-        }
+    if tables := parts_of_day(path, file):
         return _with(market, spec, tables)
     read = None if file.wide else read_table(file, "auto")
     if read is None or read.opening is None:
@@ -76,6 +68,21 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
             "with open and close"
         )
     return opened(read, market, spec)
+
+
+def parts_of_day(path: Path, file: Columns) -> dict[str, pd.DataFrame]:
+    """Read the returns overnight and in the session of a long table; nothing without both."""
+    fields = {
+        NAMES[plain(field)]: name
+        for name, (field, _) in file.pairs.items()
+        if plain(field) in NAMES
+    }
+    if file.wide or len(fields) < len({OVERNIGHT, SESSION}):
+        return {}
+    return {
+        part: file.by_day(read_numbers(path, file.frame[name], name).to_frame())
+        for part, name in fields.items()
+    }
 
 
 def _with(market: Market, spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Market:

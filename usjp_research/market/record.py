@@ -23,12 +23,14 @@ KINDS = {
     "weekly": "a row every {:.0f} days",
     **dict.fromkeys(("log", "percent", "prices", "returns"), "middle move {:.3g}"),
     "shifted": "correlation {:.2f}",
-    **dict.fromkeys(("split", "pence", "gap", "tick"), ""),
+    **dict.fromkeys(("split", "pence", "gap", "tick", "differs"), ""),
     **dict.fromkeys(("stale", "twin", "ends early"), "{:.0f} sessions"),
     "jump": "",
+    **dict.fromkeys(("holes", "starts late", "missing"), "{:.0f} sessions"),
 }
 EVERY = "every series"  # stands where a ticker would, for faults of the whole file
 FIX = "fix the file, or accept the day in accepted.csv"
+LISTED = "listed only, as nothing else says so: see what the news was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,13 @@ class Finding:
     ticker: str  # or `EVERY`
     day: date  # the first that is touched
     kind: str  # of `KINDS`
-    # The day's return as a decimal; sessions of runs, early ends and twins; a correlation of
-    # shifted dates; the middle size of a day's move for units.
+    # The day's return as a decimal, or its gap to another file's; sessions of runs, twins and
+    # what is missing; a correlation of shifted dates; the middle size of a day's move for units.
     size: float
     looks_like: str
     remedy: str = FIX
     witness: str = ""  # the second sign that it is a fault; empty when the size alone speaks
-    exact: bool = False  # a split's ratio met within 0.2%, of at least two to one
+    exact: bool = False  # a split's ratio met within 0.2%, or another file says otherwise
     until: date | None = None  # the last day that is touched; None when it is the first
     accepted: str = ""  # why the user accepts it
 
@@ -80,7 +82,7 @@ class Finding:
         if self.accepted:
             return f"accepted: {self.accepted}"
         if self.remedy == FIX and not (self.witness or self.exact):
-            return "listed only, as nothing else says so: see what the news was"
+            return LISTED
         return self.remedy
 
     def line(self) -> str:

@@ -69,6 +69,7 @@ class Table:
     opening: pd.DataFrame | None = None  # raw, where a raw close is known too
     read_as: tuple[str, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    column: str = ""  # that was chosen; none of a wide table
 
     @property
     def returns(self) -> pd.DataFrame:
@@ -79,6 +80,15 @@ class Table:
     def levels(self) -> pd.DataFrame | None:
         """Prices, None where the file holds returns."""
         return self.values if self.are_prices else None
+
+    @property
+    def told(self) -> str:
+        """What was read from which columns, in words."""
+        kind = "prices" if self.are_prices else "returns"
+        adjusted = ", adjusted" if ADJUSTED.fullmatch(plain(self.column)) else ""
+        beside = {"closes": self.close, "opening prices": self.opening}
+        more = "".join(f", raw {n} beside them" for n, there in beside.items() if there is not None)
+        return f"{kind} from {self.column or 'a column per security'}{adjusted}{more}"
 
 
 def read_returns(path: str | Path) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
@@ -162,7 +172,7 @@ def open_columns(path: Path) -> Columns:
 
 def read_table(file: Columns, kind: Kind) -> Table:
     """Read prices or returns on the days that stand in the file."""
-    path, close, opening = file.path, None, None
+    path, close, opening, name = file.path, None, None, ""
     fields: dict[str, list[str]] = {}
     for column, (field, _) in file.pairs.items():
         fields.setdefault(field, []).append(column)
@@ -190,7 +200,8 @@ def read_table(file: Columns, kind: Kind) -> Table:
         for frame in (close, opening)
     )
     values = values.set_axis(names, axis=1)
-    return Table(values, are_prices, close, opening, (*file.read_as, *said, *listed))
+    said = [*file.read_as, *said, *listed]
+    return Table(values, are_prices, close, opening, tuple(said), column=name)
 
 
 def _opening(fields: Mapping[str, object]) -> str:

@@ -88,20 +88,34 @@ class Comparison:
         yield from ("", f"Verdicts that changed: {len(self.verdicts) or 'none'}")
         for row, before, after in self.verdicts.itertuples():
             yield f"  {row}: {before} -> {after}"
+        yield from self.counts()
+
+    def moves(self) -> Iterator[str]:
+        """Say what did it, and which values moved: the first ones, and how many by table."""
+        yield self.conclusion
+        for move in self.moved.head(20).itertuples():
+            yield f"  {move.table}, {move.row}, {move.column}: {move.before} -> {move.after}"
+        yield from self.counts()
+
+    def counts(self) -> Iterator[str]:
+        """Count the values that moved by table."""
         yield f"Values that moved, of {self.checked}, and in how many a reader would see it:"
         for table, seen in self.moved.groupby("table", sort=False)["visible"]:
             yield f"  {table:20} {len(seen):6} {sum(seen):6}"
 
 
-def compare_runs(one: Path, other: Path) -> Comparison:
-    """Compare two finished runs: tables by their keys, and what the results rest on."""
+def compare_runs(one: Path, other: Path, *, whole: bool = True) -> Comparison:
+    """Compare two finished runs: tables by their keys, and what the results rest on.
+
+    Where the other is not ``whole``, as no notebook ran, tables that it lacks are not compared.
+    """
     recover(one)
     recover(other)
     runs = read_manifest(one), read_manifest(other)
     names = {**read_words(other / "results").names(), **read_words(one / "results").names()}
     with naming(names):
         before, after = result_tables(one)[0], result_tables(other)[0]
-        tables = dict.fromkeys([*before, *after])
+        tables = dict.fromkeys([*before, *after] if whole else after)
         found = [_moved(table, before.get(table), after.get(table)) for table in tables]
         return Comparison(
             names=(one.name or str(one), other.name or str(other)),

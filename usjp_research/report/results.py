@@ -87,12 +87,12 @@ def record(
         f"{name}-{key}.parquet": checked(f"{table}-{key}", frame).to_parquet()
         for key, frame in frames.items()
     }
-    write_all(folder, {**files, f"{name}.json": _json(content)})
+    write_all(folder, {**files, f"{name}.json": encoded(content)})
     return folder / f"{name}.json"
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    """Encode results; JSON has no NaN and no infinity: both become null."""
+def encoded(content: Mapping[str, Any]) -> bytes:
+    """Encode records as JSON, which has no NaN and no infinity: both become null."""
     plain = TypeAdapter(dict, config=ConfigDict(ser_json_inf_nan="null"))
     return json_bytes(plain.dump_python(dict(content), mode="json", fallback=np.generic.item))
 
@@ -203,7 +203,7 @@ def _files(study: Study) -> dict[str, bytes]:
     own = ("says", "assurance", "first_trade", "control", "since")
     frames |= {name: getattr(study, name) for name in own if len(getattr(study, name))}
     return {
-        "verdicts.json": _json(_plain(study)),
+        "verdicts.json": encoded(_plain(study)),
         "words.yaml": words.encode(),
         **{f"{name}.csv": csv_bytes(checked(name, frame)) for name, frame in frames.items()},
     }

@@ -21,6 +21,7 @@ from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.curve import Curve
 from usjp_research.study.exposure import SAVED, Exposure
+from usjp_research.study.plausible import touched
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
 from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, NO_VERDICT, Verdict, most_kept
@@ -390,13 +391,18 @@ def _left_out(dropped: Sequence[Dropped]) -> Iterator[Row]:
         yield {"kind": said, "count": len(names), "reason": reason, "which": "; ".join(names)}
 
 
-def _findings(market: Market) -> Rows:
-    """Lay out what looks wrong in a market's numbers, the heaviest first, or say why none does."""
+def _findings(market: Market, spec: Spec | None = None) -> Rows:
+    """Lay out what looks wrong in a market's numbers, the heaviest first, or say why none does.
+
+    With what is asked, each has the window that it touches, and those that stop the study lead.
+    """
     told_of = "nothing looks wrong"
     if market.level == "portfolio":
         told_of = "averages of firms: there is no single price here that could be checked"
     elif market.simulated:
         told_of = "simulated: nothing was read that could be wrong"
+    if spec and market.findings:
+        return [{"found": item, "where": where or "none"} for item, where in touched(spec, market)]
     return [{"found": item} for item in market.findings] or [{"told": told_of}]
 
 

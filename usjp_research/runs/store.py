@@ -202,6 +202,16 @@ class Outcome:
     started: str = ""
 
 
+class Inputs(BaseModel, extra="forbid"):
+    """What a run was asked for and read; files by name and SHA-256, as a run tells no places."""
+
+    market: str
+    params: str = ""  # a study that ships; empty for any other
+    rule: dict[str, Any] = {}
+    factor_units: str = "auto"
+    files: dict[str, tuple[Word, Word]] = {}
+
+
 class _Manifest(BaseModel, strict=True):
     """What must stand in ``run.json``, and what may."""
 
@@ -218,6 +228,7 @@ class _Manifest(BaseModel, strict=True):
     commit: str | None = None
     requirements_lock: str | None = None
     public: bool | None = None
+    inputs: Inputs | None = None
     dirty: bool | None = None
     versions: dict[str, str]
     files: dict[str, str] | None = None

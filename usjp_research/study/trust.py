@@ -24,10 +24,8 @@ def refuse_findings(
     be chance over years of days, and stops only in an event window of the firm or in the
     estimation window before it. ``slots`` are event and members of every portfolio formed.
     """
-    spans = _spans(spec, panel, slots)
-    used = ((item, _used(item, market.dates, spans)) for item in market.findings)
-    stopping = [(item, where) for item, where in used if where and not item.accepted]
-    if stopping:
+    used = lies_in(spec, market, panel, slots, market.findings)
+    if stopping := [(item, where) for item, where in used if stops(item, where)]:
         item, where = stopping[0]
         more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
         raise InputError(f"{market.name}: {item.line()}; it lies in {where}{more}")
@@ -49,16 +47,31 @@ def _spans(
     return spans
 
 
+def lies_in(
+    spec: Spec,
+    market: Market,
+    panel: EventPanel,
+    slots: Iterable[tuple[str, tuple[str, ...]]],
+    findings: Iterable[Finding],
+) -> list[tuple[Finding, str]]:
+    """Say where a study would use each finding: an event window first; empty where nowhere."""
+    spans = _spans(spec, panel, slots)
+    return [(item, _used(item, market.dates, spans)) for item in findings]
+
+
+def stops(item: Finding, where: str) -> bool:
+    """Whether a finding stops the study that would use it there."""
+    wrong = bool(item.witness) or (item.exact and where != QUIET)
+    return bool(where) and wrong and not item.accepted
+
+
 def _used(
     item: Finding, days: pd.DatetimeIndex, spans: dict[str, list[tuple[int, int, str]]]
 ) -> str:
-    """Say where a study would use a finding that stops it; empty where it would not."""
     known = spans.get(BENCHMARK if item.ticker == EVERY else item.ticker, [])
-    if not known or not (item.witness or item.exact):
-        return ""
     first = int(days.searchsorted(pd.Timestamp(item.day)))
     last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
     touched = [where for low, high, where in known if first <= high and last >= low]
     if touched:
         return min(touched, key=lambda where: "before" in where)
-    return QUIET if item.witness else ""
+    return QUIET if known else ""
