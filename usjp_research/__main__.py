@@ -391,19 +391,18 @@ def _inputs(
     source: str, options: Mapping[str, str], params: Path, rule: Mapping[str, object]
 ) -> dict[str, Any]:
     """Return what `usjp verify` needs to compute a run again, without places of this machine."""
+    from usjp_research.runs.store import sha_of
+
     kind, _, place = source.partition(":")
-    files = {"market": place if Path(place).is_absolute() else "", **options}
-    units = files.pop("factor_units")
-    read = {name: Path(path) for name, path in files.items() if path}
-    named = {name: (path.name, _sha256(path)) for name, path in read.items()}
-    market = f"{kind}:{named['market'][0]}" if "market" in named else source
-    ships = params.name if params.parent == home() / "params" else ""
-    asked = {"market": market, "params": ships, "rule": rule, "factor_units": units}
-    return {**asked, "files": named}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    read = {"market": place if Path(place).is_absolute() else "", **options, "factor_units": ""}
+    files = {k: (Path(path).name, sha_of(Path(path))) for k, path in read.items() if path}
+    return {
+        "market": f"{kind}:{files['market'][0]}" if "market" in files else source,
+        "params": params.name if params.parent == home() / "params" else "",
+        "rule": rule,
+        "factor_units": options["factor_units"],
+        "files": files,
+    }
 
 
 def _run_notebooks(
@@ -687,10 +686,10 @@ def verify_command(
     found = {
         name: _same_file(_here(files) / file, sha) for name, (file, sha) in asked.files.items()
     }
-    kind, market = asked.market.partition(":")[0], found.pop("market", "")
-    options = {**dict.fromkeys(("factors", "donors", "openings"), ""), **found}
+    market = f"{asked.market.partition(':')[0]}:{found['market']}" if "market" in found else ""
+    options = {name: found.get(name, "") for name in ("factors", "donors", "openings")}
     options["factor_units"], stages = asked.factor_units, _stages(5 + bool(spec.rule.second))
-    loaded = _returns(spec, f"{kind}:{market}" if market else asked.market, options, stages)
+    loaded = _returns(spec, market or asked.market, options, stages)
     with TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "again"
         _compute(sample(spec, loaded), fresh, folder, stages)
@@ -698,19 +697,21 @@ def verify_command(
         done = compare_runs(folder, fresh, whole=False)
     if done.same:
         return _say(f"Equal: {done.checked:,} values, computed again.")
-    for line in done.moves():
-        _say(line)
+    _say(f"{len(done.moved)} of {done.checked:,} values moved. {done.conclusion}")
+    for table, row, column, before, after, _ in done.moved.head(20).itertuples(index=False):
+        _say(f"  {table}, {row}, {column}: {before} -> {after}")
     raise typer.Exit(1)
 
 
 def _same_file(path: Path, sha: str) -> str:
     """Return the place of a file that a run has read, or refuse another one."""
-    if not path.is_file():
-        raise InputError(f"{path}: not there, and the run read it; give its folder with --files")
-    if (seen := _sha256(path)) != sha:
-        told = f"SHA-256 {seen[:12]}, the run's {sha[:12]}"
-        raise InputError(f"{path}: {told}; give the folder of the file as it was with --files")
-    return str(path)
+    from usjp_research.runs.store import sha_of
+
+    seen = sha_of(path) if path.is_file() else ""
+    if seen == sha:
+        return str(path)
+    told = f"is another file, SHA-256 {seen[:12]}, the run's {sha[:12]}" if seen else "is not there"
+    raise InputError(f"{path}: {told}; give the folder of what the run has read with --files")
 
 
 # --- usjp battery, usjp site -----------------------------------------------------------------

@@ -77,8 +77,8 @@ def test_prices_that_are_gone_or_changed_and_other_parameters_are_said_in_one_li
     other.mkdir()
     (other / "prices.csv").write_bytes((made / "prices.csv").read_bytes() + b"\n")
     for words, told in (
-        ((), "not there, and the run read it"),
-        (("--files", other), "SHA-256"),
+        ((), "is not there"),
+        (("--files", other), "another file, SHA-256"),
         (("--params", write_study(tmp_path / "less", study="window: [-2, 2]\n")), "parameters"),
     ):
         done = verify(made / "run", *words)

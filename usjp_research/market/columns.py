@@ -81,7 +81,10 @@ def _seen(value: object) -> str:
 
 def words(column: pd.Series) -> pd.Series:
     """Return the cells of a column as text without spaces around it, nothing as ''."""
-    return column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    if not isinstance(column.dtype, pd.StringDtype):
+        return column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    codes, kinds = pd.factorize(column.fillna(""))  # a ticker stands there for every day
+    return pd.Series(pd.Series(kinds, dtype=column.dtype).str.strip().array[codes], column.index)
 
 
 def missing(path: Path, name: str, names: Iterable[object], hint: str = "") -> InputError:
@@ -171,8 +174,10 @@ def ordered_days(
 
         refuse(path, days, name, bad, say=say)
 
-    check(pd.DataFrame({"day": days, "of": of}).duplicated(), "stands there twice", "keep one")
-    step = days.groupby(of, sort=False).diff()
+    codes = pd.factorize(of)[0]
+    each = codes * 2**20 + days.to_numpy("datetime64[D]").astype("int64")
+    check(pd.Series(each).duplicated(), "stands there twice", "keep one")
+    step = days.groupby(codes, sort=False).diff()
     back = step < pd.Timedelta(0)
     if back.any() and not (step > pd.Timedelta(0)).any():
         said = (*said, "newest first: sorted by date")

@@ -148,8 +148,13 @@ class Columns:
         if self.tickers is None:
             securities = [self.pairs[str(name)][1] for name in numbers.columns]
             return numbers.set_axis(self.days).set_axis(securities, axis=1).sort_index()
-        long = numbers.set_axis(["value"], axis=1).assign(date=self.days, ticker=self.tickers)
-        return long.pivot(index="date", columns="ticker", values="value").sort_index()
+        (rows, days), (places, names) = (
+            pd.factorize(part, sort=True) for part in (self.days, self.tickers)
+        )
+        values = np.full((len(days), len(names)), np.nan)
+        values[rows, places] = numbers.iloc[:, 0]
+        index = pd.DatetimeIndex(days, name="date")
+        return pd.DataFrame(values, index, pd.Index(names, name="ticker"))
 
 
 def open_columns(path: Path) -> Columns:

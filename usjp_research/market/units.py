@@ -69,11 +69,11 @@ def _weekly(table: pd.DataFrame) -> Finding | None:
 
 
 def _series(table: pd.DataFrame) -> Iterator[tuple[str, pd.DatetimeIndex, Floats]]:
-    values, days = table.to_numpy("float64"), pd.DatetimeIndex(table.index)
+    values, days = np.ascontiguousarray(table.to_numpy("float64").T), pd.DatetimeIndex(table.index)
     known = np.isfinite(values)
-    for column in np.flatnonzero(known.sum(axis=0) >= STRETCH).tolist():
-        here = known[:, column]
-        yield str(table.columns[column]), days[here], values[here, column]
+    for row in np.flatnonzero(known.sum(axis=1) >= STRETCH).tolist():
+        here = known[row]
+        yield str(table.columns[row]), days[here], values[row, here]
 
 
 def _units(returns: pd.DataFrame) -> Iterator[Finding]:
@@ -114,15 +114,19 @@ def _not_prices(levels: pd.DataFrame) -> Iterator[Finding]:
 
 def _like_logs(row: Floats, usual: float) -> bool:
     """Whether levels are as high as logarithms of prices, and move as those do."""
+    if row.max() >= 12:
+        return False
     move = float(np.median(np.abs(np.diff(row))))
     cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
-    near = 1.5 < float(np.median(row)) < 9.5 and float(row.max()) < 12
+    near = 1.5 < float(np.median(row)) < 9.5
     return near and 0.004 <= move <= 0.04 and usual < 0.005 and cents < 0.5
 
 
 def _persistence(row: Floats) -> float:
     """Correlation of a row with itself a day later; NaN when it never changes."""
-    return float(pd.Series(row).autocorr()) if row.std() > 0 else math.nan
+    late, early = row[1:] - row[1:].mean(), row[:-1] - row[:-1].mean()
+    length = math.sqrt(float(late @ late) * float(early @ early))
+    return float(late @ early) / length if length > 0 and row.std() > 0 else math.nan
 
 
 def _log_returns(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Finding]:

@@ -88,17 +88,6 @@ class Comparison:
         yield from ("", f"Verdicts that changed: {len(self.verdicts) or 'none'}")
         for row, before, after in self.verdicts.itertuples():
             yield f"  {row}: {before} -> {after}"
-        yield from self.counts()
-
-    def moves(self) -> Iterator[str]:
-        """Say what did it, and which values moved: the first ones, and how many by table."""
-        yield self.conclusion
-        for move in self.moved.head(20).itertuples():
-            yield f"  {move.table}, {move.row}, {move.column}: {move.before} -> {move.after}"
-        yield from self.counts()
-
-    def counts(self) -> Iterator[str]:
-        """Count the values that moved by table."""
         yield f"Values that moved, of {self.checked}, and in how many a reader would see it:"
         for table, seen in self.moved.groupby("table", sort=False)["visible"]:
             yield f"  {table:20} {len(seen):6} {sum(seen):6}"

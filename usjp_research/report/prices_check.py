@@ -86,7 +86,8 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
 
 
 def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, str]:
-    days, have = read.returns.index, [f for f in spec.firms if f.ticker in read.returns]
+    days = read.returns.index
+    have = [firm for firm in spec.firms if firm.ticker in read.values]
     lost = Counter(item.reason for item in read.dropped)
     told = [f"{count} days: {why}" for why, count in lost.items()] or ["none missing, none more"]
     worth, known = (sum(f.market_value_usd_bn or 0.0 for f in s) for s in (have, spec.firms))
@@ -95,7 +96,7 @@ def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, 
     events = f"{len(panel.index('primary'))} primary and {len(panel.events)} in all can be tested"
     return {
         "Sessions": f"{days[0].date()} to {days[-1].date()}, {len(days)}; {'; '.join(told)}",
-        "Series": f"{read.returns.shape[1]}; benchmark {listed(funds)}",
+        "Series": f"{read.values.shape[1]}; benchmark {listed(funds)}",
         "Universe": f"{len(have)} of {len(spec.firms)} firms have prices{share}",
         "Events": "; ".join([events, *(f"not {item.name}: {item.reason}" for item in out)]),
     }

@@ -266,7 +266,7 @@ def _checkout() -> dict[str, object]:
     return {
         "commit": found[1] if ours else None,
         "dirty": bool(_git("status", "--porcelain")) if ours else None,
-        "requirements_lock": _sha(lock) if lock.is_file() else None,
+        "requirements_lock": sha_of(lock) if lock.is_file() else None,
     }
 
 
@@ -298,14 +298,15 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return content
 
 
-def _sha(path: Path) -> str:
+def sha_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def listed_files(run: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a run that its manifest is to name."""
     return {
-        path.relative_to(run).as_posix(): _sha(path)
+        path.relative_to(run).as_posix(): sha_of(path)
         for name in KEPT
         for path in sorted((run / name).rglob("*"))
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(run).parts)
@@ -321,7 +322,7 @@ def result_files(run: Path, manifest: Mapping[str, Any]) -> list[Path]:
     found = [run / name for name in sorted(named) if Path(name).parent == Path("results")]
     for path in found:
         gone = "" if path.is_file() else "gone: "
-        if gone or _sha(path) != named[f"results/{path.name}"]:
+        if gone or sha_of(path) != named[f"results/{path.name}"]:
             raise InputError(f"{path}: {gone}results changed since the run; {AGAIN}")
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -53,25 +53,19 @@ def lies_in(
     panel: EventPanel,
     slots: Iterable[tuple[str, tuple[str, ...]]],
     findings: Iterable[Finding],
-) -> list[tuple[Finding, str]]:
+) -> Iterator[tuple[Finding, str]]:
     """Say where a study would use each finding: an event window first; empty where nowhere."""
-    spans = _spans(spec, panel, slots)
-    return [(item, _used(item, market.dates, spans)) for item in findings]
+    spans, days = _spans(spec, panel, slots), market.dates
+    for item in findings:
+        known = spans.get(BENCHMARK if item.ticker == EVERY else item.ticker, [])
+        first = int(days.searchsorted(pd.Timestamp(item.day)))
+        last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
+        touched = [where for low, high, where in known if first <= high and last >= low]
+        nearest = min(touched, key=lambda where: "before" in where, default=QUIET)
+        yield item, nearest if known else ""
 
 
 def stops(item: Finding, where: str) -> bool:
     """Whether a finding stops the study that would use it there."""
     wrong = bool(item.witness) or (item.exact and where != QUIET)
     return bool(where) and wrong and not item.accepted
-
-
-def _used(
-    item: Finding, days: pd.DatetimeIndex, spans: dict[str, list[tuple[int, int, str]]]
-) -> str:
-    known = spans.get(BENCHMARK if item.ticker == EVERY else item.ticker, [])
-    first = int(days.searchsorted(pd.Timestamp(item.day)))
-    last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
-    touched = [where for low, high, where in known if first <= high and last >= low]
-    if touched:
-        return min(touched, key=lambda where: "before" in where)
-    return QUIET if known else ""
