@@ -29,6 +29,10 @@ class CellError(ValueError):
         self.column = column
 
 
+class Means(str):
+    """What a key of the parameters means, with its unit: what `usjp new` writes beside it."""
+
+
 def _day(value: object) -> date:
     # A bare number would be taken for seconds since 1970, a week or an ordinal for its day.
     text = str(value)

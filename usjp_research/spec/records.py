@@ -35,6 +35,7 @@ from usjp_research.spec.cells import (
     Filled,
     Key,
     Many,
+    Means,
     Span,
     Usd,
     Whole,
@@ -71,19 +72,29 @@ class Event:
         Expected sign per sector: +1, -1, or 0 (none, or mixed).
     """
 
-    id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _")]
-    instant: Annotated[datetime, Field(validation_alias="announced")]
-    role: Role
-    title: Filled
-    precision: Literal["minute", "about", "day"] = "minute"
+    id: Annotated[
+        str,
+        Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _"),
+        Means("name of the event, once"),
+    ]
+    instant: Annotated[
+        datetime,
+        Field(validation_alias="announced"),
+        Means("instant as YYYY-MM-DD HH:MM, in the zone of column zone"),
+    ]
+    role: Annotated[Role, Means("what it counts for: primary events decide")]
+    title: Annotated[Filled, Means("one sentence")]
+    precision: Annotated[Literal["minute", "about", "day"], Means("how well known")] = "minute"
     # In a file there is a column for every sector, and none that is called signs.
-    signs: Mapping[str, int] = Field(default_factory=dict, validation_alias="a sector's key")
-    category: str = ""
-    reason: str = ""
-    confounders: str = ""
-    source: str = ""
-    source_kind: SourceKind = ""
-    source_url: str = ""
+    signs: Annotated[Mapping[str, int], Means("+ - 0 +/- or nothing")] = Field(
+        default_factory=dict, validation_alias="a sector's key"
+    )
+    category: Annotated[str, Means("its kind, free text")] = ""
+    reason: Annotated[str, Means("why it has its role")] = ""
+    confounders: Annotated[str, Means("what else moved prices then")] = ""
+    source: Annotated[str, Means("who reported it")] = ""
+    source_kind: Annotated[SourceKind, Means("kind of source")] = ""
+    source_url: Annotated[str, Means("where")] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -110,13 +121,17 @@ class Event:
 class Firm:
     """One security of the universe; money in USD bn, ``None`` where unknown."""
 
-    ticker: Filled
-    sector: Key
-    name: Annotated[str, Field(validate_default=True)] = ""
-    basket: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$", description=KEY)] = ""
-    named_event: str = ""
-    dose_usd_bn: Usd = None
-    market_value_usd_bn: Usd = None
+    ticker: Annotated[Filled, Means("symbol, as the file of prices has it")]
+    sector: Annotated[Key, Means("key of its sector")]
+    name: Annotated[str, Field(validate_default=True), Means("the firm's name")] = ""
+    basket: Annotated[
+        str,
+        Field(pattern=r"^([a-z][a-z0-9_]*)?$", description=KEY),
+        Means("key of a group inside the sector"),
+    ] = ""
+    named_event: Annotated[str, Means("event that named the firm")] = ""
+    dose_usd_bn: Annotated[Usd, Means("USD bn that the event promised it")] = None
+    market_value_usd_bn: Annotated[Usd, Means("market value, USD bn")] = None
 
     @field_validator("sector")
     @classmethod
@@ -140,55 +155,59 @@ class Firm:
 class News:
     """A firm's own news and the first session that could react to it."""
 
-    ticker: Filled
-    session: Day
-    kind: NewsKind
-    source: str = ""
+    ticker: Annotated[Filled, Means("a firm of universe.csv")]
+    session: Annotated[Day, Means("first session that could react, YYYY-MM-DD")]
+    kind: Annotated[NewsKind, Means("kind of news")]
+    source: Annotated[str, Means("where it was found")] = ""
 
 
 @row(frozen=True, slots=True, config=ROW)
 class Checked:
     """The sessions around which a firm's own news was looked for."""
 
-    ticker: Filled
-    checked: Days
+    ticker: Annotated[Filled, Means("a firm of universe.csv")]
+    checked: Annotated[Days, Means("sessions around which its news was looked for")]
 
 
 @row(frozen=True, slots=True, config=ROW)
 class Confounder:
     """Other market-moving news near the events."""
 
-    session: Day
-    title: Filled
-    sectors: Many[str] = ()  # or "all"
-    near_events: Many[str] = ()
-    checked: Annotated[bool, Field(description="yes or no")] = True
-    source: str = ""
-    source_kind: SourceKind = ""
-    source_url: str = ""
+    session: Annotated[Day, Means("first session that could react, YYYY-MM-DD")]
+    title: Annotated[Filled, Means("one sentence")]
+    sectors: Annotated[Many[str], Means("keys of sectors, or all")] = ()
+    near_events: Annotated[Many[str], Means("ids of events near it")] = ()
+    checked: Annotated[bool, Field(description="yes or no"), Means("was it looked up")] = True
+    source: Annotated[str, Means("who reported it")] = ""
+    source_kind: Annotated[SourceKind, Means("kind of source")] = ""
+    source_url: Annotated[str, Means("where")] = ""
 
 
 @row(frozen=True, slots=True, config=ROW)
 class Claim:
     """One claim of the note, and what sources say."""
 
-    id: Filled
-    claim: Filled
-    found: str
-    status: Filled
-    comment: str = ""
-    source: str = ""
-    source_kind: SourceKind = ""
-    source_url: str = ""
+    id: Annotated[Filled, Means("name of the claim, once")]
+    claim: Annotated[Filled, Means("what is claimed")]
+    found: Annotated[str, Means("what sources say")]
+    status: Annotated[Filled, Means("the finding in a word")]
+    comment: Annotated[str, Means("free text")] = ""
+    source: Annotated[str, Means("who reported it")] = ""
+    source_kind: Annotated[SourceKind, Means("kind of source")] = ""
+    source_url: Annotated[str, Means("where")] = ""
 
 
 @row(frozen=True, slots=True, config=ROW)
 class Donor:
     """A security outside the sectors that may stand in for one; without a group it may not."""
 
-    ticker: Filled
-    group: Annotated[str, Field(pattern="^[^/]*$", description="a name without '/'")]
-    note: str = ""
+    ticker: Annotated[Filled, Means("a security outside the sectors")]
+    group: Annotated[
+        str,
+        Field(pattern="^[^/]*$", description="a name without '/'"),
+        Means("its industry; empty: no donor"),
+    ]
+    note: Annotated[str, Means("why it is no donor")] = ""
 
     @model_validator(mode="after")
     def _check(self, known: ValidationInfo) -> Donor:
@@ -203,9 +222,9 @@ class Donor:
 class Accepted:
     """A day of a series that looks wrong and is right, and why."""
 
-    ticker: Filled
-    day: Annotated[Day, Field(validation_alias="date")]
-    reason: Filled
+    ticker: Annotated[Filled, Means("a security of the prices")]
+    day: Annotated[Day, Field(validation_alias="date"), Means("the day, YYYY-MM-DD")]
+    reason: Annotated[Filled, Means("why it is right")]
 
 
 Asked = Literal[Role, "note"]
@@ -215,19 +234,22 @@ Asked = Literal[Role, "note"]
 class Check:
     """One line of the question "does the pattern look like pricing?"."""
 
-    key: Key
-    title: Annotated[str, Field(min_length=1, description="a title")]
+    key: Annotated[Key, Means("name of the line, once")]
+    title: Annotated[str, Field(min_length=1, description="a title"), Means("the line in words")]
     roles: Annotated[
         Many[Asked],
+        Means("roles of events, or note"),
         Field(min_length=1, description="roles of events.csv or 'note', separated by spaces"),
     ]
-    window: Span = None
+    window: Annotated[Span, Means("sessions from day 0, as '2 20'; empty: the rule's")] = None
     part: Annotated[
-        Literal["", "before", "after"], Field(description="before, after or nothing")
+        Literal["", "before", "after"],
+        Means("before or after the note only"),
+        Field(description="before, after or nothing"),
     ] = ""
-    priced: str = ""
-    unpriced: str = ""
-    wrong: str = ""
+    priced: Annotated[str, Means("what pricing would look like")] = ""
+    unpriced: Annotated[str, Means("what no pricing would look like")] = ""
+    wrong: Annotated[str, Means("what a wrong thesis would look like")] = ""
 
     @property
     def of_note(self) -> bool:
@@ -251,51 +273,54 @@ class _Strict(BaseModel):
 class Estimation(_Strict):
     """The estimation window: ``sessions`` days that end ``ends_before`` days before the window."""
 
-    sessions: Whole = Field(250, ge=30, le=2500)
-    ends_before: Whole = Field(21, ge=1, le=1000)
-    minimum: Whole = Field(200, ge=10, le=2500)
+    sessions: Annotated[Whole, Means("length, in sessions")] = Field(250, ge=30, le=2500)
+    ends_before: Annotated[Whole, Means("sessions to the window")] = Field(21, ge=1, le=1000)
+    minimum: Annotated[Whole, Means("usable sessions it needs")] = Field(200, ge=10, le=2500)
 
 
 class Blackout(_Strict):
     """Own news within ``margin`` sessions of the window takes a firm out of an event's slot."""
 
-    margin: Whole = Field(2, ge=0, le=250)
-    kinds: tuple[NewsKind, ...] = ("results", "guidance", "merger")
+    margin: Annotated[Whole, Means("sessions around the window")] = Field(2, ge=0, le=250)
+    kinds: Annotated[tuple[NewsKind, ...], Means("that count")] = ("results", "guidance", "merger")
 
 
 class Contrast(_Strict):
     """Named minus unnamed beneficiaries of one sector at one event."""
 
-    sector: str
-    event: str
+    sector: Annotated[str, Means("key of the sector")]
+    event: Annotated[str, Means("id of the event")]
 
 
 class ContrastVersion(_Strict):
     """Another version of the contrast: other events, other firms, or no blackout."""
 
-    title: str
-    events: tuple[str, ...] = ()
-    named: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    blackout: bool = True
+    title: Annotated[str, Means("its name on the page")]
+    events: Annotated[tuple[str, ...], Means("ids of events in place of the contrast's")] = ()
+    named: Annotated[tuple[str, ...], Means("tickers in place of those named")] = ()
+    without: Annotated[tuple[str, ...], Means("tickers left out")] = ()
+    blackout: Annotated[bool, Means("false: firms with own news stay")] = True
 
 
 class Second(_Strict):
     """Rule 2: weights by market value, the first full session, and controls from outside."""
 
-    cap: float = Field(0.10, gt=0, le=1)  # of one firm's weight, or 1.5/n of n firms if larger
-    least_valued: Whole = Field(8, ge=3, le=10_000)
-    yardstick: dict[str, str] = {}  # in place of the index, by sector
-    without: dict[str, tuple[str, ...]] = {}  # baskets that leave the tested portfolio, by sector
-    benchmark_share: dict[
-        str, Annotated[float, Field(ge=0, le=1)]
-    ] = {}  # part of the index that a sector is
-    share_source: str = ""
-    material: float = Field(0.05, gt=0, lt=1)  # a move of this size or more matters
-    controls: tuple[str, ...] = ()
-    chosen_on: Day | None = None  # the freeze: what is announced later is a set of its own
-    prices_to: Day | None = None  # the last price known then; what lies between is in no set
-    prospective: dict[str, dict[str, Sign]] = {}  # signs of later events, by category and sector
+    cap: Annotated[float, Means("largest weight of a firm, a decimal")] = Field(0.10, gt=0, le=1)
+    least_valued: Annotated[Whole, Means("firms with a market value")] = Field(8, ge=3, le=10_000)
+    yardstick: Annotated[dict[str, str], Means("sector: average, in place of the index")] = {}
+    without: Annotated[dict[str, tuple[str, ...]], Means("sector: [baskets], not tested")] = {}
+    benchmark_share: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=1)]],
+        Means("sector: part of the index that it is, a decimal"),
+    ] = {}
+    share_source: Annotated[str, Means("where those parts come from")] = ""
+    material: Annotated[float, Means("a move that matters, a decimal")] = Field(0.05, gt=0, lt=1)
+    controls: Annotated[tuple[str, ...], Means("beside the index; `usjp rule` chooses them")] = ()
+    chosen_on: Annotated[Day | None, Means("day of the freeze; later events are a new set")] = None
+    prices_to: Annotated[Day | None, Means("last price known then")] = None
+    prospective: Annotated[
+        dict[str, dict[str, Sign]], Means("signs of later events, by category and sector")
+    ] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Second:
@@ -307,29 +332,30 @@ class Second(_Strict):
 class Rule(_Strict):
     """The one fixed rule of the whole family (docs/methods.md)."""
 
-    market: str = "bundled"
-    since: Day | None = None
-    benchmark: tuple[str, ...] = ("SPY", "IVV", "VOO")
-    mirror: tuple[str, ...] = ()
-    second_exchange: str = Field("", exclude=True)  # shown beside New York; no number rests on it
-    window: Window = (-1, 1)
-    estimation: Estimation = Estimation()
-    model: Literal[  # the engine's register
-        "mean", "market_adjusted", "market", "scholes_williams", "ff3", "carhart", "ff5"
+    market: Annotated[str, Means("simulated | bundled | file:PATH")] = "bundled"
+    since: Annotated[Day | None, Means("returns before this day are not used")] = None
+    benchmark: Annotated[tuple[str, ...], Means("their mean is the market")] = ("SPY", "IVV", "VOO")
+    mirror: Annotated[tuple[str, ...], Means("their mean is shown beside the sectors")] = ()
+    second_exchange: Annotated[str, Means("sessions shown too, as XTKS")] = Field("", exclude=True)
+    window: Annotated[Window, Means("sessions around day 0, both ends included")] = (-1, 1)
+    estimation: Annotated[Estimation, Means("where normal returns are estimated")] = Estimation()
+    model: Annotated[
+        Literal["mean", "market_adjusted", "market", "scholes_williams", "ff3", "carhart", "ff5"],
+        Means("expected return; ff3, carhart and ff5 need --factors"),
     ] = "market"
-    guard_sessions: Whole = Field(20, ge=5, le=1000)
-    alpha: float = Field(0.10, ge=0.0001, lt=0.5)
-    power: float = Field(0.80, gt=0.5, lt=1)
-    blackout: Blackout = Blackout()
-    least_firms: Whole = Field(10, ge=1, le=10_000)
-    least_shifts: Whole = Field(200, ge=20, le=100_000)
-    second: Second | None = None
-    contrast: Contrast | None = None
-    contrast_versions: tuple[ContrastVersion, ...] = ()
-    cleanest: str = ""
-    note: str = ""
-    campaign: tuple[str, str] | None = None
-    seed: Whole = Field(20260213, ge=0, lt=2**63)
+    guard_sessions: Annotated[Whole, Means("days of volatility guard")] = Field(20, ge=5, le=1000)
+    alpha: Annotated[float, Means("level, a decimal; two-sided")] = Field(0.10, ge=0.0001, lt=0.5)
+    power: Annotated[float, Means("of the smallest visible move (MDE)")] = Field(0.80, gt=0.5, lt=1)
+    blackout: Annotated[Blackout, Means("own news that takes a firm out of an event")] = Blackout()
+    least_firms: Annotated[Whole, Means("firms that a sector needs")] = Field(10, ge=1, le=10_000)
+    least_shifts: Annotated[Whole, Means("quiet calendars needed")] = Field(200, ge=20, le=100_000)
+    second: Annotated[Second | None, Means("rule 2, which gives the headline")] = None
+    contrast: Annotated[Contrast | None, Means("named minus unnamed firms of a sector")] = None
+    contrast_versions: Annotated[tuple[ContrastVersion, ...], Means("the contrast otherwise")] = ()
+    cleanest: Annotated[str, Means("id of the event shown alone")] = ""
+    note: Annotated[str, Means("id of the thesis's publication")] = ""
+    campaign: Annotated[tuple[str, str] | None, Means("ids: from one event to another")] = None
+    seed: Annotated[Whole, Means("of the simulated market")] = Field(20260213, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _check(self) -> Rule:
@@ -391,6 +417,7 @@ def _within(least: int, most: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+WHOLE, NONE = (Range(low=x, base=x, high=x) for x in (1.0, 0.0))
 Share = Annotated[Range, _within(0, 1)]
 Margin = Annotated[Range, _within(-1, 1)]
 Wait = Annotated[Range, _within(0, 100)]
@@ -426,24 +453,24 @@ class ThesisLine(_Strict):
     cash are the thesis's where the line has none of its own; ``sign`` -1 is a loss.
     """
 
-    id: str
-    sector: str
-    alternative: str = ""
-    title: str
-    channel: Channel = "orders"
-    sign: int = 1
-    amount_usd_bn: float = Field(ge=0, le=LARGEST_USD_BN)
-    part: Annotated[Range, _within(0, 10)] = Range(low=1.0, base=1.0, high=1.0)
-    years: Years = Years(low=1.0, base=1.0, high=1.0)
-    margin: Margin | None = None
-    years_to_cash: Wait | None = None
-    basis: str
-    realised: str
-    firms: dict[str, float] = {}
-    other_listed: Range = Range(low=0.0, base=0.0, high=0.0)
-    source: str
-    source_url: str = ""
-    note: str = ""
+    id: Annotated[str, Means("name of the line, once")]
+    sector: Annotated[str, Means("key of the sector that gains")]
+    alternative: Annotated[str, Means("another sector that might")] = ""
+    title: Annotated[str, Means("what is bought")]
+    channel: Annotated[Channel, Means("how it reaches firms")] = "orders"
+    sign: Annotated[int, Means("1, or -1 for a loss")] = 1
+    amount_usd_bn: Annotated[float, Means("USD bn announced")] = Field(ge=0, le=LARGEST_USD_BN)
+    part: Annotated[Range, _within(0, 10), Means("part of it that counts, a decimal")] = WHOLE
+    years: Annotated[Years, Means("years paid, or forever")] = Years(low=1.0, base=1.0, high=1.0)
+    margin: Annotated[Margin | None, Means("of revenue; empty: the thesis's")] = None
+    years_to_cash: Annotated[Wait | None, Means("years to it; empty: the thesis's")] = None
+    basis: Annotated[str, Means("what the amount rests on")]
+    realised: Annotated[str, Means("a key of realised")]
+    firms: Annotated[dict[str, float], Means("ticker: share of the dollars, a decimal")] = {}
+    other_listed: Annotated[Range, Means("share of all other listed firms, a decimal")] = NONE
+    source: Annotated[str, Means("who reported it")]
+    source_url: Annotated[str, Means("where")] = ""
+    note: Annotated[str, Means("assumptions, as 'assumption: reason'")] = ""
 
     @model_validator(mode="after")
     def _check(self) -> ThesisLine:
@@ -465,17 +492,17 @@ class ThesisLine(_Strict):
 class Thesis(_Strict):
     """The thesis in numbers: dollar lines, and the assumptions that turn them into value."""
 
-    valued_on: Day
-    values_as_of: Day
-    margin: Margin
-    tax: Share
-    discount_rate: Share
-    years_to_cash: Wait
-    realised: dict[str, Share]
-    assumptions: dict[str, str] = {}
-    lines: tuple[ThesisLine, ...] = ()
-    left_out: tuple[str, ...] = ()
-    no_channel: tuple[str, ...] = ()
+    valued_on: Annotated[Day, Means("last session before the news")]
+    values_as_of: Annotated[Day, Means("day of universe.csv's market values")]
+    margin: Annotated[Margin, Means("profit before tax per dollar of revenue, a decimal")]
+    tax: Annotated[Share, Means("share of profit, a decimal")]
+    discount_rate: Annotated[Share, Means("a year, a decimal")]
+    years_to_cash: Annotated[Wait, Means("years from the news to the cash")]
+    realised: Annotated[dict[str, Share], Means("status: share of the dollars that is spent")]
+    assumptions: Annotated[dict[str, str], Means("key: where it comes from")] = {}
+    lines: Annotated[tuple[ThesisLine, ...], Means("ways from the news to the firms")] = ()
+    left_out: Annotated[tuple[str, ...], Means("what was left out, and why")] = ()
+    no_channel: Annotated[tuple[str, ...], Means("'what: why it pays nobody'")] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Thesis:
@@ -545,10 +572,10 @@ def _luminance(colour: str) -> float:
 class Sector(_Strict):
     """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says."""
 
-    sector: Filled = Field("", exclude=True)
-    label: str = ""
-    colour: str = ""
-    dark_colour: str = ""
+    sector: Annotated[Filled, Means("key of the sector")] = Field("", exclude=True)
+    label: Annotated[str, Means("its name")] = ""
+    colour: Annotated[str, Means("by day, as #RRGGBB")] = ""
+    dark_colour: Annotated[str, Means("by night")] = ""
 
     @property
     def colours(self) -> tuple[str, str]:
@@ -574,17 +601,23 @@ def _sector(value: object) -> object:
 class Words(_Strict):
     """What only this study says; nothing is computed from it and it is in no digest."""
 
-    question: str = "Has the market priced this in?"
-    lead: str = (
+    question: Annotated[str, Means("title of the study")] = "Has the market priced this in?"
+    lead: Annotated[str, Means("what it asks, in two sentences")] = (
         "When the news came out, did the prices of each sector move by what the thesis is worth, "
         "did they not, or can the data not tell?"
     )
-    provenance: str = ""
-    sectors: dict[str, Annotated[Sector, BeforeValidator(_sector)]] = {}
-    events: dict[str, Annotated[str, Field(min_length=1, max_length=24)]] = {}  # short, in figures
-    mirror: str = "Mirror basket"
-    caveats: dict[str, str] = {}
-    notes: Notes = Notes()
+    provenance: Annotated[str, Means("when the rule was written")] = ""
+    sectors: Annotated[
+        dict[str, Annotated[Sector, BeforeValidator(_sector)]],
+        Means("sector: its name; or a sectors.csv"),
+    ] = {}
+    events: Annotated[
+        dict[str, Annotated[str, Field(min_length=1, max_length=24)]],
+        Means("id: a short name for figures"),
+    ] = {}
+    mirror: Annotated[str, Means("name of the mirror")] = "Mirror basket"
+    caveats: Annotated[dict[str, str], Means("sector: what a reader must know")] = {}
+    notes: Annotated[Notes, Means("paragraphs in the notebooks")] = Notes()
 
     def names(self) -> dict[str, str]:
         """Return what each key of the results is called, the mirror's included."""
