@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -25,7 +27,41 @@ EXPECTED = {
     "tuple_type": "a list, as [a, b]",
     "float_parsing": "a valid number, finite and written as 0.5",
 }
+MOST_FAULTS = 100  # that are told at once
 T = TypeVar("T")
+_KEPT: list[list[InputError]] = []  # what was found wrong, where all of it is asked for
+
+
+@contextmanager
+def every_fault() -> Iterator[list[InputError]]:
+    """Keep what is wrong in the files that are read inside, in place of raising the first."""
+    _KEPT.append([])
+    try:
+        yield _KEPT[-1]
+    finally:
+        _KEPT.pop()
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Go on after what is read inside, though it be wrong, where every fault is asked for."""
+    try:
+        yield
+    except InputError as fault:
+        refuse(fault)
+
+
+def refuse(*faults: InputError) -> None:
+    """Raise the first of what is wrong, or keep all of it where every fault is asked for."""
+    if faults and (not _KEPT or len(_KEPT[-1]) >= MOST_FAULTS):
+        raise faults[0]
+    if faults:
+        _KEPT[-1].extend(faults)
+
+
+def faulty() -> bool:
+    """Say whether something wrong was kept, so that what follows from it need not be told."""
+    return bool(_KEPT and _KEPT[-1])
 
 
 def content_of(path: Path, most: int) -> bytes:
@@ -44,7 +80,7 @@ def content_of(path: Path, most: int) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
 
 
-def _columns(kind: Any) -> Mapping[str, FieldInfo]:
+def columns_of(kind: Any) -> Mapping[str, FieldInfo]:
     """List the fields of a model, or of the model inside a list or an optional, as files do."""
     kinds = [getattr(k, "__origin__", k) for k in (kind, *get_args(kind))]
     models = (getattr(k, "__pydantic_fields__", {}) for k in kinds)
@@ -56,7 +92,7 @@ def _field_at(kind: Any, place: Sequence[int | str]) -> FieldInfo | None:
     """Find the field that a place in a file belongs to; places in lists are passed over."""
     field = None
     for part in place:
-        found = _columns(kind).get(str(part))
+        found = columns_of(kind).get(str(part))
         field, kind = (found, found.annotation) if found else (field, kind)
     return field
 
@@ -85,44 +121,46 @@ def read_rows(
     known: Mapping[str, object] | None = None,
 ) -> tuple[T, ...]:
     """Read a CSV file into one record a row; columns ``beside`` those of the model are not read."""
-    columns = _columns(model)
+    columns = columns_of(model)
     required = [name for name, field in columns.items() if field.is_required() or name == once]
     if not path.exists():
         if needed:
             raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
         return ()
-    table = _cells(path, required, [*columns, *more, *beside])
-    if not table and needed:
-        raise InputError(f"{path}: there is a header but no row; add at least one")
+    table: list[tuple[int, dict[str, str]]] = []
+    with on_its_own():
+        table = _cells(path, required, [*columns, *more, *beside])
+        if not table and needed:
+            raise InputError(f"{path}: there is a header but no row; add at least one")
     rows, seen = [], dict[str, int]()
     for number, cells in table:
         where = f"{path}: row {number}"
         given = {k: v for k, v in cells.items() if k in required or (v and k not in beside)}
+        faults, name = [], cells.get(once, "")
         try:
             rows.append(TypeAdapter(model).validate_python(given, context=known))
         except ValidationError as error:
-            raise InputError(f"{where}, {_in_row(error, cells, model)}") from None
-        name = cells.get(once, "")
-        if once and name in seen:
-            raise InputError(
-                f"{where}, column '{once}': '{name}' already stands in row {seen[name]}; every "
-                f"{once} may stand there once"
+            faults = [InputError(f"{where}, {_in_row(f, cells, model)}") for f in error.errors()]
+        if once and name in seen and not faults:
+            again = (
+                f"'{name}' already stands in row {seen[name]}; every {once} may stand there once"
             )
+            faults = [InputError(f"{where}, column '{once}': {again}")]
+        refuse(*faults)
         seen[name] = number
     return tuple(rows)
 
 
-def _in_row(error: ValidationError, cells: Mapping[str, str], model: Any) -> str:
-    first = error.errors()[0]
-    own = first.get("ctx", {}).get("error")
-    column = own.column if isinstance(own, CellError) else str(first["loc"][0])
-    return f"column '{column}': seen '{cells.get(column, '')}', expected {_expected(first, model)}"
+def _in_row(fault: Mapping[str, Any], cells: Mapping[str, str], model: Any) -> str:
+    own = fault.get("ctx", {}).get("error")
+    column = own.column if isinstance(own, CellError) else str(fault["loc"][0])
+    return f"column '{column}': seen '{cells.get(column, '')}', expected {_expected(fault, model)}"
 
 
 def _cells(
     path: Path, needed: Sequence[str], known: Sequence[str]
 ) -> list[tuple[int, dict[str, str]]]:
-    """Read the rows that are not blank: their number in the file, and cells by column."""
+    """Read the rows that are not blank, below comments and header: their number, and cells."""
     try:
         text = content_of(path, LARGEST_TABLE).decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -131,28 +169,31 @@ def _cells(
         raise InputError(
             f"{path}: not readable as UTF-8 CSV ({error}); close quotes, save as UTF-8"
         ) from None
+    table = [*itertools.dropwhile(lambda row: (*row[1], "")[0].startswith("#"), table)]
     if not table:
         raise InputError(f"{path}: the file is empty; expected columns {', '.join(needed)}")
-    header = table[0][1]
+    first, header = table[0]
     for name in needed:
         if name not in header:
             hint = nearest(name, header) if header else "the header is empty"
             raise InputError(
-                f"{path}: row 1: column '{name}' is missing ({hint}); expected {', '.join(needed)}"
+                f"{path}: row {first}: column '{name}' is missing ({hint}); "
+                f"expected {', '.join(needed)}"
             )
     for name in header:
         if name not in known:
-            raise InputError(f"{path}: row 1: unknown column '{name}': {nearest(name, known)}")
+            raise InputError(
+                f"{path}: row {first}: unknown column '{name}': {nearest(name, known)}"
+            )
         if header.count(name) > 1:
-            raise InputError(f"{path}: row 1: column '{name}' stands there twice; keep one")
+            raise InputError(f"{path}: row {first}: column '{name}' stands there twice; keep one")
     filled = [(number, cells) for number, cells in table[1:] if any(cells)]
     for number, cells in filled:
         if len(cells) != len(header):
-            raise InputError(
-                f"{path}: row {number}: seen {len(cells)} cells, expected {len(header)}; "
-                "quote cells that contain commas"
-            )
-    return [(number, dict(zip(header, cells, strict=True))) for number, cells in filled]
+            seen = f"seen {len(cells)} cells, expected {len(header)}"
+            refuse(InputError(f"{path}: row {number}: {seen}; quote cells that contain commas"))
+    whole = ((number, cells) for number, cells in filled if len(cells) == len(header))
+    return [(number, dict(zip(header, cells, strict=True))) for number, cells in whole]
 
 
 class _Loader(yaml.SafeLoader):
@@ -199,10 +240,12 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
     """Read a YAML file into a model; None when there is no file."""
     if not path.exists():
         return None
-    content = _load_yaml(path)
-    if not isinstance(content, dict):
+    with on_its_own():
+        content = _load_yaml(path)
+        if isinstance(content, dict):
+            return validated(str(path), content, model)
         raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
-    return validated(str(path), content, model)
+    return None
 
 
 def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
@@ -239,17 +282,22 @@ def validated(where: str, content: object, model: type[T]) -> T:
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error, model)}") from None
-
-
-def _explain(error: ValidationError, model: Any) -> str:
+        found = error.errors()
     # A misspelt key is also a missing one: the unknown name tells more.
-    found = error.errors()
-    first = next((fault for fault in found if fault["type"] == "extra_forbidden"), found[0])
+    unknown = [fault for fault in found if fault["type"] == "extra_forbidden"]
+    told = unknown + [
+        f for f in found if f["type"] not in ("extra_forbidden", unknown and "missing")
+    ]
+    faults = [InputError(f"{where}: {_explain(fault, model)}") for fault in told]
+    refuse(*faults[:-1])
+    raise faults[-1]
+
+
+def _explain(first: Mapping[str, Any], model: Any) -> str:
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         field = _field_at(model, first["loc"][:-1])
-        known = _columns(field.annotation if field else model)
+        known = columns_of(field.annotation if field else model)
         hint = nearest(str(first["loc"][-1]), known) if known else "remove it"
         return f"unknown key '{where}': {hint}"
     if first["type"] == "missing":

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from usjp_research.spec.files import plain_yaml, read_rows, read_yaml, validated
+from usjp_research.spec.files import (
+    every_fault,
+    faulty,
+    on_its_own,
+    plain_yaml,
+    read_rows,
+    read_yaml,
+    refuse,
+    validated,
+)
 from usjp_research.spec.records import (
     Accepted,
     Check,
@@ -80,14 +89,16 @@ def read_spec(
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
     sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
     asked, changed = _asked(folder / "study.yaml", rule or {})
-    event_rows = read_rows(
-        other or folder / "events.csv",
-        Event,
-        more=("zone", *sectors),
-        once="id",
-        needed=True,
-        known=dict.fromkeys(sectors),
-    )
+    event_rows: tuple[Event, ...] = ()
+    if not faulty():  # without its sectors no row of events could be read
+        event_rows = read_rows(
+            other or folder / "events.csv",
+            Event,
+            more=("zone", *sectors),
+            once="id",
+            needed=True,
+            known=dict.fromkeys(sectors),
+        )
     if other:
         asked = _fit_rule(asked, {event.id for event in event_rows})
     spec = Spec(
@@ -117,15 +128,20 @@ def read_spec(
         words=read_words(folder),
         changed=changed,
     )
-    _check_names(spec, folder)
-    if not other:
-        _check_events(spec, folder)
-    _check_campaign(spec, _study(spec, folder))
-    _check_prospective(spec, _study(spec, folder))
-    if spec.thesis:
-        _check_thesis(spec, spec.thesis, folder / "thesis.yaml")
+    for check in (_check_names, _check_events, _check_campaign, _check_prospective, _check_thesis):
+        with on_its_own():
+            if not (faulty() or (other and check is _check_events)):
+                check(spec, folder)
     use_names(spec.words.names(), spec.words.colours(spec.sectors), spec.words.events)
     return spec
+
+
+def find_faults(params: Path) -> tuple[Spec | None, list[InputError]]:
+    """Read a study, and list all that can be found wrong in it at once: then there is no study."""
+    spec = None
+    with every_fault() as found, on_its_own():
+        spec = read_spec(params)
+    return None if found else spec, found
 
 
 def read_settings(words: Sequence[str]) -> dict[str, object]:
@@ -245,7 +261,7 @@ def _known(
     for name in names:
         if name not in known:
             hint = nearest(name, known)
-            raise InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}")
+            refuse(InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}"))
 
 
 def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
@@ -257,7 +273,8 @@ def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
     return rule.model_copy(update=update)
 
 
-def _check_campaign(spec: Spec, path: str) -> None:
+def _check_campaign(spec: Spec, folder: Path) -> None:
+    path = _study(spec, folder)
     if spec.rule.campaign:
         first, last = (spec.event(id) for id in spec.rule.campaign)
         if last.instant < first.instant:
@@ -267,8 +284,9 @@ def _check_campaign(spec: Spec, path: str) -> None:
             )
 
 
-def _check_prospective(spec: Spec, path: str) -> None:
+def _check_prospective(spec: Spec, folder: Path) -> None:
     """Refuse a table of signs that does not fit the sectors, or an event that it has none for."""
+    path = _study(spec, folder)
     for category, signs in spec.rule.second.prospective.items() if spec.rule.second else ():
         where = f"{path}: key 'second.prospective.{category}'"
         _known(where, signs, spec.sectors, "sector ", " or remove it")
@@ -279,9 +297,11 @@ def _check_prospective(spec: Spec, path: str) -> None:
             spec.later_signs(event)
 
 
-def _check_thesis(spec: Spec, thesis: Thesis, path: Path) -> None:
+def _check_thesis(spec: Spec, folder: Path) -> None:
     """Refuse lines of other sectors or firms, shares that are none, and a fall counted twice."""
-    for line in thesis.lines:
+    thesis, path = spec.thesis, folder / "thesis.yaml"
+    for line in thesis.lines if thesis else ():
+        assert thesis is not None
         where = f"{path}: line {line.id}"
         _known(where, [line.sector], spec.sectors, "sector ")
         _known(f"{where}: realised", [line.realised], thesis.realised)

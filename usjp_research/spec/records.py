@@ -80,7 +80,7 @@ class Event:
     instant: Annotated[
         datetime,
         Field(validation_alias="announced"),
-        Means("instant as YYYY-MM-DD HH:MM, in the zone of column zone"),
+        Means("YYYY-MM-DD HH:MM, in column zone as America/New_York"),
     ]
     role: Annotated[Role, Means("what it counts for: primary events decide")]
     title: Annotated[Filled, Means("one sentence")]
@@ -274,7 +274,9 @@ class Estimation(_Strict):
     """The estimation window: ``sessions`` days that end ``ends_before`` days before the window."""
 
     sessions: Annotated[Whole, Means("length, in sessions")] = Field(250, ge=30, le=2500)
-    ends_before: Annotated[Whole, Means("sessions to the window")] = Field(21, ge=1, le=1000)
+    ends_before: Annotated[Whole, Means("sessions from it to the window")] = Field(
+        21, ge=1, le=1000
+    )
     minimum: Annotated[Whole, Means("usable sessions it needs")] = Field(200, ge=10, le=2500)
 
 
@@ -572,7 +574,7 @@ def _luminance(colour: str) -> float:
 class Sector(_Strict):
     """How a sector is called and drawn: a row of ``sectors.csv``; empty is as the key says."""
 
-    sector: Annotated[Filled, Means("key of the sector")] = Field("", exclude=True)
+    sector: Annotated[Filled, Means("key of the sector, once")] = Field("", exclude=True)
     label: Annotated[str, Means("its name")] = ""
     colour: Annotated[str, Means("by day, as #RRGGBB")] = ""
     dark_colour: Annotated[str, Means("by night")] = ""
