@@ -587,6 +587,39 @@ def _progress(total: int) -> Iterator[Stage]:
         yield say
 
 
+# --- usjp new, usjp check --------------------------------------------------------------------
+
+
+@app.command("new")
+def new_command(
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder to write, new or empty.")],
+) -> None:
+    """Lay out a study of your own: an example that runs at once, with every key explained."""
+    from usjp_research.runs.new import new_study
+
+    _say_each("Wrote", [str(path) for path in new_study(_here(folder))])
+
+
+@app.command("check")
+def check_command(
+    params: Annotated[Path, Argument(metavar="DIR", help="Folder of the study.")],
+    market: MarketName = None,
+    returns: Returned = False,
+) -> None:
+    """Say all that is wrong with a study at once, what would count, and if it is worth running."""
+    from usjp_research.report.outlook import check_lines
+    from usjp_research.spec.read import find_faults
+
+    spec, faults = find_faults(_study(params))
+    if spec is None:
+        for fault in faults:
+            print(f"usjp: {fault}", file=sys.stderr)
+        raise typer.Exit(2)
+    source = _source(market or spec.rule.market, returns=returns)
+    for line in check_lines(spec, _market(spec, source, _stages(1))):
+        _say(line)
+
+
 # --- usjp rule -------------------------------------------------------------------------------
 
 

@@ -94,7 +94,7 @@ def _line(row: Mapping[str, Any], words: Words) -> Line:
         moved=percent(seen.effect),
         interval=seen.interval(),
         worth_up_to=_worth(worth),
-        too_small=_ratio(ratio),
+        too_small=times(ratio),
         notes=tuple(filter(None, (*notes, judged.remark, words.caveat(judged.name)))),
         caveat=words.caveat(judged.name),
     )
@@ -107,7 +107,8 @@ def _worth(share: float) -> str:
     return small(share) if share > 0 else percent(min(share, -LEAST))
 
 
-def _ratio(ratio: float) -> str:
+def times(ratio: float) -> str:
+    """Return so many times, as a reader takes it in; a dash where there is no number."""
     if math.isnan(ratio):
         return DASH
     if ratio <= 1:

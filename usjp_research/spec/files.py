@@ -240,12 +240,14 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
     """Read a YAML file into a model; None when there is no file."""
     if not path.exists():
         return None
+    found = None
     with on_its_own():
         content = _load_yaml(path)
-        if isinstance(content, dict):
-            return validated(str(path), content, model)
-        raise InputError(f"{path}: the file is empty or no mapping; expected 'key: value' lines")
-    return None
+        if not isinstance(content, dict):
+            told = "the file is empty or no mapping; expected 'key: value' lines"
+            raise InputError(f"{path}: {told}")
+        found = validated(str(path), content, model)
+    return found
 
 
 def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:

@@ -87,10 +87,10 @@ def read_spec(
     given = folder / GIVEN if (folder / GIVEN).is_file() else None
     other = in_project(Path(events)) if events else given
     firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
-    sectors = tuple(dict.fromkeys(firm.sector for firm in firms))
+    whole, sectors = not faulty(), tuple(dict.fromkeys(firm.sector for firm in firms))
     asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows: tuple[Event, ...] = ()
-    if not faulty():  # without its sectors no row of events could be read
+    if whole:  # else the sectors, which are columns of events, may not be all
         event_rows = read_rows(
             other or folder / "events.csv",
             Event,
@@ -128,10 +128,10 @@ def read_spec(
         words=read_words(folder),
         changed=changed,
     )
-    for check in (_check_names, _check_events, _check_campaign, _check_prospective, _check_thesis):
+    checks = [_check_names, _check_campaign, _check_prospective, _check_thesis]
+    for check in [] if faulty() else checks if other else [_check_events, *checks]:
         with on_its_own():
-            if not (faulty() or (other and check is _check_events)):
-                check(spec, folder)
+            check(spec, folder)
     use_names(spec.words.names(), spec.words.colours(spec.sectors), spec.words.events)
     return spec
 
