@@ -76,13 +76,15 @@ def refuse(
 
 
 def _seen(value: object) -> str:
+    if isinstance(value, list | dict | np.ndarray):  # as a cell of Parquet may be
+        return short(value)
     return "nothing" if value is None or value != value or value == "" else short(value)
 
 
 def words(column: pd.Series) -> pd.Series:
     """Return the cells of a column as text without spaces around it, nothing as ''."""
     if not isinstance(column.dtype, pd.StringDtype):
-        return column.astype(object).where(column.notna(), "").astype(str).str.strip()
+        return column.astype(object).where(column.notna(), "").map(str).astype(str).str.strip()
     codes, kinds = pd.factorize(column.fillna(""))  # a ticker stands there for every day
     return pd.Series(pd.Series(kinds, dtype=column.dtype).str.strip().array[codes], column.index)
 

@@ -60,6 +60,7 @@ OTHERS = {
     b"<?xml": "XML; save the table as CSV",
     b"{": "JSON; save the table as CSV",
 }
+STRANGE = re.compile(r"^/|\\|:|(?:^|/)\.\.(?:/|$)")  # names of parts that lead elsewhere
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".joblib")
 
@@ -303,6 +304,10 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
             parts = {part.filename: part.file_size for part in packed.infolist()}
             if "xl/workbook.xml" not in parts:
                 raise InputError(f"{path}: a zip archive, no Excel workbook; unpack it")
+            strange = [name for name in parts if STRANGE.search(name)]
+            if strange or len(packed.infolist()) > len(parts):
+                told = f"a part {short(strange[0])}" if strange else "a part that is there twice"
+                raise InputError(f"{path}: {told}, which no workbook has; save it anew in Excel")
             if sum(parts.values()) > UNPACKED:
                 raise _too_large(path)
             unsaved = rb"(?:</f>|<f[^>]*/>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"
@@ -312,9 +317,9 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
                         f"{path}: formulas without saved values; open it in Excel and save it, or "
                         "paste values"
                     )
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheets = {sheet.title: _sheet(sheet) for sheet in book.worksheets}
-        book.close()
+        with path.open("rb") as file:  # whatever it is called
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            sheets = {sheet.title: _sheet(sheet) for sheet in book.worksheets}
     except InputError:
         raise
     except Exception as error:  # a damaged workbook fails in any of a dozen ways
@@ -363,7 +368,8 @@ def open_parquet(path: Path) -> Any:
     try:
         names = pq.read_schema(path)
         texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
-        return pq.ParquetFile(path, read_dictionary=texts)  # a text that recurs is held once
+        # A text that recurs is held once; a page that says its checksum is held against it.
+        return pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, "CSV or Parquet", error) from None
 
