@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from usjp_research.market.record import Market
-from usjp_research.report.summary import times
+from usjp_research.report.summary import times, worth_words
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.records import Spec
 from usjp_research.study.events import event_panel, first_session
 from usjp_research.study.legs import shared_days
 from usjp_research.study.outlook import Outlook, outlooks, unread
-from usjp_research.words import MINUS, label, percent
+from usjp_research.study.verdict import CASES
+from usjp_research.words import DASH, MINUS, label, percent
 
 SIGN = {1: "+", -1: MINUS}
 
@@ -40,10 +41,9 @@ def check_lines(spec: Spec, market: Market) -> Iterator[str]:
         yield from columns([(f"{item.name}:", item.reason)], "lw")
     table = [("Sector", "Visible from", "Worth (base, high)", "")]
     for row in outlooks(data):
-        share = [percent(row.implied.get(case), sign=False) for case in ("base", "high")]
-        table.append(
-            (label(row.sector), percent(row.mde, sign=False), ", ".join(share), _said(row))
-        )
+        share = ", ".join(worth_words(row.implied[case]) for case in CASES[1:] if row.implied)
+        mde = percent(row.mde, sign=False)
+        table.append((label(row.sector), mde, share or DASH, _said(row)))
     yield from columns(table, "wrrw")
     of = "the SIMULATED market" if market.simulated else f"market {market.name}"
     yield ""

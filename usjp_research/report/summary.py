@@ -93,14 +93,14 @@ def _line(row: Mapping[str, Any], words: Words) -> Line:
         verdict=judged.headline,
         moved=percent(seen.effect),
         interval=seen.interval(),
-        worth_up_to=_worth(worth),
+        worth_up_to=worth_words(worth),
         too_small=times(ratio),
         notes=tuple(filter(None, (*notes, judged.remark, words.caveat(judged.name)))),
         caveat=words.caveat(judged.name),
     )
 
 
-def _worth(share: float) -> str:
+def worth_words(share: float) -> str:
     """Return a high implied value: a gain without its sign, a loss with it."""
     if math.isnan(share):
         return "none"

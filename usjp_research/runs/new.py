@@ -26,32 +26,22 @@ KINDS: Mapping[str, Any] = {
     **{"checks.csv": r.Check},
 }
 HEAD = "# A key after # is not set and shows its default: take the # away to set it.\n"
-README = """A study of your own. The example in these files runs at once on a simulated market:
-
-  usjp check {folder}
-  usjp study --params {folder} --market simulated
-
-Then replace it by your firms, events and words, and check again with --market file:PATH.
-universe.csv and events.csv are needed; remove what you do not use. batch.yaml, as the package has
-it, says which notebooks run. What else this folder may hold, and its columns:
-"""
 
 
 def new_study(folder: Path) -> list[Path]:
     """Write the example that ships into an empty or new folder, explained, and list its files."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}: there is something already; give a new or an empty folder")
-    files, more = {}, []
+    example = r.home() / "params" / "example"
+    files = {path.name: path.read_text("utf-8") for path in sorted(example.iterdir())}
     for name, model in KINDS.items():
-        told = [f"{key:<{AT - 2}}{_told(field)}" for key, field in columns_of(model).items()]
-        example = r.home() / "params" / "example" / name
-        if not example.exists():
-            more += ["", f"{name}: {model.__doc__}", *(f"    {line}" for line in told)]
+        told = [f"{key:<{AT - 2}}{_told(field)}\n" for key, field in columns_of(model).items()]
+        if name not in files:
+            files["README.txt"] += "".join([f"\n{name}: {model.__doc__}\n", *told])
         elif name.endswith(".csv"):
-            files[name] = "".join([*(f"# {line}\n" for line in told), example.read_text("utf-8")])
+            files[name] = "".join([*(f"# {line}" for line in told), files[name]])
         else:
-            files[name] = "\n".join([HEAD, *_keys(model, yaml.safe_load(example.read_text())), ""])
-    files["README.txt"] = README.format(folder=folder.name) + "\n".join([*more, ""])
+            files[name] = "\n".join([HEAD, *_keys(model, yaml.safe_load(files[name])), ""])
     write_all(prepare_folder(folder), {name: text.encode() for name, text in files.items()})
     return [folder / name for name in files]
 

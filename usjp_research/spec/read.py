@@ -128,8 +128,9 @@ def read_spec(
         words=read_words(folder),
         changed=changed,
     )
-    checks = [_check_names, _check_campaign, _check_prospective, _check_thesis]
-    for check in [] if faulty() else checks if other else [_check_events, *checks]:
+    own = [] if other else [_check_events]
+    checks = [_check_names, *own, _check_campaign, _check_prospective, _check_thesis]
+    for check in [] if faulty() else checks:
         with on_its_own():
             check(spec, folder)
     use_names(spec.words.names(), spec.words.colours(spec.sectors), spec.words.events)
