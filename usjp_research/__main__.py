@@ -394,10 +394,10 @@ def _inputs(
     from usjp_research.runs.store import sha_of
 
     kind, _, place = source.partition(":")
-    read = {"market": place if Path(place).is_absolute() else "", **options, "factor_units": ""}
+    read = {"market": place if Path(place).is_file() else "", **options, "factor_units": ""}
     files = {k: (Path(path).name, sha_of(Path(path))) for k, path in read.items() if path}
     return {
-        "market": f"{kind}:{files['market'][0]}" if "market" in files else source,
+        "market": f"{kind}:{Path(place).name}" if place else kind,
         "params": params.name if params.parent == home() / "params" else "",
         "rule": rule,
         "factor_units": options["factor_units"],
