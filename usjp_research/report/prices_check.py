@@ -27,6 +27,7 @@ from usjp_research.study.trust import stops
 from usjp_research.words import InputError, listed, money, percent
 
 KINDS: dict[str, Kind] = {"file": "auto", "prices": "prices", "returns": "returns"}
+KINDS |= {"snapshot": "prices"}
 SHOWN, NAMED = 20, 8  # findings on a screen, names in a line
 
 
