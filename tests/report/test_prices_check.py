@@ -68,7 +68,7 @@ def test_a_bad_price_in_an_event_window_stops_until_its_line_is_in_accepted_csv(
     levels.loc[IN_WINDOW, "S03"] *= 3
     done = check(levels)
     assert done.exit_code == 1, done.stdout
-    assert done.stdout.startswith("Not usable: 1 of 1 findings stop the study, first S03")
+    assert done.stdout.startswith("Not usable: 1 of 1 finding would stop the study, first S03")
     assert "the window of N1" in " ".join(done.stdout.split())
     lines = done.stdout[done.stdout.index("ticker,date,reason") :]
     own(accepted=lines)
@@ -173,6 +173,8 @@ def test_differences_come_largest_first_and_beyond_the_tolerance_only(levels: An
     found = held_against(returns, other, 0.0025)
     assert [item.ticker for item in found] == ["S02", "S01"]
     assert held_against(returns, other, 0.0005)[2].ticker == "S03"
+    with pytest.raises(ur.InputError, match="tolerance nan: expected"):
+        held_against(returns, other, float("nan"))
     with pytest.raises(ur.InputError, match="no series and day in common"):
         held_against(returns, other.rename(columns=str.lower).drop(columns="us_market"), 0.1)
 
@@ -215,6 +217,6 @@ def test_real_prices_show_the_shell_company_the_short_histories_and_late_listing
 
 
 def test_real_openings_agree_with_the_prices_and_lack_the_pharma_names(real: Checked) -> None:
-    assert "none differs" in real.facts["Against"]
+    assert "none beyond 0.25% a day in 396,481 returns" in real.facts["Against"]
     day = real.facts["It lacks"].split("2025-07-23 (")[1].split(")")[0]
     assert {"UTHR", "EXEL", "NBIX", "HALO", "BMRN", "JAZZ", "MEDP"} <= {*day.split(", ")}

@@ -32,6 +32,8 @@ def held_against(returns: pd.DataFrame, other: pd.DataFrame, tolerance: float) -
     every later dividend. After a gap the levels either meet again the next day, and a price is
     wrong in one file, or they stay apart: a dividend or split that one file lacks, or a splice.
     """
+    if not tolerance >= 0:
+        raise InputError(f"tolerance {tolerance:g}: expected a return of 0 or more, such as 0.0025")
     both, days = (
         returns.columns.intersection(other.columns),
         returns.index.intersection(other.index),

@@ -70,13 +70,16 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
         apart = held_against(own, other, tolerance)
         found = (*found, *accept(apart, spec.accepted)[0])
         unlike = sum(item.kind != "missing" for item in apart) or "none"
-        facts |= _compared(spec, panel, own, other, f"{against.name}: {unlike} differs")
+        told = f"{against.name}: {unlike} beyond {percent(tolerance, 2, sign=False)} a day"
+        facts |= _compared(spec, panel, own, other, told)
     rows = touched(spec, market, found, panel)
     wrong = [(item, where) for item, where in rows if stops(item, where)]
-    verdict = f"usable with {len(rows)} findings, none of which stops the study"
+    many = "1 finding" if len(rows) == 1 else f"{len(rows)} findings"
+    verdict = f"usable with {many}, none that stops the study"
     if wrong:
-        (item, where), many = wrong[0], f"{len(wrong)} of {len(rows)} findings stop"
-        verdict = f"not usable: {many} the study, first {item.ticker} {item.day} in {where}"
+        item, where = wrong[0]
+        first = f"first {item.ticker} {item.day} in {where}"
+        verdict = f"not usable: {len(wrong)} of {many} would stop the study, {first}"
     held = io.StringIO()
     lines = dict.fromkeys((item.ticker, item.day, "say why it is right") for item, _ in wrong)
     csv.writer(held, lineterminator="\n").writerows(lines)
@@ -116,7 +119,7 @@ def _compared(
     lacks = (known & ~there)[firms].iloc[near]
     found = ((day, list(lacks.columns[row])) for day, row in lacks.iterrows())
     silent = "; ".join(f"{day:%Y-%m-%d} ({_some(firms)})" for day, firms in found if firms)
-    told = f"{told} of {both:,} returns of {len(names)} series"
+    told = f"{told} in {both:,} returns of {len(names)} series"
     return {"Against": told} | ({"It lacks": silent} if silent else {})
 
 
