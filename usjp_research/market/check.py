@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import EVERY, KINDS, Dropped, Finding
-from usjp_research.market.units import raw_moves, whole_series
+from usjp_research.market.units import middles, raw_moves, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
@@ -194,7 +194,7 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
     logs = _logs(returns.to_numpy("float64"))
     raw = np.full(logs.shape, np.nan) if close is None else _logs(raw_moves(returns, close))
     sizes = np.abs(logs)
-    usual = 1.4826 * pd.DataFrame(sizes).where(sizes > 0).median(axis=1).to_numpy()
+    usual = 1.4826 * middles(np.where(sizes > 0, sizes, np.nan))[:, 0]
     scale = np.nan_to_num(usual)
     least = np.maximum(np.clip(8 * scale, *LOOKED_AT), np.minimum(4 * scale, ABSURD))
     days = pd.DatetimeIndex(returns.index)

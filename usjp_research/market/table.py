@@ -154,7 +154,7 @@ class Columns:
         values = np.full((len(days), len(names)), np.nan)
         values[rows, places] = numbers.iloc[:, 0]
         index = pd.DatetimeIndex(days, name="date")
-        return pd.DataFrame(values, index, pd.Index(names, name="ticker"))
+        return pd.DataFrame(values, index, pd.Index([*names], dtype="str", name="ticker"))
 
 
 def open_columns(path: Path) -> Columns:
@@ -168,6 +168,7 @@ def open_columns(path: Path) -> Columns:
     if not cells.pairs and (ticker := _ticker_column(path, frame)):
         tickers = words(frame.pop(ticker))
         refuse(path, tickers, ticker, tickers == "", "a ticker")
+        tickers = tickers.astype("category")  # each name is looked at once
         pairs = {str(column): (str(column), "") for column in frame.columns}
     if not pairs:
         raise InputError(f"{path}: row 1: no column but '{name}'; add a column per security")

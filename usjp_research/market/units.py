@@ -173,12 +173,21 @@ def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
 
 def _scaled(table: pd.DataFrame) -> Floats:
     """Series as rows about their middle and of length one, outliers bound and zero for nothing."""
-    apart = table - table.median()
-    bound = 6 * apart.abs().median()
-    bounded = apart.clip(-bound, bound, axis=1).fillna(0.0).to_numpy("float64").T
+    rows = np.ascontiguousarray(table.to_numpy("float64").T)
+    apart = rows - middles(rows)
+    bound = 6 * middles(np.abs(apart))
+    bounded = np.nan_to_num(np.clip(apart, -bound, bound))
     length = np.sqrt((bounded**2).sum(axis=1, keepdims=True))
     length[length == 0] = np.inf
     return np.asarray(bounded / length)
+
+
+def middles(rows: Floats) -> Floats:
+    """Return the median of what is known of each row, as a column; NaN where nothing is."""
+    ranked = np.sort(rows, axis=1)  # NaN last
+    known = np.maximum((~np.isnan(rows)).sum(axis=1, keepdims=True), 1)
+    low, high = (np.take_along_axis(ranked, k // 2, axis=1) for k in (known - 1, known))
+    return np.asarray((low + high) / 2)
 
 
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
