@@ -520,9 +520,7 @@ def _work(folder: Path, work: list[list[str]]) -> None:
         start = time.monotonic()
         try:
             if name in PARAMS:
-                read = read_spec(place)
-                same = (digest(read), read.words) == mine
-                fault = "" if may != "same" or same else "another study"
+                fault = _checked(Path(place), may, mine)
             else:
                 market = load_market(spec, f"file:{Path(place) / name}")
                 cut = any("a file cut" in line for line in market.read_as)
@@ -539,6 +537,24 @@ def _work(folder: Path, work: list[list[str]]) -> None:
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
             what = "large"
         print(json.dumps([what, fault]), flush=True)
+
+
+def _checked(folder: Path, may: str, mine: tuple[str, object]) -> str:
+    """Read a study, and say where the list of all faults is not of what stops the reading."""
+    from usjp_research.spec.read import find_faults, read_spec
+    from usjp_research.spec.records import digest
+    from usjp_research.words import InputError
+
+    _, faults = find_faults(folder)
+    try:
+        read = read_spec(folder)
+    except InputError as error:
+        if str(error) not in map(str, faults):
+            return f"not told: {error}"
+        raise
+    if faults:
+        return f"told and not so: {faults[0]}"
+    return "" if may != "same" or (digest(read), read.words) == mine else "another study"
 
 
 def wrong(may: str, found: pd.DataFrame, truth: pd.DataFrame, *, cut: bool) -> str:

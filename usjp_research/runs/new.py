@@ -49,7 +49,7 @@ def new_study(folder: Path) -> list[Path]:
 def _told(field: FieldInfo, *, default: bool = True) -> str:
     """Say what a key means, what it may be, and that it is needed or what it is without."""
     known, any_of = _choices(field.annotation), "tuple" in str(field.annotation)
-    words = [next((str(m) for m in field.metadata if isinstance(m, Means)), "")]
+    words = [next((m for m in field.metadata if isinstance(m, Means)), field.description or "")]
     words += [f"{'any' if any_of else 'one'} of {', '.join(filter(None, known))}"] if known else []
     usual = "" if field.is_required() else _flow(field.get_default(call_default_factory=True))
     if field.is_required():

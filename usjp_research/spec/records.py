@@ -238,14 +238,11 @@ class Check:
     title: Annotated[str, Field(min_length=1, description="a title"), Means("the line in words")]
     roles: Annotated[
         Many[Asked],
-        Means("roles of events, or note"),
         Field(min_length=1, description="roles of events.csv or 'note', separated by spaces"),
     ]
     window: Annotated[Span, Means("sessions from day 0, as '2 20'; empty: the rule's")] = None
     part: Annotated[
-        Literal["", "before", "after"],
-        Means("before or after the note only"),
-        Field(description="before, after or nothing"),
+        Literal["", "before", "after"], Field(description="before, after or nothing")
     ] = ""
     priced: Annotated[str, Means("what pricing would look like")] = ""
     unpriced: Annotated[str, Means("what no pricing would look like")] = ""
