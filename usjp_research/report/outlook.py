@@ -55,8 +55,6 @@ def _said(row: Outlook) -> str:
     base, high = (abs(row.implied.get(case, 0.0)) for case in ("base", "high"))
     if row.reason or not high:
         return row.reason or "no value given"
-    if base >= row.mde:
-        return "visible"
-    return (
-        "visible in the high case" if high >= row.mde else f"too small by {times(row.mde / high)}"
-    )
+    if high < row.mde and base < row.mde:
+        return f"too small by {times(row.mde / high)}"
+    return "visible" if base >= row.mde else "visible in the high case"

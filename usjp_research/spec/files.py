@@ -123,12 +123,12 @@ def read_rows(
     """Read a CSV file into one record a row; columns ``beside`` those of the model are not read."""
     columns = columns_of(model)
     required = [name for name, field in columns.items() if field.is_required() or name == once]
-    if not path.exists():
-        if needed:
-            raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
+    if not path.exists() and not needed:
         return ()
     table: list[tuple[int, dict[str, str]]] = []
     with on_its_own():
+        if not path.exists():
+            raise InputError(f"{path}: no such file; expected columns {', '.join(required)}")
         table = _cells(path, required, [*columns, *more, *beside])
         if not table and needed:
             raise InputError(f"{path}: there is a header but no row; add at least one")
