@@ -78,9 +78,7 @@ class Event:
         Means("name of the event, once"),
     ]
     instant: Annotated[
-        datetime,
-        Field(validation_alias="announced"),
-        Means("YYYY-MM-DD HH:MM, in column zone as America/New_York"),
+        datetime, Field(validation_alias="announced"), Means("YYYY-MM-DD HH:MM, in column zone")
     ]
     role: Annotated[Role, Means("what it counts for: primary events decide")]
     title: Annotated[Filled, Means("one sentence")]
@@ -309,8 +307,7 @@ class Second(_Strict):
     yardstick: Annotated[dict[str, str], Means("sector: average, in place of the index")] = {}
     without: Annotated[dict[str, tuple[str, ...]], Means("sector: [baskets], not tested")] = {}
     benchmark_share: Annotated[
-        dict[str, Annotated[float, Field(ge=0, le=1)]],
-        Means("sector: part of the index that it is, a decimal"),
+        dict[str, Annotated[float, Field(ge=0, le=1)]], Means("sector: part of the index")
     ] = {}
     share_source: Annotated[str, Means("where those parts come from")] = ""
     material: Annotated[float, Means("a move that matters, a decimal")] = Field(0.05, gt=0, lt=1)
