@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.hostile import KINDS, Outcome, cases, judge, prices, wrong
+from tests.hostile import KINDS, STRANGE, Outcome, cases, judge, prices, wrong
+from usjp_research.market.table import read_returns
+from usjp_research.words import InputError
 
 
 def _judged(folder: Path, share: float) -> list[Outcome]:
@@ -58,3 +62,41 @@ def test_an_answer_that_may_not_follow_is_seen() -> None:
     assert wrong("refused", truth, truth, cut=False)
     later = truth.set_axis(truth.index + pd.Timedelta(1, "D"))
     assert wrong("fewer", later, truth, cut=False)
+
+
+@pytest.mark.parametrize("cell", [b"\x80\x04.", [1.0, 2.0], {"a": 1.0}], ids=str)
+def test_a_cell_of_parquet_that_is_no_number_is_named(cell: Any, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    prices().reset_index().assign(AAA=[cell] * 40).to_parquet(path)
+    with pytest.raises(InputError, match=r"row 1, column 'AAA': seen .* expected a number"):
+        read_returns(path)
+
+
+def test_a_workbook_is_known_by_what_it_holds_and_not_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    prices().to_excel(tmp_path / "p.xlsx")
+    (tmp_path / "p.xlsx").rename(path)
+    assert len(read_returns(path)[0]) == 39
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_path_in_a_workbook_that_leads_out_of_it_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.xlsx"
+    prices().to_excel(path)
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr(name, b"evil")
+    with pytest.raises(InputError, match="which no workbook has"):
+        read_returns(path)
+
+
+def test_a_page_of_parquet_that_is_not_what_its_checksum_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    frame = prices().reset_index()
+    how = {"use_dictionary": False, "compression": None, "write_page_checksum": True}
+    frame.to_parquet(path, **how)  # type: ignore[call-overload]
+    number = np.float64(frame["AAA"].iloc[20]).tobytes()
+    content = path.read_bytes()
+    assert content.count(number) >= 1
+    path.write_bytes(content.replace(number, np.float64(1.0).tobytes(), 1))
+    with pytest.raises(InputError, match="not readable"):
+        read_returns(path)
