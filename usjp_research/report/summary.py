@@ -63,7 +63,9 @@ def summary(results: Mapping[str, Any]) -> list[Line]:
     study, words = results["study"], Words(**results.get("words", {}))
     with naming(words.names()):
         rows = [*study["rows"], *filter(None, [study["contrast"]])]
-        return [_line(row, words) for row in rows]
+        # As its own table has it: a public run's rows are rounded.
+        ratios = {row["sector"]: row["too_small_by"] for row in results.get("says", ())}
+        return [_line(row, words, ratios.get(row["name"])) for row in rows]
 
 
 def read_summary(run: Path) -> list[Line]:
@@ -73,10 +75,10 @@ def read_summary(run: Path) -> list[Line]:
         return summary(read_results(path.parents[1])) if path.is_file() else []
 
 
-def _line(row: Mapping[str, Any], words: Words) -> Line:
+def _line(row: Mapping[str, Any], words: Words, ratio: float | None) -> Line:
     seen, judged = told(row), verdict_of(row)
     worth = seen.share.get("high") or math.nan
-    ratio = judged.mde / abs(worth)
+    ratio = judged.mde / abs(worth) if ratio is None else ratio
     said = verdict_words(replace(judged, remark=""))
     plain = said == judged.headline or judged.headline == "cannot say"  # the numbers say why
     direction = {-1: "expected to fall", 0: "counted in the direction expected of each event"}

@@ -95,7 +95,9 @@ def coarse(value: Any, level: str) -> Any:
         real = value.select_dtypes("float")
         return value.assign(**{str(name): _rounded(real[name].to_numpy()) for name in real})
     if isinstance(value, dict):
-        return {key: coarse(part, level) for key, part in value.items()}
+        # What the thesis implies comes from the parameters, and no return is in it.
+        kept = {key: part for key, part in value.items() if key == "implied"}
+        return {key: coarse(part, level) for key, part in value.items()} | kept
     if isinstance(value, list):
         return [coarse(part, level) for part in value]
     return float(_rounded(np.array(value))) if isinstance(value, float) else value
