@@ -64,7 +64,7 @@ def summary(results: Mapping[str, Any]) -> list[Line]:
     with naming(words.names()):
         rows = [*study["rows"], *filter(None, [study["contrast"]])]
         # As its own table has it: a public run's rows are rounded.
-        ratios = {row["sector"]: row["too_small_by"] for row in results.get("says", ())}
+        ratios = {row["sector"]: row.get("too_small_by") for row in results.get("says", ())}
         return [_line(row, words, ratios.get(row["name"])) for row in rows]
 
 
