@@ -211,7 +211,7 @@ def test_the_wheel_holds_all_that_a_study_needs_and_nothing_else(wheel: Path) ->
         f"{SHIPPED}/{path.relative_to(ROOT).as_posix()}": path
         for name in ("params", "notebooks", "data/bundled")
         for path in (ROOT / name).rglob("*")
-        if path.suffix in (".csv", ".yaml", ".ipynb", ".parquet", ".json")
+        if path.suffix in (".csv", ".yaml", ".ipynb", ".parquet", ".json", ".txt")
         and ".ipynb_checkpoints" not in path.parts
     }
     package = {
