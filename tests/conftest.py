@@ -49,6 +49,22 @@ UNIVERSE = "ticker,sector,market_value_usd_bn\n" + "".join(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what needs the long run of the bundled study first: the first worker makes it at once.
+
+    Any other worker that came to such a test meanwhile would wait for it and do nothing.
+    """
+    long = ("report/test_browser", "report/test_exports", "runs/test_notebooks", "runs/test_verify")
+    items.sort(
+        key=lambda item: (
+            not (
+                "finished" in getattr(item, "fixturenames", ())
+                or any(x in item.nodeid for x in long)
+            )
+        )
+    )
+
+
 def pytest_collection_finish() -> None:
     """Keep what stays for the whole session from being looked through for garbage again."""
     gc.collect()
