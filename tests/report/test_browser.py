@@ -148,7 +148,7 @@ def test_no_table_is_cut_and_no_prose_stands_in_a_narrow_column(
     [
         ("finished", "light", ("index", "2_event", "gallery")),
         ("finished", "dark", ("index",)),
-        ("hostile", "light", ("one-file",)),  # all its pages in one
+        pytest.param("hostile", "light", ("one-file",), marks=pytest.mark.soak),
         *(
             pytest.param(run, scheme, ("",), marks=pytest.mark.soak)
             for run in ("finished", "hostile")

@@ -334,29 +334,33 @@ def test_the_command_writes_every_form(
     finished: Path, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     out = tmp_path / "new"
-    words = ("--single-file", out / "study.html", "--xlsx", out / "study.xlsx", "--tables", out)
+    words: tuple[object, ...] = ("--single-file", out / "study.html", "--tables", out)
+    words += ("--xlsx", out / "study.xlsx", "--brief", out / "brief.html")
     shutil.copytree(finished, tmp_path / "run")
     result = usjp("site", tmp_path / "run", *words)
     assert result.exit_code == 0, result.stderr
     assert (out / "study.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert (out / "study.xlsx").is_file() and (out / "codebook.csv").is_file()
     assert re.search(r"study\.html \([0-3]\.", result.stderr)
-    assert usjp("site", "build", tmp_path / "run").exit_code == 0
+    assert (out / "brief.html").read_bytes() == (tmp_path / "run/site/brief.html").read_bytes()
+    assert usjp("site", "build", tmp_path / "none").exit_code == 2
 
 
 def test_the_command_prints_a_pdf(
-    hostile: Path, usjp: Callable[..., Result], tmp_path: Path
+    finished: Path, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     try:
         find_browser()
     except InputError as error:
         pytest.skip(str(error))
-    shutil.copytree(hostile, tmp_path / "run")
-    result = usjp("site", "--pdf", tmp_path / "study.pdf", tmp_path / "run")
+    shutil.copytree(finished, tmp_path / "run")
+    forms = {"--pdf": tmp_path / "study.pdf", "--brief": tmp_path / "brief.pdf"}
+    result = usjp("site", *(part for form in forms.items() for part in form), tmp_path / "run")
     assert result.exit_code == 0, result.stderr
-    paper = (tmp_path / "study.pdf").read_bytes()
+    paper, two = (path.read_bytes() for path in forms.values())
     assert paper.startswith(b"%PDF") and b"/Outlines" in paper
-    assert 5 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 60
+    pages = [len(re.findall(rb"/Type\s*/Page\b", text)) for text in (paper, two)]
+    assert 20 <= pages[0] <= 90 and pages[1] == 2
 
 
 def test_without_a_browser_the_command_says_so_before_it_starts(

@@ -48,7 +48,10 @@ def differences(old: Path, new: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    "run",  # the long one in soak; a study of one's own runs that notebook in test_notebooks
+    [pytest.param(run, marks=pytest.mark.soak) if run == "6_method" else run for run in RUNS],
+)
 def test_tables_and_figures_show_what_they_showed(
     run: str, firm_prices: Path, tmp_path: Path, quiet_once: None
 ) -> None:
