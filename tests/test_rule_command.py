@@ -34,7 +34,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quiet, "DRAWS", 20)
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # that the study uses what the table chose is held in study/test_quiet
 def test_the_table_of_the_documentation_is_what_the_command_writes(
     usjp: Run, tmp_path: Path, quiet_once: None
 ) -> None:

@@ -346,21 +346,23 @@ def test_the_command_writes_every_form(
     assert usjp("site", "build", tmp_path / "none").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("form", "pages"),
+    [("--brief", {2}), pytest.param("--pdf", {*range(20, 90)}, marks=pytest.mark.soak)],
+)
 def test_the_command_prints_a_pdf(
-    finished: Path, usjp: Callable[..., Result], tmp_path: Path
+    form: str, pages: set[int], finished: Path, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     try:
         find_browser()
     except InputError as error:
         pytest.skip(str(error))
     shutil.copytree(finished, tmp_path / "run")
-    forms = {"--pdf": tmp_path / "study.pdf", "--brief": tmp_path / "brief.pdf"}
-    result = usjp("site", *(part for form in forms.items() for part in form), tmp_path / "run")
+    result = usjp("site", form, tmp_path / "study.pdf", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
-    paper, two = (path.read_bytes() for path in forms.values())
+    paper = (tmp_path / "study.pdf").read_bytes()
     assert paper.startswith(b"%PDF") and b"/Outlines" in paper
-    pages = [len(re.findall(rb"/Type\s*/Page\b", text)) for text in (paper, two)]
-    assert 20 <= pages[0] <= 90 and pages[1] == 2
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) in pages
 
 
 def test_without_a_browser_the_command_says_so_before_it_starts(
