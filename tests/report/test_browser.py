@@ -147,7 +147,7 @@ def test_no_table_is_cut_and_no_prose_stands_in_a_narrow_column(
     ("forms", "scheme", "kinds"),
     [
         ("finished", "light", ("index", "2_event", "gallery")),
-        ("finished", "dark", ("index",)),
+        pytest.param("finished", "dark", ("index",), marks=pytest.mark.soak),
         pytest.param("hostile", "light", ("one-file",), marks=pytest.mark.soak),
         *(
             pytest.param(run, scheme, ("",), marks=pytest.mark.soak)

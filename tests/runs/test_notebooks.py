@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from tests.conftest import Own
+from tests.here import without_kernels
 from usjp_research.market.load import load_market
 from usjp_research.report.results import collect_laws
 from usjp_research.spec.read import read_spec
@@ -156,7 +157,8 @@ def test_asked_for_the_method_notebook_runs_on_a_study_of_ones_own(
     folder, out = own(), tmp_path / "run"
     (folder / "batch.yaml").write_text("- {notebook: 1_data, front: true}\n", "utf-8")
     words = ("study", "--params", folder, "--market", f"file:{prices}", "--out", out)
-    result = usjp(*words, "--method")
+    with without_kernels():
+        result = usjp(*words, "--method")
     assert result.exit_code == 0, result.stderr
     done = nbformat.read(out / "notebooks" / "6_method.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     _shows_tables_and_pictures(done)
