@@ -367,7 +367,9 @@ def _bands(
         for head, (p, k) in shown.items()
     ]
     about = _about(figure, pd.concat(rows).round(COARSE), **found)
-    return panels([*shown], draw, alt, (1.35, 1.7), words=words, **about)
+    # The brief holds the whole campaign and the months since on its two pages.
+    heights = (2.0 if figure == "caar" else 1.35, 1.7)
+    return panels([*shown], draw, alt, heights, words=words, **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:

@@ -108,11 +108,7 @@ def read_spec(
         sectors=sectors,
         own_news=read_rows(folder / "own_news.csv", News, beside=("timing", "confidence")),
         coverage=_coverage(folder),
-        confounders=read_rows(
-            folder / "confounders.csv",
-            Confounder,
-            beside=("date", "type"),
-        ),
+        confounders=read_rows(folder / "confounders.csv", Confounder, beside=("date", "type")),
         thesis=read_yaml(folder / "thesis.yaml", Thesis),
         claims=read_rows(
             folder / "claims.csv", Claim, beside=("figure", "unit", "as_of"), once="id"

@@ -179,9 +179,8 @@ def run_study(
     silent = {s: why_silent(data, s) for s in data.spec.sectors if s not in legs}
     family = join_laws(laws) if laws else data.law(legs)
     if set(family.groups) != set(legs) or len(family) < data.spec.rule.least_shifts:
-        raise InputError(
-            "the saved placebo laws are not those of this family; run all sectors again"
-        )
+        other = "the saved placebo laws are not those of this family; run all sectors again"
+        raise InputError(other)
     first = every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
     say("named against unnamed, leak windows, the whole campaign")
     contrast, contrast_null, no_contrast = contrast_row(data)
