@@ -7,8 +7,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
@@ -25,7 +23,7 @@ from typer.core import TyperGroup
 
 from usjp_research import __version__
 from usjp_research.market.sources import is_simulated, sources_help
-from usjp_research.runs import prices
+from usjp_research.runs import batches, prices
 from usjp_research.runs.terminal import WIDTH, columns
 from usjp_research.spec.read import GIVEN, read_settings, read_spec
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
@@ -97,7 +95,7 @@ if TYPE_CHECKING:
 
     from usjp_research.market.record import Market
     from usjp_research.report.summary import Line
-    from usjp_research.runs.batch import Job
+    from usjp_research.runs.job import Job
     from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
     from usjp_research.study.sample import Sample
@@ -147,6 +145,8 @@ site = typer.Typer(
 )
 app.add_typer(site, name="site")
 app.add_typer(prices.app, name="prices")
+app.command("batch")(batches.batch)
+app.command("params")(batches.params)
 
 File = Path | None
 Stage = Callable[[str], None]
@@ -410,12 +410,13 @@ def _run_notebooks(
 ) -> tuple[Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
+    from usjp_research.runs.progress import shown_progress
     from usjp_research.study.answer import family_legs
 
     data.law(family_legs(data))
     stages("running the notebooks, two at a time")
-    with _progress(len(jobs)) as say:
-        outcomes = run_batch(jobs, fresh, say=say)
+    with shown_progress(len(jobs), stderr) as tell:
+        outcomes = run_batch(jobs, fresh, tell=tell)
     for outcome in outcomes:
         if outcome.output is None and outcome.error and outcome.error.kind == "OSError":
             raise InputError(f"notebook of job {outcome.name}: cannot be written, {outcome.error}")
@@ -562,29 +563,6 @@ def _stages(total: int) -> Stage:
         stderr.print(f"[{at}/{max(total, at)}] {text}", markup=False)
 
     return say
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Stage]:
-    """Give what says how far a batch is: a bar and the time left on a terminal, else lines."""
-    if not stderr.is_interactive:
-        yield lambda text: _log(f"  {text}")
-        return
-    parts = BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}")
-    with Progress(*parts, console=stderr, transient=True) as bar:
-        bar.add_task("", total=total)
-        (at,) = bar.tasks
-
-        def say(text: str) -> None:
-            if text.endswith(" started"):
-                return
-            bar.advance(at.id)
-            left = (at.elapsed or 0) * (total / at.completed - 1)
-            bar.update(at.id, description=f"about {left:.0f} s left")
-            if " failed in " in text:
-                _log(f"  {text}")
-
-        yield say
 
 
 # --- usjp new, usjp check --------------------------------------------------------------------

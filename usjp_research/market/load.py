@@ -46,11 +46,16 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     >>> market.level                                                # doctest: +SKIP
     'portfolio'
     """
-    source = source or spec.rule.market
+    kind, place = named_market(source or spec.rule.market)
+    return OPEN[kind](spec, place)
+
+
+def named_market(source: str) -> tuple[str, str]:
+    """Return a market's kind and what follows its colon, or refuse a name that is none."""
     kind, _, rest = source.partition(":")
     known = SOURCES.get(kind)
     if known and (rest or not known.place):
-        return OPEN[kind](spec, rest)
+        return kind, rest
     if Path(source).is_file():
         raise InputError(f"unknown market '{source}': did you mean 'file:{source}'?")
     raise InputError(f"unknown market '{source}': {nearest(source, map(usage, SOURCES))}")

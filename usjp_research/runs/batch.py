@@ -1,44 +1,45 @@
-"""Batches of notebooks: checked papermill jobs in kernels of their own, and the run's manifest."""
+"""Batches of notebooks: checked papermill jobs, some at a time, in the order that they ask for."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
-import sys
-import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import suppress
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from usjp_research.runs.kernel import HOME, cause, ended_by_signals, kernel_class, scratch_folder
+from usjp_research.runs import warm
+from usjp_research.runs.job import Job, Place, read_notebook, run_job
+from usjp_research.runs.kernel import ended_by_signals
 from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
-from usjp_research.runs.store import Failure, Outcome, prepare_folder, write_whole
-from usjp_research.runs.terminal import plain, screen
-from usjp_research.spec.records import SHIPPED, find_root, in_project
-from usjp_research.words import InputError, nearest
+from usjp_research.runs.store import Failure, Outcome, prepare_folder
+from usjp_research.spec.records import in_project
+from usjp_research.words import InputError, nearest, shown
+
+if TYPE_CHECKING:
+    from usjp_research.runs.ledger import Identity
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")  # of a file, shown and in no other folder
-MARK = "papermill-error-cell-tag"
-
-# What papermill logs is in the outcomes; a log that the user has set up still gets it.
-logging.getLogger("papermill").addHandler(logging.NullHandler())
+PATIENCE = 30  # seconds for kernels to end once they are asked to
+Tell = Callable[[Job, Outcome | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One notebook to run, with plain data for some of its parameters."""
-
-    name: str
-    notebook: Path
-    parameters: Mapping[str, object]
-    after: tuple[str, ...] = ()
+def tell_nothing(job: Job, outcome: Outcome | None) -> None:
+    """Say nothing of how far a batch is."""
 
 
 # --- checks, before any kernel starts --------------------------------------------------------
@@ -58,17 +59,18 @@ def check_jobs(jobs: Iterable[Job]) -> TopologicalSorter[str]:
         order.prepare()
     except CycleError as error:
         raise InputError(f"jobs wait for each other: {' < '.join(error.args[1])}") from None
-    known = {path: _read_parameters(path) for path in dict.fromkeys(job.notebook for job in jobs)}
+    known = {path: parameters_of(path) for path in dict.fromkeys(job.notebook for job in jobs)}
     for job in jobs:
         for name, value in job.parameters.items():
             _check_parameter(job, name, value, known[job.notebook])
     return order
 
 
-def _read_parameters(notebook: Path) -> dict[str, Parameter]:
+@cache
+def parameters_of(notebook: Path) -> dict[str, Parameter]:
     """Read what a notebook takes; no code of it is run."""
     try:
-        cells = _read_notebook(in_project(notebook)).cells
+        cells = read_notebook(in_project(notebook)).cells
         fault = next(filter(None, map(_misshapen, cells, range(1, len(cells) + 1))), "")
     except Exception as error:  # any, as the file may hold anything
         raise InputError(f"notebook {notebook}: not a notebook ({str(error)[:200]})") from None
@@ -82,12 +84,6 @@ def _read_parameters(notebook: Path) -> dict[str, Parameter]:
     except UNREADABLE as error:
         why = str(error).replace("<unknown>, ", "")[:80]
         raise InputError(f"notebook {notebook}: its parameters cell is no Python ({why})") from None
-
-
-def _read_notebook(path: Path) -> Any:
-    import nbformat
-
-    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def _misshapen(cell: Any, place: int) -> str:
@@ -123,161 +119,101 @@ def _is_plain(value: object) -> bool:
 
 
 def run_batch(
-    jobs: Iterable[Job], out: Path, *, workers: int = 2, say: Callable[[str], None] = print
+    jobs: Iterable[Job],
+    out: Path,
+    *,
+    workers: int = 2,
+    tell: Tell = tell_nothing,
+    cold: bool = False,
+    executor: Executor | None = None,
+    ledger: Mapping[str, Identity] | None = None,
 ) -> tuple[Outcome, ...]:
-    """Run notebooks, each in a kernel of its own on this interpreter, some at a time."""
+    """Run notebooks, each in a kernel of its own on this interpreter, some at a time.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    out : Path
+        Executed notebooks land in its folder ``notebooks``.
+    workers : int
+        How many kernels run at a time.
+    tell : callable
+        Called with a job and None when it starts, and with its outcome when it has ended.
+    cold : bool
+        Start every kernel as a new process, without the fork server.
+    executor : concurrent.futures.Executor, optional
+        Where the jobs run; every worker of it must see the folder under the same name.
+    ledger : mapping, optional
+        Identities of the jobs; with them every job's state is kept in the folder ``ledger``.
+
+    Returns
+    -------
+    tuple of Outcome
+        In the order of the jobs.
+
+    Raises
+    ------
+    InputError
+        When a job could not run; none has been started then.
+    """
     jobs = list(jobs)
     order = check_jobs(jobs)
+    known = {job.name: job for job in jobs}
     prepare_folder(out / "notebooks")
-    place = {job.name: k for k, job in enumerate(jobs, 1)}
+    out = out.absolute()
+    # Kernels watch for a file: on this machine's own disk, or where a cluster sees it.
+    watched = out if executor else Path(tempfile.gettempdir())
+    place = Place(out, watched / f".usjp-stop-{os.getpid()}-{secrets.token_hex(4)}", cold)
     ready: list[str] = []
-    running: set[Future[Outcome]] = set()
+    running: dict[Future[Outcome], str] = {}
     ended: dict[str, Outcome] = {}
-    pool = ThreadPoolExecutor(workers)  # the work itself is in the kernels
-    with ended_by_signals(), scratch_folder() as scratch, pool as threads:
+    pool = executor or ThreadPoolExecutor(workers)  # the work itself is in the kernels
+    with ended_by_signals():
         try:
             while order.is_active():
-                ready = sorted([*ready, *order.get_ready()], key=place.__getitem__)
+                ready = sorted([*ready, *order.get_ready()], key=[*known].index)
                 while ready and len(running) < workers:
-                    name = ready.pop(0)
-                    say(f"[{place[name]}/{len(jobs)}] {name} started")
-                    job = jobs[place[name] - 1]
-                    running.add(threads.submit(_run, job, out, scratch / str(place[name])))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for outcome in (future.result() for future in done):
-                    name = outcome.name
-                    ended[name] = outcome
+                    job = known[ready.pop(0)]
+                    tell(job, None)
+                    task = pool.submit(run_job, job, place, ledger[job.name] if ledger else None)
+                    running[task] = job.name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    ended[name] = _ended(known[name], future, executor)
                     order.done(name)
-                    how = f"{outcome.status} in {outcome.seconds:.1f} s"
-                    why = f": {outcome.error}" if outcome.error else ""
-                    say(f"[{place[name]}/{len(jobs)}] {name} {how}{why}")
+                    tell(known[name], ended[name])
         except BaseException:
-            (scratch / "stop").touch()  # kernels watch for it
+            with suppress(OSError):  # a disk that takes nothing
+                place.stop.touch()  # kernels watch for it
+            warm.stop()
             for future in running:
                 future.cancel()
-            wait(running)
+            wait(running, timeout=PATIENCE)
             raise
+        finally:
+            if executor is None:
+                pool.shutdown()
+                warm.stop()
+            place.stop.unlink(missing_ok=True)
     return tuple(ended[job.name] for job in jobs)
 
 
-def _run(job: Job, out: Path, scratch: Path) -> Outcome:
-    """Run one job, and write what became of its notebook."""
-    import nbformat
-
-    started, clock = datetime.now(UTC), time.perf_counter()
-    output: str | None = f"notebooks/{job.name}.ipynb"
-    scratch.mkdir()
-    notebook, error = _execute(job, scratch)
+def _ended(job: Job, future: Future[Outcome], executor: Executor | None) -> Outcome:
+    """Return how a job ended; one that took its cluster's worker with it was killed."""
     try:
-        origin = {"input_path": job.notebook.name, "output_path": output}
-        notebook.metadata.setdefault("papermill", {}).update(origin)
-        text = nbformat.writes(notebook) + "\n"  # type: ignore[no-untyped-call]
-        write_whole(out / str(output), text.encode("utf-8", "backslashreplace"))
-    except Exception as caught:
-        output, error = None, error or _failure(caught)
-    return Outcome(
-        name=job.name,
-        notebook=job.notebook.name,
-        parameters=dict(job.parameters),
-        status="failed" if error else "done",
-        seconds=round(time.perf_counter() - clock, 3),
-        output=output,
-        error=error,
-        started=started.isoformat(timespec="seconds"),
-    )
-
-
-def _execute(job: Job, scratch: Path) -> tuple[Any, Failure | None]:
-    """Run a notebook from and to memory; return it as far as it came, and what stopped it."""
-    import papermill
-    from jupyter_core.utils import ensure_event_loop
-
-    # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
-    root = find_root()
-    root = Path.cwd() if root.name == SHIPPED else root  # where there is only a wheel
-    exits: list[int] = []
-    said: list[Any] = []  # of cells that failed: which one, and what the kernel replied
-    notebooks: list[Any] = []  # as read, then as the run fills it
-    error: Exception | None = None
-    try:
-        notebooks.append(_read_notebook(in_project(job.notebook)))
-        papermill.execute_notebook(
-            notebooks[0],
-            None,
-            parameters=dict(job.parameters),
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            start_timeout=180,
-            iopub_timeout=600,
-            kernel_manager_class=kernel_class(scratch, str(root), exits),
-            on_notebook_start=lambda notebook: notebooks.append(notebook),
-            on_cell_error=lambda cell, cell_index, execute_reply: said.append(
-                (cell_index, execute_reply["content"])
-            ),
-        )
-    except Exception as caught:
-        if (scratch.parent / "stop").exists():
+        return future.result()
+    except CancelledError:
+        raise InputError(
+            f"job {job.name}: its executor is gone, and with it what was running; what is done is "
+            "kept, so give the same command again"
+        ) from None
+    except Exception as error:
+        if executor is None or isinstance(error, OSError):
             raise
-        error = caught
-    finally:
-        loop = ensure_event_loop()  # Jupyter made it for this thread and leaves it open
-        if not loop.is_running():
-            loop.close()
-    if error is None and not said:  # papermill takes sys.exit(0) for the notebook's end
-        return notebooks[-1], None
-    path = scratch / "log"
-    log = path.read_text("utf-8", errors="replace")[-4000:] if path.is_file() else ""
-    notebook = notebooks[-1] if notebooks else None
-    return notebook, _failure(error, notebook.cells if notebook else [], log, exits, said)
-
-
-def _failure(
-    error: Exception | None,
-    cells: Sequence[Any] = (),
-    log: str = "",
-    exits: Sequence[int] = (),
-    said: Sequence[tuple[int, Mapping[str, Any]]] = (),
-) -> Failure:
-    """Say what stopped a job; where a kernel died, say it in the cell too."""
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    cells = [cell for cell in cells if MARK not in cell.metadata.get("tags", [])]
-    begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
-    last, kind, message = begun[-1] if begun else None, type(error).__name__, str(error or "")
-    trace = log
-    if isinstance(error, PapermillExecutionError):
-        last, kind, message = error.cell_index, error.ename, error.evalue
-        trace = "\n".join(error.traceback)
-    elif isinstance(error, DeadKernelError):
-        message = " ".join(["the kernel's process ended", *map(cause, exits)][:2])
-    elif error:
-        trace = "".join(traceback.format_exception(error)) + log
-    if said and not message:  # no output said it
-        last, reply = said[-1]
-        kind, message = reply["ename"], reply["evalue"]
-        trace = trace or "\n".join(reply["traceback"])
-    if kind == "SystemExit":
-        message = f"the notebook ended early by sys.exit({message})"
-    for place in (HOME, sys.prefix, sys.base_prefix):  # of this machine, and no one else's
-        trace = trace.replace(f"{place}{os.sep}", "")
-    message = " ".join(plain(message).split()) or "no message"
-    number = None  # of the cell in the notebook as it was before the run
-    if last is not None:
-        _show_failure(cells[last], kind, message)
-        tags = [cell.metadata.get("tags", []) for cell in cells[: last + 1]]
-        number = sum("injected-parameters" not in own for own in tags)
-    return Failure(number, kind, message, screen(trace).strip())
-
-
-def _show_failure(cell: Any, kind: str, message: str) -> None:
-    """Say in the executed notebook what only the job knows: its kernel died, or said nothing."""
-    import nbformat
-
-    if not any(output.output_type == "error" for output in cell.setdefault("outputs", [])):
-        said = {"ename": kind, "evalue": message, "traceback": [f"{kind}: {message}"]}
-        cell.outputs.append(nbformat.v4.new_output("error", **said))  # type: ignore[no-untyped-call]
+        failure = Failure(None, type(error).__name__, " ".join(shown(str(error)).split())[:300])
+        return Outcome(
+            job.name, job.notebook.name, {**job.parameters}, "killed", 0.0, None, failure
+        )
 
 
 def failures(outcomes: Iterable[Outcome]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -9,11 +10,16 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from usjp_research.runs.warm import Server
 
 LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
 SCRATCH = "usjp-run-"
@@ -71,26 +77,62 @@ def cause(status: int) -> str:
 # --- its start -------------------------------------------------------------------------------
 
 
-def kernel_class(scratch: Path, cwd: str, exits: list[int]) -> type:
-    """Return a kernel manager that keeps its files in one folder and notes the exit status."""
+@dataclass(slots=True)
+class Limits:
+    """What ends a kernel before its notebook does, and how its process ended."""
+
+    stop: Path  # a file: the batch is over
+    until: float | None = None  # of the monotonic clock
+    exits: list[int] = field(default_factory=list)
+    passed: bool = False  # its time was over
+
+    def over(self) -> bool:
+        """Say whether the kernel is to end now."""
+        self.passed |= self.until is not None and time.monotonic() > self.until
+        return self.passed or self.stop.exists()
+
+
+def kernel_class(
+    scratch: Path, cwd: str, env: dict[str, str], limits: Limits, server: Server | None
+) -> type:
+    """Return a kernel manager that keeps its files in one folder and notes the exit status.
+
+    With a fork server the kernel is forked from it; without, it is a new process.
+    """
     import zmq
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-    # The spec named python3 may start another Python.
-    words = ["-Xfrozen_modules=off", "-m", __name__, "-f", "{connection_file}"]
-    spec = KernelSpec(argv=[sys.executable, *words], language="python")
     connection = str(scratch / "k.json")
+    words = [__name__, "-f", connection]
+    # The spec named python3 may start another Python.
+    argv = [sys.executable, "-Xfrozen_modules=off", "-m", *words]
+    spec = KernelSpec(argv=argv, language="python")
 
     class Process(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **how: Any) -> Any:
+            if server is None:
+                return await super().launch_kernel(cmd, **how)
+            made = server.fork(words, cwd, how["env"], scratch / "log")
+            self.process, self.pid, self.pgid = made, made.pid, made.pid  # type: ignore[assignment]
+            return self.connection_info
+
         async def poll(self) -> int | None:
-            if self.has_process and (scratch.parent / "stop").exists():
+            if self.has_process and limits.over():
                 await self.kill()
             status = await super().poll()
             if self.has_process and status is not None:
-                exits.append(status)
+                limits.exits.append(status)
+                if status < 0 and self.pgid:  # what the notebook had started
+                    with suppress(OSError):
+                        os.killpg(self.pgid, signal.SIGKILL)
             return status
+
+        async def wait(self) -> int | None:
+            while self.has_process and await self.poll() is None:
+                await asyncio.sleep(0.01)  # a tenth of a second there, for every notebook
+            return await super().wait()
 
     class Kernel(AsyncKernelManager):
         kernel_spec = spec
@@ -103,13 +145,13 @@ def kernel_class(scratch: Path, cwd: str, exits: list[int]) -> type:
             self.shutdown_wait_time = 2.0
             self.provisioner = Process(parent=self, kernel_spec=spec, kernel_id=scratch.name)
             with (scratch / "log").open("ab") as log:
-                more = {"cwd": cwd, "env": _environment(scratch), "stdout": log, "stderr": log}
+                more = {"cwd": cwd, "env": env, "stdout": log, "stderr": log}
                 await super().start_kernel(**words, **more)
 
     return Kernel
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def environment(scratch: Path) -> dict[str, str]:
     """Return this environment without what makes results differ between users."""
     # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
     env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | os.environ

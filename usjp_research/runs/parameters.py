@@ -25,11 +25,13 @@ UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, RecursionError, Memo
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What one parameter may be: a validator of pydantic, and the words for it."""
+    """What one parameter may be: a validator of pydantic, the words for it, and its default."""
 
     kind: Any
     words: str
     annotated: bool
+    default: Any = ...  # or ``...`` when only running it would tell
+    help: str = ""  # the comment on its line
 
     def fault(self, name: str, value: object) -> str:
         """Say what is wrong with a value; nothing where it fits."""
@@ -45,7 +47,8 @@ def declared(source: str) -> dict[str, Parameter]:
     """Read a parameters cell: for each name that it sets, what the name may be."""
     # papermill.inspect_notebook misses ``title = "a=b"`` and ``n: int | None = 3``.
     found = filter(None, map(_setting, ast.parse(source).body))
-    return {name: _parameter(value, hint) for name, value, hint in found}
+    lines = source.encode().splitlines()
+    return {name: _parameter(value, hint, lines) for name, value, hint in found}
 
 
 def _setting(line: ast.stmt) -> tuple[str, ast.expr | None, ast.expr | None] | None:
@@ -58,7 +61,9 @@ def _setting(line: ast.stmt) -> tuple[str, ast.expr | None, ast.expr | None] | N
     return None
 
 
-def _parameter(default: ast.expr | None, hint: ast.expr | None) -> Parameter:
+def _parameter(
+    default: ast.expr | None, hint: ast.expr | None, lines: Sequence[bytes]
+) -> Parameter:
     from pydantic import ConfigDict, TypeAdapter
 
     value = literal(default)
@@ -77,7 +82,9 @@ def _parameter(default: ast.expr | None, hint: ast.expr | None) -> Parameter:
         adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
     except Exception:  # nothing that pydantic can check
         adapter = TypeAdapter(Any)
-    return Parameter(adapter, " ".join(words.split())[:80], bool(hint))
+    rest = lines[(default.end_lineno or 1) - 1][default.end_col_offset :] if default else b""
+    comment = rest.decode().partition("#")[2].strip()
+    return Parameter(adapter, " ".join(words.split())[:80], bool(hint), value, comment)
 
 
 def literal(value: ast.expr | None) -> Any:

@@ -195,7 +195,7 @@ class Outcome:
     name: Word
     notebook: Word
     parameters: Mapping[str, object]
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "timed out", "killed"]
     seconds: Annotated[float, Field(allow_inf_nan=False)]
     output: str | None = None  # from the run's folder; None when it could not be written
     error: Failure | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pydantic.fields import FieldInfo
 from usjp_research.spec.cells import NUMBER, CellError
 from usjp_research.words import InputError, nearest, shortened, shown
 
+DATUM = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?|true|false"
 LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
 DEEPEST = 12  # levels of a YAML file
 MOST_ALIASES = 20  # each may repeat all that stands before it
@@ -236,6 +238,20 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Typed(_Loader):
+    """YAML whose plain scalars are what JSON says: numbers, true and false; all else is text."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = yaml.SafeLoader.construct_scalar(self, node)
+        plain = getattr(node, "style", None) is None and re.fullmatch(DATUM, value)
+        return json.loads(value) if plain else value
+
+
+def typed_yaml(where: str, text: str) -> object:
+    """Read YAML as `read_entries` does."""
+    return plain_yaml(where, text, _Typed)
+
+
 def read_yaml(path: Path, model: type[T]) -> T | None:
     """Read a YAML file into a model; None when there is no file."""
     if not path.exists():
@@ -251,25 +267,28 @@ def read_yaml(path: Path, model: type[T]) -> T | None:
 
 
 def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
-    """Read a YAML file that is a list; what is wrong is said with the entry's number."""
-    content = _load_yaml(path)
+    """Read a YAML file that is a list; what is wrong is said with the entry's number.
+
+    Its values are data that notebooks are given: numbers are numbers where they have no quotes.
+    """
+    content = _load_yaml(path, _Typed)
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
     entries = enumerate(content, start=1)
     return tuple(validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
 
 
-def _load_yaml(path: Path) -> object:
+def _load_yaml(path: Path, loader: type[_Loader] = _Loader) -> object:
     try:
-        return plain_yaml(str(path), content_of(path, LARGEST_YAML).decode("utf-8"))
+        return plain_yaml(str(path), content_of(path, LARGEST_YAML).decode("utf-8"), loader)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
 
 
-def plain_yaml(where: str, text: str) -> object:
+def plain_yaml(where: str, text: str, loader: type[_Loader] = _Loader) -> object:
     """Read YAML as text, lists and mappings; what cannot be read is said with its row."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""

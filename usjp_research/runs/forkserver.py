@@ -1,0 +1,125 @@
+"""The process from which kernels are forked: libraries are imported once, the project never.
+
+It is started by path, so that it imports nothing of the package: every kernel imports the project
+as it is on disk then. Requests come in as lines of JSON, and lines of JSON say which process was
+made and how each one ended. When its input ends, so does it, with all that it has made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# What notebooks import and what is slow to import; a library that is not there is left out.
+LIBRARIES = (
+    *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "IPython.core.pylabtools"),
+    *("numpy", "numpy.random", "pandas", "pyarrow.parquet", "pyarrow.csv", "pydantic", "yaml"),
+    *("scipy.stats", "scipy.optimize", "scipy.linalg", "statsmodels.formula.api"),
+    *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
+    *("seaborn", "exchange_calendars", "jinja2", "markupsafe", "openpyxl"),
+)
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+
+
+def serve() -> dict[str, Any] | None:
+    """Fork processes until the input ends; return the request in each of them, else None."""
+    wakes, wake = os.pipe()
+    for end in (wakes, wake):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    running: set[int] = set()
+    text = b""
+    for name in LIBRARIES:
+        with suppress(ImportError):  # a notebook that wants it will say so
+            importlib.import_module(name)
+    _say(threads=_threads())
+    gc.collect()
+    gc.freeze()  # pages shared with the kernels stay shared
+    while True:
+        there, _, _ = select.select([0, wakes], [], [])
+        if wakes in there:
+            with suppress(BlockingIOError):
+                os.read(wakes, 4096)
+            _reap(running)
+        if 0 not in there:
+            continue
+        piece = os.read(0, 65536)
+        if not piece:
+            break
+        *lines, text = (text + piece).split(b"\n")
+        for line in lines:
+            request = json.loads(line)
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                for end in (wakes, wake):
+                    os.close(end)
+                return dict(request)
+            running.add(pid)
+            _say(made=request["key"], pid=pid)
+    for pid in running:
+        with suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+    return None
+
+
+def _threads() -> int:
+    """Count what a fork would lose, threads of libraries too where the system shows them."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+
+
+def _reap(running: set[int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            running.discard(pid)
+            _say(pid=pid, status=os.waitstatus_to_exitcode(status))
+
+
+def _say(**words: object) -> None:
+    os.write(1, json.dumps(words).encode() + b"\n")
+
+
+def become(request: dict[str, Any]) -> None:
+    """Be the process that was asked for, as if it had been started by itself."""
+    os.setsid()  # its own group, which is ended with it
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for old, new in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(old, new)
+    os.closerange(3, 256)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"] | {"JPY_PARENT_PID": str(os.getppid())})
+    random.seed()
+    importlib.import_module("numpy").random.seed()
+    module, *words = request["words"]
+    sys.argv = [module, *words]
+    sys.path.insert(0, request["cwd"])  # where ``python -m`` has it
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # the folder of this file, whose modules are the package's
+    wanted = serve()
+    if wanted is not None:
+        become(wanted)

@@ -1,0 +1,174 @@
+"""The runner's side of the fork server: kernels asked for, watched and ended as if started here."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+SERVER = Path(__file__).with_name("forkserver.py")
+LOST = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 1
+
+
+class ServerLostError(OSError):
+    """The fork server has ended, and with it all kernels that it had made."""
+
+
+class Forked:
+    """A process that the fork server has made, with what `subprocess.Popen` says of one."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, server: Server, pid: int) -> None:
+        self.server, self.pid = server, pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while the process runs."""
+        if self.returncode is None:
+            self.returncode = self.server.status(self.pid)
+        return self.returncode
+
+    def wait(self) -> int | None:
+        """Return the exit status of a process that has been seen to end."""
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self.send_signal(signal.SIGTERM)
+
+
+class Server:
+    """A fork server of this process; it ends with it, however this process ends."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        # Arrow's allocator would otherwise start a thread, which no fork takes along.
+        env = {**environment, "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-Xfrozen_modules=off", str(SERVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+            start_new_session=True,  # an interrupt at the terminal is for the runner
+        )
+        self._lock = threading.Lock()
+        self._text = b""
+        self._made: dict[int, int] = {}
+        self._ended: dict[int, int] = {}
+        self._count = 0
+        self._threads: int | None = None
+        self.lost = False
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def usable(self) -> bool:
+        """Wait until the libraries are there; False where a fork would lose a thread."""
+        with self._lock:
+            while self._threads is None and not self.lost:
+                self._read(None)
+            return self._threads == 1
+
+    def fork(self, words: Sequence[str], cwd: str, env: Mapping[str, str], log: Path) -> Forked:
+        """Make a process that runs a module with its arguments."""
+        with self._lock:
+            self._count += 1
+            key = self._count
+            asked = {"key": key, "words": [*words], "cwd": cwd, "env": {**env}, "log": str(log)}
+            try:
+                assert self._process.stdin
+                self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+                self._process.stdin.flush()
+            except OSError:
+                self.lost = True
+            while key not in self._made:
+                if self.lost:
+                    raise ServerLostError("the fork server ended")
+                self._read(None)
+            return Forked(self, self._made.pop(key))
+
+    def status(self, pid: int) -> int | None:
+        """Return how a process ended, None while it runs."""
+        with self._lock:
+            while pid not in self._ended and not self.lost and self._read(0):
+                pass
+            if self.lost and pid not in self._ended:
+                with suppress(OSError):  # children of the kernel, which no one else would end
+                    os.killpg(pid, signal.SIGKILL)
+                self._ended[pid] = LOST
+            return self._ended.get(pid)
+
+    def _read(self, seconds: float | None) -> bool:
+        """Take in what the server has said; False when that is nothing."""
+        assert self._process.stdout
+        handle = self._process.stdout.fileno()
+        if not select.select([handle], [], [], seconds)[0]:
+            return False
+        piece = os.read(handle, 65536)
+        self.lost = not piece
+        *lines, self._text = (self._text + piece).split(b"\n")
+        for said in map(json.loads, lines):
+            if "threads" in said:
+                self._threads = said["threads"]
+            elif "made" in said:
+                self._made[said["made"]] = said["pid"]
+            else:
+                self._ended[said["pid"]] = said["status"]
+        return True
+
+    def close(self) -> None:
+        """End the server and what it has made."""
+        assert self._process.stdin
+        assert self._process.stdout
+        with suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self.lost = True
+
+
+_servers: list[Server] = []
+_starting = threading.Lock()
+
+
+def start(environment: Mapping[str, str]) -> Server | None:
+    """Return the fork server of this process, which may still be importing; None without fork."""
+    if not hasattr(os, "fork"):
+        return None
+    with _starting:
+        if not _servers or _servers[0].lost:
+            stop()
+            _servers.append(Server(environment))
+        return _servers[0]
+
+
+def stop() -> None:
+    """End the fork server of this process, if there is one."""
+    while _servers:
+        _servers.pop().close()
+
+
+atexit.register(stop)
