@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from usjp_research.runs.job import Job
 from usjp_research.runs.ledger import Identity, identities
@@ -34,7 +35,7 @@ def cluster(
             "--cluster: needs dask; install it with: pip install 'usjp-research[cluster]'"
         ) from None
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client: Any = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"--cluster {address}: no scheduler answers ({error}); start one with: dask scheduler"
