@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,11 @@ def measure() -> Iterator[dict[str, Any]]:
         rows = {"papermill command in a shell loop": shell}
         rows["papermill in one process"] = _clock(lambda: _papermill(ours, place)) / len(ours)
         for words, how in {"ours, cold": {"cold": True}, "ours, warm": {}}.items():
-            took = [_clock(lambda how=how: _ours(ours, place, **how)) for _ in range(2)]
-            rows[words] = min(took) / len(ours)
+            run = partial(_ours, ours, place, **how)
+            rows[words] = min(_clock(run), _clock(run)) / len(ours)
         with _dask(2) as executor:
             _ours(ours[:2], place, executor=executor)  # its workers import once
-            took = _clock(lambda: _ours(ours, place, executor=executor))
+            took = _clock(partial(_ours, ours, place, executor=executor))
             rows["ours, two dask workers"] = took / len(ours)
         for words, seconds in rows.items():
             print(f"         {words}: {seconds:.2f} s a notebook ({shell / seconds:.1f}x)")

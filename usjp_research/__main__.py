@@ -214,6 +214,7 @@ def study(
     ] = False,
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
+    from usjp_research.runs import warm
     from usjp_research.runs.batch import failures
     from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
     from usjp_research.study.sample import sample
@@ -235,6 +236,8 @@ def study(
         if key not in spec.sectors:
             raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
     options["factor_units"] = factor_units
+    if pages:
+        warm.start()  # imports what kernels need while the returns are read
     with locked(folder), staged(folder) as fresh:
         stages = _stages(4 if pages else 6 + bool(spec.rule.second))
         own = _own_params(given, other, fresh)

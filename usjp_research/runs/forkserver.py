@@ -7,6 +7,7 @@ made and how each one ended. When its input ends, so does it, with all that it h
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -24,7 +25,7 @@ from typing import Any
 
 # What notebooks import and what is slow to import; a library that is not there is left out.
 LIBRARIES = (
-    *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "IPython.core.pylabtools"),
+    *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.pylabtools"),
     *("numpy", "numpy.random", "pandas", "pyarrow.parquet", "pyarrow.csv", "pydantic", "yaml"),
     *("scipy.stats", "scipy.optimize", "scipy.linalg", "statsmodels.formula.api"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
@@ -115,11 +116,22 @@ def become(request: dict[str, Any]) -> None:
     module, *words = request["words"]
     sys.argv = [module, *words]
     sys.path.insert(0, request["cwd"])  # where ``python -m`` has it
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the notebook's own threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)  # taking all that was imported apart takes longer than a short notebook
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # the folder of this file, whose modules are the package's
+    if sys.path[:1] == [str(Path(__file__).parent)]:  # its modules are the package's
+        del sys.path[0]
     wanted = serve()
     if wanted is not None:
         become(wanted)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usjp_research.runs import ledger, warm
-from usjp_research.runs.kernel import HOME, Limits, cause, environment, kernel_class, scratch_folder
+from usjp_research.runs.kernel import HOME, Limits, cause, kernel_class, scratch_folder
 from usjp_research.runs.store import Failure, Outcome, write_whole
 from usjp_research.runs.terminal import plain, screen
 from usjp_research.spec.records import SHIPPED, find_root, in_project
@@ -113,8 +113,7 @@ def _execute(job: Job, place: Place) -> End:
     error: Exception | None = None
     log = ""
     with scratch_folder() as scratch:
-        env = environment(scratch)
-        server = None if place.cold else warm.start(env)
+        server = None if place.cold else warm.start()
         server = server if server and server.usable() else None
         try:
             notebooks.append(read_notebook(in_project(job.notebook)))
@@ -127,7 +126,7 @@ def _execute(job: Job, place: Place) -> End:
                 progress_bar=False,
                 start_timeout=180,
                 iopub_timeout=600,
-                kernel_manager_class=kernel_class(scratch, str(root), env, limits, server),
+                kernel_manager_class=kernel_class(scratch, str(root), limits, server),
                 on_notebook_start=lambda notebook: notebooks.append(notebook),
                 on_cell_error=lambda cell, cell_index, execute_reply: said.append(
                     (cell_index, execute_reply["content"])

@@ -92,9 +92,7 @@ class Limits:
         return self.passed or self.stop.exists()
 
 
-def kernel_class(
-    scratch: Path, cwd: str, env: dict[str, str], limits: Limits, server: Server | None
-) -> type:
+def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None) -> type:
     """Return a kernel manager that keeps its files in one folder and notes the exit status.
 
     With a fork server the kernel is forked from it; without, it is a new process.
@@ -105,6 +103,7 @@ def kernel_class(
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     connection = str(scratch / "k.json")
+    env = environment() | {"IPYTHONDIR": str(scratch / "ipython")}  # no start-up files, no history
     words = [__name__, "-f", connection]
     # The spec named python3 may start another Python.
     argv = [sys.executable, "-Xfrozen_modules=off", "-m", *words]
@@ -151,11 +150,10 @@ def kernel_class(
     return Kernel
 
 
-def environment(scratch: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return this environment without what makes results differ between users."""
     # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
     env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | os.environ
-    env["IPYTHONDIR"] = str(scratch / "ipython")  # no start-up files, no history
     env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     env["PYTHONHASHSEED"] = "0"
     if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed

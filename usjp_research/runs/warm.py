@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from usjp_research.runs.kernel import environment
+
 SERVER = Path(__file__).with_name("forkserver.py")
 LOST = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 1
 
@@ -58,13 +60,14 @@ class Forked:
 class Server:
     """A fork server of this process; it ends with it, however this process ends."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         # Arrow's allocator would otherwise start a thread, which no fork takes along.
-        env = {**environment, "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+        env = {**environment(), "JE_ARROW_MALLOC_CONF": "background_thread:false"}
         self._process = subprocess.Popen(
             [sys.executable, "-Xfrozen_modules=off", str(SERVER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # warnings of libraries are for nobody here
             env=env,
             start_new_session=True,  # an interrupt at the terminal is for the runner
         )
@@ -77,6 +80,11 @@ class Server:
         self.lost = False
 
     @property
+    def used(self) -> bool:
+        """Say whether the server has made a kernel."""
+        return self._count > 0
+
+    @property
     def pid(self) -> int:
         """Return the process id."""
         return self._process.pid
@@ -86,7 +94,7 @@ class Server:
         with self._lock:
             while self._threads is None and not self.lost:
                 self._read(None)
-            return self._threads == 1
+            return self._threads == 1 and not self.lost
 
     def fork(self, words: Sequence[str], cwd: str, env: Mapping[str, str], log: Path) -> Forked:
         """Make a process that runs a module with its arguments."""
@@ -154,14 +162,15 @@ _servers: list[Server] = []
 _starting = threading.Lock()
 
 
-def start(environment: Mapping[str, str]) -> Server | None:
+def start() -> Server | None:
     """Return the fork server of this process, which may still be importing; None without fork."""
     if not hasattr(os, "fork"):
         return None
     with _starting:
-        if not _servers or _servers[0].lost:
+        if _servers and _servers[0].lost and _servers[0].used:  # it could serve, and was killed
             stop()
-            _servers.append(Server(environment))
+        if not _servers:
+            _servers.append(Server())
         return _servers[0]
 
 
