@@ -21,8 +21,8 @@ import nbformat
 
 from usjp_research.runs.batch import run_batch
 from usjp_research.runs.job import Job
-from usjp_research.runs.kernel import HOME
 from usjp_research.runs.ledger import identities
+from usjp_research.runs.warm import HOME
 
 NOTEBOOK = HOME / "notebooks" / "2_event_study.ipynb"
 SECTORS = ("power_utilities", "ai_infrastructure", "mining_metals", "defense_aerospace")

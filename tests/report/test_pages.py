@@ -15,7 +15,7 @@ from click.testing import Result
 
 from tests.conftest import CANARY, Own
 from usjp_research.runs import batch, store
-from usjp_research.runs.kernel import HOME
+from usjp_research.runs.warm import HOME
 
 
 def holding(run: Path, word: str) -> list[str]:

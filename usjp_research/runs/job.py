@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usjp_research.runs import ledger, warm
-from usjp_research.runs.kernel import HOME, Limits, cause, kernel_class, scratch_folder
+from usjp_research.runs.kernel import Limits, cause, kernel_class, scratch_folder
 from usjp_research.runs.store import Failure, Outcome, write_whole
 from usjp_research.runs.terminal import plain, screen
+from usjp_research.runs.warm import HOME
 from usjp_research.spec.records import SHIPPED, find_root, in_project
 
 MARK = "papermill-error-cell-tag"

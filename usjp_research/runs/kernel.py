@@ -16,14 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from usjp_research.runs.warm import Server
+from usjp_research.runs.warm import Server, environment
 
 LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
 SCRATCH = "usjp-run-"
-HOME = Path(__file__).resolve().parents[2]
 
 
 # --- its folder, and its end -----------------------------------------------------------------
@@ -148,17 +146,6 @@ def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None)
                 await super().start_kernel(**words, **more)
 
     return Kernel
-
-
-def environment() -> dict[str, str]:
-    """Return this environment without what makes results differ between users."""
-    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
-    env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | os.environ
-    env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    env["PYTHONHASHSEED"] = "0"
-    if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
-    return env
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from usjp_research import __version__
-from usjp_research.runs.kernel import HOME
 from usjp_research.runs.store import Outcome, json_bytes, sha_of, write_whole
+from usjp_research.runs.warm import HOME
 from usjp_research.spec.records import home, in_project
 
 if TYPE_CHECKING:

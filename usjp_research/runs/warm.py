@@ -14,10 +14,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from usjp_research.runs.kernel import environment
-
+HOME = Path(__file__).resolve().parents[2]
 SERVER = Path(__file__).with_name("forkserver.py")
 LOST = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 1
+
+
+def environment() -> dict[str, str]:
+    """Return this environment without what makes results differ between users."""
+    # Kernels run side by side: threads of each one's linear algebra would wait for the other's.
+    env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | os.environ
+    env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    env["PYTHONHASHSEED"] = "0"
+    if (HOME / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), env.get("PYTHONPATH")]))
+    return env
 
 
 class ServerLostError(OSError):
