@@ -108,7 +108,7 @@ def _execute(job: Job, place: Place) -> End:
     # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
     root = find_root()
     root = Path.cwd() if root.name == SHIPPED else root  # where there is only a wheel
-    limits = Limits(place.stop, time.monotonic() + job.timeout if job.timeout else None)
+    limits = Limits(place.stop)
     said: list[Any] = []  # of cells that failed: which one, and what the kernel replied
     notebooks: list[Any] = []  # as read, then as the run fills it
     error: Exception | None = None
@@ -116,6 +116,7 @@ def _execute(job: Job, place: Place) -> End:
     with scratch_folder() as scratch:
         server = None if place.cold else warm.start()
         server = server if server and server.usable() else None
+        limits.until = time.monotonic() + job.timeout if job.timeout else None
         try:
             notebooks.append(read_notebook(in_project(job.notebook)))
             papermill.execute_notebook(

@@ -180,7 +180,8 @@ def main() -> None:
             context.setsockopt(zmq.XPUB_NODROP, 1)
             super().init_iopub(context)  # type: ignore[no-untyped-call]
 
-    App.launch_instance()
+    # In a fork this was read when the library was imported, by the fork server.
+    App.launch_instance(parent_handle=int(os.environ.get("JPY_PARENT_PID") or 0))
 
 
 if __name__ == "__main__":
