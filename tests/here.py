@@ -14,6 +14,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from usjp_research.runs import batch
+from usjp_research.runs.job import Job
 from usjp_research.runs.store import Outcome
 from usjp_research.spec.records import in_project
 
@@ -35,7 +36,7 @@ def outputs(source: str, scope: dict[str, Any]) -> list[Any]:
     return found
 
 
-def _run(job: batch.Job) -> Any:
+def _run(job: Job) -> Any:
     notebook: Any = nbformat.read(in_project(job.notebook), as_version=4)  # type: ignore[no-untyped-call]
     scope: dict[str, Any] = {}
     for cell in [cell for cell in notebook.cells if cell.cell_type == "code"]:
@@ -50,7 +51,7 @@ def _run(job: batch.Job) -> Any:
     return notebook
 
 
-def run_here(jobs: Sequence[batch.Job], out: Path, **_: object) -> tuple[Outcome, ...]:
+def run_here(jobs: Sequence[Job], out: Path, **_: object) -> tuple[Outcome, ...]:
     """Run a batch in its order, as `run_batch` does; any error is raised."""
     (out / "notebooks").mkdir()
     for job in sorted(jobs, key=lambda job: len(job.after)):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -21,7 +22,9 @@ from usjp_research.report import results as results_module
 from usjp_research.report.first_screen import screen
 from usjp_research.report.results import save_study
 from usjp_research.report.summary import summary
-from usjp_research.runs.store import read_results, write_all
+from usjp_research.runs.job import Job
+from usjp_research.runs.progress import shown_progress
+from usjp_research.runs.store import Failure, Outcome, read_results, write_all
 from usjp_research.runs.terminal import screen as screen_text
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, find_root
@@ -309,14 +312,16 @@ def test_progress_is_one_bar_on_a_terminal_and_plain_lines_in_a_pipe(
 ) -> None:
     file = Screens(monkeypatch, terminal=terminal).file
     monkeypatch.setenv("TERM", "xterm")
-    with command._progress(3) as say:
-        for at, how in enumerate(("done in 1.0 s", "failed in 1.0 s: no canvas"), 1):
-            say(f"[{at}/3] job-{at} started")
-            say(f"[{at}/3] job-{at} {how}")
+    with shown_progress(3, command.stderr) as tell:
+        for name, error in (("job-1", None), ("job-2", Failure(3, "ValueError", "no canvas"))):
+            job = Job(name, Path("one.ipynb"), {})
+            tell(job, None)
+            status: Any = "failed" if error else "done"
+            tell(job, Outcome(name, "one.ipynb", {}, status, 1.0, None, error))
     seen = file.getvalue()
     assert ("2/3" in seen and "left" in seen and "\r" in seen) is terminal
-    assert ("  [1/3] job-1 started\n" in seen and "\x1b" not in seen) is not terminal
-    assert "  [2/3] job-2 failed in 1.0 s: no canvas\n" in seen
+    assert ("  [1/3] job-1 done in 1.0 s\n" in seen and "\x1b" not in seen) is not terminal
+    assert "job-2 failed in 1.0 s: cell 3: ValueError: no canvas\n" in seen
     assert max(map(len, screen_text(seen).splitlines())) <= 80
 
 

@@ -15,6 +15,7 @@ from click.testing import Result
 
 from tests.conftest import CANARY, Own
 from usjp_research.runs import batch, store
+from usjp_research.runs.job import Job
 from usjp_research.runs.warm import HOME
 
 
@@ -65,7 +66,7 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
 def test_single_firms_are_on_no_public_page(
     fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
+    def stored(jobs: list[Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         """Hand over what the same notebooks gave: what of it is published is in question."""
         shutil.copytree(fallen.run / "notebooks", out / "notebooks")
         shutil.copytree(fallen.run / "results", out / "results", dirs_exist_ok=True)
@@ -94,7 +95,7 @@ def test_a_failed_notebook_is_reported_and_the_rest_stays(
 ) -> None:
     failure = store.Failure(7, "ZeroDivisionError", "division by zero", "...")
 
-    def fails(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
+    def fails(jobs: list[Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         return tuple(
             store.Outcome(job.name, job.notebook.name, {}, "failed", 0.1, None, failure)
             for job in jobs

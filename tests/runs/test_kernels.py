@@ -17,8 +17,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from usjp_research.runs.batch import Job, check_jobs, failures, run_batch
-from usjp_research.runs.kernel import SCRATCH, kernel_class, scratch_folder
+from usjp_research.runs import warm
+from usjp_research.runs.batch import check_jobs, failures, run_batch
+from usjp_research.runs.job import Job
+from usjp_research.runs.kernel import SCRATCH, Limits, environment, kernel_class, scratch_folder
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]
@@ -50,7 +52,10 @@ def _cells(out: Path, name: str) -> list[Any]:
     return list(json.loads(text)["cells"])
 
 
-def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_every_early_end_is_a_failure_with_cell_and_cause(
+    write: Write, tmp_path: Path, cold: bool
+) -> None:
     ends = {
         "exits": ("import sys; sys.exit(0)", "SystemExit: the notebook ended early by sys.exit(0)"),
         "magic": ("%nosuch", "UsageError: Line magic function `%nosuch` not found."),
@@ -62,7 +67,7 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path
         "codes": (r"raise ValueError('\x1b]8;;x\x07a\x1b[31m\0\n b')", "ValueError: a b"),
     }
     jobs = [Job(name, write(name, code, "print(1)"), {}) for name, (code, _) in ends.items()]
-    outcomes = run_batch(jobs, tmp_path / "out", workers=3)
+    outcomes = run_batch(jobs, tmp_path / "out", workers=3, cold=cold)
     assert [o.status for o in outcomes] == ["failed"] * len(ends)
     assert failures(outcomes) == [
         f"notebook {name}.ipynb (job {name}), cell 2: {words}" for name, (_, words) in ends.items()
@@ -74,9 +79,14 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(write: Write, tmp_path
         assert shown[2] == [], name
 
 
-def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path, cold: bool) -> None:
+    env = environment(tmp_path)
+    server = None if cold else warm.start(env)
+    limits = Limits(tmp_path / "stop")
+
     async def count() -> int:
-        manager = kernel_class(tmp_path, str(tmp_path), [])()
+        manager = kernel_class(tmp_path, str(tmp_path), env, limits, server)()
         await manager.start_kernel(extra_arguments=[])
         client = manager.client()
         try:
@@ -95,7 +105,10 @@ def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path) -> None:
             client.stop_channels()
             await manager.shutdown_kernel(now=True)
 
-    assert asyncio.run(count()) == 4000
+    try:
+        assert asyncio.run(count()) == 4000
+    finally:
+        warm.stop()
 
 
 @pytest.mark.soak

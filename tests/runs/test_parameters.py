@@ -12,7 +12,8 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from usjp_research.runs.batch import Job, check_jobs
+from usjp_research.runs.batch import check_jobs
+from usjp_research.runs.job import Job
 from usjp_research.runs.parameters import check_cells, declared
 from usjp_research.spec.records import find_root
 from usjp_research.words import InputError

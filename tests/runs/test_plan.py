@@ -11,7 +11,8 @@ from click.testing import Result
 
 from usjp_research.report.results import save_study
 from usjp_research.runs import batch
-from usjp_research.runs.batch import Job, check_jobs
+from usjp_research.runs.batch import check_jobs
+from usjp_research.runs.job import Job
 from usjp_research.runs.plan import front_page, make_jobs, read_batch
 from usjp_research.runs.store import Failure, Outcome, read_manifest, read_results
 from usjp_research.spec.read import read_spec

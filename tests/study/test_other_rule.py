@@ -19,6 +19,7 @@ from typer.testing import Result
 import usjp_research as ur
 from usjp_research.engine.design import MODELS
 from usjp_research.runs import batch, store
+from usjp_research.runs.job import Job
 from usjp_research.spec.read import read_settings
 from usjp_research.spec.records import Rule, Spec, find_root
 
@@ -279,7 +280,7 @@ def test_every_notebook_is_given_the_rule_and_every_page_says_it_first(
 ) -> None:
     given = []
 
-    def stored(jobs: list[batch.Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
+    def stored(jobs: list[Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         """Hand over notebooks of one line: what stands above them is in question."""
         (out / "notebooks").mkdir()
         for job in jobs:

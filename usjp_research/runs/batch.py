@@ -17,7 +17,6 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import suppress
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,6 @@ def check_jobs(jobs: Iterable[Job]) -> TopologicalSorter[str]:
     return order
 
 
-@cache
 def parameters_of(notebook: Path) -> dict[str, Parameter]:
     """Read what a notebook takes; no code of it is run."""
     try:

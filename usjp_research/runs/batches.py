@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from usjp_research.words import InputError, nearest, shown
 if TYPE_CHECKING:
     from usjp_research.runs.job import Job
     from usjp_research.runs.ledger import Identity
+    from usjp_research.runs.parameters import Parameter
     from usjp_research.runs.store import Outcome
 
 RESULT = "batch.json"
@@ -97,8 +98,7 @@ def batch(
         return
     with locked(folder):
         plan = _plan(jobs, folder, only or [], force)  # as it stands now that no other can write
-        with _resumable(plan, folder):
-            outcomes = _run(plan, folder, workers, cold, cluster, as_json)
+        outcomes = _run(plan, folder, workers, cold, cluster, as_json)
         content = _write_result(folder, plan, outcomes)
         if site:
             from usjp_research.report.batch_pages import write_pages
@@ -128,19 +128,22 @@ def _jobs(path: Path, folder: Path, settings: Sequence[str], timeout: float | No
     taken: set[str] = set()
     places: dict[str, str] = {}
     jobs = []
-    for job in make_jobs(entries, sectors_of, {}, {}, path.parent):
-        known = parameters_of(job.notebook)
-        given = {name: value for name, value in shared.items() if name in known}
+    made = make_jobs(entries, lambda own: sectors_of({**own, **shared}), {}, {}, path.parent)
+    known = {notebook: parameters_of(notebook) for notebook in {job.notebook for job in made}}
+    for job in made:
+        given = {name: value for name, value in shared.items() if name in known[job.notebook]}
         taken |= {*given}
         own = {**job.parameters, **given}
-        if "out" in known and "out" not in own:  # results of one study stand in one folder
+        if (
+            "out" in known[job.notebook] and "out" not in own
+        ):  # results of one study stand in one folder
             own["out"] = str(folder / "runs" / _results(job.point, own, places))
         jobs.append(replace(job, parameters=own, timeout=job.timeout or timeout))
     for name in shared:
         if name not in taken:
             raise InputError(f"--set: no notebook of {path} has a parameter '{name}'; leave it out")
     check_jobs(jobs)
-    return [settled(job, parameters_of(job.notebook)) for job in jobs]
+    return [settled(job, known[job.notebook]) for job in jobs]
 
 
 def _results(point: str, parameters: Mapping[str, object], places: dict[str, str]) -> str:
@@ -166,11 +169,16 @@ def _plan(jobs: Sequence[Job], folder: Path, only: Sequence[str], force: bool) -
             raise InputError(f"--only: no job '{pattern}': {nearest(pattern, names)}")
     asked = "asked for by --only" if only else "asked for by --force" if force else ""
     chosen = frozenset(n for n in names if not only or any(fnmatchcase(n, p) for p in only))
-    entries = {name: ledger.read(folder, name) for name in names}
-    why = {
-        name: (asked if name in chosen else "") or ledger.why(folder, entries[name], found[name])
-        for name in names
-    }
+    after = {job.name: job.after for job in jobs}
+    why: dict[str, str] = {}
+    for name in found:  # those that others wait for first
+        before = next(
+            (f"waits for {other}, which is to run" for other in after[name] if why[other]), ""
+        )
+        entry = ledger.read(folder, name)
+        why[name] = (
+            (asked if name in chosen else "") or ledger.why(folder, entry, found[name]) or before
+        )
     return Plan(tuple(jobs), found, why, chosen)
 
 
@@ -216,6 +224,7 @@ def _run(
     """Run what is to run, here or on a cluster."""
     from usjp_research.runs import ledger
     from usjp_research.runs.batch import run_batch
+    from usjp_research.runs.cluster import cluster
     from usjp_research.runs.progress import shown_progress
     from usjp_research.runs.store import prepare_folder
 
@@ -225,25 +234,23 @@ def _run(
     if not jobs:
         return ()
     prepare_folder(folder / ledger.FOLDER)
-    for job in jobs:
-        ledger.note(folder, job.name, "queued")
-    with shown_progress(len(jobs), stderr, as_json=as_json) as tell:
-        if not address:
-            return run_batch(
-                jobs, folder, workers=workers, tell=tell, cold=cold, ledger=plan.identities
-            )
-        from usjp_research.runs.cluster import cluster
-
-        with cluster(address, jobs, folder, plan.identities) as (executor, places):
-            return run_batch(
-                jobs,
-                folder,
-                workers=places,
-                tell=tell,
-                cold=cold,
-                executor=executor,
-                ledger=plan.identities,
-            )
+    here: Any = nullcontext((None, workers))
+    with (
+        cluster(address, jobs, folder, plan.identities) if address else here as (executor, places),
+        _resumable(plan, folder),
+        shown_progress(len(jobs), stderr, as_json=as_json) as tell,
+    ):
+        for name in [name for name, why in plan.why.items() if why]:
+            ledger.note(folder, name, "queued")
+        return run_batch(
+            jobs,
+            folder,
+            workers=places,
+            tell=tell,
+            cold=cold,
+            executor=executor,
+            ledger=plan.identities,
+        )
 
 
 @contextmanager
@@ -306,7 +313,7 @@ def _command(text: str | None) -> list[str]:
 def _tell_end(command: Sequence[str], content: bytes) -> None:
     """Hand the result to the user's command, and say when it fails: the batch has not."""
     if command:
-        code = subprocess.run(command, input=content, check=False).returncode
+        code = subprocess.run(command, input=content, stdout=2, check=False).returncode
         if code:
             print(f"usjp: --on-end: {command[0]} ended with exit code {code}", file=sys.stderr)
 
@@ -343,20 +350,25 @@ def params(
     from usjp_research.runs.plan import find_notebook
 
     known = parameters_of(find_notebook(notebook, Path.cwd(), "usjp params"))
-    rows = [
-        {
-            "name": name,
-            "type": one.words,
-            "default": "computed" if one.default is ... else one.default,
-            "help": one.help,
-        }
-        for name, one in known.items()
-    ]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        rows = [
+            {"name": name, "type": one.words, "default": _default(one), "help": one.help}
+            for name, one in known.items()
+        ]
+        print(json.dumps(rows, indent=1))
         return
-    cells = [
-        [r["name"], r["type"], json.dumps(r["default"], default=repr), r["help"]] for r in rows
-    ]
+    cells = [[name, one.words, f"{_default(one)!r}", one.help] for name, one in known.items()]
     for line in columns([["Name", "Type", "Default", "What it is"], *cells], "llww"):
         print(line)
+
+
+def _default(one: Parameter) -> object:
+    """Return a default as JSON has it; what JSON cannot say is written as Python does."""
+    try:
+        return (
+            "computed"
+            if one.default is ...
+            else json.loads(json.dumps(one.default, allow_nan=False))
+        )
+    except (TypeError, ValueError):
+        return repr(one.default)

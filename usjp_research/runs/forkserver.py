@@ -63,12 +63,12 @@ def serve() -> dict[str, Any] | None:
         *lines, text = (text + piece).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            pid = os.fork()
+            server, pid = os.getpid(), os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
                 for end in (wakes, wake):
                     os.close(end)
-                return dict(request)
+                return {**request, "server": server}
             running.add(pid)
             _say(made=request["key"], pid=pid)
     for pid in running:
@@ -100,6 +100,8 @@ def become(request: dict[str, Any]) -> None:
     os.setsid()  # its own group, which is ended with it
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != request["server"]:  # it died before that
+            os._exit(1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

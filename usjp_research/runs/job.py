@@ -21,7 +21,7 @@ from usjp_research.runs.warm import HOME
 from usjp_research.spec.records import SHIPPED, find_root, in_project
 
 MARK = "papermill-error-cell-tag"
-UNSTARTED = ("DeadKernelError", "RuntimeError", "ServerLostError")  # when no cell has begun
+UNSTARTED = ("DeadKernelError", "RuntimeError", "ServerLostError")  # as a kernel that never was
 
 # What papermill logs is in the outcomes; a log that the user has set up still gets it.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
@@ -108,7 +108,6 @@ def _execute(job: Job, place: Place) -> End:
     # Given paths, papermill fills in braces, writes bit by bit, and changes every thread's folder.
     root = find_root()
     root = Path.cwd() if root.name == SHIPPED else root  # where there is only a wheel
-    limits = Limits(place.stop)
     said: list[Any] = []  # of cells that failed: which one, and what the kernel replied
     notebooks: list[Any] = []  # as read, then as the run fills it
     error: Exception | None = None
@@ -116,7 +115,7 @@ def _execute(job: Job, place: Place) -> End:
     with scratch_folder() as scratch:
         server = None if place.cold else warm.start()
         server = server if server and server.usable() else None
-        limits.until = time.monotonic() + job.timeout if job.timeout else None
+        limits = Limits(place.stop, time.monotonic() + job.timeout if job.timeout else None)
         try:
             notebooks.append(read_notebook(in_project(job.notebook)))
             papermill.execute_notebook(
@@ -152,8 +151,8 @@ def _execute(job: Job, place: Place) -> End:
         late = f"timed out after {job.timeout:g} s and was ended"
         return End(notebook, "timed out", replace(failure, kind="TimeoutError", message=late))
     killed = failure.kind == "DeadKernelError" and any(status < 0 for status in limits.exits)
-    never = failure.cell is None and failure.kind in UNSTARTED
-    lost = never or (server is not None and server.lost)
+    alone = failure.cell is None or (server is not None and server.lost)
+    lost = alone and failure.kind in UNSTARTED
     return End(notebook, "killed" if killed else "failed", failure, lost)
 
 

@@ -121,7 +121,7 @@ def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None)
             status = await super().poll()
             if self.has_process and status is not None:
                 limits.exits.append(status)
-                if status < 0 and self.pgid:  # what the notebook had started
+                if self.pgid:  # what the notebook had started
                     with suppress(OSError):
                         os.killpg(self.pgid, signal.SIGKILL)
             return status

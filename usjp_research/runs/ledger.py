@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -20,6 +21,7 @@ from usjp_research import __version__
 from usjp_research.runs.store import Outcome, json_bytes, sha_of, write_whole
 from usjp_research.runs.warm import HOME
 from usjp_research.spec.records import home, in_project
+from usjp_research.words import InputError
 
 if TYPE_CHECKING:
     from usjp_research.runs.job import Job
@@ -67,11 +69,12 @@ def identities(jobs: Iterable[Job], out: Path) -> dict[str, Identity]:
     """Return the identity of each job; what stands in the batch's own folder is no data."""
     found: dict[str, Identity] = {}
     known = {job.name: job for job in jobs}
+    cells = {path: _cells(path) for path in {job.notebook for job in known.values()}}
     for name in TopologicalSorter({job.name: job.after for job in known.values()}).static_order():
         job = known[name]
         before = [_sha(asdict(found[other])) for other in sorted(job.after)]
         found[job.name] = Identity(
-            notebook=_cells(job.notebook),
+            notebook=cells[job.notebook],
             parameters=_sha(job.parameters),
             data=_sha({name: _data(value, out) for name, value in job.parameters.items()}),
             package=_package(),
@@ -86,28 +89,37 @@ def _sha(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@cache
 def _cells(notebook: Path) -> str:
     """Digest what a notebook does; its outputs and how it was looked at do not count."""
     content = json.loads(in_project(notebook).read_text(encoding="utf-8"))
-    return _sha([[c.get("cell_type"), "".join(c.get("source", ""))] for c in content["cells"]])
+    return _sha(
+        [
+            [c.get("cell_type"), "".join(c.get("source", "")), c.get("metadata", {}).get("tags")]
+            for c in content.get("cells", ())
+        ]
+    )
 
 
 def _data(value: object, out: Path) -> str:
     """Digest the file or folder that a value names, as ``PATH`` or ``KIND:PATH``."""
-    if not isinstance(value, str) or not value or len(value) > 4096 or "\0" in value:
-        return ""
-    for text in (value, value.partition(":")[2]):
-        path = in_project(Path(text))
-        if text and path.exists() and not path.absolute().is_relative_to(out.absolute()):
+    for text in (value, value.partition(":")[2]) if isinstance(value, str) else ():
+        path = _there(text)
+        if path and not path.absolute().is_relative_to(out.absolute()):
             stat = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in _files(path)]
             return _content(tuple(stat))
     return ""
 
 
+def _there(text: str) -> Path | None:
+    with suppress(InputError, OSError, ValueError):  # what can be no file's name
+        path = in_project(Path(text))
+        return path if text and (path.is_file() or path.is_dir()) else None
+    return None
+
+
 def _files(path: Path) -> list[Path]:
     """List what counts of a file or a folder: a folder's own files, none further down."""
-    return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    return sorted(p for p in ([path] if path.is_file() else path.iterdir()) if p.is_file())
 
 
 @cache

@@ -60,7 +60,10 @@ def settled(job: Job, known: Mapping[str, Parameter]) -> Job:
 
 
 def _text(parameters: Mapping[str, object]) -> str:
-    return json.dumps(parameters.get("rule") or {}, sort_keys=True)
+    rule = parameters.get("rule") or {}
+    if not isinstance(rule, Mapping):
+        raise InputError(f"parameter 'rule': seen {rule!r}, expected keys with values")
+    return json.dumps(rule, sort_keys=True)
 
 
 @cache

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from usjp_research.runs.job import Job
 from usjp_research.spec.files import read_entries
@@ -19,7 +19,7 @@ from usjp_research.words import InputError, nearest
 
 ALL = "all"
 MOST = 10_000  # jobs of a batch
-LONG = 100  # characters of a job's name
+LONG = 100  # bytes of a job's name
 OPTIONS = {  # and their parameters
     "factors": ("factors", "factor_units"),
     "donors": ("donors",),
@@ -31,39 +31,24 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class Range(BaseModel):
-    """Numbers from one to another, both included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    first: int | float = Field(alias="from")
-    last: int | float = Field(alias="to")
-    step: int | float = Field(1, gt=0)
-
-    def values(self) -> list[int | float]:
-        """Return them all."""
-        count = int((self.last - self.first) / self.step + 1e-9) + 1
-        found = [self.first + k * self.step for k in range(min(max(count, 0), MOST + 1))]
-        return [round(value, 12) for value in found]
+def _axis(values: object) -> list[tuple[str, Any]]:
+    """Return the values of one parameter, each with its words."""
+    if isinstance(values, Mapping) and not {*values} & {"from", "to", "step"}:
+        return [(str(words), value) for words, value in values.items()]
+    given = _range(values) if isinstance(values, Mapping) else values
+    if not isinstance(given, list):
+        raise ValueError("a list of values, {from: 1, to: 9}, or {word: value}")
+    return [(text_of(value), value) for value in given]
 
 
-def _shape(values: object) -> str | None:
-    """Say what the values of a parameter are given as."""
-    if isinstance(values, Mapping):
-        return "range" if {*values} & {"from", "to", "step"} else "labels"
-    return "list" if isinstance(values, list) else None
-
-
-Axis = Annotated[
-    Annotated[Range, Tag("range")]
-    | Annotated[dict[str, Any], Tag("labels")]
-    | Annotated[list[Any], Tag("list")],
-    Discriminator(
-        _shape,
-        custom_error_type="axis",
-        custom_error_message="Input should be a list of values, {from: 1, to: 9}, or {word: value}",
-    ),
-]
+def _range(ends: Mapping[str, Any]) -> list[int | float]:
+    """Return numbers from one to another, both included."""
+    first, last, step = found = [ends.get("from"), ends.get("to"), ends.get("step", 1)]
+    numbers = all(type(n) in (int, float) and abs(n) < 1e15 for n in found)
+    if {*ends} - {"from", "to", "step"} or not numbers or step <= 0:
+        raise ValueError("numbers, as {from: 1, to: 9, step: 2}, the step above 0")
+    count = int(min((last - first) / step + 1e-9, MOST)) + 1 if last >= first else 0
+    return [round(first + k * step, 12) for k in range(count)]
 
 
 class Entry(BaseModel):
@@ -76,25 +61,17 @@ class Entry(BaseModel):
     each: Literal["sector"] | None = None
     options: tuple[Literal["factors", "donors", "openings"], ...] = Field((), alias="with")
     parameters: dict[str, Any] = {}
-    grid: dict[str, Axis] = {}
+    grid: dict[str, Annotated[list[tuple[str, Any]], BeforeValidator(_axis)]] = {}
     after: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     front: bool = False
 
     def points(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give each point of the grid: its words for a job's name, and its parameters."""
-        axes = [[(name, *pair) for pair in _axis(values)] for name, values in self.grid.items()]
+        axes = [[(name, *pair) for pair in values] for name, values in self.grid.items()]
         for point in product(*axes):
             label = "".join(f"-{name}={words}" for name, words, _ in point)
             yield label, {name: value for name, _, value in point}
-
-
-def _axis(values: Range | Sequence[Any] | Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the values of one parameter, each with its words."""
-    if isinstance(values, Mapping):
-        return list(values.items())
-    given = values.values() if isinstance(values, Range) else values
-    return [(text_of(value), value) for value in given]
 
 
 def text_of(value: object) -> str:
@@ -157,7 +134,7 @@ def read_runs(path: Path) -> tuple[Entry, ...]:
         for name, values in entry.grid.items():
             if name in entry.parameters or (name == "sector" and entry.each):
                 raise InputError(f"{where}: parameter '{name}' stands there twice; keep one")
-            if not _axis(values):
+            if not values:
                 raise InputError(f"{where}: key 'grid.{name}': seen no value, expected one or more")
     return entries
 
@@ -194,8 +171,10 @@ def make_jobs(
         points = own[entry.name or entry.notebook] = []
         for label, point in entry.points():
             given = {**shared, **entry.parameters, **point}
-            keys = sectors(given) if callable(sectors) else sectors
-            each = [(f"-{key}", {"sector": key}) for key in keys] if entry.each else [("", {})]
+            each: list[tuple[str, dict[str, Any]]] = [("", {})]
+            if entry.each:
+                keys = sectors(given) if callable(sectors) else sectors
+                each = [(f"-{key}", {"sector": key}) for key in keys]
             points += [(named(base + key + label), label[1:], given | more) for key, more in each]
             if sum(map(len, own.values())) > MOST:
                 raise InputError(f"{entry.notebook}: its grid makes more than {MOST:,} jobs")
@@ -214,9 +193,10 @@ def make_jobs(
 def named(text: str) -> str:
     """Return a readable name for a job's files, whatever its parameters hold."""
     name = re.sub(r"[^\w=.,+-]+", "_", text).strip("_.")
-    if name == text and len(name) <= LONG:
+    short = name.encode()[:LONG].decode("utf-8", "ignore")
+    if short == text:
         return name
-    return f"{name[:LONG]}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:6]}"
+    return f"{short}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:6]}"
 
 
 def find_notebook(notebook: str, folder: Path | None, where: str) -> Path:

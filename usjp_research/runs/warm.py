@@ -116,7 +116,7 @@ class Server:
                 assert self._process.stdin
                 self._process.stdin.write(json.dumps(asked).encode() + b"\n")
                 self._process.stdin.flush()
-            except OSError:
+            except (OSError, ValueError):  # or closed
                 self.lost = True
             while key not in self._made:
                 if self.lost:
@@ -164,8 +164,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
-        self.lost = True
+        with self._lock:
+            self._process.stdout.close()
+            self.lost = True
 
 
 _servers: list[Server] = []

@@ -21,12 +21,14 @@ from usjp_research.spec.cells import NUMBER, CellError
 from usjp_research.words import InputError, nearest, shortened, shown
 
 DATUM = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?|true|false"
+LONGEST_NUMBER = 400  # digits
 LARGEST_TABLE, LARGEST_YAML = 20_000_000, 200_000  # bytes
 DEEPEST = 12  # levels of a YAML file
 MOST_ALIASES = 20  # each may repeat all that stands before it
 EXPECTED = {
     "model_type": "keys with values, as 'key: value'",
     "tuple_type": "a list, as [a, b]",
+    "dict_type": "keys with values, as 'key: value'",
     "float_parsing": "a valid number, finite and written as 0.5",
 }
 MOST_FAULTS = 100  # that are told at once
@@ -109,7 +111,7 @@ def _expected(fault: Mapping[str, Any], kind: Any) -> str:
     if fault["type"] == "literal_error":
         known = re.findall("'([^']*)'", fault["ctx"]["expected"])
         return f"one of {', '.join(known)} ({nearest(str(fault['input']), known)})"
-    return str(EXPECTED.get(fault["type"], fault["msg"]))
+    return str(EXPECTED.get(fault["type"], fault["msg"].removeprefix("Input should be ")))
 
 
 def read_rows(
@@ -243,8 +245,8 @@ class _Typed(_Loader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = yaml.SafeLoader.construct_scalar(self, node)
-        plain = getattr(node, "style", None) is None and re.fullmatch(DATUM, value)
-        return json.loads(value) if plain else value
+        plain = getattr(node, "style", None) is None and len(value) < LONGEST_NUMBER
+        return json.loads(value) if plain and re.fullmatch(DATUM, value) else value
 
 
 def typed_yaml(where: str, text: str) -> object:
