@@ -17,7 +17,7 @@ import papermill
 import pytest
 
 import usjp_research
-from usjp_research.runs import kernel, store
+from usjp_research.runs import store, warm
 from usjp_research.runs.batch import check_jobs, failures, run_batch
 from usjp_research.runs.job import Job
 from usjp_research.runs.store import Outcome, write_manifest
@@ -155,7 +155,7 @@ def test_a_job_that_fails_says_where_and_stops_no_other(
     assert outcomes[0].error is not None and outcomes[1].error is not None
     trace = outcomes[0].error.traceback
     assert "__getattr__" in trace and "\x1b" not in trace
-    assert str(kernel.HOME) not in trace and sys.prefix not in trace
+    assert str(warm.HOME) not in trace and sys.prefix not in trace
     assert _said(tmp_path / "out", outcomes[0]) == "before\n"
     executed = (folder / "dies.ipynb").read_text(encoding="utf-8")
     assert "DeadKernelError" in executed and "exit status 3" in executed

@@ -20,7 +20,7 @@ import pytest
 from usjp_research.runs import warm
 from usjp_research.runs.batch import check_jobs, failures, run_batch
 from usjp_research.runs.job import Job
-from usjp_research.runs.kernel import SCRATCH, Limits, environment, kernel_class, scratch_folder
+from usjp_research.runs.kernel import SCRATCH, Limits, kernel_class, scratch_folder
 from usjp_research.words import InputError
 
 Write = Callable[..., Path]
@@ -81,12 +81,11 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(
 
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path, cold: bool) -> None:
-    env = environment(tmp_path)
-    server = None if cold else warm.start(env)
+    server = None if cold else warm.start()
     limits = Limits(tmp_path / "stop")
 
     async def count() -> int:
-        manager = kernel_class(tmp_path, str(tmp_path), env, limits, server)()
+        manager = kernel_class(tmp_path, str(tmp_path), limits, server)()
         await manager.start_kernel(extra_arguments=[])
         client = manager.client()
         try:

@@ -74,6 +74,7 @@ def serve() -> dict[str, Any] | None:
     for pid in running:
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return None
 
 
