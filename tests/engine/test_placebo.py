@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,9 +66,9 @@ def test_admissible_shifts_equal_a_search_day_by_day() -> None:
 def test_too_few_calendars_are_refused() -> None:
     rule = RULE.model_copy(update={"least_shifts": 500})
     draw = np.random.default_rng(14).normal(0, 0.01, 400)
-    returns = np.zeros((400, 1))
+    returns = pd.DataFrame({"s": np.zeros(400)})
     with pytest.raises(InputError, match="placebo calendars"):
-        placebo_law({"s": _legs(250)}, lambda _: returns, _design(draw), np.zeros(400, bool), rule)
+        placebo_law({"s": _legs(250)}, returns, _design(draw), np.zeros(400, bool), rule)
 
 
 def test_statistics_are_signed_sums_over_guarded_errors() -> None:
@@ -77,7 +76,8 @@ def test_statistics_are_signed_sums_over_guarded_errors() -> None:
     market = draw.normal(0, 0.01, 400)
     returns = market[:, None] + draw.normal(0, 0.01, (400, 1))
     legs = [Leg("a", "s", 200, (-1, 1), 1), Leg("b", "s", 240, (-1, 1), -1)]
-    law = placebo_law({"g": legs}, lambda _: returns, _design(market), np.zeros(400, bool), RULE)
+    table = pd.DataFrame(returns, columns=["s"])
+    law = placebo_law({"g": legs}, table, _design(market), np.zeros(400, bool), RULE)
 
     def by_hand(first: int, second: int) -> tuple[float, float]:
         # The calendar's own windows are masked wherever it stands.
@@ -153,11 +153,7 @@ def law() -> Placebo:
     noise = draw.standard_t(5, (500, 3)) * [0.01, 0.02, 0.01] + draw.normal(0, 0.01, (500, 1))
     noise[[251, 281]] += [0.05, 0.0, 0.03]
     groups = {name: [replace(leg, series=name) for leg in _legs(250, 280)] for name in "abc"}
-    columns = dict(zip("abc", (market[:, None] + noise).T, strict=True))
-
-    def returns(names: Sequence[str]) -> npt.NDArray[np.float64]:
-        return np.column_stack([columns[name] for name in names])
-
+    returns = pd.DataFrame(market[:, None] + noise, columns=[*"abc"])
     return placebo_law(groups, returns, _design(market), np.zeros(500, bool), RULE)
 
 

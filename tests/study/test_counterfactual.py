@@ -269,7 +269,7 @@ def test_on_quiet_dates_synthetic_control_rejects_about_as_often_as_it_should() 
             return matched_forecast(returns, donors, m, masked, **plan)[0]
 
         design = expected_return_design("market", {"market": market})
-        series = partial(lambda values, names: values, y)
+        series = pd.DataFrame(y, columns=["s"])
         law = placebo_law({"g": legs}, series, design, masked, rule, forecast=expected)
         rejected += bool(law.p[0] <= 0.10)
     # Bounds of the binomial law at level 0.10, two-sided at about one in a thousand.

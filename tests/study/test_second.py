@@ -17,7 +17,8 @@ from tests.study.by_hand import SECTORS, SESSIONS, Term, small_market, small_sam
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, family_legs
-from usjp_research.study.capped import capped_weights, weighted_averages
+from usjp_research.study.capped import capped_weights
+from usjp_research.study.portfolios import averages_of
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import Second, second_legs, second_rows
 
@@ -170,7 +171,7 @@ def test_a_day_with_under_half_the_weight_or_under_three_firms_is_missing() -> N
     own = dict(zip("ABCDE", [0.4, 0.2, 0.2, 0.15, 0.05], strict=True))
     frame = pd.DataFrame(draw.normal(0, 0.01, (300, 6)), columns=list("ABCDEF"))
     frame = frame.mask(draw.random(frame.shape) < 0.35)
-    got = weighted_averages(frame, {"x": own})["x"]
+    got = averages_of(frame, {"x": own})["x"]
     seen = {"little": 0, "few": 0, "whole": 0}
     for day, row in enumerate(frame.to_dict("records")):
         there = {t: w for t, w in own.items() if np.isfinite(row[t])}

@@ -13,8 +13,8 @@ import statsmodels.api as sm
 from tests.study import by_hand
 from tests.study.by_hand import SECTORS, STUDY, small_market, small_sample, small_spec
 from usjp_research.study.answer import Study
+from usjp_research.study.reactions import SINCE, since_note
 from usjp_research.study.sample import Sample
-from usjp_research.study.since import SINCE, since_note
 
 NOTE = "2024-09-03"
 

@@ -102,13 +102,11 @@ class Placebo:
     def table(self, alpha: float, power: float, *, family: bool) -> pd.DataFrame:
         """Lay the law out: one row per group, which is the index, and the columns of `TABLE`.
 
-        Intervals are by inversion: an effect is inside when the test at level ``alpha`` does
-        not reject it; ``critical`` is their half-width in standard errors. As a family they hold
-        for all groups at once, their half-width the quantile of the largest distance; alone
-        each has its own, and its adjusted p-values are the p itself. An effect of size ``mde``
-        is found with probability ``power``. NaN where there is no law.
-
-        Romano and Wolf (2005); Holm (1979); Benjamini and Hochberg (1995).
+        Intervals are by inversion: an effect is inside when the test at level ``alpha`` does not
+        reject it; ``critical`` is their half-width in standard errors. As a family they hold for
+        all groups at once, by the quantile of the largest distance; alone each has its own, and
+        its adjusted p-values are the p itself. An effect of size ``mde`` is found with probability
+        ``power``. Romano and Wolf (2005); Holm (1979); Benjamini and Hochberg (1995).
         """
         from statsmodels.stats.multitest import multipletests
 
@@ -170,7 +168,7 @@ def admissible_shifts(
 ) -> Ints:
     """Enumerate the shifts, ascending, of an event calendar that touch no masked day.
 
-    Every shifted window and its estimation window lie inside the data, with enough days that
+    Shifted windows and their estimation windows lie inside the data, with enough days that
     neither real events nor the calendar's own shifted windows take; no return is read.
     """
     n_days = len(masked)
@@ -210,7 +208,7 @@ def independent_shifts(legs: Sequence[Leg], shifts: Ints) -> float:
 
 def placebo_law(
     groups: Mapping[str, Sequence[Leg]],
-    returns: Callable[[Sequence[str]], Floats],
+    returns: pd.DataFrame,
     design: Design,
     masked: Bools,
     rule: Plan,
@@ -226,21 +224,21 @@ def placebo_law(
     the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
     keeps the spacing of the events and the correlation between sectors, so the joint law of the
     shifted statistics is the null law of the family (docs/methods.md). The calendar's own
-    windows are masked wherever it stands, as the real ones are at the real dates: otherwise a
-    placebo's later windows would be fitted on its earlier ones, and its sum would vary less.
+    windows are masked wherever it stands: otherwise a placebo's later windows would be fitted on
+    its earlier ones, and its sum would vary less.
 
     Parameters
     ----------
-    returns : callable
-        From series names to an array of shape (n_days, n_series).
+    returns : DataFrame of shape (n_days, n_series)
+        Series by the name that legs give; simple returns as decimals.
     masked : ndarray of shape (n_days,), bool
         Days inside real event windows.
     calendar : sequence of Leg, optional
         All windows of the family when ``groups`` is only a part of it; they decide which shifts
         are admissible, if none are given, and which days move with the calendar.
     anchored : bool
-        Windows before or after the event, such as drift: every estimation window ends where
-        that of the event itself ends, and only the days of the event windows move as masked.
+        Windows before or after the event: every estimation window ends where that of the event
+        itself ends, and only the days of the event windows move as masked.
     how
         ``variance`` and ``forecast``, as for `signed_sums`.
 
@@ -271,7 +269,7 @@ def placebo_law(
 
 def signed_sums(
     groups: Sequence[Sequence[Leg]],
-    returns: Callable[[Sequence[str]], Floats],
+    returns: pd.DataFrame,
     design: Design,
     masked: Bools,
     rule: Plan,
@@ -285,11 +283,10 @@ def signed_sums(
     """Sum every group's legs at each move of the calendar, as `placebo_law` describes them.
 
     ``variance`` may take another one than the guarded. ``forecast`` stands in place of
-    `rolling_forecast` on ``design``: it is called with returns and mask, and by name with the
-    rest of its arguments and ``days``, the places of day 0 that will be read.
-
-    Returns the sums of signed abnormal returns and of variances, the mean loading on the first
-    regressor, and the sum of variances without the guard, shape (4, n_moves, n_groups).
+    `rolling_forecast` on ``design``: called with returns and mask, and by name with the rest of
+    its arguments and ``days``, the places of day 0. Returns the sums of signed abnormal returns
+    and of variances, the mean loading on the first regressor, and the sum of variances without
+    the guard, shape (4, n_moves, n_groups).
     """
     moving = own_days(calendar, rule.window if anchored else None)
     parts: dict[Leg, Floats] = {}
@@ -304,11 +301,11 @@ def signed_sums(
             "guard_sessions": rule.guard_sessions,
             "moving_mask": [day - day0 for day in moving],
         }
-        at = day0 + moves
+        values, at = returns[names].to_numpy("float64"), day0 + moves
         if forecast:
-            fit, rows = forecast(returns(names), masked, days=at, **plan), at
+            fit, rows = forecast(values, masked, days=at, **plan), at
         else:
-            fit = rolling_forecast(returns(names), design, masked, days=at, **plan)
+            fit = rolling_forecast(values, design, masked, days=at, **plan)
             rows = np.arange(len(at))
         found = np.stack([fit.car, variance(fit), fit.beta, fit.variance])[:, rows]
         parts |= {leg: found[:, :, names.index(leg.series)] for leg in here}
@@ -427,9 +424,9 @@ def minimum_detectable(
 ) -> float:
     """Return the smallest positive effect, in units of ``error``, found with the given power.
 
-    An effect is found when the interval leaves out zero. Its law is the placebo law, moved by
-    the effect: the share of shifts with ``|S - centre + effect / error| > critical``, where
-    ``null_deviation`` (n_shifts,) is S - centre and ``critical`` the interval's half-width.
+    Its law is the placebo law, moved by the effect: it is found where
+    ``|S - centre + effect / error| > critical``, with ``null_deviation`` (n_shifts,) S - centre
+    and ``critical`` the interval's half-width.
 
     Examples
     --------
@@ -447,7 +444,7 @@ def minimum_detectable(
 
 
 def family_detectable(away: Floats, alpha: float, power: float) -> tuple[float, Floats]:
-    """Return a family's critical distance and the MDE of each group, both in standard errors.
+    """Return a family's critical distance and each group's MDE, both in standard errors.
 
     From S - centre of every group at every shift, shape (n_shifts, n_groups).
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from usjp_research.engine.design import Ints
 from usjp_research.engine.placebo import Leg, Placebo, join_laws, no_law
 from usjp_research.market.record import Dropped
 from usjp_research.study.checks import (
@@ -22,10 +23,9 @@ from usjp_research.study.first_trade import first_trade
 from usjp_research.study.left_out import by_weight, not_in_portfolios, not_measured, stray_news
 from usjp_research.study.legs import campaign_legs, event_legs, shared_days, why_silent
 from usjp_research.study.prospective import Prospective, prospective
-from usjp_research.study.reactions import EventPaths, event_reactions
+from usjp_research.study.reactions import EventPaths, event_reactions, since_note
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import Second, assurance, says, second_rows
-from usjp_research.study.since import since_note
 from usjp_research.study.verdict import (
     CASES,
     DEPENDS,
@@ -47,29 +47,13 @@ LEAKS = ("primary", "leak")
 class Study:
     """The answer and everything it rests on.
 
-    Attributes
-    ----------
-    family : Placebo
-        The first rule's law, whose shifts every part of the study uses.
-    first : tuple of Verdict
-        The first rule's rows, one per sector in the order of the universe; a sector that cannot
-        be judged keeps its row, with the reason in place of numbers.
-    second : Second or None
-        What the second rule finds, where the study has one.
-    verdicts : tuple of Verdict
-        The headline's rows: the second rule's, or the first's where that judges no sector.
-    contrast : Verdict or None
-        Named minus unnamed beneficiaries; its other versions need single firms.
-    leaks, campaign : tuple of Verdict
-        The first rule's rows with leak windows added, and over the whole stretch of events.
-    says, assurance, first_trade, control, since : DataFrame
-        As the functions of these names give them; empty without a second rule, or what it needs.
-    since_paths : tuple of EventPaths
-        Of every sector since the thesis was published.
-    prospective : Prospective
-        Of the events announced after the rule was frozen, which are nowhere else in the study.
-    dropped : tuple of Dropped
-        Everything that was left out, the heaviest first; `missing_lines` says it in short.
+    ``family`` is the first rule's law, whose shifts every part of the study uses, and ``first`` its
+    rows, one per sector in the order of the universe: one that cannot be judged keeps its row,
+    with the reason in place of numbers. ``verdicts`` are the headline's rows: the ``second``
+    rule's, or the first's where that judges no sector. ``contrast`` is named minus unnamed
+    beneficiaries; ``leaks`` and ``campaign`` are the first rule's rows with leak windows added, and
+    over the whole stretch of events. The tables are as the functions of their names give them, and
+    empty without what they need. ``dropped`` is all that was left out, the heaviest first.
     """
 
     data: Sample
@@ -157,17 +141,9 @@ def run_study(
 ) -> Study:
     """Ask of every sector whether its events are priced in.
 
-    Parameters
-    ----------
-    say : callable, optional
-        Called with a short line before each stage.
-    laws : sequence of Placebo, optional
-        Sectors that were computed before, such as by the notebooks; joined on their shifts.
-
-    Raises
-    ------
-    InputError
-        When no primary event can be tested, or there are too few placebo calendars.
+    ``say`` is called with a short line before each stage; ``laws`` of sectors that were computed
+    before, such as by the notebooks, are joined on their shifts. Raises `InputError` when no
+    primary event can be tested, or there are too few placebo calendars.
 
     Examples
     --------
@@ -193,12 +169,12 @@ def run_study(
     timing, no_timing = before_and_after(data)
     reactions = event_reactions(data)
     days = by_day(data, legs)
-    first = tuple(_told(data, _leak_remark(row, leaks), days) for row in first)
+    first = tuple(_told(data, row, days, leaks) for row in first)
     if leaks:
         split = by_day(data, {sector: event_legs(data, sector, LEAKS) for sector in legs})
         leaks = tuple(_told(data, row, split) for row in leaks)
     say("the second rule, the first trade, the months since")
-    sharper, not_sharper = _by_second_rule(data, family, first, contrast, days)
+    sharper, not_sharper = _by_second_rule(data, family.shifts, first, contrast, days)
     rows = (*sharper["verdicts"], *([contrast] if contrast else []))
     dropped = (
         *not_sharper,
@@ -228,39 +204,31 @@ def run_study(
 
 def _by_second_rule(
     data: Sample,
-    family: Placebo,
-    first: tuple[Verdict, ...],
+    shifts: Ints,
+    first: Sequence[Verdict],
     contrast: Verdict | None,
     days: pd.DataFrame,
 ) -> tuple[dict[str, Any], tuple[Dropped, ...]]:
     """Return the fields of a `Study` that need a second rule, and what it could not do."""
-    second, none = second_rows(data, family.shifts), pd.DataFrame()
+    second, none = second_rows(data, shifts), pd.DataFrame()
     if second is None:
         empty = dict.fromkeys(("says", "assurance", "first_trade", "control", "since"), none)
         return {"second": None, "verdicts": first, "since_paths": (), **empty}, ()
-    trades, no_trades = first_trade(data, family.shifts)
+    trades, no_trades = first_trade(data, shifts)
     if contrast and len(trades):
         rests = trades["sector"].map({contrast.name: contrast.rests_on}).fillna("")
         trades = trades.assign(rests_on=rests)
     since, paths, no_since = since_note(data)
-    found = {
-        "second": second,
-        "verdicts": _headline(data, second, first),
-        "says": says(data, second, first, days),
-        "assurance": assurance(second),
-        "first_trade": trades,
-        "control": positive_control(data),
-        "since": since,
-        "since_paths": paths,
-    }
-    return found, (*second.dropped, *no_trades, *no_since)
+    tables = {"says": says(data, second, first, days), "assurance": assurance(second)}
+    tables |= {"first_trade": trades, "control": positive_control(data), "since": since}
+    found = {"second": second, "verdicts": _headline(data, second, first), "since_paths": paths}
+    return {**found, **tables}, (*second.dropped, *no_trades, *no_since)
 
 
 def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
-    """Judge the same intervals under other assumptions of the thesis.
+    """Judge the same intervals under other assumptions, as `with_assumptions` takes them.
 
-    ``changes`` are as `with_assumptions` takes them. What moved in the market does not depend on
-    any assumption; what should have moved does.
+    What moved in the market does not depend on any assumption; what should have moved does.
 
     Examples
     --------
@@ -278,9 +246,6 @@ def what_if(study: Study, changes: Mapping[str, float]) -> tuple[Verdict, ...]:
         row = replace(row, implied=worth(data, sector, named_on, tested=tested))
         rows.append(row if row.headline == NO_VERDICT else judge(data.spec, row))
     return tuple(rows)
-
-
-# --- rows beside the scoreboard --------------------------------------------------------------
 
 
 def _leak_rows(
@@ -317,16 +282,16 @@ def _more_rows(
     return every_sector(data, kind, rows, silent), []
 
 
-def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> tuple[Verdict, ...]:
+def _headline(data: Sample, second: Second, first: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """Return the second rule's rows, or the first's where the second judges no sector.
 
     Where the rules differ the row says that it depends on the rule.
     """
-    if second is None or not second.rows:
+    if not second.rows:
         return tuple(first)
     reasons = {item.name: item.reason for item in second.dropped}
-    rows = every_sector(data, "sector", second.rows, reasons)
     found = []
+    rows = every_sector(data, "sector", second.rows, reasons)
     for row, other in zip(rows, first, strict=True):
         differs = row.by_case != other.by_case
         depends = f"depends on the rule: rule 1 says {_said(other)}" if differs else ""
@@ -336,18 +301,16 @@ def _headline(data: Sample, second: Second | None, first: Sequence[Verdict]) -> 
     return tuple(found)
 
 
-def _leak_remark(row: Verdict, leaks: Sequence[Verdict]) -> Verdict:
-    """Say beside the headline what the verdict is with leak windows, where it is another one."""
-    other = next((leak for leak in leaks if leak.name == row.name), None)
-    if other is None or (other.headline, other.by_case) == (row.headline, row.by_case):
-        return row
-    return replace(row, remark=f"with leak windows: {_said(other)}")
-
-
-def _told(data: Sample, row: Verdict, days: pd.DataFrame) -> Verdict:
-    """Mark a row that a single day makes."""
-    remarks = filter(None, (row.remark, one_day(data, row, days)))
-    return replace(row, remark="; ".join(remarks))
+def _told(data: Sample, row: Verdict, days: pd.DataFrame, leaks: Sequence[Verdict] = ()) -> Verdict:
+    """Mark a row that is another one with leak windows, or that a single day makes."""
+    said = [
+        f"with leak windows: {_said(leak)}"
+        for leak in leaks
+        if leak.name == row.name and (leak.headline, leak.by_case) != (row.headline, row.by_case)
+    ]
+    return replace(
+        row, remark="; ".join(filter(None, (row.remark, *said, one_day(data, row, days))))
+    )
 
 
 def _said(row: Verdict) -> str:

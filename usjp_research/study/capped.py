@@ -7,18 +7,16 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.engine.design import Floats
 from usjp_research.market.openings import SESSION
 from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Second, Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import first_session, in_session
-from usjp_research.study.portfolios import Portfolios, Slot, Weighing, values_before
+from usjp_research.study.portfolios import Portfolios, Slot, Weighing, averages_of, values_before
 
-Floats = npt.NDArray[np.float64]
-LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
 CAPPED = "capped"
 LEVEL = 1.5  # times the equal weight is never above the cap
 
@@ -51,24 +49,6 @@ def _shares(second: Second, values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(values, weights.tolist(), strict=True))
 
 
-def weighted_averages(
-    returns: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]
-) -> pd.DataFrame:
-    """Average members by weight; their weights rescaled over those with a return that day.
-
-    A day with under half the weight, or with fewer than three members, is missing.
-    """
-    frame = pd.DataFrame(weights, dtype=float).reindex(returns.columns).fillna(0.0)
-    table = frame[list(weights)].to_numpy()
-    values = returns.to_numpy("float64")
-    known = np.isfinite(values)
-    held, count = known @ table, known.astype(float) @ (table > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(known, values, 0.0) @ table / held
-    means[(held < LEAST_WEIGHT) | (count < SMALLEST)] = np.nan
-    return pd.DataFrame(means, index=returns.index, columns=list(weights))
-
-
 def capped_name(session: date, sector: str) -> str:
     """Name the capped series of a slot."""
     return f"{CAPPED}/{session}/{sector}"
@@ -89,16 +69,16 @@ def with_capped(
     """
     if spec.rule.second is None or market.level == "portfolio":
         return made
-    weights, dropped = _weights_of(spec, market, slots or made.slots, out or {})
-    values = valued_firms(spec, market)
+    values, out = valued_firms(spec, market), out or {}
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
-    tables = []
-    for part, table in {CAPPED: market.returns, **market.openings}.items():
-        if part != CAPPED:
-            weights |= _sides(spec, part, table, made.members)
-            tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
-        here = {name: found for name, found in weights.items() if name.startswith(f"{part}/")}
-        tables.append(weighted_averages(table[firms], here))
+    weights, dropped = _slot_weights(spec, slots or made.slots, values, out)
+    capped, tables = dict(weights), [averages_of(market.returns[firms], weights)]
+    for part, table in market.openings.items():
+        opened, notes = _opened(spec, part, table, capped, values, out)
+        opened |= _sides(spec, part, table, made.members)
+        weights, dropped = weights | opened, (*dropped, *notes)
+        tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
+        tables.append(averages_of(table[firms], opened))
     groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
     weighing = {
@@ -116,24 +96,6 @@ def with_capped(
     )
 
 
-def _weights_of(
-    spec: Spec,
-    market: Market,
-    slots: Mapping[tuple[str, str], Slot],
-    out: Mapping[str, Collection[str]],
-) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
-    """Weight the members of the primary events' slots, and of those at the first trade.
-
-    Returns the weights by series and firm, and what cannot be formed or has no weight.
-    """
-    values = valued_firms(spec, market)
-    weights, dropped = _slot_weights(spec, slots, values, out)
-    for part, table in market.openings.items():
-        opened, notes = _opened(spec, part, table, dict(weights), values, out)
-        weights, dropped = {**weights, **opened}, (*dropped, *notes)
-    return weights, dropped
-
-
 def opening_name(part: str, session: date | str = "", sector: str = "") -> str:
     """Name the series of a slot at the first trade, or that of the market."""
     return f"{part}/{session}/{sector}" if session else f"{part}/{BENCHMARK}"
@@ -145,9 +107,8 @@ def _sides(
     """Weight the firms on both sides of the contrast alike that have an opening on its day."""
     contrast = spec.rule.contrast
     sides = [name for name in groups if name.startswith(("named/", "unnamed/"))]
-    if not contrast or not sides:
-        return {}
-    if in_session(spec.event(contrast.event).instant) != (part == SESSION):
+    right = contrast and in_session(spec.event(contrast.event).instant) == (part == SESSION)
+    if not sides or not right:
         return {}
     found = {}
     for name in sides:
@@ -167,8 +128,8 @@ def _opened(
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of each capped slot that have an opening on the event's day.
 
-    A firm without one is out of that slot at every shift. News overnight is looked at overnight,
-    and news in a session from that session's open to its close.
+    A firm without one is out at every shift. News in a session is looked at from that session's
+    open to its close, other news overnight.
     """
     second, found, lost = spec.rule.second, dict[str, dict[str, float]](), list[Dropped]()
     assert second is not None
@@ -199,14 +160,9 @@ def _slot_weights(
     assert second is not None
     found: dict[str, dict[str, float]] = {}
     lost: dict[str, str] = {}
-    signed = {
-        (e.id, sector)
-        for e in spec.with_role("primary")
-        for sector, sign in e.signs.items()
-        if sign
-    }
+    signs = {event.id: event.signs for event in spec.with_role("primary")}
     for slot in slots.values():
-        if (slot.event, slot.sector) not in signed or not slot.series:
+        if not signs.get(slot.event, {}).get(slot.sector) or not slot.series:
             continue
         name = capped_name(slot.session, slot.sector)
         inside = [t for t in tested_firms(spec, slot.sector) if t in slot.members]
@@ -250,5 +206,5 @@ def with_other_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolio
         inside = [t for t in tested_firms(spec, sector) if t in members and t in values]
         weights[name] = _shares(second, {ticker: values[ticker] for ticker in inside})
     new = {name: own for name, own in weights.items() if own and name not in made.returns}
-    more = weighted_averages(market.returns, new)
+    more = averages_of(market.returns, new)
     return replace(made, returns=pd.concat([made.returns, more], axis=1))

@@ -12,7 +12,13 @@ import pandas as pd
 from usjp_research.engine.placebo import Leg, Placebo, stepdown_p
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import GENERIC, Check, Spec
-from usjp_research.study.legs import common_sign, event_windows, name_sectors, share_days
+from usjp_research.study.legs import (
+    common_sign,
+    event_windows,
+    laid_out,
+    name_sectors,
+    share_days,
+)
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import Verdict
 from usjp_research.words import InputError, percent
@@ -25,21 +31,6 @@ TIMING = (
 VARIANTS = ("version", "sector", "sign", "effect", "marginal_low", "marginal_high", "p", "shifts")
 CONTROL = ("sector", "event", "session", "effect", "low", "high", "p", "mde", "shifts")
 ONE_DAY = 0.3  # of a row that stands out, from which a single day makes it
-NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
-
-
-def _alone(
-    data: Sample, groups: Mapping[str, Sequence[Leg]], **how: Any
-) -> tuple[Placebo, pd.DataFrame]:
-    """Lay out the law of windows by group, each group a family of its own."""
-    if not groups:
-        raise InputError(NO_EVENT)
-    rule, law = data.spec.rule, data.law(groups, **how)
-    rows = law.table(rule.alpha, rule.power, family=False)
-    return law, rows.assign(sector=law.groups, sign=[common_sign(groups[n]) for n in law.groups])
-
-
-# --- before and after ------------------------------------------------------------------------
 
 
 def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
@@ -53,12 +44,10 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     Returns
     -------
     timing : DataFrame
-        One row per check and sector (and the mirror basket): ``sign`` that is expected of all
-        its windows, 0 where they differ, ``effect`` in that direction and marginal interval
-        ``low``, ``high`` as decimals, placebo ``p``, ``p_family`` adjusted over the sectors
-        (step-down), ``mde``, ``sessions`` summed, ``shifts`` and what they are worth as
-        ``independent`` draws; with fewer of those than 1 / alpha only the effect. Last what the
-        check would show if the thesis is right and ``priced``, ``unpriced``, or ``wrong``.
+        One row per check and sector (and the mirror basket), columns `TIMING`: ``sign`` expected of
+        all its windows, 0 where they differ; ``effect`` in that direction and marginal interval as
+        decimals; ``p_family`` adjusted over the sectors; ``sessions`` summed, ``shifts`` and what
+        they are worth as ``independent`` draws: with fewer of those than 1 / alpha only the effect.
     dropped : tuple of Dropped
         Events that a check leaves out, and checks that cannot be computed.
 
@@ -74,7 +63,7 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
         lost = {name: reasons for name, (_, reasons) in found.items() if name != MIRROR}
         dropped += name_sectors(data.spec, lost, "before and after", f"{check.title}: ")
         try:
-            law, rows = _alone(data, groups, anchored=True)
+            law, rows = laid_out(data, groups, anchored=True)
         except InputError as error:
             dropped.append(Dropped("before and after", check.title, str(error)))
         else:
@@ -133,12 +122,11 @@ def _timing(
     """Lay out one check: no p-value is finer than the independent draws behind it."""
     own = law.part([name for name in law.groups if name != MIRROR])
     adjusted = pd.Series(stepdown_p(own.distance, own.null_distance), index=list(own.groups))
-    legs = [groups[name] for name in law.groups]
     finest = 1 / (1 + rows["independent"])
+    windows = [[leg.window for leg in legs] for legs in groups.values()]
     rows = rows.assign(
         check=check.key,
-        events=[" ".join(dict.fromkeys(leg.event for leg in own)) for own in legs],
-        sessions=[sum(leg.window[1] - leg.window[0] + 1 for leg in own) for own in legs],
+        sessions=[sum(high - low + 1 for low, high in spans) for spans in windows],
         p=rows["p"].clip(lower=finest),
         p_family=adjusted.reindex(rows.index).clip(lower=finest),
         **{name: getattr(check, name) for name in SAID},
@@ -198,13 +186,11 @@ def positive_control(data: Sample) -> pd.DataFrame:
         return pd.DataFrame(columns=list(CONTROL))
     leg = Leg(rule.cleanest, MIRROR, int(data.panel.day0[place]), (0, 0), 1)
     try:
-        _, rows = _alone(data, {MIRROR: [leg]})
+        _, rows = laid_out(data, {MIRROR: [leg]})
     except InputError:
         return pd.DataFrame(columns=list(CONTROL))
-    return rows.assign(event=leg.event, session=data.panel.new_york[place])[list(CONTROL)]
-
-
-# --- other versions --------------------------------------------------------------------------
+    rows = rows.assign(event=leg.event, session=data.panel.new_york[place])
+    return rows[list(CONTROL)]
 
 
 def other_versions(
@@ -214,7 +200,7 @@ def other_versions(
     tables, dropped = [], list[Dropped]()
     for title, groups, how in _versions(data, legs):
         try:
-            _, rows = _alone(data, groups, shifts=family.shifts, **how)
+            _, rows = laid_out(data, groups, shifts=family.shifts, **how)
         except InputError as error:
             dropped.append(Dropped("version", title, str(error)))
         else:
@@ -233,16 +219,12 @@ def _versions(
     every = {name: event_windows(data, name, primary, signed=False) for name in (*legs, MIRROR)}
     shared = {name: share_days(windows)[0] for name, windows in every.items()}
     mirror = shared.pop(MIRROR)
-    clean = {
-        name: [leg for leg in event_windows(data, name, primary) if leg.event == alone]
-        for name, own in legs.items()
-        if any(leg.event == alone for leg in own)
-    }
-    unformed = {
-        name: [replace(leg, series=f"sector/{name}") for leg in own] for name, own in legs.items()
-    }
+    there = [name for name, own in legs.items() if any(leg.event == alone for leg in own)]
+    windows = {name: event_windows(data, name, primary) for name in there}
+    clean = {name: [leg for leg in own if leg.event == alone] for name, own in windows.items()}
+    whole = {name: [replace(x, series=f"sector/{name}") for x in own] for name, own in legs.items()}
     yield "the rule", legs, {}
-    yield "without blackout", unformed, {}
+    yield "without blackout", whole, {}
     yield "unsigned, all primary events", shared, {}
     if clean:
         yield f"{alone} alone", clean, {}

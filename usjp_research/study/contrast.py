@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from usjp_research.engine.design import Floats
 from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Contrast, ContrastVersion
@@ -149,9 +147,12 @@ def _version(
     name = f"{sector}: {version.title}"
     window = (low, max(days) - min(days) + high)
     legs = {name: (Leg("+".join(ids), name, min(days), window, 1),)}
-    spread = _spread(returns, named, unnamed)[:, None]
+    # The named side is complete or missing, the unnamed one has three firms at least.
+    rest = returns[list(unnamed)]
+    below = rest.mean(axis=1).where(rest.count(axis=1) >= SMALLEST)
+    spread = returns[list(named)].mean(axis=1, skipna=False) - below
     try:
-        law = data.law(legs, returns=lambda _: spread)
+        law = data.law(legs, returns=spread.to_frame(name))
     except InputError as error:
         return None, (*gone, str(error))
     known = values_before(spec, data.market)
@@ -185,11 +186,3 @@ def _sides(
     reasons = {"not in the prices": absent, "too few returns": short, "own news": out}
     gone = tuple(f"left out, {why}: {', '.join(who)}" for why, who in reasons.items() if who)
     return named, unnamed, gone
-
-
-def _spread(returns: pd.DataFrame, named: Sequence[str], unnamed: Sequence[str]) -> Floats:
-    """Subtract the unnamed mean from the named one; the named side is complete or missing."""
-    above = returns[list(named)].to_numpy("float64").mean(axis=1)
-    rest = returns[list(unnamed)]
-    below = rest.mean(axis=1).where(rest.count(axis=1) >= SMALLEST)
-    return np.asarray(above - below.to_numpy("float64"))

@@ -250,11 +250,12 @@ def _compared(
 
 def _standing(data: Sample, windows: Sequence[str], moves: Ints) -> dict[str, Bools]:
     """Say by window at which moves every sector's primary windows stand, as the rules ask."""
-    rule, calendar, market = data.spec.rule, calendar_of(data), data.portfolios.benchmark[:, None]
+    rule, calendar = data.spec.rule, calendar_of(data)
+    market = pd.DataFrame({BENCHMARK: data.portfolios.benchmark})
     days = [(data.spec.event(id), day0) for id, day0 in {(x.event, x.day0) for x in calendar}]
     spans = [[(e.id, day0, _span(rule, e, window)) for e, day0 in days] for window in windows]
     groups = [[Leg(id, BENCHMARK, day0, s, 1) for id, day0, s in own if s] for own in spans]
-    effect, *_ = data.sums(groups, moves, returns=lambda _: market, calendar=calendar)
+    effect, *_ = data.sums(groups, moves, returns=market, calendar=calendar)
     return dict(zip(windows, np.isfinite(effect).T, strict=True))
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 
 from usjp_research.engine.design import Floats, Ints
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, law_of_sums, own_days
-from usjp_research.engine.rolling import Forecast
 from usjp_research.engine.slopes import Prologue, prologue, slope_portfolio, slope_weights
 from usjp_research.market.record import Dropped, Market
 from usjp_research.spec.records import Firm, Spec
@@ -64,7 +63,7 @@ class Slope:
     p: float
     mde: float
     raw: Prologue
-    top_share: float
+    top_share: float  # of the firm that carries most of it
     by_case: Mapping[str, str]  # what the rule of the verdict would say: evidence only
     breakeven: float | None  # margin times listed share at which the thesis would equal the MDE
     rests_on: str  # the exposed firm without which the slope is another one, as in `carried`
@@ -267,7 +266,7 @@ def exposure_law(
 
     The abnormal returns of all firms are regressed on their doses with effects of each event's
     sectors. The slope is the return of a portfolio (Fama 1976, chapter 9), so its law is that of
-    any portfolio of the study (Cohn, Johnson, Liu and Wardlaw 2026): the events are moved to every
+    any portfolio of the study (Cohn, Johnson, Liu and Wardlaw 2026): the events move to every
     quiet place, before the first primary event or with ``before`` off anywhere. ``event`` is an
     id, or ``pooled`` for all that name firms. Without single firms, three exposed ones or 250
     quiet days there is no slope but a ``reason``. ``seen`` is as for `firm_cars`.
@@ -306,29 +305,21 @@ def exposure_law(
     return replace(row, slope=_slope(data, law, firms, cars[0], row.implied))
 
 
-def _legs(data: Sample, events: Sequence[str]) -> dict[str, Leg]:
+def _legs(data: Sample, events: Sequence[str]) -> list[Leg]:
+    """Make the rule's window at each event, of a series that is called as the event is."""
     days = {event.id: int(d) for event, d in zip(data.panel.events, data.panel.day0, strict=True)}
-    return {id: Leg(id, "", days[id], data.spec.rule.window, 1) for id in events}
+    return [Leg(id, id, days[id], data.spec.rule.window, 1) for id in events]
 
 
 def _quiet_shifts(data: Sample, events: Sequence[str], before: bool) -> Ints:
     """List how far the events may move, to before the first primary event or anywhere."""
-    legs, primary = [*_legs(data, events).values()], data.panel.index("primary")
+    legs, primary = _legs(data, events), data.panel.index("primary")
     low, high = data.spec.rule.window
     shifts = admissible_shifts(legs, data.panel.masked, data.spec.rule)
     if before and primary:
         first = min(int(data.panel.day0[k]) for k in primary) + low
         shifts = shifts[max(leg.day0 for leg in legs) + shifts + high < first]
     return shifts
-
-
-def _forecast(
-    data: Sample, events: Sequence[str], event: str, returns: Floats, moves: Ints
-) -> Forecast:
-    """Forecast the window of one of the events at each move, where all their windows are masked."""
-    legs = _legs(data, events)
-    moving = [day - legs[event].day0 for day in own_days([*legs.values()])]
-    return data.forecast(returns, moving_mask=moving, days=legs[event].day0 + moves)
 
 
 def firm_cars(
@@ -343,12 +334,14 @@ def firm_cars(
     ``seen`` holds those of the whole market, for calls on the same sample, events and moves.
     """
     seen = {} if seen is None else seen
-    cars = np.empty((len(moves), len(firms)))
-    for id in events:
-        if (key := (id, *events, moves.tobytes())) not in seen:
+    cars, legs = np.empty((len(moves), len(firms))), _legs(data, events)
+    for leg in legs:
+        if (key := (leg.event, *events, moves.tobytes())) not in seen:
             returns = data.market.returns.to_numpy("float64")
-            seen[key] = _forecast(data, events, id, returns, moves).car
-        here = firms["event"] == id
+            moving = [day - leg.day0 for day in own_days(legs)]
+            fit = data.forecast(returns, moving_mask=moving, days=leg.day0 + moves)
+            seen[key] = fit.car
+        here = firms["event"] == leg.event
         cars[:, here] = seen[key][:, firms.loc[here, "at"]]
     return cars
 
@@ -377,15 +370,14 @@ def _law(
         if pattern[exposed].sum() < LEAST_EXPOSED:
             continue
         dates, left = np.flatnonzero(which == k), firms[pattern]
-        left = left.assign(square=_weights(left) ** 2)
-        sums[:, dates] = 0.0
+        left, series = left.assign(square=_weights(left) ** 2), {}
         for id, part in left.groupby("event", sort=False):
             share = part["square"].sum() / left["square"].sum()
-            dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
-            series = share * slope_portfolio(returns[:, part["at"]], dose, cell)
-            fit = _forecast(data, events, str(id), series[:, None], moves[dates])
-            sums[:, dates] += np.stack([fit.car, fit.guarded])
-    return law_of_sums({"slope": [*legs.values()]}, shifts, *sums)
+            who = (part[name].to_numpy() for name in ("dose", "cell"))
+            series[str(id)] = share * slope_portfolio(returns[:, part["at"]], *who)
+        own, table = [leg for leg in legs if leg.event in series], pd.DataFrame(series)
+        sums[:, dates] = data.sums([own], moves[dates], returns=table, calendar=legs)[:2]
+    return law_of_sums({"slope": legs}, shifts, *sums)
 
 
 def _slope(
@@ -422,8 +414,8 @@ def _half_on(firms: pd.DataFrame) -> str:
 def exposure_rows(data: Sample) -> tuple[Exposure, ...]:
     """Compute the pooled slopes that any page may show: quiet days before the news, and all.
 
-    Both rest on one membership, the rule's. Others differ by one or two exposed firms, and a
-    slope with and without a firm would give its return away: `exposure_versions`.
+    Both rest on the rule's membership. Others differ by one or two exposed firms, and a slope
+    with and without a firm would give its return away: `exposure_versions`.
     """
     seen: dict[object, Floats] = {}
     rows = [exposure_law(data, before=before, seen=seen) for before in (True, False)]
@@ -435,11 +427,12 @@ def _alone(data: Sample, row: Exposure, seen: dict[object, Floats]) -> Exposure:
     found = row.slope
     if found is None or found.rests_on or found.low <= 0 <= found.high:
         return row
-    named = [f.ticker for f in data.spec.firms if f.named_event in row.events and f.dose_usd_bn]
-    without = {
-        t: exposure_law(data, before=row.before, without=(t,), seen=seen).slope for t in named
-    }
-    rest = {t: (less.value, less.low, less.high) for t, less in without.items() if less}
+    rest = {}
+    for firm in data.spec.firms:
+        if firm.named_event in row.events and firm.dose_usd_bn:
+            left = exposure_law(data, before=row.before, without=(firm.ticker,), seen=seen)
+            if less := left.slope:
+                rest[firm.ticker] = less.value, less.low, less.high
     on = carrier((found.value, found.low, found.high), rest)
     return replace(row, slope=replace(found, rests_on=on))
 
@@ -456,8 +449,7 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
         return ()
     top = next(firm for firm in spec.firms if firm.ticker == doses["ticker"].iloc[-1])
     basket = tuple(f.ticker for f in spec.members(top.sector) if f.basket == top.basket != "")
-    out: list[tuple[str, ...]] = [(), (), (top.ticker,), *([basket] if len(basket) > 1 else [])]
-    seen: dict[object, Floats] = {}
+    out, seen = [(), (), (top.ticker,), *[basket] * (len(basket) > 1)], dict[object, Floats]()
     return tuple(
         exposure_law(data, event, blackout=k == 0, without=without, seen=seen)
         for event in ("pooled", *naming_events(spec, data.panel))

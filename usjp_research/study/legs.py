@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from usjp_research.engine.placebo import Leg, own_days, runs
+import pandas as pd
+
+from usjp_research.engine.placebo import Leg, Placebo, own_days, runs
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import Spec
 from usjp_research.study.sample import Sample
+from usjp_research.words import InputError
 
 CUT = "for neither"  # ends the reason of an event that keeps some of its days
+NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
 def event_windows(
@@ -23,8 +28,8 @@ def event_windows(
 ) -> tuple[Leg, ...]:
     """List the windows of a sector, or of the mirror, at some places of the panel's events, uncut.
 
-    The rule's window is taken where none is given, and ends with the data; if ``signed``, events
-    without an expected sign are left out, else all count as +1.
+    The rule's where none is given; it ends with the data. If ``signed``, events without an expected
+    sign are left out, else all count as +1.
     """
     low, high = window or data.spec.rule.window
     made, found = data.portfolios, []
@@ -162,3 +167,18 @@ def common_sign(legs: Sequence[Leg]) -> int:
     """Return the sign that all windows have, or 0 when they differ or there are none."""
     seen = {leg.sign for leg in legs}
     return seen.pop() if len(seen) == 1 else 0
+
+
+def laid_out(
+    data: Sample, groups: Mapping[str, Sequence[Leg]], *, family: bool = False, **how: Any
+) -> tuple[Placebo, pd.DataFrame]:
+    """Compute the law of windows by group, and its table with ``sector``, ``events``, ``sign``."""
+    if not groups:
+        raise InputError(
+            "no event with an expected sign and a day 0 of its own lies inside the data"
+        )
+    rule, law = data.spec.rule, data.law(groups, **how)
+    legs, rows = [*groups.values()], law.table(rule.alpha, rule.power, family=family)
+    events = [" ".join(dict.fromkeys(leg.event for leg in own)) for own in legs]
+    sign = [common_sign(own) for own in legs]
+    return law, rows.assign(sector=list(groups), events=events, sign=sign)

@@ -136,7 +136,7 @@ def random_calendars(
     events = [data.panel.events[k] for k in data.panel.index("primary")]
     panel, returns = _portfolios(data, list(real), donors)
     legs = {s: tuple(replace(leg, series=s) for leg in own) for s, own in real.items()}
-    law = data.law(legs, returns=lambda names: returns[list(names)].to_numpy("float64"))
+    law = data.law(legs, returns=returns)
     days = _draw(data, len(events), SPARE * calendars)
     inside = days[..., None] + np.arange(rule.window[0], rule.window[1] + 1)
     inside = inside.reshape(len(days), -1)

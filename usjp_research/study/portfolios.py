@@ -22,6 +22,7 @@ from usjp_research.words import InputError, card
 
 PADDED = "left out so that no firm's return can be read back"
 COVERED_SESSIONS = 3
+LEAST_WEIGHT = 0.5  # of a portfolio's weight must have a return on a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,9 @@ class Portfolios:
 
     def _repr_html_(self) -> str:
         formed = sum(bool(slot.series) for slot in self.slots.values())
-        return card(
-            "Portfolios",
-            "",
-            f"{self.returns.shape[1]} series over {len(self.returns)} sessions",
-            f"{formed} of {len(self.slots)} slots (an event and a sector) formed",
-            f"{len(self.dropped)} left out",
-        )
+        size = f"{self.returns.shape[1]} series over {len(self.returns)} sessions"
+        slots = f"{formed} of {len(self.slots)} slots (an event and a sector) formed"
+        return card("Portfolios", "", size, slots, f"{len(self.dropped)} left out")
 
 
 def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
@@ -89,8 +86,8 @@ def form_portfolios(spec: Spec, market: Market, panel: EventPanel) -> Portfolios
 
     A slot's members are the sector's firms outside its own-news blackout with enough returns in
     the real estimation window and all of the event window, the same for every placebo shift. A
-    bundle's series are used as they are, and checked against what the parameters imply: an
-    `InputError` says where it was built for another study, as it does for `refuse_findings`.
+    bundle's series are used as they are: an `InputError` says where it was built for another
+    study, as it does for `refuse_findings`.
     """
     form = _from_bundle if market.level == "portfolio" else from_firms
     return form(spec, market, panel)
@@ -193,9 +190,6 @@ def short_of_returns(
     return tuple(t for t, good in zip(tickers, enough & whole, strict=True) if not good)
 
 
-# --- from firms ------------------------------------------------------------------------------
-
-
 def from_firms(
     spec: Spec,
     market: Market,
@@ -249,17 +243,21 @@ def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def averages_of(returns: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Average the members that have a return, three at least, for all groups in one product."""
-    firms = [str(name) for name in returns.columns if name not in (BENCHMARK, MIRROR)]
-    values = returns[firms].to_numpy("float64")
+def averages_of(
+    returns: pd.DataFrame, groups: Mapping[str, Sequence[str] | Mapping[str, float]]
+) -> pd.DataFrame:
+    """Average members by weight, alike where they have none, over those with a return that day.
+
+    A day with under half the weight, or with fewer than three members, is missing.
+    """
+    own = {k: g if isinstance(g, Mapping) else dict.fromkeys(g, 1.0) for k, g in groups.items()}
+    frame = pd.DataFrame(own, dtype=float).reindex(returns.columns).fillna(0.0)
+    table, values = frame[list(groups)].to_numpy(), returns.to_numpy("float64")
     known = np.isfinite(values)
-    inside = [set(group) for group in groups.values()]
-    table = np.array([[firm in group for group in inside] for firm in firms], float)
-    counts = known.astype(float) @ table
+    held, count = known @ table, known.astype(float) @ (table > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(known, values, 0.0) @ table / counts
-    means[counts < SMALLEST] = np.nan
+        means = np.where(known, values, 0.0) @ table / held
+    means[(held < LEAST_WEIGHT) | (count < SMALLEST)] = np.nan
     return pd.DataFrame(means, index=returns.index, columns=list(groups))
 
 
@@ -325,9 +323,6 @@ def _market_values(
     counts = {name: (len(worth), len(groups[name])) for name, worth in known.items()}
     sums = {name: sum(worth) for name, worth in known.items() if worth}
     return sums, counts, tuple(Dropped("market value", ticker, why) for ticker in without)
-
-
-# --- from the bundle -------------------------------------------------------------------------
 
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:

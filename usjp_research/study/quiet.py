@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -125,12 +124,10 @@ class _Quiet:
     calendar: tuple[Leg, ...]
     shifts: npt.NDArray[np.int64]
     end: int  # days that may be read
-    returns: Callable[[tuple[str, ...]], Floats]
 
     @classmethod
     def of(cls, data: Sample) -> _Quiet:
         (legs, silent), calendar = second_legs(data), calendar_of(data)
-        returns = cache(data.portfolios.array)
         if not legs:
             sector, reason = next(iter(silent.items()))
             raise InputError(f"rule 2 has no sector that it could test: {sector}: {reason}")
@@ -138,7 +135,7 @@ class _Quiet:
         last = max(leg.day0 + leg.window[1] for leg in calendar)
         shifts = every[every + last < int(np.flatnonzero(data.panel.masked)[0])]
         if len(shifts):
-            quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1), returns)
+            quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
             full = quiet.trial(_averages(data), float(data.spec.rule.estimation.sessions))
             shifts = shifts[np.isfinite(full.effect + full.error).all(axis=1)]
         if len(shifts) < data.spec.rule.least_shifts:
@@ -146,7 +143,7 @@ class _Quiet:
                 f"seen {len(shifts)} quiet calendars with complete returns before the first event, "
                 f"the rule asks for {data.spec.rule.least_shifts}: give a longer history of returns"
             )
-        return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1), returns)
+        return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
 
     def trial(self, controls: Sequence[str], penalty: float = 0.0) -> _Trial:
         """Compute all sectors' sums, errors and retained shares at the quiet shifts."""
@@ -156,7 +153,7 @@ class _Quiet:
             design = design_of(data, yard, controls, penalty=penalty, days=self.end)
             effect, variance, loading, _ = signed_sums(
                 [*own.values()],
-                lambda names: self.returns(tuple(names))[: self.end],
+                data.portfolios.returns.iloc[: self.end],
                 design,
                 data.panel.masked[: self.end],
                 data.spec.rule,

@@ -1,4 +1,4 @@
-"""What moved: abnormal returns per event and sector, and the paths around each event."""
+"""What moved: abnormal returns per event and sector, and paths around events and since the note."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pandas as pd
 from usjp_research.engine.battery.parametric import portfolio_t
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.engine.battery.window import WindowTests, no_tests
-from usjp_research.engine.design import Floats, Ints, expected_return_design
+from usjp_research.engine.design import MODELS, Floats, Ints, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, own_days
 from usjp_research.engine.rolling import Forecast
-from usjp_research.market.record import BENCHMARK, MIRROR, Market
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.legs import campaign_legs, event_legs
@@ -24,18 +24,19 @@ from usjp_research.study.sample import Sample
 from usjp_research.words import card, label, level, percent
 
 OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror
+SINCE = (
+    *("sector", "first", "last", "sessions", "moved", "beta", "placebo_mean", "placebo_low"),
+    *("placebo_high", "windows", "independent"),
+)
 NUMBERS = ("caar", "se", "se_guarded", "portfolio_t", "portfolio_law", "portfolio_p")
 
 
 def event_reactions(data: Sample) -> pd.DataFrame:
     """Tabulate every event's abnormal return per sector, with and without firms in blackout.
 
-    Returns
-    -------
-    DataFrame
-        One row per event and sector (and the mirror basket): ``caar`` as a decimal, its forecast
-        error ``se`` and the guarded one, the portfolio t test, and how many firms were in. The
-        numbers are NaN where a sector has no portfolio.
+    One row per event and sector (and the mirror basket): ``caar`` as a decimal, its forecast
+    error ``se`` and the guarded one, the portfolio t test, and how many firms were in; NaN where a
+    sector has no portfolio.
     """
     made, mirror = data.portfolios, [MIRROR] if MIRROR in data.portfolios.returns else []
     formed = (slot.series for slot in made.slots.values() if slot.series)
@@ -86,22 +87,14 @@ def firm_reactions(data: Sample, sector: str, event: str, part: str = "") -> pd.
     """Tabulate single firms' abnormal returns at one event; empty at portfolio level.
 
     Of the rule's window, or of day 0 alone ``overnight`` or in its ``session``; empty without
-    opening prices then.
-
-    Returns
-    -------
-    DataFrame
-        ``ticker``, ``car`` and its forecast error ``se`` as decimals, ``beta``, largest first.
+    opening prices then. Columns ``ticker``, ``car`` and its forecast error ``se`` as decimals,
+    ``beta``, largest first.
     """
-    columns = ["ticker", "car", "se", "beta"]
-    place = data.panel.position(event)
-    if data.firms is None or place is None or not data.portfolios.slots[event, sector].members:
-        return pd.DataFrame(columns=columns)
-    tickers = list(data.portfolios.slots[event, sector].members)
-    how: dict[str, Any] = {}
+    columns, place = ["ticker", "car", "se", "beta"], data.panel.position(event)
     table = data.market.openings.get(part) if part else data.firms
-    if table is None:
+    if data.firms is None or table is None or place is None:
         return pd.DataFrame(columns=columns)
+    tickers, how = list(data.portfolios.slots[event, sector].members), dict[str, Any]()
     if part:
         first = table[BENCHMARK].to_numpy("float64")
         how = {"window": (0, 0), "design": expected_return_design("market", {"market": first})}
@@ -195,14 +188,11 @@ class EventPaths:
     def _repr_html_(self) -> str:
         if self.reason:
             return card("Event paths", label(self.sector), self.reason)
-        ends = zip(self.events, self.paths[:, -1], strict=True)
-        return card(
-            "Event paths",
-            label(self.sector),
-            f"sessions {self.offsets[0]} to {self.offsets[-1]} from day 0",
-            "at the end " + ", ".join(f"{event} {percent(float(end))}" for event, end in ends),
-            f"{level(1 - self.level)} band of {self.shifts} placebo calendars",
-        )
+        pairs = zip(self.events, self.paths[:, -1], strict=True)
+        ends = ", ".join(f"{event} {percent(float(end))}" for event, end in pairs)
+        days = f"sessions {self.offsets[0]} to {self.offsets[-1]} from day 0"
+        band = f"{level(1 - self.level)} band of {self.shifts} placebo calendars"
+        return card("Event paths", label(self.sector), days, f"at the end {ends}", band)
 
 
 def event_paths(data: Sample, law: Placebo, span: tuple[int, int] = (-10, 20)) -> EventPaths:
@@ -246,19 +236,11 @@ def _follow(
         sums = _sums(data, legs, leg, places)
         whole = (places[1:, 0] >= 0) & (places[1:, -1] < len(data.market.dates))
         lines[k] = [sums[0], *np.nanquantile(sums[1:][whole], tails, axis=0)]
-    return EventPaths(
-        sector=sector,
-        events=tuple(leg.event for leg in legs),
-        sessions=tuple(str(data.market.dates[leg.day0].date()) for leg in legs),
-        window=data.spec.rule.window,
-        offsets=offsets,
-        paths=lines[:, 0],
-        low=lines[:, 1],
-        high=lines[:, 2],
-        level=1 - data.spec.rule.alpha,
-        shifts=len(shifts),
-        reason=reason,
-    )
+    events, days = tuple(leg.event for leg in legs), (data.market.dates[x.day0] for x in legs)
+    own = (sector, events, tuple(str(day.date()) for day in days), data.spec.rule.window)
+    paths, low, high = lines.transpose(1, 0, 2)
+    size = 1 - data.spec.rule.alpha
+    return EventPaths(*own, offsets, paths, low, high, size, len(shifts), reason)
 
 
 def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
@@ -272,3 +254,53 @@ def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
     loadings = fit.coefficients[centers][..., : design.parameters]
     abnormal = series[day, 0] - base[day] - (loadings * drivers[day]).sum(axis=-1)
     return np.asarray(np.where(inside, abnormal, np.nan).cumsum(axis=1))
+
+
+def since_note(
+    data: Sample,
+) -> tuple[pd.DataFrame, tuple[EventPaths, ...], tuple[Dropped, ...]]:
+    """Sum each sector's return less beta times the market's since the note: descriptive.
+
+    Without the intercept: what a sector gained a day before the events, extrapolated, would be most
+    of what is found. Windows of the same length that end before the first event make the band.
+
+    Returns
+    -------
+    table : DataFrame
+        One row per sector, columns `SINCE`: ``moved`` as a decimal, the mean and the middle
+        1 - alpha of the placebo windows, how many they are, and how many would fit side by side.
+    paths : tuple of EventPaths
+        The same sums session by session, one path per sector.
+    dropped : tuple of Dropped
+        Why there is no such row.
+    """
+    rule, panel, sectors = data.spec.rule, data.panel, data.spec.sectors
+    place = panel.position(rule.note) if rule.note else None
+    start = 0 if place is None else int(panel.day0[place])
+    length, quiet = len(data.market.dates) - start, int(panel.masked.argmax())
+    first = rule.estimation.sessions + rule.estimation.ends_before
+    starts = np.arange(first, quiet - length + 1)
+    if place is None or len(starts) < 2:
+        why = f"no quiet stretch of {length} sessions lies before the first event"
+        if place is None:
+            why = panel.why(rule.note) if rule.note else "study.yaml names no 'note'"
+        dropped = Dropped("since the note", rule.note or "note", why)
+        return pd.DataFrame(columns=list(SINCE)), (), (dropped,)
+    returns = data.portfolios.array([f"sector/{sector}" for sector in sectors])
+    model = rule.model if "market" in MODELS[rule.model].needs else "market"
+    design = expected_return_design(model, {"market": data.portfolios.benchmark})
+    beta, less = data.forecast(returns, window=(0, 0), design=design).beta, np.arange(length)
+    span = np.r_[start, starts][:, None] + less
+    expected = beta[span[:, 0], None, :] * data.portfolios.benchmark[span][..., None]
+    moved = (returns[span] - expected).cumsum(axis=1)
+    tails = (rule.alpha / 2, 1 - rule.alpha / 2)
+    band = np.array([np.nanmean(moved[1:], axis=0), *np.nanquantile(moved[1:], tails, axis=0)])
+    days = [str(data.market.dates[at].date()) for at in (start, -1)]
+    size, table, paths = (len(starts), (quiet - first) / length), [], []
+    for at, sector in enumerate(sectors):
+        own = (sector, *days, length, moved[0, -1, at], beta[start, at])
+        table.append((*own, *band[:, -1, at], *size))
+        line, low, high = moved[:1, :, at], band[1:2, :, at], band[2:, :, at]
+        told = (sector, (rule.note,), (days[0],), (0, length - 1), less)
+        paths.append(EventPaths(*told, line, low, high, 1 - rule.alpha, len(starts)))
+    return pd.DataFrame(table, columns=list(SINCE)), tuple(paths), ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class Sample:
         self,
         groups: Mapping[str, Sequence[Leg]],
         *,
-        returns: Callable[[Sequence[str]], Floats] | None = None,
+        returns: pd.DataFrame | None = None,
         design: Design | None = None,
         **how: Any,
     ) -> Placebo:
@@ -61,21 +61,23 @@ class Sample:
 
         Other ``returns``, ``design``, and ``how`` as for `placebo_law`, replace what the rule says.
         """
-        returns, rule = returns or self.portfolios.array, self.spec.rule
-        return placebo_law(groups, returns, design or self.design, self.panel.masked, rule, **how)
+        returns = self.portfolios.returns if returns is None else returns
+        plan = (design or self.design, self.panel.masked, self.spec.rule)
+        return placebo_law(groups, returns, *plan, **how)
 
     def sums(
         self,
         groups: Sequence[Sequence[Leg]],
         moves: Ints,
         *,
-        returns: Callable[[Sequence[str]], Floats] | None = None,
+        returns: pd.DataFrame | None = None,
         design: Design | None = None,
         **how: Any,
     ) -> Floats:
         """Compute the `signed_sums` of groups of windows by the rule, as `law` does."""
-        plan = (design or self.design, self.panel.masked, self.spec.rule, moves)
-        return signed_sums(groups, returns or self.portfolios.array, *plan, **how)
+        returns = self.portfolios.returns if returns is None else returns
+        plan = (design or self.design, self.panel.masked, self.spec.rule)
+        return signed_sums(groups, returns, *plan, moves, **how)
 
     def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).
@@ -141,10 +143,10 @@ def sample(
 ) -> Sample:
     """Place the events in a market's calendar and form the portfolios.
 
-    The market is one of returns, or the name of a source as `load_market` takes it; the source
-    that the spec names when left out. ``openings`` is a file as `load_openings` takes it;
-    ``factors`` one as `read_factors` takes it, of which a model of factors is made. Raises
-    `InputError` as these, `event_panel` and `form_portfolios` do.
+    The market is one of returns, or a source as `load_market` takes it, by default the one that
+    the spec names; ``openings`` and ``factors`` are files as `load_openings` and `read_factors`
+    take them, the latter read for a model of factors alone. Raises `InputError` as these,
+    `event_panel` and `form_portfolios` do.
 
     Examples
     --------

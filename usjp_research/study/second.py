@@ -47,21 +47,9 @@ def second_legs(data: Sample) -> tuple[dict[str, tuple[Leg, ...]], dict[str, str
     without it the sum would be another one.
     """
     second_of(data)
-    found: dict[str, tuple[Leg, ...]] = {}
-    silent: dict[str, str] = {}
-    for sector in data.spec.sectors:
-        if reason := _stopped(data, sector):
-            silent[sector] = reason
-            continue
-        legs = tuple(
-            Leg(event.id, _series(data, event, sector), int(day0), full_session(event), sign)
-            for event, day0, sign in signed_events(data, sector)
-        )
-        found[sector], lost = share_days(legs)
-        if not found[sector]:
-            silent[sector] = "; ".join(f"{event}: {reason}" for event, reason in lost.items())
-            del found[sector]
-    return found, silent
+    made = {sector: _legs(data, sector) for sector in data.spec.sectors}
+    found = {sector: legs for sector, (legs, _) in made.items() if legs}
+    return found, {sector: why for sector, (legs, why) in made.items() if not legs}
 
 
 def signed_events(data: Sample, sector: str) -> list[tuple[Event, int, int]]:
@@ -79,21 +67,24 @@ def unplaced(data: Sample, sector: str) -> Iterator[tuple[Event, str]]:
             yield event, why
 
 
-def _series(data: Sample, event: Event, sector: str) -> str:
-    return capped_name(data.portfolios.slots[event.id, sector].session, sector)
-
-
-def _stopped(data: Sample, sector: str) -> str:
+def _legs(data: Sample, sector: str) -> tuple[tuple[Leg, ...], str]:
+    """Return a sector's windows, or why it has none."""
     for event, why in unplaced(data, sector):
-        return f"{event.id}: {why}"
-    signed = signed_events(data, sector)
-    for event, *_ in signed:
-        if _series(data, event, sector) not in data.portfolios.returns:
-            slot, reason = data.portfolios.slots[event.id, sector], FEW_VALUED
+        return (), f"{event.id}: {why}"
+    legs = []
+    for event, day0, sign in signed_events(data, sector):
+        slot = data.portfolios.slots[event.id, sector]
+        series = capped_name(slot.session, sector)
+        if series not in data.portfolios.returns:
+            reason = FEW_VALUED
             if data.firms is None:
                 reason = f"the bundled market has no capped portfolio of it on {slot.session}"
-            return f"{event.id}: {slot.reason or reason}"
-    return "" if signed else "no primary event has an expected sign (+ or -) for it"
+            return (), f"{event.id}: {slot.reason or reason}"
+        legs.append(Leg(event.id, series, day0, full_session(event), sign))
+    if not legs:
+        return (), "no primary event has an expected sign (+ or -) for it"
+    kept, lost = share_days(legs)
+    return kept, "; ".join(f"{event}: {reason}" for event, reason in lost.items())
 
 
 def calendar_of(data: Sample, roles: Sequence[str] = ("primary",)) -> tuple[Leg, ...]:
@@ -131,9 +122,6 @@ def design_of(
     first = data.portfolios.benchmark if yard == BENCHMARK else data.controls[yard].to_numpy()
     table = data.controls[list(controls)].to_numpy("float64")
     return controlled_design(first[:days], table[:days], penalty)
-
-
-# --- rows --------------------------------------------------------------------------------------
 
 
 class Second(NamedTuple):
@@ -186,34 +174,14 @@ def _with_remark(row: Verdict) -> Verdict:
     return replace(row, remark=BELOW) if ("not priced in", True) in said else row
 
 
-# --- what a row says ---------------------------------------------------------------------------
-
-
 SAYS = (
-    *(
-        "sector",
-        "events",
-        "sign",
-        "valued",
-        "effective",
-        "retained",
-        "effect",
-        "low",
-        "high",
-        "mde",
-    ),
-    *(
-        "ceiling",
-        "excludes_gain",
-        "excludes_material",
-        "too_small_by",
-        "evidence",
-        "evidence_reason",
-    ),
-    *("day_before", "day_0", "day_after", "first_effect", "first_headline", "agrees"),
+    *("sector", "events", "sign", "valued", "effective", "retained"),
+    *("effect", "low", "high", "mde", "ceiling", "excludes_gain", "excludes_material"),
+    *("too_small_by", "evidence", "evidence_reason", "day_before", "day_0", "day_after"),
+    *("first_effect", "first_headline", "agrees"),
 )
-DAYS = {-1: "day_before", 0: "day_0", 1: "day_after"}
 ASSURANCE = ("sector", "truth", "size", *VERDICTS)
+DAYS = {-1: "day_before", 0: "day_0", 1: "day_after"}
 
 
 def says(data: Sample, found: Second, first: Sequence[Verdict], days: pd.DataFrame) -> pd.DataFrame:
@@ -225,20 +193,19 @@ def says(data: Sample, found: Second, first: Sequence[Verdict], days: pd.DataFra
     value against none. Beside them how the portfolio is weighted, what of a uniform shock the
     comparison keeps, and the first rule's number with its ``days``, as `by_day` gives them.
     """
-    material, rows = second_of(data).material, []
-    before = {row.name: row for row in first}
+    material, weighing, rows = second_of(data).material, data.portfolios.weighing, []
+    before, legs = {row.name: row for row in first}, second_legs(data)[0]
     split = days.groupby(["sector", "offset"])["effect"].sum()
     for row in found.rows:
-        at = found.law.groups.index(row.name)
-        sizes = [
-            data.portfolios.weighing[leg.series]
-            for leg in second_legs(data)[0][row.name]
-            if leg.series in data.portfolios.weighing
-        ]
-        share, mde = row.implied.share, row.mde
-        ratio, reason = (np.nan, "no implied value")
+        sizes = [weighing[leg.series] for leg in legs[row.name] if leg.series in weighing]
+        share, other, ratio, reason = (
+            row.implied.share,
+            before[row.name],
+            np.nan,
+            "no implied value",
+        )
         if share:
-            null = found.law.null_statistic[:, at]
+            null = found.law.null_statistic[:, found.law.groups.index(row.name)]
             ratio, reason = evidence_ratio(row.statistic, null, share["base"] / row.error)
         high = abs(share.get("high", 0.0))
         rows.append(
@@ -253,16 +220,16 @@ def says(data: Sample, found: Second, first: Sequence[Verdict], days: pd.DataFra
                 "ceiling": ceiling(data.spec.thesis, row.implied),
                 "excludes_gain": int(row.high < material),
                 "excludes_material": int(-material < row.low and row.high < material),
-                "too_small_by": mde / high if high else np.nan,
+                "too_small_by": row.mde / high if high else np.nan,
                 "evidence": ratio,
                 "evidence_reason": reason,
                 **{name: split.get((row.name, day), 0.0) for day, name in DAYS.items()},
-                "first_effect": before[row.name].effect,
-                "first_headline": before[row.name].headline,
-                "agrees": int(before[row.name].headline == row.headline),
+                "first_effect": other.effect,
+                "first_headline": other.headline,
+                "agrees": int(other.headline == row.headline),
             }
         )
-    return pd.DataFrame(rows, columns=list(SAYS))
+    return pd.DataFrame(rows, columns=[*SAYS])
 
 
 def assurance(found: Second) -> pd.DataFrame:
@@ -273,19 +240,12 @@ def assurance(found: Second) -> pd.DataFrame:
     """
     rows = []
     for row in found.rows:
-        base = row.implied.share.get("base")
+        if (base := row.implied.share.get("base")) is None:
+            continue
         null = found.law.null_statistic[:, found.law.groups.index(row.name)] - row.center
         for truth, size in (("nothing", 0.0), ("implied value", base)):
-            if base is None or size is None:
-                continue
-            said = Counter(
-                decide(
-                    s * row.error + size - row.critical * row.error,
-                    s * row.error + size + row.critical * row.error,
-                    base,
-                )
-                for s in null
-            )
+            middle, half = null * row.error + size, row.critical * row.error
+            said = Counter(decide(x - half, x + half, base) for x in middle)
             chances = {verdict: said[verdict] / len(null) for verdict in VERDICTS}
             rows.append({"sector": row.name, "truth": truth, "size": size, **chances})
-    return pd.DataFrame(rows, columns=list(ASSURANCE))
+    return pd.DataFrame(rows, columns=[*ASSURANCE])

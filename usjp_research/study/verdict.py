@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Literal, get_args
@@ -48,10 +48,12 @@ MEANINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Implied:
-    """How much a group of firms should have moved if the thesis is right; dollars in USD bn."""
+    """How much a group of firms should have moved if the thesis is right; dollars in USD bn.
 
-    # By case: a share of market value, empty when that is unknown, and the way down from dollars
-    # announced to the present value of what tax leaves of listed firms' profit.
+    By case: a share of market value, empty when that is unknown, and the way down from dollars
+    announced to the present value of what tax leaves of listed firms' profit.
+    """
+
     share: Mapping[str, float]
     spent: Mapping[str, float]
     revenue: Mapping[str, float]
@@ -69,47 +71,25 @@ class Implied:
 
     def _repr_html_(self) -> str:
         cases = " / ".join(percent(self.share[case], 3) for case in CASES) if self.share else "none"
-        return card(
-            "Implied value",
-            cases,
-            f"USD {money(self.announced)} bn announced",
-            f"market value USD {money(self.market_value)} bn ({self.valued} of {self.firms} firms)",
-        )
+        value = f"USD {money(self.market_value)} bn ({self.valued} of {self.firms} firms)"
+        told = f"USD {money(self.announced)} bn announced", f"market value {value}"
+        return card("Implied value", cases, *told)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One row of the answer: what was measured, and what the rule makes of it.
 
-    Every row is a row of one table, saved and shown with the others: a number that its kind does
-    not have is NaN there too. Effects are decimals.
-
-    Attributes
-    ----------
-    name, kind : str
-        Sector key, or ``sector: title`` of a contrast; ``sector``, ``leak-inclusive``,
-        ``campaign``, ``prospective``, ``contrast`` or ``contrast version``.
-    sign : int
-        Sign that the thesis expects of every event of the row, which its effect carries; 0 when
-        its events differ.
-    effect, error, low, high, marginal_low, marginal_high : float
-        Observed reaction C, its guarded standard error, the interval that the verdict rests on
-        and the interval of this row alone.
-    statistic, center, critical : float
-        S = C / se, its mean over the shifts, and the interval's half-width in standard errors.
-    p, p_stepdown, p_holm, p_bh, mde : float
-        Placebo p-values, alone and adjusted over the family, and the minimum detectable effect.
-    by_case, headline, reason : mapping of case to str, str, str
-        The verdict by implied value; the one verdict, or the firm that carries the row; why it
-        cannot be said, or what the rule says of a carried row.
-    breakeven_share : float or None
-        Margin times listed share at which the implied value would equal the MDE.
-    remark, rests_on : str
-        What else must be known; ticker of the firm that carries the row, see `carried`.
+    Every row is a row of one table: a number that its kind does not have is NaN. Effects are
+    decimals. ``sign`` is what the thesis expects of every event of the row, 0 where they differ;
+    ``low`` to ``high`` is the interval that the verdict rests on, ``marginal_`` that of this row
+    alone; ``statistic`` is S = C / se, ``center`` its mean over the shifts, and ``critical`` the
+    interval's half-width in standard errors. ``breakeven_share`` is the margin times listed share
+    at which the implied value would equal the MDE; ``rests_on`` the firm that carries the row.
     """
 
-    name: str
-    kind: str
+    name: str  # sector key, or ``sector: title`` of a contrast
+    kind: str  # sector, leak-inclusive, campaign, prospective, contrast or contrast version
     events: tuple[str, ...]
     sign: int
     implied: Implied
@@ -154,15 +134,14 @@ class Verdict:
         return headline(self.by_case)
 
     def _repr_html_(self) -> str:
-        return card(
-            "Verdict",
-            label(self.name),
+        told = (
             f"{self.headline}: {self.reason}" if self.reason else self.headline,
             f"observed {percent(self.effect)}, {percent(self.low)} to {percent(self.high)}",
             f"implied {percent(self.implied.share['base'], 3)}" if self.implied.share else "",
             f"adjusted p {p_value(self.p_stepdown)}",
             f"MDE {percent(self.mde, sign=False)}",
         )
+        return card("Verdict", label(self.name), *told)
 
 
 UNTESTED = dict.fromkeys(("p", "p_stepdown", "p_holm", "p_bh", "mde"), math.nan)
@@ -176,9 +155,6 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
     lists = {key: tuple(row["implied"][key]) for key in ("lines", "left_out")}
     found |= {"implied": Implied(**{**row["implied"], **lists}), "events": tuple(row["events"])}
     return Verdict(**found)
-
-
-# --- rows --------------------------------------------------------------------------------------
 
 
 def family_rows(
@@ -241,9 +217,6 @@ def judge(spec: Spec, row: Verdict) -> Verdict:
     return replace(row, by_case=by_case, headline=said, reason=reason, breakeven_share=even)
 
 
-# --- the rule ----------------------------------------------------------------------------------
-
-
 def decide(low: float, high: float, implied: float | None) -> str:
     """Apply the eight-way rule to a simultaneous interval and an implied value in its units.
 
@@ -294,27 +267,16 @@ def headline(by_case: Mapping[str, str]) -> str:
     return seen[0] if len(seen) == 1 else DEPENDS
 
 
-# --- the implied value -------------------------------------------------------------------------
-
-
 def implied_value(
     spec: Spec, tickers: Sequence[str], value: float | None, *, sector: str, own: bool = False
 ) -> Implied:
     """Turn the thesis's dollar lines into an implied move of a group of firms.
 
-    For each case, the sum over lines of ``sign x amount x part x years x realised x listed share
-    x margin x kept`` over market value, where `line_dollars` gives what tax and time leave, and
-    by channel what each adds to it. Firms without a market value count in neither part and are
-    listed. There are no shares without a thesis or a market value.
-
-    Parameters
-    ----------
-    value : float or None
-        Market value in USD bn of those of the group that have one.
-    sector : str
-        Whose lines count.
-    own : bool
-        Only the parts that name firms of the group, not what other listed firms may earn.
+    For each case, the sum over the lines of ``sector`` of ``sign x amount x part x years x realised
+    x listed share x margin x kept`` over market ``value``, in USD bn of those that have
+    one, where `line_dollars` gives what tax and time leave; and by channel what each adds.
+    ``own`` counts only the parts that name firms of the group. Firms without a market value are in
+    neither part and are listed. There are no shares without a thesis or a market value.
     """
     thesis = spec.thesis
     sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
@@ -329,15 +291,15 @@ def implied_value(
             left_out.append(f"{line.id}: the part of {', '.join(lost)} (no market value)")
         if not own or known & set(line.firms):
             used.append(line)
-    steps = {case: _steps(thesis, used, known, case, own) for case in CASES}
-    down = {step: {str(case): steps[case][step] for case in CASES} for step in STEPS}
-    share = {case: dollars / value for case, dollars in down["dollars"].items()} if value else {}
-    channels: dict[str, dict[str, float]] = {}
-    for name in get_args(Channel):
-        part = [line for line in used if line.channel == name]
-        if value and part:
-            parts = {str(c): _steps(thesis, part, known, c, own)["dollars"] for c in CASES}
-            channels[name] = {case: dollars / value for case, dollars in parts.items()}
+
+    def shares(lines: Sequence[ThesisLine]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+        steps = {case: _steps(thesis, lines, known, case, own) for case in CASES}
+        down = {step: {str(case): steps[case][step] for case in CASES} for step in STEPS}
+        return down, {c: usd / value for c, usd in down["dollars"].items()} if value else {}
+
+    down, share = shares(used)
+    names = [n for n in get_args(Channel) if value and any(line.channel == n for line in used)]
+    channels = {n: shares([line for line in used if line.channel == n])[1] for n in names}
     base = [(line.sign, *line_dollars(thesis, line, "base")) for line in used if thesis]
     return Implied(
         share=share if any(share.values()) else {},
@@ -370,18 +332,14 @@ def line_dollars(thesis: Thesis, line: ThesisLine, case: Case) -> tuple[float, f
 
 
 def _steps(
-    thesis: Thesis | None,
-    lines: Sequence[ThesisLine],
-    known: Collection[str],
-    case: Case,
-    own: bool,
+    thesis: Thesis | None, lines: Sequence[ThesisLine], firms: set[str], case: Case, own: bool
 ) -> dict[str, float]:
     steps = dict.fromkeys(STEPS, 0.0)
     if thesis is None:
         return steps
     for line in lines:
         dollars, kept = line_dollars(thesis, line, case)
-        named = sum(part for ticker, part in line.firms.items() if ticker in known)
+        named = sum(part for ticker, part in line.firms.items() if ticker in firms)
         spent = dollars * getattr(thesis.realised[line.realised], case)
         revenue = spent * (named + (0.0 if own else getattr(line.other_listed, case)))
         profit = line.sign * revenue * getattr(line.margin or thesis.margin, case)
@@ -395,8 +353,7 @@ def _steps(
 def ceiling(thesis: Thesis | None, implied: Implied) -> float:
     """Return all dollars of every channel's high case, as if profit at once, over value.
 
-    A loss counts like a gain, so no implied value of that case is larger on either side; what
-    is paid for ever, which has no sum, counts with 1 / rate years.
+    A loss counts like a gain, so no implied value of that case is larger on either side.
     """
     if thesis is None or not implied.market_value:
         return math.nan
@@ -427,10 +384,10 @@ ASSUMPTIONS = ("margin", "tax", "discount_rate", "years_to_cash", "realised", "o
 def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
     """Return the study with other assumptions of the thesis, each one number for all cases.
 
-    ``margin``, ``tax``, ``discount_rate``, ``years_to_cash``, ``realised`` (the share of every
-    line that is spent) or ``other_listed`` (the share of every line that unnamed listed firms
-    earn, at most what its named firms leave). A line's own margin and years to cash stay. Raises
-    `InputError` for an assumption that is unknown or out of range, or without a thesis.
+    `ASSUMPTIONS` by name: ``realised`` is the share of every line that is spent, ``other_listed``
+    that which unnamed listed firms earn, at most what the named ones leave; a line's own margin
+    and years to cash stay. Raises `InputError` for an assumption that is unknown or out of
+    range, or without a thesis.
     """
     if spec.thesis is None:
         raise InputError("no thesis.yaml: there is no assumption to change")
@@ -453,10 +410,7 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
-    """Return the margin times listed share at which the dollars announced would equal the MDE.
-
-    Above one, even every dollar as profit of listed firms would be too small to see.
-    """
+    """Return the margin times listed share at which the dollars announced would equal the MDE."""
     if thesis is None or not implied.kept or not implied.market_value:
         return None
     return mde * implied.market_value / abs(implied.kept)
