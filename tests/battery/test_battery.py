@@ -31,7 +31,7 @@ def test_every_golden_firm_is_reproduced() -> None:
     def close(got: object, name: str) -> None:
         np.testing.assert_allclose(np.asarray(got), want[name].to_numpy(), rtol=TIGHT, atol=1e-13)
 
-    alpha, beta = done.fit.original_units.T
+    alpha, beta = done.fit.design.original(done.fit.coefficients).T
     close(alpha, "alpha")
     close(beta, "beta")
     close(np.sqrt(done.fit.variance_residual), "sigma")

@@ -104,11 +104,10 @@ class Timing:
                 raise InputError(f"{name} {low},{high}: the end comes before the start; turn round")
         if not self.windows:
             raise InputError("no window is given; give at least one, such as 0,0")
-        if self.estimation[1] >= self.hull[0]:
-            raise InputError(
-                f"estimation {self.estimation[0]},{self.estimation[1]}: ends on day "
-                f"{self.estimation[1]:+d}, expected before the first event day {self.hull[0]:+d}"
-            )
+        (first, last), start = self.estimation, self.hull[0]
+        if last >= start:
+            asked = f"expected before the first event day {start:+d}"
+            raise InputError(f"estimation {first},{last}: ends on day {last:+d}, {asked}")
 
     def _repr_html_(self) -> str:
         windows = ", ".join(f"{low} to {high}" for low, high in self.windows)
@@ -132,15 +131,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An expected-return model on a list of days, in k coefficients.
+    """An expected-return model on a list of days, in k coefficients ``(Z'X)^-1 Z'y``.
 
-    Attributes
-    ----------
-    base : ndarray of shape (n_days,)
-        Taken off the returns: zero, the market or the riskless rate; NaN on unusable days.
-    regressors, instruments : ndarray of shape (n_days, k)
-        X, the constant first, the others centred by ``centre`` and scaled by ``scale`` to keep
-        the normal equations well conditioned; coefficients are ``(Z'X)^-1 Z'y``.
+    ``base`` (n_days,) is taken off the returns: zero, the market or the riskless rate; NaN on
+    unusable days. ``regressors`` X and ``instruments`` Z (n_days, k) have the constant first, the
+    others centred by ``centre`` and scaled by ``scale`` to keep the normal equations well
+    conditioned.
     """
 
     model: str

@@ -26,29 +26,21 @@ class Size(NamedTuple):
 def held_out_size(null: Floats, alpha: float, gap: int) -> Size:
     """Estimate the size of the tests of a law with calibration and test on different dates.
 
-    The shifts, in order of time, are cut into ten consecutive blocks; of 400 random halves of the
-    blocks one gives means and critical values and the other is tested. Neighbouring shifts
-    overlap, so that splitting shift by shift would test a law on itself.
-
-    Parameters
-    ----------
-    null : ndarray of shape (n_shifts, n_groups)
-        Studentised sums.
-    gap : int
-        Shifts left out between the halves of the split by time.
+    The shifts of ``null`` (n_shifts, n_groups), studentised sums in order of time, are cut into ten
+    consecutive blocks; of 400 random halves of the blocks one gives means and critical values and
+    the other is tested. Neighbouring shifts overlap, so that splitting shift by shift would test a
+    law on itself. ``gap`` shifts are left out between the halves of the split by time.
     """
     blocks = np.array_split(np.arange(len(null)), BLOCKS)
     draw, found = np.random.default_rng(SEED), []
     for _ in range(HALVES):
-        order = draw.permutation(BLOCKS)
-        fit, test = (
-            np.concatenate([blocks[k] for k in half])
-            for half in (order[: BLOCKS // 2], order[BLOCKS // 2 :])
-        )
-        found.append(_rejected(null[fit], null[test], alpha))
+        halves = np.split(draw.permutation(BLOCKS), 2)
+        fit, test = (null[np.concatenate([blocks[k] for k in half])] for half in halves)
+        found.append(_rejected(fit, test, alpha))
     row, family = np.array(found).T
-    halves = null[: max(1, (len(null) - gap) // 2)], null[-max(1, (len(null) - gap) // 2) :]
-    later = np.mean([_rejected(*pair, alpha)[1] for pair in (halves, halves[::-1])])
+    half = max(1, (len(null) - gap) // 2)
+    pairs = (null[:half], null[-half:]), (null[-half:], null[:half])
+    later = np.mean([_rejected(*pair, alpha)[1] for pair in pairs])
     return Size(float(row.mean()), float(family.mean()), float(family.std(ddof=1)), float(later))
 
 
@@ -63,23 +55,11 @@ def _rejected(fit: Floats, test: Floats, alpha: float) -> tuple[float, float]:
 def evidence_ratio(statistic: float, null: Floats, size: float) -> tuple[float, str]:
     """Return how much likelier a statistic is under the law moved by a size than unmoved.
 
-    Gaussian kernel density with bandwidth ``1.06 sd (M / 3)^(-1/5)``: neighbouring shifts are worth
-    about a third of so many independent ones. Held between 1/20 and 20, which stand for "or
-    less" and "or more".
-
-    Parameters
-    ----------
-    null : ndarray of shape (n_shifts,)
-        Studentised shifts, not centred.
-    size : float
-        The implied value in standard errors, with its sign.
-
-    Returns
-    -------
-    ratio : float
-        NaN where fewer than ten shifts lie within a bandwidth of one of the two points.
-    reason : str
-        Why there is none; empty otherwise.
+    From studentised shifts ``null`` (n_shifts,), not centred, and the implied value in standard
+    errors. Gaussian kernel density with bandwidth ``1.06 sd (M / 3)^(-1/5)``: neighbouring shifts
+    are worth about a third of so many independent ones. Held between 1/20 and 20, which stand for
+    "or less" and "or more"; NaN, and the reason, where fewer than ten shifts lie within a bandwidth
+    of one of the two points.
 
     Examples
     --------

@@ -65,9 +65,9 @@ def rolling_forecast(
     """Estimate the model before every trading day and forecast the window around it.
 
     Least squares by cumulative sums: one pass serves every day, and placebo calendars need no
-    refit. The variance of the cumulative abnormal return is the full prediction-error variance
-    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]`` with ``s2 = SSR / (T - k)`` (docs/methods.md). Where a
-    design has instruments Z, ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
+    refit. The variance of the cumulative abnormal return is the full prediction-error variance ``s2
+    [L + 1'X_w (X'X)^-1 X_w'1]`` with ``s2 = SSR / (T - k)`` (docs/methods.md). Where a design has
+    instruments Z, ``(Z'X)^-1 Z'Z (X'Z)^-1`` stands in place of ``(X'X)^-1``.
 
     Parameters
     ----------

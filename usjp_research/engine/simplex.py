@@ -44,10 +44,9 @@ def synthetic_control(
 ) -> SyntheticFit:
     """Fit a target by the convex combination of donors with the least squared error.
 
-    Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one, by
-    SciPy's non-negative least squares on the few donors in use and one exact step on those with
-    a weight; all donors are then screened by their gradient for those that should join. Memory
-    beyond ``donors`` (n_days, n_donors) itself grows with the days times the donors in use.
+    Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one, by SciPy's
+    non-negative least squares on the few donors in use and one exact step on those with a weight;
+    all donors (n_days, n_donors) are then screened by their gradient for those that should join.
 
     Parameters
     ----------

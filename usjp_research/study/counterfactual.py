@@ -18,12 +18,12 @@ from usjp_research.engine.design import (
     expected_return_design,
 )
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
-from usjp_research.engine.placebo import Leg, Placebo, admissible_shifts, no_law
+from usjp_research.engine.placebo import Leg, Placebo, no_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
 from usjp_research.market.donors import Donors
 from usjp_research.market.factors import Factors
 from usjp_research.market.record import Dropped
-from usjp_research.study.legs import common_sign, event_legs, why_silent
+from usjp_research.study.legs import common_sign, event_legs, laid_out, why_silent
 from usjp_research.study.sample import Sample, lacking
 from usjp_research.study.second import calendar_of
 from usjp_research.words import InputError, card, label, level
@@ -52,13 +52,9 @@ class Counterfactuals:
     dropped: tuple[Dropped, ...] = ()
 
     def _repr_html_(self) -> str:
-        done = int((self.rows["reason"] == "").sum())
-        return card(
-            "Counterfactuals",
-            label(self.sector),
-            f"{done} of {len(self.rows)} models computed",
-            f"intervals of {level(self.alpha)}, each alone",
-        )
+        done = f"{(self.rows['reason'] == '').sum()} of {len(self.rows)} models computed"
+        each = f"intervals of {level(self.alpha)}, each alone"
+        return card("Counterfactuals", label(self.sector), done, each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +74,11 @@ def counterfactuals(
     """Compute a sector's statistic against every counterfactual that the data allow.
 
     The same signed sum over the primary events, placebo calendars, masks and guard as the rule;
-    only the expected return changes: the rule's model and the other models of `MODELS`, market
-    models on the mean of the other sectors (what the news did to all alike is not seen) and on
-    that of the donors, and *nearest donors* and *synthetic control* as `matched_forecast` fits
-    them anew in every estimation window. Inference is by placebo dates of the whole sector, as a
-    reassigned firm is not a reassigned sector. A row uses the calendars on which its own returns
-    are complete. A sector that has nothing to test gets one row, with the reason.
+    only the expected return changes: the models of `MODELS`, market models on the mean of the
+    other sectors (what the news did to all alike is not seen) and on that of the donors, and
+    *nearest donors* and *synthetic control* as `matched_forecast` fits them anew in every
+    estimation window. Inference is by placebo dates of the whole sector, as a reassigned firm is
+    not a reassigned sector; a row uses the calendars on which its own returns are complete.
 
     Returns
     -------
@@ -114,8 +109,7 @@ def counterfactuals(
     else:
         stands, dropped = [Stand(title, reason=why_silent(data, sector))], []
     start = {"sector": sector, "sign": common_sign(legs), **dict.fromkeys(NUMBERS, np.nan)}
-    rows: list[Row] = []
-    used: list[Row] = []
+    rows, used = list[Row](), list[Row]()
     for stand in stands:
         found, mine, _ = _row(data, sector, legs, stand, donors)
         rows.append({"model": stand.title, **start, "reason": "", **found})
@@ -182,10 +176,7 @@ def _on_mean(returns: Floats) -> Design:
 
 
 def synthetic_law(data: Sample, sector: str, legs: Sequence[Leg], donors: Donors) -> Placebo:
-    """Compute a sector's law against a synthetic control, as `counterfactuals` does.
-
-    A law without numbers says why there is none, or none to believe.
-    """
+    """Compute a sector's law against a synthetic control; without numbers it says why."""
     outside, _ = _outsiders(donors, sector)
     stand = next(found for found in _stands(data, sector, None, outside) if found.title == CONVEX)
     return _row(data, sector, legs, stand, outside)[2]
@@ -210,7 +201,6 @@ def _numbers(
 ) -> tuple[Row, list[Row], Placebo]:
     if stand.reason:
         raise InputError(stand.reason)
-    rule, calendar = data.spec.rule, calendar_of(data)
     seen: list[tuple[int, float, Match | None]] = []  # real day, residual variance, match
 
     def watched(returns: Floats, masked: Bools, *, days: Ints, **plan: Any) -> Forecast:
@@ -226,11 +216,9 @@ def _numbers(
         seen.append((day, float(forecast.residual_variance[day].mean()), match))
         return forecast
 
-    shifts = admissible_shifts(calendar, data.panel.masked, rule)
-    law = data.law({sector: legs}, calendar=calendar, shifts=shifts, forecast=watched)
-    alone = law.table(rule.alpha, rule.power, family=False).iloc[0]
+    law, rows = laid_out(data, {sector: legs}, calendar=calendar_of(data), forecast=watched)
     residual = float(np.mean([variance for _, variance, _ in seen]))
-    row: Row = {name: float(alone[name]) for name in TESTED} | {
+    row: Row = {name: float(rows[name].iloc[0]) for name in TESTED} | {
         "shifts": len(law),
         "rmse": residual**0.5,
         "r2": 1 - residual / _own_variance(data, legs),
@@ -239,12 +227,12 @@ def _numbers(
     }
     names = [str(name) for name in donors.returns.columns] if donors else []
     events = {leg.day0: leg.event for leg in legs}
-    used: list[Row] = [
-        {"model": stand.title, "event": events[day], "donor": donor, "weight": float(weight)}
-        for day, _, match in seen
-        if match
-        for donor, weight in _largest(match.weights[0], names)
-    ]
+    used: list[Row] = []
+    for day, match in [(day, match) for day, _, match in seen if match]:
+        for j in np.argsort(-match.weights[0], kind="stable"):
+            if (weight := float(match.weights[0, j])) > 0:
+                own = {"event": events[day], "donor": names[j].rpartition("/")[2]}
+                used.append({"model": stand.title, **own, "weight": weight})
     donated = names if stand.title == MEAN else [item["donor"] for item in used]
     copies = [name for name in donated if donors and name in donors.inside]
     if copies or row["r2"] >= SAME:
@@ -252,11 +240,6 @@ def _numbers(
         row["reason"] = _exact_words(copies or [item["donor"] for item in used])
         law = no_law(sector, row["reason"])
     return row, used, law
-
-
-def _largest(weights: Floats, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    order = np.argsort(-weights, kind="stable")
-    return ((names[j].rpartition("/")[2], weights[j]) for j in order if weights[j] > 0)
 
 
 def _own_variance(data: Sample, legs: Sequence[Leg]) -> float:

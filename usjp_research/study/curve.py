@@ -43,20 +43,13 @@ SINGLE = "needs single firms: the bundle would give one away"
 class Curve:
     """A sector's signed sum, or every sector's, under every combination of choices.
 
-    Attributes
-    ----------
-    rows : DataFrame
-        One row per specification, columns `CURVE`: its choices, the study's own rules marked as
-        ``rule``; the ``effect`` in the direction that the thesis expects, with ``low``, ``high``
-        and placebo ``p`` of this row alone, as decimals.
-    joint : DataFrame
-        One row per sector, columns `JOINT`: the ``median`` effect and the share of rows whose
-        interval leaves out zero (``outside``), each with its ``p`` on placebo calendars.
-    moves : DataFrame
-        Columns `MOVES`: how far apart the values of each choice lie, other choices equal; the
-        choice that moves a sector's effect most is first.
-    dropped : tuple of Dropped
-        Specifications that this market cannot show.
+    ``rows`` has one row per specification, columns `CURVE`: its choices, the study's own rules
+    marked as ``rule``; the ``effect`` in the direction that the thesis expects, with ``low``,
+    ``high`` and placebo ``p`` of this row alone, as decimals. ``joint`` has one per sector, columns
+    `JOINT`: the ``median`` effect and the share of rows whose interval leaves out zero
+    (``outside``), each with its ``p`` on placebo calendars. ``moves``, columns `MOVES`, says how
+    far apart the values of each choice lie, other choices equal; the choice that moves a sector's
+    effect most is first.
     """
 
     rows: pd.DataFrame
@@ -101,11 +94,8 @@ def specification_curve(
     per weighting: fitted anew before every date it is too slow to be crossed. All are computed on
     the first rule's placebo calendars, where leaks are in on those that these admit. A sum that
     comes out of two combinations stands once. Where there is nothing to test, or too few
-    calendars, there is no row, and ``dropped`` says why.
-
-    References
-    ----------
-    Simonsohn, Simmons and Nelson (2020), Nature Human Behaviour 4, 1208-1214.
+    calendars, there is no row, and ``dropped`` says why. Simonsohn, Simmons and Nelson (2020),
+    Nature Human Behaviour 4, 1208-1214.
 
     Examples
     --------
@@ -127,9 +117,6 @@ def specification_curve(
     rows, joint, moves = tables or (pd.DataFrame(columns=[*x]) for x in (CURVE, JOINT, MOVES))
     dropped = tuple(Dropped("specification", name, why) for name, why in lost.items())
     return Curve(rows, joint, moves, data.spec.rule.alpha, dropped)
-
-
-# --- which there are ---------------------------------------------------------------------------
 
 
 def _sums(data: Sample, sector: str, lost: dict[str, str]) -> Iterator[_Sum]:
@@ -205,9 +192,6 @@ def _models(
         lost[FIRST] = "no opening prices"
 
 
-# --- what they are -----------------------------------------------------------------------------
-
-
 def _compared(
     data: Sample,
     sums: Sequence[_Sum],
@@ -237,14 +221,13 @@ def _compared(
     for one in sums:
         if donors and (one.window, one.events, one.blackout) == (sums[0].window, ALL, WITH):
             law = synthetic_law(data, one.sector, one.legs, donors)
-            null = [law.null_effect[:, 0], law.null_error[:, 0]]
-            real = pd.DataFrame(
-                np.hstack([[law.effect, law.error], null]), columns=[0, *law.shifts]
-            )
             if law.reason:
                 lost[f"{one.sector}/{CONVEX}, {one.weights}"] = law.reason
-            else:
-                made[one, CONVEX, "on"] = real.reindex(columns=moves).to_numpy()
+                continue
+            null = [law.null_effect[:, 0], law.null_error[:, 0]]
+            numbers = np.hstack([[law.effect, law.error], null])
+            table = pd.DataFrame(numbers, columns=[0, *law.shifts])
+            made[one, CONVEX, "on"] = table.reindex(columns=moves).to_numpy()
     return made
 
 
@@ -257,9 +240,6 @@ def _standing(data: Sample, windows: Sequence[str], moves: Ints) -> dict[str, Bo
     groups = [[Leg(id, BENCHMARK, day0, s, 1) for id, day0, s in own if s] for own in spans]
     effect, *_ = data.sums(groups, moves, returns=market, calendar=calendar)
     return dict(zip(windows, np.isfinite(effect).T, strict=True))
-
-
-# --- what they say -----------------------------------------------------------------------------
 
 
 def _laid_out(

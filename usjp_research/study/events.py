@@ -28,9 +28,9 @@ MASKED_ROLES = ("primary", "secondary", "leak")
 class EventPanel:
     """The events that a market can be tested on, and where they lie in its calendar.
 
-    ``day0`` (n_events,) are places among the market's days; ``masked`` (n_days,) marks the
-    windows of primary, secondary and leak events; ``second`` are sessions in ``second_city``, if
-    one is named.
+    ``day0`` (n_events,) are places among the market's days; ``masked`` (n_days,) marks the windows
+    of primary, secondary and leak events; ``second`` are sessions in ``second_city``, if one is
+    named.
     """
 
     events: tuple[Event, ...]
@@ -68,31 +68,21 @@ class EventPanel:
     def frame(self) -> pd.DataFrame:
         """Return the calendar of events as a table, one row per event."""
         day, time = "%Y-%m-%d", "%Y-%m-%d %H:%M %Z"
-        return pd.DataFrame(
-            {
-                "id": [e.id for e in self.events],
-                "announced": [
-                    f"{e.instant:{day if e.precision == 'day' else time}}" for e in self.events
-                ],
-                "precision": [e.precision for e in self.events],
-                "new_york": self.new_york,
-                **({"second_session": self.second} if self.second else {}),
-                "role": [e.role for e in self.events],
-                "title": [e.title for e in self.events],
-            }
-        )
+        told = [f"{e.instant:{day if e.precision == 'day' else time}}" for e in self.events]
+        frame = pd.DataFrame({"id": [e.id for e in self.events], "announced": told})
+        frame["precision"] = [e.precision for e in self.events]
+        frame["new_york"] = self.new_york
+        if self.second:
+            frame["second_session"] = self.second
+        return frame.assign(**{k: [getattr(e, k) for e in self.events] for k in ("role", "title")})
 
     def _repr_html_(self) -> str:
-        first, last = (min(self.new_york), max(self.new_york)) if self.new_york else ("", "")
-        return card(
-            "Event panel",
-            "",
-            f"{len(self.events)} events ({len(self.index('primary'))} primary)",
-            f"day 0 from {first} to {last} in New York" if first else "",
-            f"window {self.window[0]} to {self.window[1]}",
-            f"{int(self.masked.sum())} days masked",
-            f"{len(self.dropped)} left out",
-        )
+        count = f"{len(self.events)} events ({len(self.index('primary'))} primary)"
+        days = self.new_york or ("", "")
+        span = f"day 0 from {min(days)} to {max(days)} in New York"
+        window = f"window {self.window[0]} to {self.window[1]}"
+        lost = f"{int(self.masked.sum())} days masked", f"{len(self.dropped)} left out"
+        return card("Event panel", "", count, span if self.events else "", window, *lost)
 
 
 def first_session(instant: datetime, exchange: str = HOME) -> date:
@@ -129,9 +119,9 @@ def _calendar(exchange: str, year: int) -> ExchangeCalendar:
 def event_panel(spec: Spec, market: Market) -> EventPanel:
     """Place the events of a study in the trading days of a market.
 
-    Events beyond the data, or with a window that the data do not cover or in which the
-    benchmark has no return, or after the last price that the rule knew, are in its ``dropped``
-    with the reason; prospective ones are nowhere in it.
+    Events beyond the data, or with a window that the data do not cover or in which the benchmark
+    has no return, or after the last price that the rule knew, are in its ``dropped`` with the
+    reason; prospective ones are nowhere in it.
 
     Examples
     --------
@@ -140,13 +130,14 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     """
     days = market.dates
     low, high = spec.rule.window
-    kept: list[tuple[Event, date, int]] = []
-    dropped: list[Dropped] = []
+    kept, dropped = list[tuple[Event, date, int]](), list[Dropped]()
     masked = np.zeros(len(days), dtype=bool)
     for event in sorted(spec.announced(), key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant)
         reason, place = _place(days, session, low, high)
-        reason = _between(spec, session) if spec.unpriced(event) else reason
+        if (second := spec.rule.second) and spec.unpriced(event):
+            known = f"the rule was frozen on {second.chosen_on} with prices to {second.prices_to}"
+            reason = f"day 0 is {session}; {known}: neither in the study nor prospective"
         if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
             masked[place + low : place + high + 1] = True
         reason = reason or _hole(market, place + low, place + high)
@@ -166,13 +157,6 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
         masked=masked,
         dropped=tuple(dropped),
     )
-
-
-def _between(spec: Spec, session: date) -> str:
-    second = spec.rule.second
-    assert second is not None
-    known = f"the rule was frozen on {second.chosen_on} with prices to {second.prices_to}"
-    return f"day 0 is {session}; {known}: neither in the study nor prospective"
 
 
 def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[str, int]:

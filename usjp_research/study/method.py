@@ -85,8 +85,8 @@ class RandomCalendars(NamedTuple):
     """The first rule on calendars whose days were drawn one by one, by its law on other dates.
 
     ``days`` (n_calendars, n_events) are places of day 0; ``away`` and ``error`` (n_calendars,
-    n_groups) S less its mean and the guarded error; ``alone`` (n_calendars, n_groups) and
-    ``joint`` (n_calendars,) how far the law lets S lie from its mean, alone and as a family.
+    n_groups) S less its mean and the guarded error; ``alone`` (n_calendars, n_groups) and ``joint``
+    (n_calendars,) how far the law lets S lie from its mean, alone and as a family.
     """
 
     panel: str
@@ -128,9 +128,9 @@ def random_calendars(
     """Run the first rule on calendars of days drawn one by one, each by its law on other dates.
 
     As many days as there are primary events, a window apart or more, none in a real window: their
-    spacing is that of no shift. The law of a calendar is that of the shifts that share no day
-    with it; its own windows are masked in estimation, as the rule does it. Raises `InputError`
-    when fewer than 200 are left of those that the rule itself would not refuse.
+    spacing is that of no shift. The law of a calendar is that of the shifts that share no day with
+    it; its own windows are masked in estimation. Raises `InputError` when fewer than 200 are left
+    of those that the rule itself would not refuse.
     """
     rule, real = data.spec.rule, family_legs(data)
     events = [data.panel.events[k] for k in data.panel.index("primary")]
@@ -156,14 +156,12 @@ def random_calendars(
         remedy = "give a longer history of returns"
         raise InputError(f"seen {len(kept)} random calendars, expected {FEWEST}: {remedy}")
     nulls = [law.null_statistic[row] for row in apart[kept]]
-    center = np.array([null.mean(axis=0) for null in nulls])
+    center, error = np.array([null.mean(axis=0) for null in nulls]), np.sqrt(variance[kept])
     far = [np.abs(null - middle) for null, middle in zip(nulls, center, strict=True)]
     alone = np.array([[quantile(column, rule.alpha) for column in part.T] for part in far])
     joint = np.array([quantile(part.max(axis=1), rule.alpha) for part in far])
-    error = np.sqrt(variance[kept])
-    return RandomCalendars(
-        panel, days[kept], effect[kept] / error - center, error, alone, joint, law
-    )
+    away = effect[kept] / error - center
+    return RandomCalendars(panel, days[kept], away, error, alone, joint, law)
 
 
 def _draw(data: Sample, events: int, count: int) -> Ints:

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.engine.evidence import SEED, Size, held_out_size
+from usjp_research.engine.design import Floats, Ints
+from usjp_research.engine.evidence import SEED, held_out_size
 from usjp_research.engine.placebo import Leg, admissible_shifts, family_detectable, signed_sums
 from usjp_research.market.donors import DONOR
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, kept_share, second_legs, yardstick
 from usjp_research.words import InputError, card
 
-Floats = npt.NDArray[np.float64]
 MOST = 7  # controls of a forward set
 DRAWS, BLOCK = 500, 60  # of the circular block bootstrap of the quiet shifts
+NONE = "no control"
 HALF = 0.5  # of a sector's uniform shock must survive benchmark and controls
 ROWS = ("candidate", "controls", "sector", "placebo_sd", "mde", "retained", "mde_over_retained")
 TABLE = (
@@ -32,18 +32,10 @@ TABLE = (
 class Candidates:
     """What every set of controls would have been worth on quiet dates, and which one wins.
 
-    Attributes
-    ----------
-    table : DataFrame
-        One row per candidate: mean over sectors of log(MDE / retained share), its distance to the
-        smallest with standard error, the smallest retained share, sizes at nominal alpha.
-    sectors : DataFrame
-        One row per candidate and sector: placebo sd of the sum, MDE, retained share, as decimals.
-    controls : tuple of str
-        The choice: the fewest within one standard error of the best admissible candidate.
-    shifts : int
-    last : Timestamp
-        Last day that was read.
+    ``table`` has one row per candidate: mean over sectors of log(MDE / retained share), its
+    distance to the smallest with standard error, the smallest retained share, sizes at nominal
+    alpha; ``sectors`` one per candidate and sector: placebo sd of the sum, MDE, retained share, as
+    decimals. ``controls`` is the choice, ``last`` the last day that was read.
     """
 
     table: pd.DataFrame
@@ -66,7 +58,7 @@ class _Trial(NamedTuple):
     error: Floats
     retained: Floats
 
-    def sizes(self, alpha: float, power: float, rows: npt.NDArray[np.int64] | slice) -> Floats:
+    def sizes(self, alpha: float, power: float, rows: Ints | slice) -> Floats:
         """Return MDE and retained share by sector on some of the shifts, shape (2, n_sectors)."""
         effect, error = self.effect[rows], self.error[rows]
         away = effect / error - (effect / error).mean(axis=0)
@@ -83,12 +75,8 @@ def quiet_candidates(data: Sample) -> Candidates:
     standard errors; within one standard error of it the fewest controls win (docs/methods.md).
     Candidates are no control, forward sets of up to seven shipped averages, each adding the one
     that lowers the criterion most, and ridge on all of them. No return after the last quiet
-    window is read.
-
-    Raises
-    ------
-    InputError
-        When the study has no second rule, no shipped averages or too few quiet shifts.
+    window is read. Raises `InputError` when the study has no second rule, no shipped averages or
+    too few quiet shifts.
     """
     quiet = _Quiet.of(data)
     names = _averages(data)
@@ -122,7 +110,7 @@ class _Quiet:
     data: Sample
     legs: dict[str, tuple[Leg, ...]]
     calendar: tuple[Leg, ...]
-    shifts: npt.NDArray[np.int64]
+    shifts: Ints
     end: int  # days that may be read
 
     @classmethod
@@ -169,7 +157,7 @@ class _Quiet:
             *np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0),
         )
 
-    def criterion(self, trial: _Trial, rows: npt.NDArray[np.int64] | slice = slice(None)) -> float:
+    def criterion(self, trial: _Trial, rows: Ints | slice = slice(None)) -> float:
         """Mean over sectors of log(MDE / retained share)."""
         rule = self.data.spec.rule
         mde, kept = trial.sizes(rule.alpha, rule.power, rows)
@@ -177,13 +165,26 @@ class _Quiet:
 
 
 def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates:
-    rule, rows, sectors = data.spec.rule, [], []
+    rule, rows, sectors, days = data.spec.rule, [], [], [leg.day0 for leg in quiet.calendar]
     resampled = np.array([[quiet.criterion(t, draw) for t in trials] for draw in _draws(quiet)])
     for trial in trials:
         mde, kept = trial.sizes(rule.alpha, rule.power, slice(None))
-        gap = max(leg.day0 for leg in quiet.calendar) - min(leg.day0 for leg in quiet.calendar)
-        size = held_out_size(trial.effect / trial.error, rule.alpha, gap)
-        rows.append(_row(trial, quiet.criterion(trial), kept, size, rule.alpha))
+        size = held_out_size(trial.effect / trial.error, rule.alpha, np.ptp(days))
+        last = trial.controls[-1].rpartition("/")[2] if trial.controls else ""
+        sound = size.family <= rule.alpha + 2 * size.error
+        rows.append(
+            {
+                "candidate": "ridge on all" if trial.penalty else f"and {last}" if last else NONE,
+                "controls": len(trial.controls),
+                "criterion": quiet.criterion(trial),
+                "least_retained": float(kept.min()),
+                "row_size": size.row,
+                "family_size": size.family,
+                "size_error": size.error,
+                "later_size": size.later,
+                "admissible": bool(kept.min() >= HALF and sound),
+            }
+        )
         sd = trial.effect.std(axis=0, ddof=1)
         named = {"candidate": rows[-1]["candidate"], "controls": len(trial.controls)}
         sectors += [
@@ -209,26 +210,7 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
     )
 
 
-def _row(
-    trial: _Trial, criterion: float, kept: Floats, size: Size, alpha: float
-) -> dict[str, object]:
-    last = trial.controls[-1].rpartition("/")[2] if trial.controls else ""
-    name = "ridge on all" if trial.penalty else f"and {last}" if last else "no control"
-    sound = size.family <= alpha + 2 * size.error
-    return {
-        "candidate": name,
-        "controls": len(trial.controls),
-        "criterion": criterion,
-        "least_retained": float(kept.min()),
-        "row_size": size.row,
-        "family_size": size.family,
-        "size_error": size.error,
-        "later_size": size.later,
-        "admissible": bool(kept.min() >= HALF and sound),
-    }
-
-
-def _draws(quiet: _Quiet) -> npt.NDArray[np.int64]:
+def _draws(quiet: _Quiet) -> Ints:
     """Draw circular blocks of quiet shifts, (n_draws, n_shifts)."""
     n = len(quiet.shifts)
     starts = np.random.default_rng(SEED).integers(0, n, (DRAWS, -(-n // BLOCK)))

@@ -56,11 +56,6 @@ class AbnormalReturns:
         """Cumulative abnormal returns over their forecast errors, shape (N, n_windows)."""
         return np.asarray(self.car / np.sqrt(self.variance))
 
-    @property
-    def original_units(self) -> Floats:
-        """Coefficients in the units of the data, intercept first, shape (N, k)."""
-        return self.design.original(self.coefficients)
-
 
 def abnormal_returns(
     read: ReadSeries,
@@ -74,18 +69,16 @@ def abnormal_returns(
     """Fit every firm-event on its own usable days and forecast its windows.
 
     Ordinary least squares per firm on the days where its return and every regressor are there;
-    nothing is filled. The variance of a cumulative abnormal return is
-    ``s2 [L + 1'X_w (X'X)^-1 X_w'1]``: the shared parameters tie the days of a window together.
+    nothing is filled. The variance of a cumulative abnormal return is ``s2 [L + 1'X_w (X'X)^-1
+    X_w'1]``: the shared parameters tie the days of a window together.
 
     Parameters
     ----------
     read : callable
         ``read(first, last)`` returns series ``first`` to ``last - 1`` as an array of shape
-        (last - first, n_days), NaN where missing.
+        (last - first, n_days), NaN where missing; ``chunk`` at a time, all by default.
     series, day0 : ndarray of shape (N,), int
         The estimation days and windows of every firm-event must lie inside the data.
-    chunk : int, optional
-        Series to read at a time; all by default.
 
     References
     ----------

@@ -53,19 +53,10 @@ def tests(*entries: Entry) -> Callable[[F], F]:
 class TestResult:
     """One test: its null in words, its statistic, the law it is referred to and the p-value.
 
-    Attributes
-    ----------
-    law : str
-        For example ``t(248)``.
-    robust_to : tuple of str
-        Which of ``cross-correlation``, ``event-induced variance`` and ``non-normality`` the test
-        survives.
-    reason : str
-        Why the test could not be computed; the numbers are NaN then.
-    df : tuple of int
-        Degrees of freedom of the law.
-    p_normal : float
-        The p-value under the normal law, where books give both.
+    The law is named as in ``t(248)``, with its degrees of freedom in ``df``; ``p_normal`` is the
+    p-value under the normal law, where books give both. ``robust_to`` says which of
+    ``cross-correlation``, ``event-induced variance`` and ``non-normality`` the test survives. Where
+    it could not be computed ``reason`` says why, and the numbers are NaN.
     """
 
     __test__ = False  # not a pytest class

@@ -97,17 +97,14 @@ def _day(event: str | pd.Timestamp | None) -> pd.Timestamp:
 
 def _inside_or_refused(panel: ReturnPanel, position: int, timing: Timing) -> None:
     day, first, last = panel.days[position].date(), timing.estimation[0], timing.hull[1]
-    if position + first < 0:
-        raise InputError(
-            f"event {day}: {position} days stand before it in {panel.where}, estimation from "
-            f"{first} needs {-first}; give a longer file or a later start"
-        )
-    after = len(panel.days) - 1 - position
+    before, after = position, len(panel.days) - 1 - position
+    remedy = "give a longer file or a"
+    if before < -first:
+        seen = f"{before} days stand before it in {panel.where}, estimation from {first}"
+        raise InputError(f"event {day}: {seen} needs {-first}; {remedy} later start")
     if last > after:
-        raise InputError(
-            f"event {day}: {after} days stand after it in {panel.where}, a window to {last:+d} "
-            f"needs {last}; give a longer file or a shorter window"
-        )
+        seen = f"{after} days stand after it in {panel.where}, a window to {last:+d}"
+        raise InputError(f"event {day}: {seen} needs {last}; {remedy} shorter window")
 
 
 def _dated(
@@ -147,19 +144,14 @@ def _dated(
     return table[fault == len(why)], dropped
 
 
-def left_by_fit(table: pd.DataFrame, fit: AbnormalReturns) -> Iterator[Dropped]:
-    """List the firm-events whose model could not be fitted."""
+def left_out(panel: ReturnPanel, table: pd.DataFrame, fit: AbnormalReturns) -> Iterator[Dropped]:
+    """List the firm-events that could not be fitted, or lack a day of a window, the first such."""
+    what, firm = table["what"].tolist(), table["firm"].tolist()
     for row in np.flatnonzero(fit.fault):
         reason = FAULTS[fit.fault[row]]
         if fit.fault[row] == 1:
             reason += f": {fit.n_obs[row]} usable, {fit.design.parameters + FREE} needed"
-        yield Dropped(table["what"].iloc[row], table["firm"].iloc[row], reason)
-
-
-def left_by_holes(
-    panel: ReturnPanel, table: pd.DataFrame, fit: AbnormalReturns
-) -> Iterator[Dropped]:
-    """List the firm-events that lack a day of a window, with the first such day."""
+        yield Dropped(what[row], firm[row], reason)
     for w, window in enumerate(fit.timing.windows):
         place = fit.timing.place(window)
         for row in np.flatnonzero(np.isnan(fit.car[:, w]) & (fit.fault == 0)):
@@ -168,8 +160,8 @@ def left_by_holes(
             lost = not np.isfinite(fit.design.base[at])
             seen = "the model's regressors have no value" if lost else "no return"
             reason = f"hole in the window: {seen} on {panel.days[at].date()} (day {offset:+d})"
-            what = f"{table['what'].iloc[row]}, window {window_label(window)}"
-            yield Dropped(what.removeprefix("firm, "), table["firm"].iloc[row], reason)
+            where = f"{what[row]}, window {window_label(window)}".removeprefix("firm, ")
+            yield Dropped(where, firm[row], reason)
 
 
 def window_label(window: tuple[int, int]) -> str:

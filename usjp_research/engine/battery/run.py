@@ -13,13 +13,7 @@ import pandas as pd
 from usjp_research.engine.battery.abnormal import AbnormalReturns, abnormal_returns, residual_blocks
 from usjp_research.engine.battery.catalogue import TESTS, believable_first
 from usjp_research.engine.battery.dependence import pair_sums
-from usjp_research.engine.battery.events import (
-    firm_events,
-    left_by_fit,
-    left_by_holes,
-    panel_design,
-    window_label,
-)
+from usjp_research.engine.battery.events import firm_events, left_out, panel_design, window_label
 from usjp_research.engine.battery.joint import joint_law, portfolio_series, quiet_law
 from usjp_research.engine.battery.ranks import day_sums
 from usjp_research.engine.battery.window import WindowTests, Work, set_firms, window_tests
@@ -33,12 +27,8 @@ from usjp_research.words import card
 class Battery:
     """Every group's tests, and everything that was left out.
 
-    Attributes
-    ----------
-    groups : mapping of str to mapping of str to WindowTests
-        ``ALL`` first, then the sectors; windows by their label, such as ``[-1;1]``.
-    firms : DataFrame
-        Firm, sector and place of day 0 of the rows of ``fit``.
+    ``groups`` has ``ALL`` first, then the sectors, and in each the windows by their label, such as
+    ``[-1;1]``; ``firms`` has firm, sector and place of day 0 of the rows of ``fit``.
     """
 
     model: str
@@ -48,9 +38,9 @@ class Battery:
     dropped: tuple[Dropped, ...]
 
     def _repr_html_(self) -> str:
-        windows = f"windows {', '.join(next(iter(self.groups.values()), {}))}"
+        told = f"windows {', '.join(next(iter(self.groups.values()), {}))}"
         left = f"{len(self.dropped)} left out"
-        return card("Battery", self.model, f"{len(self.groups)} groups", windows, left)
+        return card("Battery", self.model, f"{len(self.groups)} groups", told, left)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the command writes as JSON."""
@@ -76,9 +66,9 @@ def run_battery(
 ) -> Battery:
     """Run every test of ``docs/tests.md`` on every group and window.
 
-    Each firm is fitted on its own usable days; for each window the firms are those with a
-    return on every day of it. Nothing is filled, and what is left out is listed. When firms
-    share dates, tests that take them for independent are computed but not put forward.
+    Each firm is fitted on its own usable days; for each window the firms are those with a return on
+    every day of it. Nothing is filled, and what is left out is listed. When firms share dates,
+    tests that take them for independent are computed but not put forward.
 
     Parameters
     ----------
@@ -87,20 +77,16 @@ def run_battery(
     groups : DataFrame
         Columns ``firm``, ``sector`` and optionally ``treated``; others are in no group.
     event : date, optional
-        Day 0 of every firm. Give either this or ``events``.
-    events : DataFrame, optional
-        Columns ``firm`` and ``date``, for dates of their own.
-    benchmark : str, optional
-        The market's series.
-    model : str
-        A key of `MODELS`. Factor models are fitted to returns in excess of the riskless rate.
+        Day 0 of every firm. Give either this or ``events``, with columns ``firm`` and ``date``.
+    benchmark, model : str
+        The market's series, and a key of `MODELS`; factor models are fitted to returns in excess
+        of the riskless rate.
     estimation : (int, int)
         First and last estimation day, in trading days from day 0.
     windows : sequence of (int, int)
         Rank tests rank over the shortest window that holds them all.
     factors : DataFrame, optional
-        Days as index. By default factors are taken from columns of ``returns``.
-    factor_units : {"auto", "percent", "decimal"}
+        Days as index; columns of ``returns`` by default. ``factor_units`` are percent or decimal.
 
     Raises
     ------
@@ -130,7 +116,7 @@ def run_battery(
 
     day0 = table["day0"].to_numpy(np.int64)
     fit = abnormal_returns(read, series, day0, design, timing, chunk=panel.chunk)
-    dropped += [*left_by_fit(table, fit), *left_by_holes(panel, table, fit)]
+    dropped += left_out(panel, table, fit)
     asked = groups[groups["treated"].astype(bool)] if "treated" in groups else groups
     sectors = dict.fromkeys([*table["sector"].unique(), *map(str, asked["sector"].unique())])
     column, members = _sets(table["sector"], list(sectors), fit)
