@@ -12,13 +12,7 @@ import pandas as pd
 from usjp_research.engine.placebo import Leg, Placebo, stepdown_p
 from usjp_research.market.record import MIRROR, Dropped
 from usjp_research.spec.records import GENERIC, Check, Spec
-from usjp_research.study.legs import (
-    common_sign,
-    event_windows,
-    laid_out,
-    name_sectors,
-    share_days,
-)
+from usjp_research.study.legs import common_sign, event_windows, laid_out, name_sectors, share_days
 from usjp_research.study.sample import Sample
 from usjp_research.study.verdict import Verdict
 from usjp_research.words import InputError, percent

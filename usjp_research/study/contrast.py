@@ -32,28 +32,30 @@ def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dr
 
     Returns the row, its law, and what cannot be computed.
     """
-    contrast, panel, made = data.spec.rule.contrast, data.panel, data.portfolios
-    if contrast is None:
+    if (contrast := data.spec.rule.contrast) is None:
         return None, None, ()
-    place = panel.position(contrast.event)
-    if place is None:
-        known = contrast.event in (event.id for event in data.spec.events)
-        reason = "the event cannot be tested" if known else f"there is no event {contrast.event}"
-        return None, None, _left_out(contrast, reason)
-    day, sector = panel.new_york[place], contrast.sector
-    series = f"contrast/{day}/{sector}"
-    if series not in made.returns.columns:
-        reason = "fewer than three named or unnamed firms are outside the blackout"
-        if contrast_groups(data.spec, panel, made.slots):
-            reason = f"the bundled market has no named and unnamed side on {day}"
-        return None, None, _left_out(contrast, reason)
-    name, named = f"{sector}: named minus unnamed", made.members[f"named/{day}/{sector}"]
-    legs = {name: (Leg(contrast.event, series, int(panel.day0[place]), data.spec.rule.window, 1),)}
     try:
-        # The two sides may differ in beta, so the spread goes through the model of a portfolio.
-        law = data.law(legs)
+        return _judged(data, contrast)
     except InputError as error:
         return None, None, _left_out(contrast, str(error))
+
+
+def _judged(data: Sample, contrast: Contrast) -> tuple[Verdict, Placebo, tuple[Dropped, ...]]:
+    panel, made, sector = data.panel, data.portfolios, contrast.sector
+    if (place := panel.position(contrast.event)) is None:
+        known = contrast.event in (event.id for event in data.spec.events)
+        none = f"there is no event {contrast.event}"
+        raise InputError("the event cannot be tested" if known else none)
+    day = panel.new_york[place]
+    series = f"contrast/{day}/{sector}"
+    if series not in made.returns.columns:
+        if contrast_groups(data.spec, panel, made.slots):
+            raise InputError(f"the bundled market has no named and unnamed side on {day}")
+        raise InputError("fewer than three named or unnamed firms are outside the blackout")
+    name, named = f"{sector}: named minus unnamed", made.members[f"named/{day}/{sector}"]
+    legs = {name: (Leg(contrast.event, series, int(panel.day0[place]), data.spec.rule.window, 1),)}
+    # The two sides may differ in beta, so the spread goes through the model of a portfolio.
+    law = data.law(legs)
     (row,) = family_rows(data, legs, law, "contrast", {name: worth(data, sector, day)})
     dropped: tuple[Dropped, ...] = ()
     if gone := law.admissible - len(law):
@@ -82,8 +84,8 @@ def _carrying(
 ) -> tuple[str, tuple[Dropped, ...]]:
     """Find the named firm without which the contrast is another one: see `carrier`.
 
-    A market of averages brings the finding of the single firms that it was built from, and says
-    so where the rule, the events or the named firms are others by now.
+    A market of averages brings the finding of the single firms that it was built from, and says so
+    where the rule, the events or the named firms are others by now.
     """
     if data.firms is None:
         key, ticker = data.market.built.get("contrast rests on", ("", ""))
@@ -104,13 +106,9 @@ def _carrying(
 def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dropped, ...]]:
     """Judge the other versions of the contrast that ``study.yaml`` lists; needs single firms.
 
-    A version's named side is the daily mean of its named firms, on days when every one of them
-    has a return; the unnamed side are the sector's firms that no list named. Each is a family of
-    its own on its own placebo shifts, and decides nothing. Also what cannot be computed.
-
-    Examples
-    --------
-    >>> versions, dropped = contrast_versions(data)                 # doctest: +SKIP
+    A version's named side is the daily mean of its named firms, on days when every one of them has
+    a return; the unnamed side are the sector's firms that no list named. Each is a family of its
+    own on its own placebo shifts, and decides nothing. Also what cannot be computed.
     """
     contrast = data.spec.rule.contrast
     if contrast is None:
@@ -132,11 +130,10 @@ def _version(
     """Judge one version, and say who is not in it; where there is none, why stands last."""
     spec, panel, sector = data.spec, data.panel, contrast.sector
     ids = version.events or (contrast.event,)
-    places = []
+    places = [k for id in ids if (k := panel.position(id)) is not None]
     for id in ids:
-        if (place := panel.position(id)) is None:
+        if panel.position(id) is None:
             return None, (f"event {id} cannot be tested",)
-        places.append(place)
     named, unnamed, gone = _sides(data, returns, sector, ids[0], version)
     if not named:
         return None, (*gone, "no listed firm of the sector was named, or none is left")

@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from usjp_research.engine.design import (
-    MODELS,
-    Bools,
-    Design,
-    Floats,
-    Ints,
-    expected_return_design,
-)
+from usjp_research.engine.design import MODELS, Bools, Design, Floats, Ints, expected_return_design
 from usjp_research.engine.matched import FEWEST, Match, Method, matched_forecast
 from usjp_research.engine.placebo import Leg, Placebo, no_law
 from usjp_research.engine.rolling import Forecast, rolling_forecast
@@ -193,11 +186,7 @@ def _row(
 
 
 def _numbers(
-    data: Sample,
-    sector: str,
-    legs: Sequence[Leg],
-    stand: Stand,
-    donors: Donors | None,
+    data: Sample, sector: str, legs: Sequence[Leg], stand: Stand, donors: Donors | None
 ) -> tuple[Row, list[Row], Placebo]:
     if stand.reason:
         raise InputError(stand.reason)

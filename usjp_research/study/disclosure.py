@@ -24,9 +24,7 @@ TOLD = ("name", "kind", "events", "p", "named", "safe")
 
 
 def disclosed_firms(
-    members: Mapping[str, Collection[str]],
-    present: pd.DataFrame,
-    shown: pd.DataFrame | None = None,
+    members: Mapping[str, Collection[str]], present: pd.DataFrame, shown: pd.DataFrame | None = None
 ) -> tuple[tuple[str, ...], float]:
     """Find the firms whose return could be read back from published averages, and the top leverage.
 

@@ -153,9 +153,6 @@ class Exposure:
         return card("Exposure", events, "", f"{slope} ({span})", self.remark)
 
 
-# --- doses -----------------------------------------------------------------------------------
-
-
 def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
     """List the primary and secondary events of the panel that name a firm with dollars."""
     named = {firm.named_event for firm in spec.firms if firm.dose_usd_bn}
@@ -166,40 +163,28 @@ def naming_events(spec: Spec, panel: EventPanel) -> tuple[str, ...]:
 def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
     """Tabulate the named firms: dollars announced over market value, and the move implied.
 
-    A market of single firms brings market values back to the day before the news: for local
-    eyes, as the change of a firm's value is its return. Else they are those of ``universe.csv``.
-
-    Returns
-    -------
-    DataFrame
-        ``ticker``, ``sector``, ``event``, ``dose_usd_bn``, ``value_usd_bn``, ``dose``, and ``low``,
-        ``base``, ``high`` of the implied move as decimals; NaN where dollars or value are unknown.
+    ``dose`` and ``low``, ``base``, ``high`` of the implied move are decimals; NaN where dollars or
+    value are unknown. A market of single firms brings market values back to the day before the
+    news: for local eyes, as the change of a firm's value is its return. Else they are those of
+    ``universe.csv``.
     """
     values, rows = _values(spec, market), []
     for firm in spec.firms:
         if firm.named_event:
             value, dollars = values.get(firm.ticker), firm.dose_usd_bn
             dose = dollars / value if dollars and value else math.nan
-            moves = _moves(spec, firm, value).values()
-            rows.append((firm.ticker, firm.sector, firm.named_event, dollars, value, dose, *moves))
+            share = implied_value(spec, [firm.ticker], value, sector=firm.sector, own=True).share
+            own = (firm.ticker, firm.sector, firm.named_event, dollars, value, dose)
+            rows.append((*own, *(share.get(case, math.nan) for case in CASES)))
     numbers = ("dose_usd_bn", "value_usd_bn", "dose", *CASES)
     frame = pd.DataFrame(rows, columns=["ticker", "sector", "event", *numbers])
-    return frame.astype(dict.fromkeys(numbers, "float64"))
+    return frame.astype(dict.fromkeys(numbers, float))
 
 
 def _values(spec: Spec, market: Market | None) -> dict[str, float]:
     if market is not None and market.level == "firm":
         return values_before(spec, market)
     return {f.ticker: f.market_value_usd_bn for f in spec.firms if f.market_value_usd_bn}
-
-
-def _moves(spec: Spec, firm: Firm, value: float | None) -> dict[str, float]:
-    """Return the move that the firm's own lines of the thesis imply, per case."""
-    share = implied_value(spec, [firm.ticker], value, sector=firm.sector, own=True).share
-    return {case: share.get(case, math.nan) for case in CASES}
-
-
-# --- who stands beside whom ------------------------------------------------------------------
 
 
 def cross_section(
@@ -213,6 +198,7 @@ def cross_section(
     """
     spec, market = data.spec, data.market
     values = _values(spec, market)
+    known = firm_doses(spec, market).set_index("ticker")[["dose", *CASES]].fillna(0.0)
     rows: list[tuple[object, ...]] = []
     out: list[Dropped] = []
     for cell, (event, sector) in enumerate(itertools.product(events, spec.sectors)):
@@ -229,13 +215,12 @@ def cross_section(
             if reason := _excluded(firm, event, values, without):
                 out.append(Dropped("exposure", f"{event}/{ticker}", reason))
                 continue
-            dose = (firm.dose_usd_bn or 0.0) / values[ticker] if named else 0.0
-            moves = _moves(spec, firm, values[ticker]) if dose else dict.fromkeys(CASES, 0.0)
-            rows.append((event, ticker, sector, cell, dose, *moves.values()))
+            own = known.loc[ticker] if named else [0.0] * known.shape[1]
+            rows.append((event, ticker, sector, cell, *own))
     columns = ["event", "ticker", "sector", "cell", "dose", *CASES]
     firms = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("dose", *CASES), float))
     at = market.returns.columns.get_indexer(pd.Index(firms["ticker"]))
-    return firms.assign(at=at).astype({"cell": int}).fillna(dict.fromkeys(CASES, 0.0)), out
+    return firms.assign(at=at).astype({"cell": int}), out
 
 
 def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequence[str]) -> str:
@@ -248,9 +233,6 @@ def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequ
     if firm.named_event and firm.ticker not in values:
         return "named, but its market value is unknown: no dose"
     return ""
-
-
-# --- the law ---------------------------------------------------------------------------------
 
 
 def exposure_law(
@@ -408,9 +390,6 @@ def _half_on(firms: pd.DataFrame) -> str:
     return carrier(found.pop(""), found)
 
 
-# --- rows ------------------------------------------------------------------------------------
-
-
 def exposure_rows(data: Sample) -> tuple[Exposure, ...]:
     """Compute the pooled slopes that any page may show: quiet days before the news, and all.
 
@@ -458,16 +437,11 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
 
 
 def dose_response(data: Sample) -> pd.DataFrame:
-    """Tabulate each firm's dose and abnormal return at the events that name firms.
+    """Tabulate each firm's dose and abnormal return at the events that name firms, as decimals.
 
-    For local eyes: it shows single firms. Empty at portfolio level.
-
-    Returns
-    -------
-    DataFrame
-        ``event``, ``ticker``, ``sector``, ``blackout`` (own news takes the firm out of the slope),
-        ``dose``, ``car`` and ``car_less_sector`` (less the mean of the sector's unnamed firms
-        outside the blackout) as decimals.
+    For local eyes: it shows single firms; empty at portfolio level. ``blackout`` says that own news
+    takes the firm out of the slope, ``car_less_sector`` is less the mean of the sector's unnamed
+    firms outside the blackout.
     """
     columns = ["event", "ticker", "sector", "blackout", "dose", "car"]
     tables, empty = [], pd.DataFrame(columns=[*columns, "car_less_sector"])

@@ -69,9 +69,6 @@ def not_in_portfolios(data: Sample) -> Iterator[Dropped]:
                 yield Dropped(what, where, f"{why}: {', '.join(firms)}")
 
 
-# --- own news that does not do what its line says --------------------------------------------
-
-
 def stray_news(data: Sample) -> tuple[Dropped, ...]:
     """List own news, and sessions that were looked through, on which no blackout rests.
 

@@ -56,7 +56,7 @@ def outlooks(data: Sample) -> tuple[Outlook, ...]:
     sums = []
     for sector, own in legs.items():
         controls = rule.second.controls if rule.second else ()
-        design = design_of(data, yardstick(data, sector), controls) if tested else None
+        design = design_of(data, yardstick(data, sector), controls) if tested else data.design
         sums.append(data.sums([own], shifts, design=design, calendar=calendar)[:2, :, 0])
     effect, error = np.stack(sums, axis=-1) ** np.array([1, 0.5])[:, None, None]
     whole = np.isfinite(effect + error).all(axis=1) & (error > 0).all(axis=1)

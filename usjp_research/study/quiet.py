@@ -11,7 +11,7 @@ import pandas as pd
 
 from usjp_research.engine.design import Floats, Ints
 from usjp_research.engine.evidence import SEED, held_out_size
-from usjp_research.engine.placebo import Leg, admissible_shifts, family_detectable, signed_sums
+from usjp_research.engine.placebo import Leg, admissible_shifts, family_detectable
 from usjp_research.market.donors import DONOR
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, kept_share, second_legs, yardstick
@@ -139,15 +139,9 @@ class _Quiet:
         for yard in dict.fromkeys(yardstick(data, sector) for sector in self.legs):
             own = {s: legs for s, legs in self.legs.items() if yardstick(data, s) == yard}
             design = design_of(data, yard, controls, penalty=penalty, days=self.end)
-            effect, variance, loading, _ = signed_sums(
-                [*own.values()],
-                data.portfolios.returns.iloc[: self.end],
-                design,
-                data.panel.masked[: self.end],
-                data.spec.rule,
-                self.shifts,
-                calendar=self.calendar,
-            )
+            read, masked = data.portfolios.returns.iloc[: self.end], data.panel.masked[: self.end]
+            how = {"returns": read, "design": design, "masked": masked, "calendar": self.calendar}
+            effect, variance, loading, _ = data.sums([*own.values()], self.shifts, **how)
             for at, sector in enumerate(own):
                 kept = kept_share(data, sector, loading[:, at])
                 found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)

@@ -256,9 +256,7 @@ def _sums(data: Sample, legs: Sequence[Leg], leg: Leg, places: Ints) -> Floats:
     return np.asarray(np.where(inside, abnormal, np.nan).cumsum(axis=1))
 
 
-def since_note(
-    data: Sample,
-) -> tuple[pd.DataFrame, tuple[EventPaths, ...], tuple[Dropped, ...]]:
+def since_note(data: Sample) -> tuple[pd.DataFrame, tuple[EventPaths, ...], tuple[Dropped, ...]]:
     """Sum each sector's return less beta times the market's since the note: descriptive.
 
     Without the intercept: what a sector gained a day before the events, extrapolated, would be most

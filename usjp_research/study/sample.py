@@ -49,35 +49,19 @@ class Sample:
         columns["market"] = self.portfolios.benchmark
         return expected_return_design(self.spec.rule.model, columns)
 
-    def law(
-        self,
-        groups: Mapping[str, Sequence[Leg]],
-        *,
-        returns: pd.DataFrame | None = None,
-        design: Design | None = None,
-        **how: Any,
-    ) -> Placebo:
-        """Compute the `placebo_law` of groups of windows by the rule, on the portfolios' returns.
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the rule computes every law on: returns, design, mask, and the rule itself."""
+        own = {"returns": self.portfolios.returns, "design": self.design}
+        return {**own, "masked": self.panel.masked, "rule": self.spec.rule}
 
-        Other ``returns``, ``design``, and ``how`` as for `placebo_law`, replace what the rule says.
-        """
-        returns = self.portfolios.returns if returns is None else returns
-        plan = (design or self.design, self.panel.masked, self.spec.rule)
-        return placebo_law(groups, returns, *plan, **how)
+    def law(self, groups: Mapping[str, Sequence[Leg]], **how: Any) -> Placebo:
+        """Compute the `placebo_law` of groups of windows; ``how`` replaces what is in `plan`."""
+        return placebo_law(groups, **{**self.plan, **how})
 
-    def sums(
-        self,
-        groups: Sequence[Sequence[Leg]],
-        moves: Ints,
-        *,
-        returns: pd.DataFrame | None = None,
-        design: Design | None = None,
-        **how: Any,
-    ) -> Floats:
+    def sums(self, groups: Sequence[Sequence[Leg]], moves: Ints, **how: Any) -> Floats:
         """Compute the `signed_sums` of groups of windows by the rule, as `law` does."""
-        returns = self.portfolios.returns if returns is None else returns
-        plan = (design or self.design, self.panel.masked, self.spec.rule)
-        return signed_sums(groups, returns, *plan, moves, **how)
+        return signed_sums(groups, moves=moves, **{**self.plan, **how})
 
     def forecast(self, returns: Floats, *, design: Design | None = None, **how: Any) -> Forecast:
         """Forecast the rule's window on every day, for series of shape (n_days, n_series).
@@ -85,9 +69,8 @@ class Sample:
         ``design`` and ``how`` replace what the rule says, as for `rolling_forecast`.
         """
         rule = self.spec.rule
-        own = {"window": rule.window, "estimation": rule.estimation}
-        how = {**own, "guard_sessions": rule.guard_sessions, **how}
-        return rolling_forecast(returns, design or self.design, self.panel.masked, **how)
+        own = {key: getattr(rule, key) for key in ("window", "estimation", "guard_sessions")}
+        return rolling_forecast(returns, design or self.design, self.panel.masked, **own | how)
 
     def days(self, event: str, sector: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the days on which an event's model is fitted, and those of its window.
