@@ -37,19 +37,12 @@ class Leg:
 class Placebo:
     """A signed sum of event windows per group, at the real dates and at every shift of them.
 
-    Attributes
-    ----------
-    shifts : ndarray of shape (n_shifts,), int
-        Sessions by which the whole calendar moved; the same for every group.
-    effect, error, statistic : ndarray of shape (n_groups,)
-        Sum of signed abnormal returns C, its guarded standard error se, and S = C / se; with
-        ``null_`` before the name those at each shift, of shape (n_shifts, n_groups).
-    worth : ndarray of shape (n_groups,)
-        Rough number of independent shifts behind each group.
-    admissible : int
-        Shifts that calendars and events admit, before days without returns take some away.
-    reason : str
-        Why there is no law: no shift then, and every number is NaN.
+    ``effect``, ``error`` and ``statistic`` (n_groups,) are the sum of signed abnormal returns C,
+    its guarded standard error and S = C / se; with ``null_`` before the name those at each of the
+    ``shifts`` (n_shifts, n_groups), sessions by which the whole calendar moved. ``worth``
+    (n_groups,) is the rough number of independent shifts behind each group; ``admissible`` how many
+    calendars and events admit, before days without returns take some away. ``reason`` says why
+    there is no law: no shift then, and every number is NaN.
     """
 
     groups: tuple[str, ...]
@@ -220,12 +213,12 @@ def placebo_law(
 ) -> Placebo:
     """Compute every group's statistic at the real dates and at every admissible shift.
 
-    For group g the effect is ``C = sum of sign x CAR`` over its legs, its variance the sum of
-    the legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar
-    keeps the spacing of the events and the correlation between sectors, so the joint law of the
-    shifted statistics is the null law of the family (docs/methods.md). The calendar's own
-    windows are masked wherever it stands: otherwise a placebo's later windows would be fitted on
-    its earlier ones, and its sum would vary less.
+    For group g the effect is ``C = sum of sign x CAR`` over its legs, its variance the sum of the
+    legs' guarded variances, and ``S = C / sqrt(variance)``. Shifting the whole calendar keeps the
+    spacing of the events and the correlation between sectors, so the joint law of the shifted
+    statistics is the null law of the family (docs/methods.md). The calendar's own windows are
+    masked wherever it stands: otherwise a placebo's later windows would be fitted on its earlier
+    ones, and its sum would vary less.
 
     Parameters
     ----------
@@ -234,11 +227,11 @@ def placebo_law(
     masked : ndarray of shape (n_days,), bool
         Days inside real event windows.
     calendar : sequence of Leg, optional
-        All windows of the family when ``groups`` is only a part of it; they decide which shifts
-        are admissible, if none are given, and which days move with the calendar.
+        All windows of the family when ``groups`` is a part of it: they say which ``shifts`` are
+        admissible, if none are given, and which days move with the calendar.
     anchored : bool
-        Windows before or after the event: every estimation window ends where that of the event
-        itself ends, and only the days of the event windows move as masked.
+        Windows before or after the event: estimation ends where that of the event itself ends, and
+        only the days of the event windows move as masked.
     how
         ``variance`` and ``forecast``, as for `signed_sums`.
 

@@ -308,9 +308,8 @@ def _told(data: Sample, row: Verdict, days: pd.DataFrame, leaks: Sequence[Verdic
         for leak in leaks
         if leak.name == row.name and (leak.headline, leak.by_case) != (row.headline, row.by_case)
     ]
-    return replace(
-        row, remark="; ".join(filter(None, (row.remark, *said, one_day(data, row, days))))
-    )
+    remarks = filter(None, (row.remark, *said, one_day(data, row, days)))
+    return replace(row, remark="; ".join(remarks))
 
 
 def _said(row: Verdict) -> str:

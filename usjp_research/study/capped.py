@@ -67,14 +67,14 @@ def with_capped(
     What cannot be formed, and who has no weight, is added to what was left out. ``slots``, in
     place of those of ``made``, say who is in, but for those who are ``out`` of a series.
     """
-    if spec.rule.second is None or market.level == "portfolio":
+    if (second := spec.rule.second) is None or market.level == "portfolio":
         return made
     values, out = valued_firms(spec, market), out or {}
     firms = [firm.ticker for firm in spec.firms if firm.ticker in market.returns]
-    weights, dropped = _slot_weights(spec, slots or made.slots, values, out)
+    weights, dropped = _slot_weights(spec, second, slots or made.slots, values, out)
     capped, tables = dict(weights), [averages_of(market.returns[firms], weights)]
     for part, table in market.openings.items():
-        opened, notes = _opened(spec, part, table, capped, values, out)
+        opened, notes = _opened(spec, second, part, table, capped, values, out)
         opened |= _sides(spec, part, table, made.members)
         weights, dropped = weights | opened, (*dropped, *notes)
         tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
@@ -120,6 +120,7 @@ def _sides(
 
 def _opened(
     spec: Spec,
+    second: Second,
     part: str,
     table: pd.DataFrame,
     weights: Mapping[str, Mapping[str, float]],
@@ -131,8 +132,7 @@ def _opened(
     A firm without one is out at every shift. News in a session is looked at from that session's
     open to its close, other news overnight.
     """
-    second, found, lost = spec.rule.second, dict[str, dict[str, float]](), list[Dropped]()
-    assert second is not None
+    found, lost = dict[str, dict[str, float]](), list[Dropped]()
     timed = [event for event in spec.with_role("primary") if event.precision != "day"]
     inside = {str(first_session(e.instant)) for e in timed if in_session(e.instant)}
     for name, own in weights.items():
@@ -151,13 +151,12 @@ def _opened(
 
 def _slot_weights(
     spec: Spec,
+    second: Second,
     slots: Mapping[tuple[str, str], Slot],
     values: Mapping[str, float],
     out: Mapping[str, Collection[str]],
 ) -> tuple[dict[str, dict[str, float]], tuple[Dropped, ...]]:
     """Weight the members of every primary slot that has enough firms with a market value."""
-    second = spec.rule.second
-    assert second is not None
     found: dict[str, dict[str, float]] = {}
     lost: dict[str, str] = {}
     signs = {event.id: event.signs for event in spec.with_role("primary")}

@@ -30,20 +30,16 @@ ONE_DAY = 0.3  # of a row that stands out, from which a single day makes it
 def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     """Compute every check of ``checks.csv`` on its own placebo shifts.
 
-    Each trading day counts once, for the latest event that reaches it, and not at all where
-    windows of both signs meet; days inside a primary event's window belong to the event and to no
-    other check. Estimation ends where the event's own estimation ends, so that a window after the
-    event is out of sample.
+    Each trading day counts once, for the latest event that reaches it, and not at all where windows
+    of both signs meet; days inside a primary event's window belong to the event and to no other
+    check. Estimation ends where the event's own estimation ends, so that a window after the event
+    is out of sample.
 
-    Returns
-    -------
-    timing : DataFrame
-        One row per check and sector (and the mirror basket), columns `TIMING`: ``sign`` expected of
-        all its windows, 0 where they differ; ``effect`` in that direction and marginal interval as
-        decimals; ``p_family`` adjusted over the sectors; ``sessions`` summed, ``shifts`` and what
-        they are worth as ``independent`` draws: with fewer of those than 1 / alpha only the effect.
-    dropped : tuple of Dropped
-        Events that a check leaves out, and checks that cannot be computed.
+    One row per check and sector (and the mirror basket), columns `TIMING`: ``sign`` expected of all
+    its windows, 0 where they differ; ``effect`` in that direction and marginal interval as
+    decimals; ``p_family`` adjusted over the sectors; ``sessions`` summed, ``shifts`` and what they
+    are worth as ``independent`` draws: with fewer of those than 1 / alpha only the effect. Beside
+    them events that a check leaves out, and checks that cannot be computed.
 
     Examples
     --------
@@ -231,7 +227,7 @@ def _versions(
 
 def _dispersion(
     data: Sample, legs: Mapping[str, Sequence[Leg]], family: Placebo
-) -> Iterator[dict[str, object]]:
+) -> Iterator[tuple[object, ...]]:
     """Scale by how far the sector's baskets lie apart in the window itself."""
     for name, own in legs.items():
         baskets = [key for key in data.portfolios.members if key.startswith(f"basket/{name}/")]
@@ -251,11 +247,6 @@ def _dispersion(
         real = law.effect / error[0]
         law = replace(law, shifts=apart.shifts, statistic=real, null_statistic=null)
         if np.isfinite(real).all():
-            yield {
-                "version": "dispersion of baskets, blackout firms included",
-                "sector": name,
-                "sign": common_sign(own),
-                "effect": float(law.effect[0]),
-                "p": float(law.p[0]),
-                "shifts": len(law),
-            }
+            title = "dispersion of baskets, blackout firms included"
+            numbers = (float(law.effect[0]), np.nan, np.nan, float(law.p[0]), len(law))
+            yield title, name, common_sign(own), *numbers

@@ -75,13 +75,11 @@ def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, st
         for name, inside in columns.items()
         if FIRM in inside
     }
-    if level == "firm":
-        # Day by day these laws, less those of averages published with a firm fewer, are that firm.
-        laws = [name for name in columns if name.endswith("-law")]
-        reasons |= dict.fromkeys(laws, "its many dates would narrow single firms down")
-        # So are two specifications that differ by an event, and by the firms in its blackout.
-        curves = [name for name in columns if name.endswith("-curve")]
-        reasons |= dict.fromkeys(curves, "its many versions would narrow single firms down")
+    # Day by day laws, less those of averages published with a firm fewer, are that firm; so are
+    # two specifications that differ by an event, and by the firms in its blackout.
+    for kind, many in {"-law": "dates", "-curve": "versions"}.items() if level == "firm" else ():
+        found = [name for name in columns if name.endswith(kind)]
+        reasons |= dict.fromkeys(found, f"its many {many} would narrow single firms down")
     return reasons
 
 

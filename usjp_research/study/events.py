@@ -128,19 +128,18 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     >>> panel = event_panel(spec, market)                           # doctest: +SKIP
     >>> panel.frame().query("role == 'primary'")                    # doctest: +SKIP
     """
-    days = market.dates
     low, high = spec.rule.window
     kept, dropped = list[tuple[Event, date, int]](), list[Dropped]()
-    masked = np.zeros(len(days), dtype=bool)
+    masked = np.zeros(len(market.dates), dtype=bool)
     for event in sorted(spec.announced(), key=lambda event: (event.instant, event.id)):
         session = first_session(event.instant)
-        reason, place = _place(days, session, low, high)
+        reason, place = _place(market, session, low, high)
         if (second := spec.rule.second) and spec.unpriced(event):
             known = f"the rule was frozen on {second.chosen_on} with prices to {second.prices_to}"
+            place = -1
             reason = f"day 0 is {session}; {known}: neither in the study nor prospective"
-        if not reason and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
+        if place >= 0 and event.role in MASKED_ROLES:  # news stays news where it cannot be tested
             masked[place + low : place + high + 1] = True
-        reason = reason or _hole(market, place + low, place + high)
         if reason:
             dropped.append(Dropped("event", event.id, reason))
         else:
@@ -159,8 +158,9 @@ def event_panel(spec: Spec, market: Market) -> EventPanel:
     )
 
 
-def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[str, int]:
-    stamp = pd.Timestamp(session)
+def _place(market: Market, session: date, low: int, high: int) -> tuple[str, int]:
+    """Return why an event cannot be tested, and its place where its window lies in the data."""
+    stamp, days = pd.Timestamp(session), market.dates
     if stamp > days[-1]:
         return f"day 0 is {session}, the data end {days[-1].date()}", -1
     if stamp < days[0]:
@@ -170,13 +170,9 @@ def _place(days: pd.DatetimeIndex, session: date, low: int, high: int) -> tuple[
         return f"day 0 is {session}, the data have no return on that day", -1
     if place + low < 0 or place + high >= len(days):
         return f"the window ({low:+d},{high:+d}) around {session} reaches beyond the data", -1
-    return "", place
-
-
-def _hole(market: Market, first: int, last: int) -> str:
-    window = market.returns[BENCHMARK].iloc[first : last + 1]
-    lost = window.index[window.isna()]
-    return f"the benchmark has no return on {lost[0].date()}, in its window" if len(lost) else ""
+    window = market.returns[BENCHMARK].iloc[place + low : place + high + 1]
+    lost = [f"{day.date()}, in its window" for day in window.index[window.isna()]]
+    return f"the benchmark has no return on {lost[0]}" if lost else "", place
 
 
 def session_span(days: pd.DatetimeIndex, center: int, before: int, after: int) -> Sequence[date]:

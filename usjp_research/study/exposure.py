@@ -131,15 +131,14 @@ class Exposure:
         Slope times dose is close to the return of a firm that carries most of the slope: then
         `TELLING` is withheld, and the placebo p stays.
         """
-        plain = ("events", "blackout", "before", "firms", "exposed")
-        said = (*plain, "headline", "verdict", "remark", "reason")
-        numbers: dict[str, object] = {name: getattr(self, name) for name in said}
+        plain = ("events", "blackout", "before", "firms", "exposed", "headline", "verdict")
+        numbers = {name: getattr(self, name) for name in (*plain, "remark", "reason")}
         numbers["implied"] = {case: round(value, 4) for case, value in self.implied.items()}
         found = self.slope
         numbers["by_case"] = dict(found.by_case) if found else dict.fromkeys(CASES)
         for name, saved in SAVED.items():
-            hidden = not found or (name in TELLING and not found.safe)
-            value = saved(found) if found and not hidden else None
+            known = found and (found.safe or name not in TELLING)
+            value = saved(found) if found and known else None
             numbers[name] = round(value, 4) if isinstance(value, float) else value
         return numbers
 
@@ -368,26 +367,16 @@ def _slope(
     """Read a slope's law: interval, tests, and what they say of the implied slope."""
     rule, thesis = data.spec.rule, data.spec.thesis
     table = law.table(rule.alpha, rule.power, family=False)
-    numbers = {name: float(table[name].iloc[0]) for name in ("low", "high", "p", "mde")}
-    low, high = numbers["low"], numbers["high"]
-    return Slope(
-        law=law,
-        **numbers,
-        raw=prologue(float(law.effect[0]), law.null_effect[:, 0]),
-        top_share=float((_weights(firms) * firms["dose"]).max()),
-        by_case={case: decide(low, high, implied.get(case)) for case in CASES},
-        breakeven=numbers["mde"] / kept_per_dollar(thesis, "base") if thesis else None,
-        rests_on=_half_on(firms.assign(car=car)),
-    )
-
-
-def _half_on(firms: pd.DataFrame) -> str:
-    """Find the exposed firm that takes half of the slope or more with it; empty when none does."""
+    low, high, p, mde = table[["low", "high", "p", "mde"]].iloc[0].tolist()
+    raw = prologue(float(law.effect[0]), law.null_effect[:, 0])
+    by_case: dict[str, str] = {case: decide(low, high, implied.get(case)) for case in CASES}
+    even = mde / kept_per_dollar(thesis, "base") if thesis else None
     found = {}
     for less in ("", *sorted(set(firms.loc[firms["dose"] > 0, "ticker"]))):
-        left = firms[firms["ticker"] != less]
-        found[less] = float(_weights(left) @ left["car"]), math.nan, math.nan
-    return carrier(found.pop(""), found)
+        left = (firms["ticker"] != less).to_numpy()
+        found[less] = float(_weights(firms[left]) @ car[left]), math.nan, math.nan
+    on, top = carrier(found.pop(""), found), float((_weights(firms) * firms["dose"]).max())
+    return Slope(law, low, high, p, mde, raw, top, by_case, even, on)
 
 
 def exposure_rows(data: Sample) -> tuple[Exposure, ...]:

@@ -30,17 +30,11 @@ FIRST_TRADE = (
 def first_trade(data: Sample, shifts: Ints) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     """Sum the move from the last close to the first price after the news, over the market's.
 
-    For news that came out while New York was trading, its session from the open to the close
-    stands in, in rows of their own. No number here decides a verdict: openings are noisy and
-    hold only part of a reaction.
-
-    Returns
-    -------
-    table : DataFrame
-        Columns `FIRST_TRADE`; a family by ``part``, ``overnight`` or ``session``. Effects in the
-        direction that the thesis expects, as decimals; intervals hold for all sectors at once.
-    dropped : tuple of Dropped
-        Why a sector or a part is missing.
+    For news that came out while New York was trading, its session from the open to the close stands
+    in, in rows of their own. No number here decides a verdict: openings are noisy and hold only
+    part of a reaction. The table has columns `FIRST_TRADE`, a family by ``part``, ``overnight`` or
+    ``session``: effects in the direction that the thesis expects, as decimals, with intervals for
+    all sectors at once. Beside it why a sector or a part is missing.
     """
     tables, dropped = [pd.DataFrame(columns=list(FIRST_TRADE))], list[Dropped]()
     for part in (OVERNIGHT, SESSION):

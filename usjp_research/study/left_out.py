@@ -78,7 +78,11 @@ def stray_news(data: Sample) -> tuple[Dropped, ...]:
         blackout_span(data.spec, data.panel, data.market.dates, place)
         for place in range(len(data.panel.events))
     ]
-    lines = (*_outside(data, set().union(*spans)), *_not_used(data, spans), *_no_sessions(data))
+    lines = [*_outside(data, set().union(*spans)), *_not_used(data, spans)]
+    looked = Counter(day for checked in data.spec.coverage.values() for day in checked)
+    for day in sorted(set(looked) - {day.date() for day in data.market.dates}):
+        reason = f"looked through around {day} for {looked[day]} firms: no session of the data"
+        lines.append(Dropped("own news", "own_news_coverage.csv", reason))
     return tuple(dict.fromkeys(lines))
 
 
@@ -111,10 +115,3 @@ def _not_used(data: Sample, spans: Iterable[set[date]]) -> Iterator[Dropped]:
             if kept := ", ".join(ticker for ticker in slot.members if ticker in news):
                 reason = f"kept although own news is known: {kept} ({why})"
                 yield Dropped("blackout", f"{event.id}/{sector}", reason)
-
-
-def _no_sessions(data: Sample) -> Iterator[Dropped]:
-    looked = Counter(day for checked in data.spec.coverage.values() for day in checked)
-    for day in sorted(set(looked) - {day.date() for day in data.market.dates}):
-        reason = f"looked through around {day} for {looked[day]} firms: no session of the data"
-        yield Dropped("own news", "own_news_coverage.csv", reason)

@@ -19,8 +19,8 @@ from usjp_research.words import InputError, card
 
 MOST = 7  # controls of a forward set
 DRAWS, BLOCK = 500, 60  # of the circular block bootstrap of the quiet shifts
-NONE = "no control"
 HALF = 0.5  # of a sector's uniform shock must survive benchmark and controls
+LATER = ("difference", "error", "chosen")  # columns that need all candidates
 ROWS = ("candidate", "controls", "sector", "placebo_sd", "mde", "retained", "mde_over_retained")
 TABLE = (
     *("candidate", "controls", "criterion", "difference", "error", "least_retained"),
@@ -165,27 +165,13 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
         mde, kept = trial.sizes(rule.alpha, rule.power, slice(None))
         size = held_out_size(trial.effect / trial.error, rule.alpha, np.ptp(days))
         last = trial.controls[-1].rpartition("/")[2] if trial.controls else ""
-        sound = size.family <= rule.alpha + 2 * size.error
-        rows.append(
-            {
-                "candidate": "ridge on all" if trial.penalty else f"and {last}" if last else NONE,
-                "controls": len(trial.controls),
-                "criterion": quiet.criterion(trial),
-                "least_retained": float(kept.min()),
-                "row_size": size.row,
-                "family_size": size.family,
-                "size_error": size.error,
-                "later_size": size.later,
-                "admissible": bool(kept.min() >= HALF and sound),
-            }
-        )
-        sd = trial.effect.std(axis=0, ddof=1)
-        named = {"candidate": rows[-1]["candidate"], "controls": len(trial.controls)}
-        sectors += [
-            {**named, **dict(zip(ROWS[2:], (s, *each, each[1] / each[2]), strict=True))}
-            for s, *each in zip(quiet.legs, sd, mde, kept, strict=True)
-        ]
-    table = pd.DataFrame(rows)
+        name = "ridge on all" if trial.penalty else f"and {last}" if last else "no control"
+        named = (name, len(trial.controls))
+        sound = bool(kept.min() >= HALF and size.family <= rule.alpha + 2 * size.error)
+        rows.append((*named, quiet.criterion(trial), float(kept.min()), *size, sound))
+        each = zip(quiet.legs, trial.effect.std(axis=0, ddof=1), mde, kept, mde / kept, strict=True)
+        sectors += [(*named, *numbers) for numbers in each]
+    table = pd.DataFrame(rows, columns=[name for name in TABLE if name not in LATER])
     good = np.flatnonzero(table["admissible"])
     if not len(good):
         raise InputError("no candidate is admissible: every one fails on shock or on size")
@@ -195,13 +181,10 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
     near = [k for k in good if table["difference"][k] <= table["error"][k]]
     pick = int(min(near, key=lambda k: (table["controls"][k], table["criterion"][k])))
     table["chosen"] = table.index == pick
-    return Candidates(
-        table[list(TABLE)],
-        pd.DataFrame(sectors)[list(ROWS)],
-        trials[pick].controls,
-        len(quiet.shifts),
-        data.market.dates[quiet.end - 1],
-    )
+    last_day = data.market.dates[quiet.end - 1]
+    by_sector = pd.DataFrame(sectors, columns=list(ROWS))
+    own = (trials[pick].controls, len(quiet.shifts), last_day)
+    return Candidates(table[list(TABLE)], by_sector, *own)
 
 
 def _draws(quiet: _Quiet) -> Ints:

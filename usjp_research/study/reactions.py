@@ -46,14 +46,10 @@ def event_reactions(data: Sample) -> pd.DataFrame:
     rows = []
     for place, event in enumerate(data.panel.events):
         moved = _numbers(fit, columns, int(data.panel.day0[place]))
+        session = data.panel.new_york[place].isoformat()
         for sector in (*data.spec.sectors, *mirror):
-            row: dict[str, object] = {
-                "event": event.id,
-                "role": event.role,
-                "session": data.panel.new_york[place].isoformat(),
-                "sector": sector,
-                "sign": event.signs.get(sector, 0),
-            }
+            row: dict[str, object] = {"event": event.id, "role": event.role, "session": session}
+            row |= {"sector": sector, "sign": event.signs.get(sector, 0)}
             slot = made.slots.get((event.id, sector))
             series, whole = (slot.series, f"sector/{sector}") if slot else (sector, sector)
             row |= moved[series] | dict.fromkeys(("firms", "in_blackout", "not_checked"))
@@ -108,9 +104,9 @@ def firm_reactions(data: Sample, sector: str, event: str, part: str = "") -> pd.
 def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
     """Run every test on the members of one sector at one event, on their shared date.
 
-    At portfolio level the sector's baskets stand for its firms; those hold firms in blackout
-    too. Days inside real event windows are missing for everybody, as the rule masks them. Where
-    the event cannot be tested, or the sector has no portfolio there, a note says why.
+    At portfolio level the sector's baskets stand for its firms; those hold firms in blackout too.
+    Days inside real event windows are missing for everybody. Where the event cannot be tested, or
+    the sector has no portfolio there, a note says why.
     """
     rule, made = data.spec.rule, data.portfolios
     place = data.panel.position(data.spec.event(event).id)
@@ -260,17 +256,10 @@ def since_note(data: Sample) -> tuple[pd.DataFrame, tuple[EventPaths, ...], tupl
     """Sum each sector's return less beta times the market's since the note: descriptive.
 
     Without the intercept: what a sector gained a day before the events, extrapolated, would be most
-    of what is found. Windows of the same length that end before the first event make the band.
-
-    Returns
-    -------
-    table : DataFrame
-        One row per sector, columns `SINCE`: ``moved`` as a decimal, the mean and the middle
-        1 - alpha of the placebo windows, how many they are, and how many would fit side by side.
-    paths : tuple of EventPaths
-        The same sums session by session, one path per sector.
-    dropped : tuple of Dropped
-        Why there is no such row.
+    of what is found. Windows of the same length that end before the first event make the band. One
+    row per sector, columns `SINCE`: ``moved`` as a decimal, the mean and the middle 1 - alpha of
+    the placebo windows, how many they are, and how many would fit side by side; then the same sums
+    session by session, and why there is no such row.
     """
     rule, panel, sectors = data.spec.rule, data.panel, data.spec.sectors
     place = panel.position(rule.note) if rule.note else None

@@ -31,22 +31,6 @@ def refuse_findings(
         raise InputError(f"{market.name}: {item.line()}; it lies in {where}{more}")
 
 
-def _spans(
-    spec: Spec, panel: EventPanel, slots: Iterable[tuple[str, tuple[str, ...]]]
-) -> dict[str, list[tuple[int, int, str]]]:
-    """Return by ticker the places from the first estimation day to the last of the window."""
-    rule, (low, high) = spec.rule, panel.window
-    spans: dict[str, list[tuple[int, int, str]]] = {}
-    for event, members in slots:
-        start = int(panel.day0[panel.position(event) or 0]) + low
-        first = start - rule.estimation.ends_before - rule.estimation.sessions + 1
-        inside, before = f"the window of {event}", f"the sessions before {event}"
-        both = [(start, start + high - low, inside), (first, start - 1, before)]
-        for ticker in (*members, BENCHMARK, *rule.benchmark):
-            spans.setdefault(ticker, []).extend(both)
-    return spans
-
-
 def lies_in(
     spec: Spec,
     market: Market,
@@ -55,12 +39,20 @@ def lies_in(
     findings: Iterable[Finding],
 ) -> Iterator[tuple[Finding, str]]:
     """Say where a study would use each finding: an event window first; empty where nowhere."""
-    spans, days = _spans(spec, panel, slots), market.dates
+    (low, high), estimation, days = panel.window, spec.rule.estimation, market.dates
+    spans: dict[str, list[tuple[int, int, str]]] = {}  # first and last place, and what is there
+    for event, members in slots:
+        start = int(panel.day0[panel.position(event) or 0]) + low
+        first = start - estimation.ends_before - estimation.sessions + 1
+        inside = (start, start + high - low, f"the window of {event}")
+        before = (first, start - 1, f"the sessions before {event}")
+        for ticker in (*members, BENCHMARK, *spec.rule.benchmark):
+            spans.setdefault(ticker, []).extend((inside, before))
     for item in findings:
         known = spans.get(BENCHMARK if item.ticker == EVERY else item.ticker, [])
         first = int(days.searchsorted(pd.Timestamp(item.day)))
         last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
-        touched = [where for low, high, where in known if first <= high and last >= low]
+        touched = [where for begin, end, where in known if first <= end and last >= begin]
         nearest = min(touched, key=lambda where: "before" in where, default=QUIET)
         yield item, nearest if known else ""
 
