@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -167,8 +168,7 @@ def _moments(
     X, Z = design.regressors, design.instruments
     w = (used[:, :1] if (used == used[:, :1]).all() else used).astype(float)
 
-    def sums(part: Floats) -> Floats:
-        return _spans(part, first, last, holes)
+    sums = partial(_spans, first=first, last=last, holes=holes)
 
     def products(a: Floats, b: Floats) -> Floats:
         return sums(w[..., None, None] * (a[:, None, :, None] * b[:, None, None, :]))

@@ -53,11 +53,9 @@ def before_and_after(data: Sample) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
         lost = {name: reasons for name, (_, reasons) in found.items() if name != MIRROR}
         dropped += name_sectors(data.spec, lost, "before and after", f"{check.title}: ")
         try:
-            law, rows = laid_out(data, groups, anchored=True)
+            tables.append(_timing(data, check, groups))
         except InputError as error:
             dropped.append(Dropped("before and after", check.title, str(error)))
-        else:
-            tables.append(_timing(data, check, groups, law, rows))
     empty = pd.DataFrame(columns=list(TIMING))
     return pd.concat(tables, ignore_index=True) if tables else empty, tuple(dropped)
 
@@ -102,14 +100,9 @@ def _legs(
     return legs[::-1], reasons
 
 
-def _timing(
-    data: Sample,
-    check: Check,
-    groups: Mapping[str, Sequence[Leg]],
-    law: Placebo,
-    rows: pd.DataFrame,
-) -> pd.DataFrame:
+def _timing(data: Sample, check: Check, groups: Mapping[str, Sequence[Leg]]) -> pd.DataFrame:
     """Lay out one check: no p-value is finer than the independent draws behind it."""
+    law, rows = laid_out(data, groups, anchored=True)
     own = law.part([name for name in law.groups if name != MIRROR])
     adjusted = pd.Series(stepdown_p(own.distance, own.null_distance), index=list(own.groups))
     finest = 1 / (1 + rows["independent"])

@@ -160,7 +160,10 @@ class _Quiet:
 
 def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates:
     rule, rows, sectors, days = data.spec.rule, [], [], [leg.day0 for leg in quiet.calendar]
-    resampled = np.array([[quiet.criterion(t, draw) for t in trials] for draw in _draws(quiet)])
+    n = len(quiet.shifts)  # circular blocks of them are drawn
+    starts = np.random.default_rng(SEED).integers(0, n, (DRAWS, -(-n // BLOCK)))
+    draws = ((starts[..., None] + np.arange(BLOCK)) % n).reshape(DRAWS, -1)[:, :n]
+    resampled = np.array([[quiet.criterion(trial, draw) for trial in trials] for draw in draws])
     for trial in trials:
         mde, kept = trial.sizes(rule.alpha, rule.power, slice(None))
         size = held_out_size(trial.effect / trial.error, rule.alpha, np.ptp(days))
@@ -185,10 +188,3 @@ def _chosen(data: Sample, quiet: _Quiet, trials: Sequence[_Trial]) -> Candidates
     by_sector = pd.DataFrame(sectors, columns=list(ROWS))
     own = (trials[pick].controls, len(quiet.shifts), last_day)
     return Candidates(table[list(TABLE)], by_sector, *own)
-
-
-def _draws(quiet: _Quiet) -> Ints:
-    """Draw circular blocks of quiet shifts, (n_draws, n_shifts)."""
-    n = len(quiet.shifts)
-    starts = np.random.default_rng(SEED).integers(0, n, (DRAWS, -(-n // BLOCK)))
-    return ((starts[..., None] + np.arange(BLOCK)) % n).reshape(DRAWS, -1)[:, :n]
