@@ -244,11 +244,11 @@ def placebo_law(
     calendar = every if calendar is None else calendar
     if shifts is None:
         shifts = admissible_shifts(calendar, masked, rule, anchored=anchored)
-        _enough(len(shifts), rule, "", "a longer history of returns, or fewer and closer events")
-    effect, variances, *_ = signed_sums(
-        *([*groups.values()], returns, design, masked, rule, np.r_[0, shifts]),
-        **{"calendar": calendar, "anchored": anchored, **how},
-    )
+        remedy = "a longer history of returns, or fewer and closer events"
+        enough(len(shifts), rule, "placebo calendars", remedy)
+    plan = (returns, design, masked, rule, np.r_[0, shifts])
+    how |= {"calendar": calendar, "anchored": anchored}
+    effect, variances, *_ = signed_sums([*groups.values()], *plan, **how)
     law = law_of_sums(groups, shifts, effect, variances)
     known = np.isfinite(law.effect + law.error)
     if not known.all():
@@ -256,7 +256,7 @@ def placebo_law(
             f"sector '{law.groups[known.argmin()]}': a real event window, or the sessions "
             "before it, are not complete; give a longer history of returns"
         )
-    _enough(len(law), rule, " with complete returns", "a longer history of returns")
+    enough(len(law), rule, "placebo calendars with complete returns")
     return law
 
 
@@ -308,10 +308,10 @@ def signed_sums(
     return np.array(sums).reshape(len(groups), 4, len(moves)).transpose(1, 2, 0)
 
 
-def _enough(seen: int, rule: Plan, which: str, remedy: str) -> None:
+def enough(seen: int, rule: Plan, what: str, remedy: str = "a longer history of returns") -> None:
+    """Refuse with an `InputError` what rests on fewer calendars than the rule asks for."""
     if seen < (least := rule.least_shifts):
-        asked = f"placebo calendars{which}, the rule asks for {least}"
-        raise InputError(f"seen {seen} {asked}: give {remedy}")
+        raise InputError(f"seen {seen} {what}, the rule asks for {least}: give {remedy}")
 
 
 def law_of_sums(

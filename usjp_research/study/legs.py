@@ -16,6 +16,7 @@ from usjp_research.words import InputError
 
 CUT = "for neither"  # ends the reason of an event that keeps some of its days
 NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
+NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
 def event_windows(
@@ -68,10 +69,8 @@ def campaign_legs(data: Sample) -> dict[str, tuple[Leg, ...]]:
         return {}
     start, end = int(panel.day0[first]), int(panel.day0[last])
     window = (rule.window[0], end - start + rule.window[1])
-    return {
-        sector: (Leg(rule.campaign[0], f"sector/{sector}", start, window, 1),)
-        for sector in data.spec.sectors
-    }
+    id = rule.campaign[0]
+    return {s: (Leg(id, f"sector/{s}", start, window, 1),) for s in data.spec.sectors}
 
 
 def share_days(
@@ -112,11 +111,8 @@ def share_days(
 
 
 def _disputed(windows: Sequence[Leg], leg: Leg, days: Sequence[int], length: int) -> str:
-    rivals = dict.fromkeys(
-        other.event
-        for other in windows
-        if other.sign != leg.sign and not set(days).isdisjoint(own_days([other]))
-    )
+    against = [other for other in windows if other.sign != leg.sign]
+    rivals = dict.fromkeys(x.event for x in against if not set(days).isdisjoint(own_days([x])))
     where = f"the window of {', '.join(rivals)}, whose expected sign is the opposite"
     if leg.day0 in days:
         return f"its day 0 lies in {where}: it is not in the sum"
@@ -174,9 +170,7 @@ def laid_out(
 ) -> tuple[Placebo, pd.DataFrame]:
     """Compute the law of windows by group, and its table with ``sector``, ``events``, ``sign``."""
     if not groups:
-        raise InputError(
-            "no event with an expected sign and a day 0 of its own lies inside the data"
-        )
+        raise InputError(NO_EVENT)
     rule, law = data.spec.rule, data.law(groups, **how)
     legs, rows = [*groups.values()], law.table(rule.alpha, rule.power, family=family)
     events = [" ".join(dict.fromkeys(leg.event for leg in own)) for own in legs]

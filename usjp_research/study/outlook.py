@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from usjp_research.engine.placebo import admissible_shifts, family_detectable
+from usjp_research.engine.placebo import admissible_shifts, enough, family_detectable
 from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import family_legs
@@ -17,7 +17,6 @@ from usjp_research.study.legs import why_silent
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import design_of, second_legs, yardstick
 from usjp_research.study.verdict import worth
-from usjp_research.words import InputError
 
 
 class Outlook(NamedTuple):
@@ -60,9 +59,7 @@ def outlooks(data: Sample) -> tuple[Outlook, ...]:
         sums.append(data.sums([own], shifts, design=design, calendar=calendar)[:2, :, 0])
     effect, error = np.stack(sums, axis=-1) ** np.array([1, 0.5])[:, None, None]
     whole = np.isfinite(effect + error).all(axis=1) & (error > 0).all(axis=1)
-    if (seen := int(whole.sum())) < rule.least_shifts:
-        told = f"seen {seen} quiet calendars with complete returns, the rule asks for"
-        raise InputError(f"{told} {rule.least_shifts}: give a longer history of returns")
+    enough(int(whole.sum()), rule, "quiet calendars with complete returns")
     away = effect[whole] / error[whole]
     _, sizes = family_detectable(away - away.mean(axis=0), rule.alpha, rule.power)
     mde = dict(zip(legs, sizes * error[whole].mean(axis=0), strict=True))

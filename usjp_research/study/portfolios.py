@@ -144,17 +144,12 @@ def _asked(
                 out, checked, status = set(), set(), "not available"
             priced = [ticker for ticker in looked if ticker in known.columns]
             inside = [ticker for ticker in priced if ticker not in out]
-            yield Slot(
-                event=event.id,
-                sector=sector,
-                session=panel.new_york[place],
-                series="",
-                members=tuple(ticker for ticker in inside if ticker not in without),
-                blackout=tuple(ticker for ticker in priced if ticker in out),
-                unchecked=tuple(ticker for ticker in looked if ticker not in out | checked),
-                short=tuple(ticker for ticker in inside if ticker in without),
-                status=status,
-            )
+            members = tuple(ticker for ticker in inside if ticker not in without)
+            short = tuple(ticker for ticker in inside if ticker in without)
+            blackout = tuple(ticker for ticker in priced if ticker in out)
+            unchecked = tuple(ticker for ticker in looked if ticker not in out | checked)
+            who = (members, blackout, unchecked, short)
+            yield Slot(event.id, sector, panel.new_york[place], "", *who, status)
 
 
 def _formed(
@@ -166,13 +161,9 @@ def _formed(
         why = "the rule asks for" if least > SMALLEST else "an average needs"
         left = f"{len(members)} firms left of {len(whole)} with prices, {every} in universe.csv"
         reason = f"{left}; {why} {least}" if whole else f"none of its {every} firms has prices"
-    return replace(
-        slot,
-        series="" if reason else series,
-        members=tuple(members),
-        unchecked=tuple(ticker for ticker in slot.unchecked if ticker in members),
-        reason=reason,
-    )
+    unchecked = tuple(ticker for ticker in slot.unchecked if ticker in members)
+    series, who = "" if reason else series, tuple(members)
+    return replace(slot, series=series, members=who, unchecked=unchecked, reason=reason)
 
 
 def short_of_returns(
@@ -218,16 +209,9 @@ def from_firms(
     averages = averages_of(market.returns, groups)
     if sides:  # both or none: a sector less its unnamed side would give the named one away
         averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
-    values, counts, notes = _market_values(spec, market, groups)
-    return Portfolios(
-        returns=_all_series(averages, market),
-        benchmark=market.returns[BENCHMARK].to_numpy("float64"),
-        members=groups,
-        slots=slots,
-        values=values,
-        counts=counts,
-        dropped=notes,
-    )
+    values, counts, dropped = _market_values(spec, market, groups)
+    returns, benchmark = _all_series(averages, market), market.returns[BENCHMARK].to_numpy(float)
+    return Portfolios(returns, benchmark, groups, slots, values, counts, dropped=dropped)
 
 
 def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
@@ -312,17 +296,15 @@ def _market_values(
 ) -> tuple[dict[str, float], dict[str, tuple[int, int]], tuple[Dropped, ...]]:
     if spec.thesis is None:
         return {}, {}, ()
-    worths = values_before(spec, market)
-    known = {
-        name: [worths[ticker] for ticker in tickers if ticker in worths]
-        for name, tickers in groups.items()
-        if name.startswith(("sector/", "named/"))
-    }
+    worths, values, counts = values_before(spec, market), dict[str, float](), {}
+    for name, tickers in groups.items():
+        if name.startswith(("sector/", "named/")):
+            known = [worths[ticker] for ticker in tickers if ticker in worths]
+            counts[name] = (len(known), len(tickers))
+            values |= {name: sum(known)} if known else {}
     why = "no market value known: not in any implied value"
-    without = (firm.ticker for firm in spec.firms if firm.market_value_usd_bn is None)
-    counts = {name: (len(worth), len(groups[name])) for name, worth in known.items()}
-    sums = {name: sum(worth) for name, worth in known.items() if worth}
-    return sums, counts, tuple(Dropped("market value", ticker, why) for ticker in without)
+    without = [firm.ticker for firm in spec.firms if firm.market_value_usd_bn is None]
+    return values, counts, tuple(Dropped("market value", ticker, why) for ticker in without)
 
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from usjp_research.engine.design import Floats, Ints
 from usjp_research.engine.evidence import SEED, held_out_size
-from usjp_research.engine.placebo import Leg, admissible_shifts, family_detectable
+from usjp_research.engine.placebo import Leg, admissible_shifts, enough, family_detectable
 from usjp_research.market.donors import DONOR
 from usjp_research.study.sample import Sample
 from usjp_research.study.second import calendar_of, design_of, kept_share, second_legs, yardstick
@@ -126,11 +126,8 @@ class _Quiet:
             quiet = cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
             full = quiet.trial(_averages(data), float(data.spec.rule.estimation.sessions))
             shifts = shifts[np.isfinite(full.effect + full.error).all(axis=1)]
-        if len(shifts) < data.spec.rule.least_shifts:
-            raise InputError(
-                f"seen {len(shifts)} quiet calendars with complete returns before the first event, "
-                f"the rule asks for {data.spec.rule.least_shifts}: give a longer history of returns"
-            )
+        what = "quiet calendars with complete returns before the first event"
+        enough(len(shifts), data.spec.rule, what)
         return cls(data, legs, calendar, shifts, int(last + shifts.max() + 1))
 
     def trial(self, controls: Sequence[str], penalty: float = 0.0) -> _Trial:
@@ -145,11 +142,8 @@ class _Quiet:
             for at, sector in enumerate(own):
                 kept = kept_share(data, sector, loading[:, at])
                 found[sector] = (effect[:, at], np.sqrt(variance[:, at]), kept)
-        return _Trial(
-            tuple(controls),
-            penalty,
-            *np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0),
-        )
+        parts = np.array([found[sector] for sector in self.legs]).transpose(1, 2, 0)
+        return _Trial(tuple(controls), penalty, *parts)
 
     def criterion(self, trial: _Trial, rows: Ints | slice = slice(None)) -> float:
         """Mean over sectors of log(MDE / retained share)."""

@@ -198,12 +198,8 @@ def says(data: Sample, found: Second, first: Sequence[Verdict], days: pd.DataFra
     split = days.groupby(["sector", "offset"])["effect"].sum()
     for row in found.rows:
         sizes = [weighing[leg.series] for leg in legs[row.name] if leg.series in weighing]
-        share, other, ratio, reason = (
-            row.implied.share,
-            before[row.name],
-            np.nan,
-            "no implied value",
-        )
+        share, other = row.implied.share, before[row.name]
+        ratio, reason = np.nan, "no implied value"
         if share:
             null = found.law.null_statistic[:, found.law.groups.index(row.name)]
             ratio, reason = evidence_ratio(row.statistic, null, share["base"] / row.error)

@@ -203,12 +203,11 @@ def worth(
 
 def judge(spec: Spec, row: Verdict) -> Verdict:
     """Hold a row's interval against its implied value; a firm that carries it is told first."""
-    by_case: dict[str, str] = {
-        case: decide(row.low, row.high, row.implied.share.get(case)) for case in CASES
-    }
+    share = row.implied.share
+    by_case = {str(case): decide(row.low, row.high, share.get(case)) for case in CASES}
     said, reason = headline(by_case), ""
     if by_case["base"] == "cannot say":
-        small = abs(row.implied.share["base"]) < row.mde
+        small = abs(share["base"]) < row.mde
         reason = "too small to see" if small else "interval too wide"
     if row.rests_on:
         reason = f"by the rule {said}" + (f", {reason}" if reason else "")

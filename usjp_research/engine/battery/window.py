@@ -128,15 +128,13 @@ def window_tests(work: Work, firms: Firms, group: str, w: int) -> WindowTests:
     mean_residual = sums.residual[s, :T][there] / sums.count[s, :T][there]
     caar, free = known["caar"], int(there.sum()) - k
     scale = length + spread
+    errors = (fit.sar[rows, place], fit.scar[rows, w], fit.n_obs[rows], k, known["rbar"])
+    series = (mean_residual, fit.variance_about_mean[rows], spread, k, firms.apart)
     jointly = joint_test("mvrm_F", car, firms.products, free, scale, reason=firms.apart)
     tests = [
         *cross_section_tests(car),
-        *forecast_error_tests(
-            fit.sar[rows, place], fit.scar[rows, w], fit.n_obs[rows], k, known["rbar"]
-        ),
-        *time_series_tests(
-            caar, length, mean_residual, fit.variance_about_mean[rows], spread, k, firms.apart
-        ),
+        *forecast_error_tests(*errors),
+        *time_series_tests(caar, length, *series),
         *sign_tests(car, known["p_hat"]),
         *corrado_tests(sums, s, slice(T + place.start, T + place.stop)),
         *grank_tests(sums.grank[s, w], sums.count[s, :T], n),
