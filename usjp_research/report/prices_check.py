@@ -22,7 +22,7 @@ from usjp_research.report.results import encoded
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.records import Firm, Spec
 from usjp_research.study.events import EventPanel, event_panel
-from usjp_research.study.plausible import touched
+from usjp_research.study.outlook import touched
 from usjp_research.study.trust import stops
 from usjp_research.words import InputError, listed, money, percent
 

@@ -21,7 +21,7 @@ from usjp_research.study.contrast import NamedVersion
 from usjp_research.study.counterfactual import Counterfactuals
 from usjp_research.study.curve import Curve
 from usjp_research.study.exposure import SAVED, Exposure
-from usjp_research.study.plausible import touched
+from usjp_research.study.outlook import touched
 from usjp_research.study.portfolios import Portfolios
 from usjp_research.study.reactions import OUTSIDE
 from usjp_research.study.verdict import CASES, DEPENDS, MEANINGS, NO_VERDICT, Verdict, most_kept

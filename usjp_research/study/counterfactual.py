@@ -217,11 +217,12 @@ def _numbers(
     names = [str(name) for name in donors.returns.columns] if donors else []
     events = {leg.day0: leg.event for leg in legs}
     used: list[Row] = []
-    for day, match in [(day, match) for day, _, match in seen if match]:
-        for j in np.argsort(-match.weights[0], kind="stable"):
-            if (weight := float(match.weights[0, j])) > 0:
+    for day, _, match in seen:
+        weights = match.weights[0] if match else np.zeros(0)
+        for j in np.argsort(-weights, kind="stable"):
+            if weights[j] > 0:
                 own = {"event": events[day], "donor": names[j].rpartition("/")[2]}
-                used.append({"model": stand.title, **own, "weight": weight})
+                used.append({"model": stand.title, **own, "weight": float(weights[j])})
     donated = names if stand.title == MEAN else [item["donor"] for item in used]
     copies = [name for name in donated if donors and name in donors.inside]
     if copies or row["r2"] >= SAME:

@@ -77,8 +77,8 @@ def withheld(columns: Mapping[str, Collection[str]], level: str) -> dict[str, st
     }
     # Day by day laws, less those of averages published with a firm fewer, are that firm; so are
     # two specifications that differ by an event, and by the firms in its blackout.
-    for kind, many in {"-law": "dates", "-curve": "versions"}.items() if level == "firm" else ():
-        found = [name for name in columns if name.endswith(kind)]
+    for kind, many in (("-law", "dates"), ("-curve", "versions")):
+        found = [name for name in columns if name.endswith(kind) and level == "firm"]
         reasons |= dict.fromkeys(found, f"its many {many} would narrow single firms down")
     return reasons
 

@@ -354,8 +354,8 @@ def _law(
         left, series = left.assign(square=_weights(left) ** 2), {}
         for id, part in left.groupby("event", sort=False):
             share = part["square"].sum() / left["square"].sum()
-            who = (part[name].to_numpy() for name in ("dose", "cell"))
-            series[str(id)] = share * slope_portfolio(returns[:, part["at"]], *who)
+            dose, cell = part["dose"].to_numpy(), part["cell"].to_numpy()
+            series[str(id)] = share * slope_portfolio(returns[:, part["at"]], dose, cell)
         own, table = [leg for leg in legs if leg.event in series], pd.DataFrame(series)
         sums[:, dates] = data.sums([own], moves[dates], returns=table, calendar=legs)[:2]
     return law_of_sums({"slope": legs}, shifts, *sums)
@@ -417,7 +417,8 @@ def exposure_versions(data: Sample) -> tuple[Exposure, ...]:
         return ()
     top = next(firm for firm in spec.firms if firm.ticker == doses["ticker"].iloc[-1])
     basket = tuple(f.ticker for f in spec.members(top.sector) if f.basket == top.basket != "")
-    out, seen = [(), (), (top.ticker,), *[basket] * (len(basket) > 1)], dict[object, Floats]()
+    out: list[tuple[str, ...]] = [(), (), (top.ticker,), *([basket] if len(basket) > 1 else [])]
+    seen: dict[object, Floats] = {}
     return tuple(
         exposure_law(data, event, blackout=k == 0, without=without, seen=seen)
         for event in ("pooled", *naming_events(spec, data.panel))

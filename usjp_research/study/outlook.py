@@ -1,21 +1,23 @@
-"""What a study could see, known before any event is read: its smallest visible move."""
+"""What is known of a study before any event is read: what it could see, and its odd prices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from usjp_research.engine.placebo import admissible_shifts, enough, family_detectable
-from usjp_research.market.record import Market
+from usjp_research.market.record import Finding, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import family_legs
-from usjp_research.study.events import event_panel
+from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.legs import why_silent
+from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import design_of, second_legs, yardstick
+from usjp_research.study.trust import QUIET, lies_in, stops
 from usjp_research.study.verdict import worth
 
 
@@ -67,3 +69,27 @@ def outlooks(data: Sample) -> tuple[Outlook, ...]:
         Outlook(s, mde.get(s, np.nan), worth(data, s, tested=tested).share, silent.get(s, ""))
         for s in data.spec.sectors
     )
+
+
+def touched(
+    spec: Spec,
+    market: Market,
+    findings: Iterable[Finding] | None = None,
+    panel: EventPanel | None = None,
+) -> tuple[tuple[Finding, str], ...]:
+    """Say where a study would use what looks wrong in its market; nothing stops here.
+
+    First what stops the study, then by place: event windows, estimation windows, placebo
+    calendars, and series that the study does not use, whose place is empty.
+    """
+    panel = panel or event_panel(spec, market)
+    slots = form_portfolios(spec, replace(market, findings=()), panel).slots.values()
+    formed = [(slot.event, slot.members) for slot in slots if slot.series]
+    found = market.findings if findings is None else findings
+
+    def weight(row: tuple[Finding, str]) -> tuple[bool, int]:
+        item, where = row
+        rank = 3 if not where else 2 if where == QUIET else int("before" in where)
+        return not stops(item, where), rank
+
+    return tuple(sorted(lies_in(spec, market, panel, formed, found), key=weight))
