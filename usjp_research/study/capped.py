@@ -107,8 +107,9 @@ def _sides(
     """Weight the firms on both sides of the contrast alike that have an opening on its day."""
     contrast = spec.rule.contrast
     sides = [name for name in groups if name.startswith(("named/", "unnamed/"))]
-    right = contrast and in_session(spec.event(contrast.event).instant) == (part == SESSION)
-    if not sides or not right:
+    if not contrast or not sides:
+        return {}
+    if in_session(spec.event(contrast.event).instant) != (part == SESSION):
         return {}
     found = {}
     for name in sides:

@@ -71,7 +71,8 @@ def counterfactuals(
     other sectors (what the news did to all alike is not seen) and on that of the donors, and
     *nearest donors* and *synthetic control* as `matched_forecast` fits them anew in every
     estimation window. Inference is by placebo dates of the whole sector, as a reassigned firm is
-    not a reassigned sector; a row uses the calendars on which its own returns are complete.
+    not a reassigned sector; a row uses the calendars on which its own returns are complete. A
+    sector that has nothing to test gets one row, with the reason.
 
     Returns
     -------

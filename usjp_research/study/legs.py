@@ -16,7 +16,6 @@ from usjp_research.words import InputError
 
 CUT = "for neither"  # ends the reason of an event that keeps some of its days
 NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
-NO_EVENT = "no event with an expected sign and a day 0 of its own lies inside the data"
 
 
 def event_windows(

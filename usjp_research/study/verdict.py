@@ -272,10 +272,10 @@ def implied_value(
     """Turn the thesis's dollar lines into an implied move of a group of firms.
 
     For each case, the sum over the lines of ``sector`` of ``sign x amount x part x years x realised
-    x listed share x margin x kept`` over market ``value``, in USD bn of those that have
-    one, where `line_dollars` gives what tax and time leave; and by channel what each adds.
-    ``own`` counts only the parts that name firms of the group. Firms without a market value are in
-    neither part and are listed. There are no shares without a thesis or a market value.
+    x listed share x margin x kept`` over market ``value``, in USD bn of those that have one, where
+    `line_dollars` gives what tax and time leave; and by channel what each adds. ``own`` counts only
+    the parts that name firms of the group. Firms without a market value are in neither part and are
+    listed. There are no shares without a thesis or a market value.
     """
     thesis = spec.thesis
     sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
@@ -352,7 +352,8 @@ def _steps(
 def ceiling(thesis: Thesis | None, implied: Implied) -> float:
     """Return all dollars of every channel's high case, as if profit at once, over value.
 
-    A loss counts like a gain, so no implied value of that case is larger on either side.
+    A loss counts like a gain, so no implied value of that case is larger on either side; what is
+    paid for ever, which has no sum, counts with 1 / rate years.
     """
     if thesis is None or not implied.market_value:
         return math.nan
@@ -409,7 +410,10 @@ def with_assumptions(spec: Spec, changes: Mapping[str, float]) -> Spec:
 
 
 def breakeven_share(thesis: Thesis | None, implied: Implied, mde: float) -> float | None:
-    """Return the margin times listed share at which the dollars announced would equal the MDE."""
+    """Return the margin times listed share at which the dollars announced would equal the MDE.
+
+    Above one, even every dollar as profit of listed firms would be too small to see.
+    """
     if thesis is None or not implied.kept or not implied.market_value:
         return None
     return mde * implied.market_value / abs(implied.kept)
