@@ -64,10 +64,8 @@ from usjp_research.words import (
     between,
     dated,
     label,
-    level,
     listed,
     number,
-    p_value,
     percent,
 )
 
@@ -90,52 +88,46 @@ def nothing(why: str) -> Picture:
         how: dict[str, Any] = {"color": QUIET, "va": "center", "fontsize": TEXT}
         axes.text(0, 0.5, texts[narrow], transform=axes.transAxes, **how)
 
-    return single(draw, why, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts])
+    return single(draw, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts], alt=why)
 
 
-def _about(figure: str, data: Any, how: str = "", **found: Any) -> dict[str, Any]:
-    """Return what a picture found, what is drawn, and its numbers."""
+def _about(figure: str, data: Any, how: Any = "", **found: Any) -> dict[str, Any]:
+    """Return what a picture found, what is drawn, both for the blind, and its numbers."""
     title, source = say(f"found {how or figure}", found), say(f"drawn {figure}", found)
-    return {"title": title[:1].upper() + title[1:], "source": source, "data": pd.DataFrame(data)}
+    title = title[:1].upper() + title[1:]
+    alt = say(f"alt {figure}", found, title=title)
+    return {"alt": alt, "title": title, "source": source, "data": pd.DataFrame(data)}
 
 
 def _some(names: Sequence[str], of: int) -> dict[str, Any]:
     """Say how many of several there are, and which where they are few."""
     who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 5 else ""
-    one = ("s", "is", "its") if len(names) < 2 else ("", "are", "their")
-    return {
-        "some": len(names) or "none",
-        "of": of,
-        "who": who,
-        **dict(zip(("s", "is", "its"), one, strict=True)),
-    }
+    s, verb, its = ("s", "is", "its") if len(names) < 2 else ("", "are", "their")
+    return {"some": len(names) or "none", "of": of, "who": who, "s": s, "is": verb, "its": its}
 
 
-def _rows(figure: str, rows: Sequence[Interval], **found: Any) -> dict[str, Any]:
-    """Say which intervals leave out zero, and return what is drawn of them."""
-    names = [row.name.replace("\n", " ") for row in rows]
+def _implied(share: Mapping[str, float]) -> dict[str, float]:
+    return {f"implied {case}": value for case, value in share.items()}
+
+
+def _intervals(figure: str, rows: Sequence[Interval], height: float, **found: Any) -> Picture:
+    """Draw rows, and say which of their intervals leave out zero."""
     drawn = pd.DataFrame(
-        {"row": name, "beside": row.says, "moved": row.seen.effect}
-        | {"low": row.seen.low, "high": row.seen.high}
-        | {f"implied {case}": value for case, value in row.seen.share.items()}
-        for name, row in zip(names, rows, strict=True)
+        {"row": row.name.replace("\n", " "), "beside": row.says, "moved": row.seen.effect}
+        | {"low": row.seen.low, "high": row.seen.high, **_implied(row.seen.share)}
+        for row in rows
     )
     out = drawn["row"][(drawn["low"] > 0) | (drawn["high"] < 0)]
     some = _some(out.to_list(), int(drawn["moved"].notna().sum()))
-    return _about(figure, drawn, **some, **found)
-
-
-# --- intervals ---------------------------------------------------------------------------------
+    words = say(f"marks {figure}", found)
+    about = _about(figure, drawn, **some, **found)
+    return both(lambda narrow: interval_rows(rows, narrow, height, words), **about)
 
 
 def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     """Draw each row's interval against what the thesis implies."""
     if not rows:
         return nothing("There is no row.")
-    words = (
-        "dot and bar: observed abnormal return and its interval\n"
-        "diamond and line: implied by the thesis, base case and range"
-    )
     shown, said = [], []
     for row in rows:
         seen = told_row(row)
@@ -144,10 +136,9 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
             f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
             f"{seen.interval()}, implied {cases_words(seen.share)}"
         )
-    alt = f"Scoreboard. {'. '.join(said)}."
     held = [r.seen.low <= r.seen.share["base"] <= r.seen.high for r in shown if r.seen.share]
-    about = _rows("scoreboard", shown, held=sum(held), implied=len(held))
-    return both(lambda narrow: interval_rows(shown, narrow, 0.62, words), alt, **about)
+    counts = {"held": sum(held), "implied": len(held)}
+    return _intervals("scoreboard", shown, 0.62, said=". ".join(said), **counts)
 
 
 def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
@@ -155,8 +146,9 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
 
     Where the bar does not reach the dot, no margin makes the thesis visible.
     """
-    valued = (row for row in rows if row.kind == "sector" and row.breakeven_share)
-    worth = [(row, row.mde / (row.breakeven_share or 1)) for row in valued]
+    worth = [
+        (r, r.mde / r.breakeven_share) for r in rows if r.kind == "sector" and r.breakeven_share
+    ]
     if not worth:
         return nothing("The thesis puts no dollars in any sector that has a verdict.")
     shown, data = [], []
@@ -167,16 +159,14 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
         seen = Told(row.mde, min(0.0, most), max(0.0, most), row.implied.share, 1)
         shown.append(Interval(tag(row.name), beside, seen, hint=words))
         named = {"row": label(row.name), "every dollar": most, "mde": row.mde}
-        data.append(named | {f"implied {case}": x for case, x in row.implied.share.items()})
+        data.append(named | _implied(row.implied.share))
     share, name = min((row.mde / most, row.name) for row, most in worth)
-    never = sum(most < row.mde for row, most in worth)
-    found = {"never": never, "of": len(worth), "name": name, "share": share}
+    found = {"never": sum(most < row.mde for row, most in worth), "of": len(worth), "name": name}
+    found |= {"share": share, "said": "; ".join(f"{r.name}: {r.says}, {r.hint}" for r in shown)}
     how = "visible" if share <= 1 else "never visible"
-    about = _about("visible", data, how, **found, power=level(1 - power))
-    told = "; ".join(f"{one.name}: {one.says}, {one.hint}" for one in shown)
-    words = PHRASES["visible marks"]
-    alt = f"{about['title']}. {told}."
-    return both(lambda narrow: interval_rows(shown, narrow, 0.28, words), alt, **about)
+    about = _about("visible", data, how, **found, alpha=1 - power)
+    marks = PHRASES["marks visible"]
+    return both(lambda narrow: interval_rows(shown, narrow, 0.28, marks), **about)
 
 
 def says(row: Verdict) -> str:
@@ -193,13 +183,8 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
 
     The rule is on top; a cross fits the sector poorly, a row without a dot says what it needs.
     """
-    rows: list[dict[str, Any]] = records(found.rows)
-    words = (
-        "dot: abnormal return over the primary events, a cross where the fit is poor\n"
-        f"bar: {level(found.alpha)} interval of the row alone"
-    )
     shown, said = [], []
-    for row in rows:
+    for row in records(found.rows):
         name, exact, poor = str(row["model"]), row["fit"] == EXACT, row["fit"] == POOR
         if row["reason"]:
             why = EXACT if exact else "not computed: the table says why"
@@ -210,9 +195,8 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         beside = seen.move() + (", fits poorly" if poor else "")
         shown.append(Interval(name, beside, seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
-    alt = f"{label(found.sector)} against each counterfactual. {'; '.join(said)}."
-    about = _rows("counterfactuals", shown, sector=found.sector)
-    return both(lambda narrow: interval_rows(shown, narrow, 0.42, words), alt, **about)
+    words = {"sector": found.sector, "alpha": found.alpha, "said": "; ".join(said)}
+    return _intervals("counterfactuals", shown, 0.42, **words)
 
 
 def plot_curve(found: Curve, sector: str | None = None) -> Picture:
@@ -247,16 +231,10 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
         return figure
 
     drawn = _thinned(table)[["effect", "low", "high", "rule"]].round(COARSE)
-    drawn, middle = drawn.reset_index(names="place"), float(table["effect"].median())
-    outside = ((table["low"] > 0) | (table["high"] < 0)).mean()
-    shares: dict[str, Any] = {
-        "sector": name,
-        "median": middle,
-        "of": len(table),
-        "outside": outside,
-    }
-    about = _about("curve", drawn, **shares)
-    return both(form, f"{curve_words(found, name)} {said}.", **about)
+    told = {"sector": name, "median": float(table["effect"].median()), "of": len(table)}
+    told |= {"outside": ((table["low"] > 0) | (table["high"] < 0)).mean()}
+    told |= {"joint": curve_words(found, name), "said": said}
+    return both(form, **_about("curve", drawn.reset_index(names="place"), **told))
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
@@ -306,12 +284,8 @@ def _choices(
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.set_xticks([])
-    axes.set_xlabel(
-        wrapped(f"{len(table)} specifications, sorted by their effect", 30 if narrow else 80)
-    )
-
-
-# --- paths with a band -------------------------------------------------------------------------
+    words = f"{len(table)} specifications, sorted by their effect"
+    axes.set_xlabel(wrapped(words, 30 if narrow else 80))
 
 
 def plot_caar(paths: EventPaths) -> Picture:
@@ -325,26 +299,17 @@ def plot_caar(paths: EventPaths) -> Picture:
     days = zip(paths.events, paths.sessions, strict=True)
     heads = [dated(event, date.fromisoformat(day)) for event, day in days]
     words = "; ".join(
-        f"{head} ends at {percent(float(path[-1]))}, outside the band on {days} of "
-        f"{len(paths.offsets)} days"
+        f"{head} ends at {percent(path[-1])}, outside the band on {days} of {len(path)} days"
         for head, path, days in zip(heads, paths.paths, outside, strict=True)
-    )
-    alt = (
-        f"Cumulative abnormal return of {label(paths.sector)} around each primary event with the "
-        f"{level(1 - paths.level)} band of {paths.shifts} placebo calendars. {words}."
     )
     of, usual = paths.paths.size, round((1 - paths.level) * paths.paths.size)
     found = {"sector": paths.sector, "outside": outside.sum(), "of": of, "usual": usual}
-    shown = {head: (paths, k) for k, head in enumerate(heads)}
-    return _bands(shown, alt, "sessions from day 0", "caar", found)
+    found |= {"alpha": 1 - paths.level, "shifts": paths.shifts, "said": words}
+    return _bands("caar", {head: (paths, k) for k, head in enumerate(heads)}, "day 0", found)
 
 
 def _bands(
-    shown: Mapping[str, tuple[EventPaths, int]],
-    alt: str,
-    words: str,
-    figure: str,
-    found: Mapping[str, Any],
+    figure: str, shown: Mapping[str, tuple[EventPaths, int]], start: str, found: Mapping[str, Any]
 ) -> Picture:
     """Draw paths, by their heads and each the k-th of its record, over the band of quiet dates."""
 
@@ -369,44 +334,31 @@ def _bands(
     about = _about(figure, pd.concat(rows).round(COARSE), **found)
     # The brief holds the whole campaign and the months since on its two pages.
     heights = (2.0 if figure == "caar" else 1.35, 1.7)
-    return panels([*shown], draw, alt, heights, words=words, **about)
+    return panels([*shown], draw, heights, words=f"sessions from {start}", **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
     """Draw every sector through the whole campaign, beside windows as long in quiet years."""
-    number = "Cumulative abnormal return"
-    return _through(paths, "campaign", "campaign", number, "the first event")
+    return _through("campaign", paths, "the first event")
 
 
 def plot_since(paths: Sequence[EventPaths]) -> Picture:
     """Draw every sector since the thesis was published, beside quiet windows as long."""
-    number = "Return less beta times the market's"
-    return _through(paths, "since", "time since publication", number, "publication")
+    return _through("since", paths, "publication")
 
 
-def _through(
-    paths: Sequence[EventPaths], figure: str, what: str, number: str, start: str
-) -> Picture:
+def _through(figure: str, paths: Sequence[EventPaths], start: str) -> Picture:
     if not paths:
-        return nothing(f"No {what} lies inside the data.")
+        return nothing(PHRASES[f"no {figure}"])
     ends = {p.sector: [float(part[0][-1]) for part in (p.paths, p.low, p.high)] for p in paths}
-    words = "; ".join(
+    said = "; ".join(
         f"{label(sector)} ends at {percent(end, 0)}, band {between(low, high, 0)}"
         for sector, (end, low, high) in ends.items()
     )
-    alt = (
-        f"{number} per sector through the whole {what} from "
-        f"{paths[0].sessions[0]}, with the band that holds {level(1 - paths[0].level)} of windows "
-        f"as long in quiet years, day by day. {words}."
-    )
     outside = [sector for sector, (end, low, high) in ends.items() if not low <= end <= high]
-    end = "campaign" if figure == "campaign" else "data"
-    found = {**_some(outside, len(ends)), "end": end, "how": "through"}
-    shown = {label(path.sector): (path, 0) for path in paths}
-    return _bands(shown, alt, f"sessions from {start}", figure, found)
-
-
-# --- laws --------------------------------------------------------------------------------------
+    found = {**_some(outside, len(ends)), "alpha": 1 - paths[0].level, "said": said}
+    found["first"] = paths[0].sessions[0]
+    return _bands(figure, {label(path.sector): (path, 0) for path in paths}, start, found)
 
 
 def plot_placebo(law: Placebo) -> Picture:
@@ -419,17 +371,12 @@ def plot_placebo(law: Placebo) -> Picture:
     def draw(axes: Axes, narrow: bool) -> None:
         _law(axes, law.null_statistic[:, 0], "placebo calendars")
         _mark(axes, real, "the real dates", HUE, linewidth=2.5)
-        words = "S: abnormal return in the expected direction over its guarded standard error"
-        axes.set_xlabel(wrapped(words, 42) if narrow else words)
+        axes.set_xlabel(wrapped(PHRASES["axis placebo"], 42 if narrow else 99))
 
-    alt = (
-        f"Histogram of S on {len(law)} placebo calendars for {label(name)}; the real dates have "
-        f"S = {number(real, 2)}, placebo p {p_value(p)}."
-    )
     share = percent(p, 0, sign=False) if p >= 0.01 else "under 1%"
     drawn = _bins(law.null_statistic[:, 0], {"the real dates": real})
-    about = _about("placebo", drawn, sector=name, share=share)
-    return single(draw, alt, (2.6, 2.6), **about)
+    found = {"sector": name, "share": share, "calendars": len(law), "real": real, "p": p}
+    return single(draw, (2.6, 2.6), **_about("placebo", drawn, **found))
 
 
 def plot_power(power: pd.DataFrame) -> Picture:
@@ -448,9 +395,8 @@ def plot_power(power: pd.DataFrame) -> Picture:
         axes.legend(frameon=False, loc="upper left")
 
     shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
-    alt = f"Share of planted effects that is found on random calendars, by their size: {shares}."
-    about = _about("power", power, **records(power)[int((x - 1).abs().argmin())])
-    return single(draw, alt, (2.8, 2.8), **about)
+    one = records(power)[int((x - 1).abs().argmin())]
+    return single(draw, (2.8, 2.8), **_about("power", power, **one, said=shares))
 
 
 def _law(axes: Axes, values: Any, words: str) -> None:
@@ -484,29 +430,24 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     """
     found = row.slope
     hidden = public and found is not None and not found.safe
+    fields: dict[str, Any] = {"implied": say("found implied", row.implied) if row.implied else ""}
+    fields["how"] = "slope carried" if hidden else "slope" if found else "no slope"
     said = [exposure_words(row), *([row.headline] if found and found.rests_on else [])]
     if found:
-        value = "withheld" if hidden else number(100 * found.value, 1)
-        said.append(
-            f"histogram of the slope on {len(found.law)} quiet days, centred at "
-            f"{number(100 * found.raw.center, 1)}; at the events it is {value}, "
-            f"p {p_value(found.raw.p_cdf)}" + (f" ({row.remark})" if row.remark else "")
-        )
+        fields |= {"value": "withheld" if hidden else found.value, "p": found.raw.p_cdf}
+        more: dict[str, Any] = {"days": len(found.law), "center": found.raw.center}
+        more["remark"] = f" ({row.remark})" if row.remark else ""
+        said.append(say("exposure histogram", fields, **more))
     else:
         said.append(f"no slope: {row.reason}")
     if row.implied:
         values = ", ".join(f"{case} {number(100 * v, 1)}" for case, v in row.implied.items())
         said.append(f"the thesis implies {values}")
-    alt = f"Cents of market value per dollar announced. {'; '.join(said)}."
     cents = {f"the thesis, {case}": 100 * value for case, value in row.implied.items()}
     shown = {} if hidden or not found else {"the events": 100 * found.value}
     drawn = _bins(100 * found.quiet if found else [], {**shown, **cents}).round(1)
-    told = {"implied": say("found implied", row.implied) if row.implied else ""}
-    told["how"] = "slope carried" if hidden else "slope" if found else "no slope"
-    if found and not hidden:
-        told |= {"value": number(100 * found.value, 1), "p": p_value(found.raw.p_cdf)}
-    about = _about("exposure", drawn, **told)
-    return single(partial(_exposure, row, hidden), alt, (2.8, 2.8), **about)
+    about = _about("exposure", drawn, **fields, said="; ".join(said))
+    return single(partial(_exposure, row, hidden), (2.8, 2.8), **about)
 
 
 def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
@@ -530,9 +471,6 @@ def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
         if not found:
             far = max(abs(low), abs(base), abs(high))
             axes.set_xlim(*((-0.3 * far, 1.5 * far) if high >= 0 else (-1.5 * far, 0.3 * far)))
-
-
-# --- reactions ---------------------------------------------------------------------------------
 
 
 def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
@@ -561,10 +499,6 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
         f"{label(name)}: {', '.join(part['said'] + ' ' + part['text'])}"
         for name, part in sectors.items()
     )
-    alt = (
-        f"Abnormal return of each sector at each primary event with a {level(alpha)} bar; hollow "
-        f"dots ({NOT_COUNTED}) do not count for the sector. {said}."
-    )
     drawn = rows[["sector", "said", "caar", "low", "high", "own"]]
     drawn = drawn.set_axis(["sector", "event", "moved", "low", "high", "counts"], axis=1)
     counts = rows[rows["own"] & rows["caar"].notna()]
@@ -572,9 +506,10 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     found = {"sector": top["sector"], "event": top["said"], "move": percent(top["caar"])}
     out = ((counts["low"] > 0) | (counts["high"] < 0)).sum() or "none"
     found |= {"out": out, "of": len(counts), "usual": round(alpha * len(counts)), "alpha": alpha}
+    found |= {"said": said, "hollow": NOT_COUNTED}
     height = 0.2 * len(events) + 0.5
     about = _about("events", drawn, "" if len(counts) else "no events", **found)
-    return panels([*map(label, sectors)], draw, alt, (height, height), (3, 1), **about)
+    return panels([*map(label, sectors)], draw, (height, height), (3, 1), **about)
 
 
 def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
@@ -597,27 +532,25 @@ def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
     percent_axis(axes.xaxis)
 
 
-# --- the calendar and the market ---------------------------------------------------------------
-
-
 def plot_calendar(panel: EventPanel) -> Picture:
     """Draw the events on a line of time, one row per role; filled marks count for the verdict."""
     days = {role: panel.days(role) for role in ROLES if panel.index(role)}
     if not days:
         return nothing("No event lies inside the data.")
-    words = "; ".join(
+    said = "; ".join(
         f"{role}: " + ", ".join(f"{id} {day.date()}" for id, day in held.items())
         for role, held in days.items()
     )
-    alt = f"Events by role and first New York session. {words}."
     drawn = [
         {"role": role, "id": id, "event": dated(id, day), "session": day.date()}
         for role, held in days.items()
         for id, day in held.items()
     ]
     heights = (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9)
-    about = _about("calendar", drawn, primary=len(days.get("primary", ())), of=len(drawn))
-    return single(partial(_calendar, days), alt, heights, **about)
+    counts = {"primary": len(days.get("primary", ())), "of": len(drawn)}
+    return single(
+        partial(_calendar, days), heights, **_about("calendar", drawn, **counts, said=said)
+    )
 
 
 def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:
@@ -676,13 +609,12 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         _dates(axes, narrow)
         percent_axis(axes.yaxis)
 
-    span = f"{paths.index[0].date()} to {paths.index[-1].date()}"
-    alt = f"Sectors against the U.S. market, {span}, at the end: {words}."
+    days = [str(day)[:10] for day in paths.index]
     found = {"top": last.index[-1], "high": last.iloc[-1], "first": f"{paths.index[0]:%B %Y}"}
-    found |= {"bottom": last.index[0], "low": last.iloc[0]}
-    drawn = paths.round(COARSE).set_axis([str(day)[:10] for day in paths.index])
-    about = _about("sectors", drawn.reset_index(names="day"), **found)
-    return single(draw, alt, (3.6, 4.0), **about)
+    found |= {"bottom": last.index[0], "low": last.iloc[0], "said": words}
+    found |= {"span": f"{days[0]} to {days[-1]}"}
+    drawn = paths.round(COARSE).set_axis(days).reset_index(names="day")
+    return single(draw, (3.6, 4.0), **_about("sectors", drawn, **found))
 
 
 def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool) -> None:
@@ -698,9 +630,6 @@ def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool)
         else:
             place = ((1.01, height), (0, 0), "axes fraction")
         note(axes, words, *place, color=tone(str(name)), va="top" if narrow else "center")
-
-
-# --- doses ----------------------------------------------------------------------------------
 
 
 def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
@@ -721,10 +650,9 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
     )
     rise = row.slope.value if row.slope else None
     line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
-    alt = f"Abnormal return on dose, {len(rest)} unnamed firm-events at zero: {words}{line}."
     drawn = pd.concat([named, rest])[["ticker", "event", "dose", "car_less_sector", "blackout"]]
-    about = _about("doses", drawn, firms=len(named), line=line)
-    return single(partial(_dose_response, named, rest, rise), alt, (3.8, 3.8), **about)
+    about = _about("doses", drawn, firms=len(named), line=line, rest=len(rest), said=words)
+    return single(partial(_dose_response, named, rest, rise), (3.8, 3.8), **about)
 
 
 def _dose_response(
@@ -750,8 +678,7 @@ def _dose_response(
     if slope is not None:
         end = float(named["dose"].max()) if len(named) else 0.0
         axes.plot([0.0, end], [0.0, slope * end], color=INK, linewidth=1.5)
-    words = "dose: dollars announced over market value before the news"
-    axes.set_xlabel(wrapped(words, 40) if narrow else words)
+    axes.set_xlabel(wrapped(PHRASES["axis doses"], 40 if narrow else 99))
     axes.set_ylabel("abnormal return less unnamed")
     percent_axis(axes.yaxis)
     percent_axis(axes.xaxis)

@@ -193,9 +193,6 @@ def hint(mark: Any, words: str) -> None:
         one.set_gid(words)
 
 
-# --- colours and words -------------------------------------------------------------------------
-
-
 def tone(name: str) -> str:
     """Return the colour of a sector, or of the sector that a row's name begins with."""
     return SECTOR_COLOURS.get(name.partition(":")[0], (INK, ""))[0]
@@ -230,9 +227,9 @@ def tick_digits(places: Sequence[float]) -> int:
 # --- layouts -----------------------------------------------------------------------------------
 
 
-def both(draw: Callable[[bool], Figure], alt: str, **about: Any) -> Picture:
+def both(draw: Callable[[bool], Figure], **about: Any) -> Picture:
     """Return a picture from what draws its wide form (given False) and its narrow one (True)."""
-    return Picture(draw(False), alt, draw(True), **about)
+    return Picture(draw(False), narrow=draw(True), **about)
 
 
 def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Figure:
@@ -261,9 +258,7 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
     return figure
 
 
-def single(
-    draw: Callable[[Axes, bool], None], alt: str, heights: Sequence[float], **about: Any
-) -> Picture:
+def single(draw: Callable[[Axes, bool], None], heights: Sequence[float], **about: Any) -> Picture:
     """Return a picture of one axes from what draws into it, given whether its form is narrow.
 
     ``heights`` in inches are those of the wide and of the narrow form.
@@ -274,13 +269,12 @@ def single(
         draw(figure.axes[0], narrow)
         return figure
 
-    return both(form, alt, **about)
+    return both(form, **about)
 
 
 def panels(
     heads: Sequence[str],
     draw: Callable[[Axes, int, bool], None],
-    alt: str,
     heights: Sequence[float],
     columns: Sequence[int] = (3, 2),
     words: str = "",
@@ -312,7 +306,7 @@ def panels(
                 note(axes, head, *place, in_layout=False, **bold)
         return figure
 
-    return both(form, alt, **about)
+    return both(form, **about)
 
 
 NOTHING = Told(math.nan, math.nan, math.nan, {}, 1)
