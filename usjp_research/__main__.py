@@ -164,9 +164,6 @@ Units = Annotated[
 Run = Annotated[Path, Argument(help="Folder of a finished run.")]
 
 
-# --- usjp study ------------------------------------------------------------------------------
-
-
 @app.command()
 def study(
     market: MarketName = None,
@@ -456,9 +453,6 @@ def _finish(
     write_manifest(fresh, facts, outcomes, names)
 
 
-# --- what it prints --------------------------------------------------------------------------
-
-
 def _print_study(
     fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str], as_json: bool, wide: bool
 ) -> None:
@@ -601,9 +595,6 @@ def check_command(
         _say(line)
 
 
-# --- usjp rule -------------------------------------------------------------------------------
-
-
 @app.command("rule")
 def rule_command(
     market: MarketName = None,
@@ -639,9 +630,6 @@ def rule_command(
     if out:
         save_candidates(found, folder := _here(out))
         _log(f"Results: {folder}")
-
-
-# --- usjp prices, usjp verify ----------------------------------------------------------------
 
 
 @prices.app.command("check")
@@ -726,9 +714,6 @@ def _same_file(path: Path, sha: str) -> str:
         return str(path)
     told = f"is another file, SHA-256 {seen[:12]}, the run's {sha[:12]}" if seen else "is not there"
     raise InputError(f"{path}: {told}; give the folder of what the run has read with --files")
-
-
-# --- usjp battery, usjp site -----------------------------------------------------------------
 
 
 @app.command("battery")

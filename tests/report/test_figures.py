@@ -15,8 +15,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import usjp_research as ur
+from usjp_research.report.fill import fill
 from usjp_research.report.pages import _inline as inline
-from usjp_research.report.pages import fill
 from usjp_research.report.tables import records
 from usjp_research.report.theme import (
     BAR,
@@ -92,7 +92,7 @@ def test_every_colour_has_a_counterpart_for_dark_screens(
 
 def test_pages_exchange_the_same_colours_once() -> None:
     rules = night(pairs(()))
-    text = fill("gallery.html", {"night": Markup(rules), "simulated": False, "runs": []})
+    text = fill("gallery.html", night=Markup(rules), simulated=False, runs=[])
     assert text.count(rules) == 1 and '[fill="#1b1f24"]' in rules
     own = night(pairs([("#123456", "#ABCDEF")]))
     assert '[stroke="#123456"]{stroke:#abcdef}' in own

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.fill import fill
 from usjp_research.report.first_screen import head
-from usjp_research.report.pages import CITE, fill, prose
+from usjp_research.report.pages import CITE, prose
 from usjp_research.report.reading import compose, method
 from usjp_research.runs.store import damage_named, read_manifest, read_results, result_files
 from usjp_research.spec.read import read_words
@@ -26,15 +27,15 @@ def brief_page(run: Path) -> str:
     manifest, words = read_manifest(run), read_words(run / "results")
     result_files(run, manifest)  # as they were when the run ended
     with damage_named(run / "results"), naming(words.names()):
-        shared = {
-            "words": words,
-            "run": manifest,
-            "simulated": is_simulated(manifest["market"]),
-            "screen": head(run, CITE),
-            "findings": list(_findings(run)),
-            "method": prose(method(run)),
-        }
-        return fill("brief.html", shared)
+        return fill(
+            "brief.html",
+            words=words,
+            run=manifest,
+            simulated=is_simulated(manifest["market"]),
+            screen=head(run, CITE),
+            findings=list(_findings(run)),
+            method=prose(method(run)),
+        )
 
 
 def _findings(run: Path) -> Iterator[dict[str, str]]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
-from usjp_research.report.pages import fill
+from usjp_research.report.fill import fill
 from usjp_research.report.summary import HEADS, read_summary
 from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
@@ -230,9 +230,6 @@ def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:
     return next((pair for pair in pairs if pair[0] != pair[1]), (str(old), str(new), False))
 
 
-# --- a page that leads to many runs ----------------------------------------------------------
-
-
 def gallery_page(folders: Iterable[Path], out: Path) -> tuple[str, int]:
     """Return a page at ``out`` with one card per run, and how many there are."""
     runs: list[Path] = []
@@ -244,7 +241,7 @@ def gallery_page(folders: Iterable[Path], out: Path) -> tuple[str, int]:
         runs += [run for run in found if run.resolve() not in [seen.resolve() for seen in runs]]
     cards = [_card(run, out) for run in runs]
     simulated = bool(cards) and all(card["simulated"] for card in cards)
-    return fill("gallery.html", {"cards": cards, "simulated": simulated}), len(cards)
+    return fill("gallery.html", cards=cards, simulated=simulated), len(cards)
 
 
 def _card(run: Path, out: Path) -> dict[str, Any]:

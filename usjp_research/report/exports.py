@@ -170,9 +170,6 @@ def write_tables(run: Path, folder: Path) -> list[str]:
     return lines
 
 
-# --- a spreadsheet ---------------------------------------------------------------------------
-
-
 def write_workbook(run: Path, out: Path) -> list[str]:
     """Write the results as one ``.xlsx`` file of native numbers; return what was left out."""
     import xlsxwriter

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from usjp_research.report.figures import plot_scoreboard
+from usjp_research.report.fill import fill
 from usjp_research.report.numbers import say
 from usjp_research.report.reading import ruled_out, verdicts
 from usjp_research.report.summary import HEADS, Line, summary
@@ -52,17 +55,25 @@ class FirstScreen:
     alpha: float
 
     def html(self, *more: str) -> str:
-        """Return it as HTML that reads without its style; ``more`` ends its first line."""
-        told = [escape(text) for text in (self.question, self.dates)]
-        numbers = "".join(
-            f"<div><dt>{escape(value)}</dt> <dd>{escape(words)}</dd></div>"
-            for value, words in self.numbers
-        )
-        lead = " ".join(map(escape, self.lead))
-        return (
-            f'<p class="dateline">{" · ".join((*told, *more))}</p>'
-            f'<h1 id="title">{escape(self.headline)}</h1><p class="lead">{lead}</p>'
-            f'<dl class="big">{numbers}</dl>{_board(self.lines, self.alpha)}'
+        """Return it as HTML; ``more`` of that ends its first line."""
+        from matplotlib.ticker import MaxNLocator
+
+        ends = [x for line in self.lines for x in (0, line.low, line.high, line.worth)]
+        low, high = (end(x for x in ends if math.isfinite(x)) for end in (min, max))
+        room = 0.04 * (high - low) or 0.01
+        low, high = low - room, high + room
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        return fill(
+            "screen.html",
+            found=self,
+            more=[*map(Markup, more)],
+            caption=say("board", alpha=self.alpha),
+            heads=HEADS,
+            bar=BAR,
+            ticks=[x for x in map(float, ticks) if low < x < high],
+            place=lambda x: f"{100 * (x - low) / (high - low):.2f}%",
+            known=math.isfinite,
+            percent=percent,
         )
 
     def _repr_html_(self) -> str:
@@ -134,9 +145,6 @@ def day_words(text: str) -> str:
     return f"{day.day} {day:%b %Y}"
 
 
-# --- words -------------------------------------------------------------------------------------
-
-
 def _headline(results: Results, lines: Sequence[Line]) -> str:
     """Return the finding: what is known comes before what is not."""
     worth = [line for line in lines if math.isfinite(line.worth)]
@@ -185,80 +193,3 @@ def _numbers(lines: Sequence[Line]) -> list[tuple[str, str]]:
         (percent(most.mde, sign=False), say("number mde", name=most.name)),
         (f"{len(_out(judged))} of {len(judged)}", say("number out", n=len(judged))),
     ]
-
-
-# --- the chart ---------------------------------------------------------------------------------
-
-
-def _board(lines: Sequence[Line], alpha: float) -> str:
-    """Return a table whose rows have a bar on one scale; words stand between all numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    ends = [x for line in lines for x in (0, line.low, line.high, line.worth) if math.isfinite(x)]
-    low, high = min(ends), max(ends)
-    room = 0.04 * (high - low) or 0.01
-    low, high = low - room, high + room
-    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
-
-    def place(x: float) -> str:
-        return f"{100 * (x - low) / (high - low):.2f}%"
-
-    marks = "".join(
-        f'<text x="{place(x)}" y="11" text-anchor="middle" font-size="11" fill="currentColor">'
-        f"{percent(x, 0)}</text>"
-        for x in map(float, ticks)
-        if low < x < high
-    )
-    rows = "".join(_row(line, place) for line in lines)
-    heads = "".join(f'<th scope="col" class="number">{HEADS[k]}</th>' for k in (1, 3, 4))
-    return (
-        f'<table class="board"><caption>{escape(say("board", alpha=alpha))}</caption><thead>'
-        f'<tr><th scope="col">{HEADS[0]}</th>'
-        f'<th class="bar" scope="col">{_svg(marks, 14, "Scale")}</th>'
-        f'{heads}<th scope="col" class="verdict">Verdict</th></tr></thead><tbody>{rows}</tbody>'
-        "</table>"
-    )
-
-
-def _row(line: Line, place: Callable[[float], str]) -> str:
-    interval = f" <small>({line.interval})</small>" if math.isfinite(line.low) else ""
-    row = (
-        f'<tr{" class=apart" if line.contrast else ""}><th scope="row">{escape(line.label)}</th>'
-        f'<td class="bar">{_svg(_marks(line, place), 22, _words(line))}</td>'
-        f'<td class="number">{line.moved}{interval}</td><td class="number">{line.worth_up_to}</td>'
-        f'<td class="number">{line.too_small}</td><td class="verdict">{escape(line.verdict)}</td>'
-        "</tr>"
-    )
-    if under := line.caveat or "; ".join(line.notes if math.isnan(line.effect) else ()):
-        row += f'<tr class="under"><td colspan="5">{escape(under)}</td></tr>'
-    return row
-
-
-def _words(line: Line) -> str:
-    return (
-        f"{line.label}: moved {line.moved}, interval {line.interval}; worth up to "
-        f"{line.worth_up_to}, too small by {line.too_small}"
-    )
-
-
-def _marks(line: Line, place: Callable[[float], str]) -> str:
-    """Draw zero, the interval, what moved, and what the thesis is worth, as far as there is."""
-    zero = place(0)
-    drawn = f'<line x1="{zero}" x2="{zero}" y1="0" y2="22" stroke="currentColor" stroke-width="1"/>'
-    if math.isfinite(line.low):
-        x, width = place(line.low), place(line.high)
-        ends = f'x1="{x}" x2="{width}" y1="11" y2="11"'
-        drawn += f'<line {ends} stroke="{BAR}" stroke-width="7"/>'
-        drawn += f'<circle cx="{place(line.effect)}" cy="11" r="6" fill="{BAR}" stroke="#fff"/>'
-    if math.isfinite(line.worth):
-        at = f'<svg x="{place(line.worth)}" y="11" overflow="visible">'
-        drawn += f'{at}<path d="M0-6 5 0 0 6-5 0z" fill="currentColor" stroke="#fff"/></svg>'
-    return drawn
-
-
-def _svg(marks: str, height: int, words: str) -> str:
-    name = escape(words)
-    return (
-        f'<svg role="img" aria-label="{name}" width="320" height="{height}"><title>{name}</title>'
-        f"{marks}</svg>"
-    )

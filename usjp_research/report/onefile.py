@@ -87,9 +87,6 @@ def _leaf(soup: BeautifulSoup, name: str, names: Mapping[str, str]) -> Tag:
     return leaf
 
 
-# --- on paper --------------------------------------------------------------------------------
-
-
 def find_browser(given: str | None = None) -> str:
     """Return the path of Chromium, Chrome or Edge, found by name unless it is given."""
     found = next(filter(None, map(shutil.which, [given] if given else BROWSERS)), None)

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,27 +20,22 @@ from xml.etree import ElementTree
 import nbformat
 import nh3
 from bs4 import BeautifulSoup, Tag
-from jinja2 import Environment, FileSystemLoader
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
 from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.fill import fill
 from usjp_research.report.first_screen import head
 from usjp_research.report.theme import night, pairs
 from usjp_research.runs.parameters import literal
-from usjp_research.runs.store import (
-    damage_named,
-    read_manifest,
-    result_files,
-)
+from usjp_research.runs.store import damage_named, read_manifest, result_files
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
 from usjp_research.words import DASH, InputError, each_text, label, naming, scrub
 
 Cells = list[nbformat.NotebookNode]
-TEMPLATES = Path(__file__).parent / "templates"
 PARSER = "html.parser"
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells of papermill's own
 SVG = "image/svg+xml"
@@ -99,6 +93,8 @@ def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
             "jobs": jobs,
             "screen": Markup(head(run, {**(links or {}), **CITE})),
             "label": label,
+            "inline": _inline,
+            "highlight": Highlight2HTML(),  # type: ignore[no-untyped-call]
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
         return _fill_all(run, jobs, shared)
@@ -116,12 +112,9 @@ def _fill_all(
         page = _Page(links, room=room)
         more = {**shared, "job": job, "page": page, "before": before, "after": after}
         with damage_named(run / str(job["output"])):
-            text = fill("front.html" if job is jobs[0] else "notebook.html", more)
+            text = fill("front.html" if job is jobs[0] else "notebook.html", **more)
         pages[job["file"]] = CONTROL.sub("", text)
     return pages
-
-
-# --- what the run says -----------------------------------------------------------------------
 
 
 def _job(run: Path, record: Mapping[str, Any], public: bool) -> dict[str, Any]:
@@ -232,9 +225,6 @@ def _defaults(source: str) -> dict[str, tuple[Any, str]]:
                 known = ast.unparse(value) if default is ... else default  # else computed in a run
                 found[name] = (known, rest.partition("#")[2].strip())
     return found
-
-
-# --- one notebook ----------------------------------------------------------------------------
 
 
 class _Page(IPythonRenderer):
@@ -464,20 +454,3 @@ def _anchor(text: str) -> str:
 def prose(text: str) -> Markup:
     """Return Markdown as safe HTML of a page of its own."""
     return _Page({}).prose(text)
-
-
-# --- pages on disk ---------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    loader = FileSystemLoader(TEMPLATES)
-    made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters["inline"] = _inline
-    made.filters["highlight2html"] = Highlight2HTML()  # type: ignore[no-untyped-call]
-    return made
-
-
-def fill(name: str, resources: Mapping[str, Any]) -> str:
-    """Fill one of the package's page templates in; every text in it is escaped."""
-    return _templates().get_template(f"{name}.j2").render(resources=resources)

@@ -93,9 +93,6 @@ def method(out: str | Path) -> Note:
     return Note(f"{told}\n\n" + "\n".join(numbered))
 
 
-# --- words -----------------------------------------------------------------------------------
-
-
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -128,9 +125,6 @@ def _tested(results: Results, name: str) -> list[Results]:
 
 def _power(results: Results) -> str:
     return level(1 - results["study"]["power"])
-
-
-# --- sentences -------------------------------------------------------------------------------
 
 
 def verdicts(results: Results) -> str:

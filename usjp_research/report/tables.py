@@ -196,9 +196,6 @@ def evidence_words(row: Exposure) -> str:
     return row.headline + also
 
 
-# --- the rows of every table, in the fields that numbers.csv lays out -------------------------
-
-
 def _seen(row: Mapping[str, Any], low: str = "low", high: str = "high") -> dict[str, str]:
     """Return effect and interval of a signed row in market direction."""
     seen = told(row, low, high)

@@ -224,9 +224,6 @@ def tick_digits(places: Sequence[float]) -> int:
     return next((k for k in range(6) if np.allclose(ticks, ticks.round(k), rtol=0, atol=1e-9)), 6)
 
 
-# --- layouts -----------------------------------------------------------------------------------
-
-
 def both(draw: Callable[[bool], Figure], **about: Any) -> Picture:
     """Return a picture from what draws its wide form (given False) and its narrow one (True)."""
     return Picture(draw(False), narrow=draw(True), **about)
