@@ -19,10 +19,7 @@ from usjp_research.words import naming
 def brief_page(run: Path) -> str:
     """Return the brief of a finished run as one HTML page that runs nothing and loads nothing.
 
-    Raises
-    ------
-    InputError
-        When the run has no verdicts, or a file of it is damaged.
+    Raises `InputError` when the run has no verdicts, or a file of it is damaged.
     """
     manifest, words = read_manifest(run), read_words(run / "results")
     result_files(run, manifest)  # as they were when the run ended

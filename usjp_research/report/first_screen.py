@@ -32,18 +32,9 @@ BAR = "#3b7fc4"  # at least 3:1 on white and on the dark page
 class FirstScreen:
     """What a reader sees first, composed from results alone.
 
-    Attributes
-    ----------
-    headline : str
-        The finding in one sentence.
-    lead : tuple of str
-        What was asked, what is ruled out, and what the same rule did see.
-    numbers : tuple of (str, str)
-        Three numbers, each with what it is.
-    lines : tuple of Line
-        A row for every sector, the contrast last.
-    alpha : float
-        Of the intervals.
+    The ``headline`` is the finding in one sentence; the ``lead`` says what was asked, what is ruled
+    out, and what the same rule did see. Three ``numbers`` stand with what each is, and a line for
+    every sector, the contrast last, with intervals of level 1 - ``alpha``.
     """
 
     question: str
@@ -83,15 +74,7 @@ class FirstScreen:
 def first_screen(out: str | Path) -> FirstScreen:
     """Compose the first screen of a run from its result files.
 
-    Parameters
-    ----------
-    out : path
-        Folder of the run.
-
-    Raises
-    ------
-    InputError
-        When there are no verdicts.
+    Raises `InputError` when the folder of the run has no verdicts.
 
     Examples
     --------
@@ -149,7 +132,8 @@ def _headline(results: Results, lines: Sequence[Line]) -> str:
     """Return the finding: what is known comes before what is not."""
     worth = [line for line in lines if math.isfinite(line.worth)]
     if not worth:
-        return _moved(lines)
+        out = [f"{line.label} ({line.moved})" for line in _out(lines)]
+        return say("headline moved", who=out) if out else say("headline nothing")
     small = [line for line in worth if line.too_small_by > 1]
     if not small:
         return verdicts(results)
@@ -166,11 +150,6 @@ def _headline(results: Results, lines: Sequence[Line]) -> str:
 
 def _out(lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if line.low > 0 or line.high < 0]
-
-
-def _moved(lines: Sequence[Line]) -> str:
-    out = [f"{line.label} ({line.moved})" for line in _out(lines)]
-    return say("headline moved", who=out) if out else say("headline nothing")
 
 
 def _control(results: Results) -> str:

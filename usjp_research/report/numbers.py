@@ -134,17 +134,9 @@ def lay_out(name: str, rows: Rows) -> Table:
 
 
 def how_to_read(name: str) -> Table:
-    """Say what the columns of a table mean.
+    """Say what the columns of a table, by the name that `table` takes, mean.
 
-    Parameters
-    ----------
-    name : str
-        Of the table, as `table` takes it.
-
-    Returns
-    -------
-    Table of str
-        One row for each column that does not explain itself.
+    There is a row for each column that does not explain itself.
     """
     told = [row for row in declared(name) if row["title"] and row["meaning"]]
     return Table({"Column": [r["title"] for r in told], "Means": [r["meaning"] for r in told]})

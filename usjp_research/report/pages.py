@@ -92,7 +92,6 @@ def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
             "simulated": is_simulated(manifest["market"]),
             "jobs": jobs,
             "screen": Markup(head(run, {**(links or {}), **CITE})),
-            "label": label,
             "inline": _inline,
             "highlight": Highlight2HTML(),  # type: ignore[no-untyped-call]
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),

@@ -61,15 +61,7 @@ def compose(results: Results) -> Reading:
 def method(out: str | Path) -> Note:
     """Return data and method of a run in ten lines of Markdown, with the numbers of its rule.
 
-    Parameters
-    ----------
-    out : path
-        Folder of the run.
-
-    Raises
-    ------
-    InputError
-        When there are no verdicts.
+    Raises `InputError` when the folder of the run has no verdicts.
     """
     results = read_results(out)
     study = results["study"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import yaml
 from pydantic import ConfigDict, TypeAdapter
@@ -36,7 +35,7 @@ from usjp_research.study.answer import Study
 from usjp_research.study.missing import missing_lines
 from usjp_research.study.quiet import Candidates
 
-Floats = npt.NDArray[np.float64]
+SAVED = ("effect", "error", "statistic")  # of a law
 
 
 def record(
@@ -52,9 +51,9 @@ def record(
     Parameters
     ----------
     out : path
-        Folder of the run.
+        Folder of the run. It holds one study: results that notebooks of another have left go.
     name : str
-        Of the record: ``results/NAME.json``.
+        Of the record: ``results/NAME.json``, whose path is returned, comes into place last.
     spec, market : Spec, Market
         Their digests identify the record; a record of another study is never used.
     numbers : mapping
@@ -62,16 +61,10 @@ def record(
     **frames : DataFrame
         Each lands in ``results/NAME-KEY.parquet``.
 
-    Returns
-    -------
-    Path
-        Of the JSON file, which comes into place last.
-
     Raises
     ------
     InputError
-        When the folder holds a finished run. Results of another study that notebooks have left
-        there are removed: one folder holds one study.
+        When the folder holds a finished run.
     """
     folder = own_results(out, digest(spec), market_digest(market))
     content = {
@@ -106,19 +99,10 @@ def _code() -> str:
 
 
 def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
-    """Read the sectors' placebo laws that notebooks of this very study have saved.
+    """Read the sectors' placebo laws that notebooks of this very study have saved in a run.
 
-    Parameters
-    ----------
-    out : path
-        Folder of the run.
-    spec, market : Spec, Market
-
-    Returns
-    -------
-    list of Placebo
-        One per sector, in the order of the universe; empty unless the laws of all sectors that
-        have events are there, made from the same parameters and returns by the same code.
+    They come in the order of the universe; none unless the laws of all sectors that have events are
+    there, made from the same parameters and returns by the same code.
     """
     laws = []
     own = (digest(spec), market_digest(market), _code())
@@ -133,24 +117,10 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
 
 
 def save_study(study: Study, out: str | Path) -> Path:
-    """Write a study's results, all of them or none.
+    """Write a study's results, all of them or none, and return the folder that was written.
 
-    Parameters
-    ----------
-    study : Study
-    out : Path
-        Folder of the run; the files land in its ``results``.
-
-    Returns
-    -------
-    Path
-        The folder that was written: ``out/results``, or a new temporary folder when that one
-        cannot be written any more, so that nothing computed is lost.
-
-    Raises
-    ------
-    InputError
-        When the folder holds a finished run, as for `record`.
+    It is ``out/results``, or a new temporary folder when that one cannot be written any more, so
+    that nothing computed is lost. Raises `InputError` when ``out`` holds a finished run.
     """
     files = _files(study)
     try:
@@ -213,6 +183,7 @@ def _plain(study: Study) -> dict[str, object]:
     from usjp_research import __version__
 
     spec, market, made = study.data.spec, study.data.market, study.data.portfolios
+    versions = ((item.row.numbers(), item.named, item.safe) for item in study.contrast_versions)
     return {
         "schema": 1,
         "version": __version__,
@@ -238,10 +209,7 @@ def _plain(study: Study) -> dict[str, object]:
         "rows": [row.numbers() for row in study.verdicts],
         "rule_1": [row.numbers() for row in study.first],
         "contrast": study.contrast.numbers() if study.contrast else None,
-        "contrast_versions": [
-            {**item.row.numbers(), "named": item.named, "safe": item.safe}
-            for item in study.contrast_versions
-        ],
+        "contrast_versions": [{**row, "named": n, "safe": safe} for row, n, safe in versions],
         "leak_inclusive": [row.numbers() for row in study.leaks],
         "campaign": [row.numbers() for row in study.campaign],
         "prospective": {
@@ -255,27 +223,18 @@ def _plain(study: Study) -> dict[str, object]:
 def law_frame(law: Placebo) -> pd.DataFrame:
     """Return C, se and S by shift and group as a table; shift 0 is the real calendar."""
     shifts = np.append(0, law.shifts)
-
-    def column(real: Floats, null: Floats) -> Floats:
-        return np.vstack([real, null]).ravel(order="F")
-
+    pairs = {name: (getattr(law, name), getattr(law, f"null_{name}")) for name in SAVED}
     return pd.DataFrame(
-        {
-            "group": np.repeat(law.groups, len(shifts)),
-            "shift": np.tile(shifts, len(law.groups)),
-            "effect": column(law.effect, law.null_effect),
-            "error": column(law.error, law.null_error),
-            "statistic": column(law.statistic, law.null_statistic),
-            "independent": law.independent,
-        }
+        {"group": np.repeat(law.groups, len(shifts)), "shift": np.tile(shifts, len(law.groups))}
+        | {name: np.vstack(pair).ravel(order="F") for name, pair in pairs.items()}
+        | {"independent": law.independent}
     )
 
 
 def law_from_frame(frame: pd.DataFrame) -> Placebo:
     """Return the law that `law_frame` laid out, for one group."""
     real, null = frame[frame["shift"] == 0], frame[frame["shift"] != 0]
-    columns = ("effect", "error", "statistic")
-    parts: dict[str, Any] = {name: real[name].to_numpy("float64") for name in columns}
-    parts |= {f"null_{name}": null[[name]].to_numpy("float64") for name in columns}
+    parts: dict[str, Any] = {name: real[name].to_numpy("float64") for name in SAVED}
+    parts |= {f"null_{name}": null[[name]].to_numpy("float64") for name in SAVED}
     worth = real["independent"].to_numpy("float64")
     return Placebo(tuple(real["group"]), null["shift"].to_numpy("int64"), **parts, worth=worth)

@@ -517,10 +517,6 @@ def table(name: str, *data: Any, **how: Any) -> Table:
     **how
         ``public=False`` shows what the tables ``"contrast"`` and ``"exposure"`` withhold.
 
-    Returns
-    -------
-    Table of str
-
     Raises
     ------
     InputError

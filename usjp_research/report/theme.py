@@ -65,14 +65,12 @@ class Picture:
 
     Attributes
     ----------
-    figure : matplotlib Figure
-        Not registered with pyplot, so that nothing is shown twice.
-    alt : str
-        Made from the numbers that are drawn.
-    narrow : matplotlib Figure, optional
-        The same for the width of a phone; without one the figure serves every width.
-    title, source : str
-        What was found, which stands above the drawing; what is drawn, and in which unit.
+    figure, narrow : matplotlib Figure
+        Not registered with pyplot, so that nothing is shown twice. ``narrow`` is for the width of a
+        phone; without one the figure serves every width.
+    alt, title, source : str
+        Words made from the numbers that are drawn; what was found, which stands above the drawing;
+        what is drawn, and in which unit.
     data : DataFrame, optional
         What is drawn and no more, to download.
     """
