@@ -148,67 +148,52 @@ app.add_typer(prices.app, name="prices")
 app.command("batch")(batches.batch)
 app.command("params")(batches.params)
 
+
+def asked(help: str, *names: str, default: Any = None) -> Any:
+    """Return an option of a command, whose name is the parameter's unless it has others."""
+    return Option(default, *names, help=help)
+
+
+def flag(name: str, help: str) -> Any:
+    """Return an option that is on when it is named."""
+    return Option(False, name, help=help)
+
+
 File = Path | None
 Stage = Callable[[str], None]
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
-Params = Annotated[
-    File, Option(help="Folder of parameters: universe.csv, events.csv and what else there is.")
-]
-MarketName = Annotated[str | None, Option(help=sources_help())]
-Returned = Annotated[
-    bool, Option("--returns", help="The file of --market holds returns, not prices.")
-]
-Units = Annotated[
-    str, Option(help="percent or decimal of --factors; auto tells them by their size.")
-]
+PARAMS = asked("Folder of parameters: universe.csv, events.csv and what else there is.")
+MARKET = asked(sources_help())
+RETURNS = flag("--returns", "The file of --market holds returns, not prices.")
+UNITS = asked("percent or decimal of --factors; auto tells them by their size.", default="auto")
 Run = Annotated[Path, Argument(help="Folder of a finished run.")]
 
 
 @app.command()
 def study(
-    market: MarketName = None,
-    returns: Returned = False,
-    params: Params = None,
-    events: Annotated[
-        File, Option(help="Another events file in place of the folder's events.csv.")
-    ] = None,
-    sector: Annotated[
-        list[str] | None,
-        Option(help="Print this sector only; may be repeated. Intervals stay those of the family."),
-    ] = None,
-    factors: Annotated[
-        File, Option(help="Table of French's daily factors, for the robustness pages.")
-    ] = None,
-    factor_units: Units = "auto",
-    donors: Annotated[
-        File, Option(help="Prices of firms outside the sectors, for the robustness pages.")
-    ] = None,
-    openings: Annotated[
-        File, Option(help="Opening prices, or overnight and intraday returns, of the firms.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        Option("--set", help="KEY=VALUE in place of study.yaml's: another study; may be repeated."),
-    ] = None,
-    out: Annotated[
-        File, Option(help="Folder of the run: outputs/study, or one of its own with --set.")
-    ] = None,
-    pages: Annotated[
-        bool, Option(help="Run the notebooks and build the pages, or only print the rows.")
-    ] = True,
-    method: Annotated[
-        bool, Option("--method", help="Try the rules themselves too: level, power, controls.")
-    ] = False,
-    public: Annotated[
-        bool, Option("--public", help="Leave tables of single firms out of the pages.")
-    ] = False,
-    wide: Annotated[
-        bool, Option("--wide", help="Print the rest too: implied values, adjusted p, MDE.")
-    ] = False,
-    as_json: Annotated[bool, Option("--json", help="Print the verdicts as JSON.")] = False,
-    replace: Annotated[
-        bool, Option("--replace", help="Put this run in the place of another study's.")
-    ] = False,
+    market: str | None = MARKET,
+    returns: bool = RETURNS,
+    params: File = PARAMS,
+    events: File = asked("Another events file in place of the folder's events.csv."),
+    sector: list[str] | None = asked(
+        "Print this sector only; may be repeated. Intervals stay those of the family."
+    ),
+    factors: File = asked("Table of French's daily factors, for the robustness pages."),
+    factor_units: str = UNITS,
+    donors: File = asked("Prices of firms outside the sectors, for the robustness pages."),
+    openings: File = asked("Opening prices, or overnight and intraday returns, of the firms."),
+    settings: list[str] | None = asked(
+        "KEY=VALUE in place of study.yaml's: another study; may be repeated.", "--set"
+    ),
+    out: File = asked("Folder of the run: outputs/study, or one of its own with --set."),
+    pages: bool = asked(
+        "Run the notebooks and build the pages, or only print the rows.", default=True
+    ),
+    method: bool = flag("--method", "Try the rules themselves too: level, power, controls."),
+    public: bool = flag("--public", "Leave tables of single firms out of the pages."),
+    wide: bool = flag("--wide", "Print the rest too: implied values, adjusted p, MDE."),
+    as_json: bool = flag("--json", "Print the verdicts as JSON."),
+    replace: bool = flag("--replace", "Put this run in the place of another study's."),
 ) -> None:
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     from usjp_research.runs import warm
@@ -578,8 +563,8 @@ def new_command(
 @app.command("check")
 def check_command(
     params: Annotated[Path, Argument(metavar="DIR", help="Folder of the study.")],
-    market: MarketName = None,
-    returns: Returned = False,
+    market: str | None = MARKET,
+    returns: bool = RETURNS,
 ) -> None:
     """Say all that is wrong with a study at once, what would count, and if it is worth running."""
     from usjp_research.report.outlook import check_lines
@@ -597,12 +582,10 @@ def check_command(
 
 @app.command("rule")
 def rule_command(
-    market: MarketName = None,
-    returns: Returned = False,
-    params: Params = None,
-    out: Annotated[
-        File, Option(help="Folder for candidates.csv and candidate-sectors.csv.")
-    ] = None,
+    market: str | None = MARKET,
+    returns: bool = RETURNS,
+    params: File = PARAMS,
+    out: File = asked("Folder for candidates.csv and candidate-sectors.csv."),
 ) -> None:
     """Compare the controls that the second rule could use, on dates before the first event."""
     from usjp_research.report.numbers import lay_out
@@ -635,29 +618,22 @@ def rule_command(
 @prices.app.command("check")
 def prices_check(
     file: Annotated[str, Argument(help="FILE, or prices:FILE and returns:FILE to say which.")],
-    params: Params = None,
-    against: Annotated[
-        File, Option(help="A second file: prices, returns, or overnight and intraday returns.")
-    ] = None,
-    tolerance: Annotated[
-        float, Option(help="Gap of a day's return between both files that counts as none.")
-    ] = 0.0025,
-    json_file: Annotated[
-        File, Option("--json", help="Write everything that was found to this file too.")
-    ] = None,
+    params: File = PARAMS,
+    against: File = asked("A second file: prices, returns, or overnight and intraday returns."),
+    tolerance: float = asked(
+        "Gap of a day's return between both files that counts as none.", default=0.0025
+    ),
+    json_file: File = asked("Write everything that was found to this file too.", "--json"),
 ) -> None:
     """Say what a study could do with a file: exit code 0 usable, 1 when a finding stops it."""
     from usjp_research.report.prices_check import KINDS, check_prices, print_checked
-    from usjp_research.runs.store import prepare_folder, write_whole
 
     named = file if file.partition(":")[0] in KINDS else f"file:{file}"
     other = _here(against) if against else None
     done = check_prices(read_spec(_study(params)), _source(named, returns=False), other, tolerance)
     print_checked(done, _say, _width())
     if json_file:
-        prepare_folder(_here(json_file).parent)
-        write_whole(_here(json_file), done.json())
-        _wrote(json_file)
+        _write(json_file, done.json())
     if not done.usable:
         raise typer.Exit(1)
 
@@ -665,8 +641,8 @@ def prices_check(
 @app.command("verify")
 def verify_command(
     run: Run,
-    params: Params = None,
-    files: Annotated[Path, Option(help="Folder of the prices and factors it read.")] = Path(),
+    params: File = PARAMS,
+    files: Path = asked("Folder of the prices and factors it read.", default=Path()),
 ) -> None:
     """Compute a finished run again, without notebooks: exit code 0 equal, 1 a number moved."""
     from usjp_research.report.compare import compare_runs
@@ -719,26 +695,23 @@ def _same_file(path: Path, sha: str) -> str:
 @app.command("battery")
 def battery_command(
     returns: Annotated[Path, Argument(help="Daily simple returns: date, a column a series.")],
-    groups: Annotated[Path, Option(help="CSV with firm, sector and optionally treated.")],
-    benchmark: Annotated[str | None, Option(help="The market's column.")] = None,
-    event: Annotated[str | None, Option(help="Day 0 of every firm, YYYY-MM-DD.")] = None,
-    events: Annotated[File, Option(help="CSV with firm and date, in place of one --event.")] = None,
-    estimation: Annotated[str, Option(help="First and last day, from day 0.")] = "-260,-11",
-    window: Annotated[
-        list[str] | None,
-        Option(help="First and last day, from day 0; may be repeated. Default 0,0."),
-    ] = None,
-    model: Annotated[
-        str, Option(help="Expected return, such as market; --model list names all.")
-    ] = "market",
-    factors: Annotated[File, Option(help="Daily factors; by default columns of RETURNS.")] = None,
-    factor_units: Units = "auto",
-    everything: Annotated[
-        bool, Option("--all", help="Print every test of every group and window below the summary.")
-    ] = False,
-    json_file: Annotated[
-        File, Option("--json", help="Write every number to this file in place of tables.")
-    ] = None,
+    groups: Path = asked("CSV with firm, sector and optionally treated.", default=...),
+    benchmark: str | None = asked("The market's column."),
+    event: str | None = asked("Day 0 of every firm, YYYY-MM-DD."),
+    events: File = asked("CSV with firm and date, in place of one --event."),
+    estimation: str = asked("First and last day, from day 0.", default="-260,-11"),
+    window: list[str] | None = asked(
+        "First and last day, from day 0; may be repeated. Default 0,0."
+    ),
+    model: str = asked(
+        "Expected return, such as market; --model list names all.", default="market"
+    ),
+    factors: File = asked("Daily factors; by default columns of RETURNS."),
+    factor_units: str = UNITS,
+    everything: bool = flag(
+        "--all", "Print every test of every group and window below the summary."
+    ),
+    json_file: File = asked("Write every number to this file in place of tables.", "--json"),
 ) -> None:
     """Test abnormal returns around events in any panel, dependence between firms first."""
     from usjp_research.report.battery import battery_from_files, print_battery, write_battery
@@ -759,20 +732,12 @@ def battery_command(
 @site.command("build")
 def site_build(
     run: Run,
-    single_file: Annotated[File, Option(help="All pages in one HTML file.")] = None,
-    pdf: Annotated[File, Option(help="All pages on paper; needs Chromium or Chrome.")] = None,
-    brief: Annotated[
-        File, Option(help="The answer on two pages, as .html, or as .pdf with Chromium or Chrome.")
-    ] = None,
-    xlsx: Annotated[
-        File, Option(help="Every result table as a sheet, with units and a codebook.")
-    ] = None,
-    tables: Annotated[
-        File, Option(help="Folder for every result table as CSV, with codebook.csv.")
-    ] = None,
-    browser: Annotated[
-        str | None, Option(help="Program that prints the PDF, when it is not found by name.")
-    ] = None,
+    single_file: File = asked("All pages in one HTML file."),
+    pdf: File = asked("All pages on paper; needs Chromium or Chrome."),
+    brief: File = asked("The answer on two pages, as .html, or as .pdf with Chromium or Chrome."),
+    xlsx: File = asked("Every result table as a sheet, with units and a codebook."),
+    tables: File = asked("Folder for every result table as CSV, with codebook.csv."),
+    browser: str | None = asked("Program that prints the PDF, when it is not found by name."),
 ) -> None:
     """Build the pages of a run again, and hand its results on in other forms."""
     from usjp_research.report import exports as sheets
@@ -780,7 +745,6 @@ def site_build(
     from usjp_research.report.brief import brief_page
     from usjp_research.report.pages import render
     from usjp_research.report.site import build_site
-    from usjp_research.runs.store import prepare_folder, write_whole
 
     folder = _here(run)
     on_paper = brief is not None and brief.suffix.lower() == ".pdf"
@@ -788,26 +752,29 @@ def site_build(
     _log(f"Pages: {build_site(folder)}")
     whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
     if single_file:
-        prepare_folder(_here(single_file).parent)
-        write_whole(_here(single_file), whole.encode())
-        _wrote(single_file, LARGEST)
+        _write(single_file, whole.encode(), LARGEST)
     if pdf:
         onefile.print_pdf(whole, pdf, printer)
         _wrote(pdf)
-    if brief:
-        page = brief_page(folder)
-        if on_paper:
-            onefile.print_pdf(page, brief, printer)
-        else:
-            prepare_folder(_here(brief).parent)
-            write_whole(_here(brief), page.encode())
+    if brief and on_paper:
+        onefile.print_pdf(brief_page(folder), brief, printer)
         _wrote(brief)
+    elif brief:
+        _write(brief, brief_page(folder).encode())
     notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
     notes += sheets.write_tables(folder, tables) if tables else []
     for made in filter(None, (xlsx, tables)):
         _wrote(made)
     for note in dict.fromkeys(notes):
         _log(note)
+
+
+def _write(path: Path, content: bytes, most: int | None = None) -> None:
+    from usjp_research.runs.store import prepare_folder, write_whole
+
+    prepare_folder(_here(path).parent)
+    write_whole(_here(path), content)
+    _wrote(path, most)
 
 
 def _wrote(path: Path, most: int | None = None) -> None:
@@ -819,10 +786,7 @@ def _wrote(path: Path, most: int | None = None) -> None:
 
 
 @site.command("diff")
-def site_diff(
-    run_a: Run,
-    run_b: Run,
-) -> None:
+def site_diff(run_a: Run, run_b: Run) -> None:
     """Say what moved between two runs, and what did it: exit code 0 when nothing, 1 when it did."""
     from usjp_research.report.compare import compare_runs
 
@@ -836,7 +800,7 @@ def site_diff(
 @site.command("gallery")
 def site_gallery(
     folders: Annotated[list[Path], Argument(help="Runs, or folders that hold runs.")],
-    out: Annotated[Path, Option(help="The page to write.")] = Path("outputs/index.html"),
+    out: Path = asked("The page to write.", default=Path("outputs/index.html")),
 ) -> None:
     """Write one page that leads to several runs."""
     from usjp_research.report.compare import gallery_page
