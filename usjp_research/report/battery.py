@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from usjp_research.market.factors import read_factors
 from usjp_research.market.groups import read_event_dates, read_groups
 from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, Finding
-from usjp_research.runs.store import json_bytes, write_whole
+from usjp_research.runs.store import json_bytes, sha_of, write_whole
 from usjp_research.runs.terminal import columns
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
@@ -41,10 +40,10 @@ ROLES = {
 def days_of(text: str, name: str) -> tuple[int, int]:
     """Read a pair of days such as ``-1,1``."""
     found = re.fullmatch(r"\s*\[?\s*([+-]?\d{1,6})\s*[,;:]\s*([+-]?\d{1,6})\s*\]?\s*", text)
-    if found:
-        return int(found[1]), int(found[2])
-    expected = "expected two whole numbers, days from the event, such as -1,1"
-    raise InputError(f"--{name} '{text}': {expected}")
+    if not found:
+        expected = "expected two whole numbers, days from the event, such as -1,1"
+        raise InputError(f"--{name} '{text}': {expected}")
+    return int(found[1]), int(found[2])
 
 
 def battery_from_files(
@@ -120,18 +119,14 @@ def write_battery(
     done: Battery, path: Path, files: Mapping[str, Path | None], asked: Mapping[str, object]
 ) -> None:
     """Write every number as JSON, whole or not at all, and of which files and choices it is."""
-    held = {name: _held(file) for name, file in files.items() if file}
+    read = {name: file for name, file in files.items() if file}
+    held = {name: {"name": file.name, "sha256": sha_of(file)} for name, file in read.items()}
     provenance = {"usjp_research": __version__, "files": held, **asked}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json_bytes({**done.as_dict(), "provenance": provenance}))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _held(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def battery_frame(tests: WindowTests) -> pd.DataFrame:

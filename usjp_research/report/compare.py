@@ -208,9 +208,8 @@ def _words(part: str) -> str:
 def _alike(old: Any, new: Any) -> bool:
     if pd.isna(old) or pd.isna(new):
         return bool(pd.isna(old) and pd.isna(new))
-    if isinstance(old, int | float) and isinstance(new, int | float):
-        return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-12)
-    return bool(old == new)
+    numbers = isinstance(old, int | float) and isinstance(new, int | float)
+    return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-12) if numbers else bool(old == new)
 
 
 def _show(old: Any, new: Any, unit: str) -> tuple[str, str, bool]:

@@ -104,11 +104,9 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Give each value inside a record a name of its own."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{key}_")
-        else:
-            many = isinstance(value, list | tuple)
-            flat[before + key] = "; ".join(map(str, value)) if many else value
+        many = isinstance(value, list | tuple)
+        own = {before + key: "; ".join(map(str, value)) if many else value}
+        flat |= _flat(value, f"{before}{key}_") if isinstance(value, Mapping) else own
     return flat
 
 

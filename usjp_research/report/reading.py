@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,6 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _names(rows: Iterable[Results]) -> list[str]:
-    return [row["name"] for row in rows]
-
-
 def _stands(row: Results, kind: str = "") -> int:
     """Return the side of zero on which a row's interval lies; 0 when it holds it or is none."""
     low, high = row.get(f"{kind}low"), row.get(f"{kind}high")
@@ -111,12 +107,8 @@ def _judged(results: Results) -> list[Results]:
 
 def _tested(results: Results, name: str) -> list[Results]:
     """Return those rows of a result that are a sector's, not the mirror's, and have a p."""
-    sectors = _names(results["study"]["rows"])
+    sectors = [row["name"] for row in results["study"]["rows"]]
     return [row for row in results[name] if row["p"] is not None and row["sector"] in sectors]
-
-
-def _power(results: Results) -> str:
-    return level(1 - results["study"]["power"])
 
 
 def verdicts(results: Results) -> str:
@@ -134,10 +126,8 @@ def _who(names: Sequence[str], rows: Sequence[Results]) -> str:
     if len(names) <= 2:
         return listed([*map(label, names)])
     rest = [row["name"] for row in rows if row["name"] not in names]
-    if not rest:
-        return say("sectors all", of=len(rows))
     phrase, told = ("sectors but", rest) if len(rest) <= 2 else ("sectors", names)
-    return say(phrase, some=len(names), of=len(rows), names=told)
+    return say(phrase if rest else "sectors all", some=len(names), of=len(rows), names=told)
 
 
 def ruled_out(results: Results) -> str:
@@ -188,16 +178,10 @@ def _known(results: Results) -> str:
 
 def _bounds(results: Results, rows: Sequence[Results]) -> str:
     """Say which moves the intervals leave out, in the direction that the thesis expects."""
-    tight = min(rows, key=lambda row: told(row).reach)
-    loose = max(rows, key=lambda row: told(row).reach)
-    fields = {
-        "alpha": results["study"]["alpha"],
-        "tight": tight["name"],
-        "tightest": told(tight).ruled_out(),
-        "loose": loose["name"],
-        "loosest": told(loose).ruled_out(),
-        "every": "both" if len(rows) == 2 else Cells().format("all {:count}", len(rows)),
-    }
+    tight, loose = (end(rows, key=lambda row: told(row).reach) for end in (min, max))
+    fields = {"alpha": results["study"]["alpha"], "tight": tight["name"], "loose": loose["name"]}
+    fields |= {"tightest": told(tight).ruled_out(), "loosest": told(loose).ruled_out()}
+    fields["every"] = "both" if len(rows) == 2 else Cells().format("all {:count}", len(rows))
     return say("bound", fields) + ("" if tight is loose else say("bounds", fields))
 
 
@@ -255,22 +239,20 @@ def _contrast(results: Results) -> str:
     seen["interval"] = told(row).interval()
     if row.get("rests_on"):
         return say("contrast on one firm", row, **seen)
-    same = [
-        item
-        for item in results["study"].get("contrast_versions", ())
-        if item["low"] is not None and list(item["events"]) == list(row["events"])
-    ]
+    versions = results["study"].get("contrast_versions", ())
+    same = [item for item in versions if item["low"] is not None]
+    same = [item for item in same if list(item["events"]) == list(row["events"])]
     other = [item for item in same if _stands(item) != _stands(row)]
     found, verb = "no difference that stands out", "appears"
     if _stands(row):
         found = "a difference"
         verb = "is gone or turned round" if any(map(_stands, other)) else "is gone"
-    versions = ", on very few firms" if firms <= FEW and not same else ""
+    told_of = ", on very few firms" if firms <= FEW and not same else ""
     if same:
         titles = [f'"{item["name"].partition(": ")[2]}"' for item in other]
         counts = {"other": len(other), "same": len(same), "titles": titles, "verb": verb}
-        versions = say(f"contrast versions {'differ' if other else 'same'}", counts)
-    return say("contrast", seen, found=found, versions=versions)
+        told_of = say(f"contrast versions {'differ' if other else 'same'}", counts)
+    return say("contrast", seen, found=found, versions=told_of)
 
 
 def _pattern(results: Results) -> str:
@@ -280,13 +262,9 @@ def _pattern(results: Results) -> str:
     marked = [row for row in judged if _stands(row)]
     after = [row for row in judged if row["check"] == "after"]
     chance = results["study"]["alpha"] * len(judged)
-    text = say(
-        "checks",
-        marked=len(marked),
-        judged=len(judged),
-        stand="stands" if len(marked) == 1 else "stand",
-        usual=f"about {chance:.0f}" if chance >= 1 else "fewer than one",
-    )
+    counts: dict[str, Any] = {"marked": len(marked), "judged": len(judged)}
+    counts["stand"] = "stands" if len(marked) == 1 else "stand"
+    text = say("checks", counts, usual=f"about {chance:.0f}" if chance >= 1 else "fewer than one")
     if marked:
         row = min(marked, key=lambda row: _least(row, "p_family", "p"))
         title = row["title"][:1].lower() + row["title"][1:]
@@ -301,8 +279,7 @@ def _campaign(results: Results) -> str:
     rows = [row for row in results["study"]["campaign"] if row["effect"] is not None]
     if not rows:
         return ""
-    best = max(rows, key=lambda row: row["effect"])
-    worst = min(rows, key=lambda row: row["effect"])
+    worst, best = (end(rows, key=lambda row: row["effect"]) for end in (min, max))
     ends = {"low": worst["effect"], "lowest": worst["name"]}
     ends |= {"high": best["effect"], "highest": best["name"]}
     who = say("campaign one", best) if len(rows) == 1 else say("campaign many", ends)
@@ -313,13 +290,12 @@ def _since(results: Results) -> str:
     rows = results["since"]
     if not rows:
         return ""
-    sides = {"above": [], "below": []}  # type: dict[str, list[str]]
-    for row in rows:
-        side = (row["moved"] > row["placebo_high"]) - (row["moved"] < row["placebo_low"])
-        if side:
-            move = f"{label(row['sector'])} ({percent(row['moved'], 0)})"
-            sides["above" if side > 0 else "below"].append(move)
-    out = [say(f"since {side}", who=who) for side, who in sides.items() if who]
+    sides = {
+        "above": [row for row in rows if row["moved"] > row["placebo_high"]],
+        "below": [row for row in rows if row["moved"] < row["placebo_low"]],
+    }
+    who = {s: [say("since moved", row) for row in out] for s, out in sides.items() if out}
+    out = [say(f"since {side}", who=names) for side, names in who.items()]
     return say("since", rows[0], out=listed(out) if out else PHRASES["since inside"])
 
 
@@ -346,7 +322,7 @@ def _change(results: Results) -> str:
     contrast = results["study"]["contrast"]
     nearest = min(rows, key=lambda row: row["breakeven_share"])
     phrase = "change none" if nearest["breakeven_share"] > 1 else "change share"
-    what = say(phrase, nearest, power=_power(results))
+    what = say(phrase, nearest, power=level(1 - results["study"]["power"]))
     known = contrast and contrast["mde"] is not None
     return say("change", what=what, contrast=say("change contrast", contrast) if known else "")
 
