@@ -14,6 +14,7 @@ import pandas as pd
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.exports import codebook, result_tables
 from usjp_research.report.fill import fill
+from usjp_research.report.numbers import PHRASES
 from usjp_research.report.summary import HEADS, read_summary
 from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
@@ -64,10 +65,7 @@ class Comparison:
             but = f", although {listed(found)} {verb}" if found else ""
             return f"The results are identical{but}."
         if not found:
-            return (
-                "Specification, returns, code and packages are the same, and yet results moved: "
-                "the study did not reproduce."
-            )
+            return str(PHRASES["did not reproduce"])
         if len(found) == 1:
             return f"Only the {found[0]} {verb}: that did it."
         return f"More than one thing differs ({listed(found)}): change one at a time to tell which."
@@ -195,8 +193,8 @@ def _by_row(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     frame = frame.astype(object)
     places = range(1, len(frame) + 1)
     named = frame[keys].to_numpy().tolist() if keys else [[f"row {k}"] for k in places]
-    words = (JOIN.join(_words(str(part)) for part in row if part not in UNSAID) for row in named)
-    rows = pd.Series(list(words), dtype=object)
+    words = [JOIN.join(_words(str(part)) for part in row if part not in UNSAID) for row in named]
+    rows = pd.Series(words, dtype=object)
     again = rows.groupby(rows).cumcount().to_numpy(int)
     return frame.drop(columns=keys).set_axis(rows + [f"{JOIN}again" * k for k in again])
 

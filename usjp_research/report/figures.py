@@ -518,10 +518,9 @@ def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
     axes.axvline(0, color=QUIET, linewidth=0.8)
     for row in records(rows):
         place = events.index(row["said"])
-        bar: dict[str, Any] = {"color": BAR, "linewidth": 4, "solid_capstyle": "butt"}
-        mark = axes.plot([row["low"], row["high"]], [place] * 2, **bar)
-        dot: dict[str, Any] = {"color": HUE, "mfc": HUE if row["own"] else "white", "ms": 6}
-        mark += axes.plot([row["caar"]], [place], "o", **dot)
+        span, face = [row["low"], row["high"]], HUE if row["own"] else "white"
+        mark = axes.plot(span, [place] * 2, color=BAR, linewidth=4, solid_capstyle="butt")
+        mark += axes.plot([row["caar"]], [place], "o", color=HUE, mfc=face, ms=6)
         ends = between(row["low"], row["high"])
         hint(mark, f"{label(row['sector'])}, {row['said']}: {row['text']}, interval {ends}")
         note(axes, row["text"], (1, place), (2, 0), "axes fraction", va="center", fontsize=SMALL)
@@ -601,8 +600,7 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
             mark = axes.axvline(day, color=NEWS, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
             hint(mark, dated(id, day))
             how: dict[str, Any] = {**TOP, "ha": "right", "color": NEWS, "fontsize": SMALL}
-            lead = {"arrowstyle": "-", "color": NEWS, "lw": 0.8, "relpos": (1, 0)}
-            lead |= {"shrinkA": 0, "shrinkB": 0}
+            lead = dict(arrowstyle="-", color=NEWS, lw=0.8, relpos=(1, 0), shrinkA=0, shrinkB=0)
             note(axes, dated(id, day), (day, 1), (-2, 3 + 11 * k), **how, arrowprops=lead)
         axes.set_xlim(paths.index[0], paths.index[-1])
         axes.set_ylabel("sum of daily returns less the market's")
@@ -623,13 +621,12 @@ def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool)
     height = -np.inf
     for k, (name, value) in enumerate(last.items()):
         height = max(float(value), height + room)
-        words = f"{tag(str(name))} {percent(float(value), 0)}"
+        words, colour = f"{tag(str(name))} {percent(float(value), 0)}", tone(str(name))
         if narrow:
-            shift = (0, -26 - 12 * (len(last) - 1 - k))
-            place: tuple[Any, ...] = ((0, 0), shift, "axes fraction", "axes fraction")
+            place = (0, 0), (0, -26 - 12 * (len(last) - 1 - k)), "axes fraction", "axes fraction"
+            note(axes, words, *place, color=colour, va="top")
         else:
-            place = ((1.01, height), (0, 0), "axes fraction")
-        note(axes, words, *place, color=tone(str(name)), va="top" if narrow else "center")
+            note(axes, words, (1.01, height), (0, 0), "axes fraction", color=colour, va="center")
 
 
 def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:

@@ -20,8 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 PHRASES: Mapping[str, Any] = yaml.safe_load(
     Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
 )
-COUNTS = [*("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
-COUNTS += ["eleven", "twelve"]
+COUNTS = PHRASES["counts"].split()
 
 
 def _two_digits(value: float) -> str:

@@ -67,8 +67,7 @@ def _leaf(soup: BeautifulSoup, name: str, names: Mapping[str, str]) -> Tag:
     for node in leaf.select("nav.turn"):
         node.decompose()
     for node in leaf.select("nav[aria-label=Breadcrumb]"):
-        node.name = "p"
-        node.attrs = {"class": "up"}
+        node.name, node.attrs = "p", {"class": "up"}
     for node in leaf.select("nav.contents"):
         del node["aria-labelledby"]
         node["aria-label"] = f"Contents of {title}"

@@ -68,9 +68,7 @@ class Told:
 
     def move(self) -> str:
         """Say how it moved in the market, as a number where a rise was expected."""
-        if self.expected < 0:
-            return moved(-self.effect, -1)
-        return moved(self.effect, self.expected)
+        return moved(-self.effect if self.expected < 0 else self.effect, self.expected)
 
     def observed(self) -> str:
         """Say what moved, and what was expected unless that is a rise."""
@@ -165,23 +163,20 @@ def timing_numbers(timing: pd.DataFrame) -> Table:
     for title, part in timing.groupby("title", sort=False):
         cells = {"Check": str(title)} | {label(name): DASH for name in names}
         for row in part.to_dict("records"):
-            star = "*" if row["low"] > 0 or row["high"] < 0 else ""
             said = moved(row["effect"], row["sign"] or 1) + ("" if row["sign"] else "†")
-            cells[label(str(row["sector"]))] = said + star
+            cells[label(str(row["sector"]))] = f"{said}{'*' * (row['low'] > 0 or row['high'] < 0)}"
         rows.append(cells)
     return Table(rows)
 
 
 def exposure_words(row: Exposure) -> str:
     """Return which firms and which quiet days a slope is about."""
-    events = ", ".join(row.events) or "no event"
-    parts = ["all sectors", events]
-    if not row.blackout:
-        parts.append("blackout firms in")
-    if row.without:
-        parts.append(f"without {' '.join(row.without)}")
-    parts.append("quiet days before the first event" if row.before else "all quiet days")
-    return "; ".join(parts)
+    parts = ["all sectors", ", ".join(row.events) or "no event"]
+    parts += [] if row.blackout else ["blackout firms in"]
+    parts += [f"without {' '.join(row.without)}"] if row.without else []
+    return "; ".join(
+        [*parts, "quiet days before the first event" if row.before else "all quiet days"]
+    )
 
 
 def evidence_words(row: Exposure) -> str:
@@ -189,11 +184,10 @@ def evidence_words(row: Exposure) -> str:
     if row.reason:
         return f"none: {row.reason}"
     also = f"; same session: {', '.join(row.same_session)}" if row.same_session else ""
-    if row.slope and row.slope.rests_on:
-        return f"{row.headline} (by the rule: {row.verdict}){also}"
-    if row.slope and not row.slope.safe:
-        return f"rests on one firm (by the rule: {row.verdict}){also}"
-    return row.headline + also
+    if not row.slope or (row.slope.safe and not row.slope.rests_on):
+        return row.headline + also
+    head = row.headline if row.slope.rests_on else "rests on one firm"
+    return f"{head} (by the rule: {row.verdict}){also}"
 
 
 def _seen(row: Mapping[str, Any], low: str = "low", high: str = "high") -> dict[str, str]:
@@ -206,11 +200,8 @@ def _of(sector: str | None, rows: Rows) -> Rows:
     """Return all rows, or those of one sector without its name."""
     if sector is None:
         return rows
-    return [
-        {name: value for name, value in row.items() if name != "sector"}
-        for row in rows
-        if row["sector"] == sector
-    ]
+    own = (row for row in rows if row["sector"] == sector)
+    return [{name: value for name, value in row.items() if name != "sector"} for row in own]
 
 
 def _verdicts(rows: Sequence[Verdict]) -> Iterator[Row]:
@@ -258,14 +249,11 @@ def _contrast(
     shown = [("the rule", row, True) for row in rows if row.kind == "contrast"]
     shown += [(v.row.name.partition(": ")[2], v.row, v.safe or not public) for v in versions]
     for version, row, open_ in shown:
-        told_of = {
-            "said": f"{row.headline} ({row.reason})" if row.rests_on else row.headline,
-            "mde": row.mde,
-            **_seen({**asdict(row), "implied": {}}),
-        }
+        said = f"{row.headline} ({row.reason})" if row.rests_on else row.headline
+        seen = {"said": said, "mde": row.mde, **_seen({**asdict(row), "implied": {}})}
         yield {
             **asdict(row),
-            **(told_of if open_ else dict.fromkeys(told_of, "withheld")),
+            **(seen if open_ else dict.fromkeys(seen, "withheld")),
             "version": version,
             "named": row.remark.partition(";")[0].partition(": ")[2],
             "beyond": "yes" if row.low > 0 or row.high < 0 else "no",
@@ -367,10 +355,9 @@ def curve_words(found: Curve, sector: str) -> str:
 def _donors(found: Counterfactuals, most: int = 6) -> Iterator[Row]:
     """Lay out which donors stood for the sector at each event, the largest weights first."""
     for (model, event), part in found.weights.groupby(["model", "event"], sort=False):
-        words = [
-            f"{row['donor'].replace('_', ' ')} {percent(row['weight'], 0, sign=False)}"
-            for row in records(part.head(most))
-        ]
+        shown = part.head(most)
+        shares = shown["weight"].map(lambda weight: percent(weight, 0, sign=False))
+        words = [*(shown["donor"].str.replace("_", " ") + " " + shares)]
         words += [f"{len(part) - most} more"] if len(part) > most else []
         yield {"model": model, "event": event, "donors": len(part), "largest": ", ".join(words)}
 
@@ -393,11 +380,8 @@ def _findings(market: Market, spec: Spec | None = None) -> Rows:
 
     With what is asked, each has the window that it touches, and those that stop the study lead.
     """
-    told_of = "nothing looks wrong"
-    if market.level == "portfolio":
-        told_of = "averages of firms: there is no single price here that could be checked"
-    elif market.simulated:
-        told_of = "simulated: nothing was read that could be wrong"
+    why = "simulated" if market.simulated else "real"
+    told_of = PHRASES["no findings"]["portfolio" if market.level == "portfolio" else why]
     if spec and market.findings:
         return [{"found": item, "where": where or "none"} for item, where in touched(spec, market)]
     return [{"found": item} for item in market.findings] or [{"told": told_of}]
@@ -490,9 +474,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "power": records,
     "reactions": _reactions,
     "says": _says,
-    "since": lambda frame: [
-        {**row, "range": between(row["placebo_low"], row["placebo_high"])} for row in records(frame)
-    ],
+    "since": records,
     "size": lambda frame: [{**row, "hold": 1 - row["families"]} for row in records(frame)],
     "thesis": _verdicts,
     "timing": _timing,

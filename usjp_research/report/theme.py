@@ -232,10 +232,8 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    style = {
-        "axes.edgecolor": BAND,
-        "axes.labelcolor": QUIET,
-        "xtick.color": QUIET,
+    style = {"axes.edgecolor": BAND, "axes.labelcolor": QUIET, "xtick.color": QUIET}
+    style |= {
         "ytick.color": INK,
         "text.color": INK,
         "grid.color": GRID,
@@ -351,8 +349,11 @@ def interval_rows(rows: Sequence[Interval], narrow: bool, height: float, words: 
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(wrapped(words, ACROSS) if narrow else words)
     percent_axis(axes.xaxis)
-    if not narrow:
-        _widen(axes, max(len(line) for text in said for line in text.split("\n")) / BESIDE)
+    if not narrow:  # room for the words to the right of the bars, and no tick in it
+        low, high = axes.get_xlim()
+        axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
+        share = max(len(line) for text in said for line in text.split("\n")) / BESIDE
+        axes.set_xlim(low, high + (0.05 + 0.5 * share) * (high - low))
     return figure
 
 
@@ -360,11 +361,9 @@ def _interval(axes: Axes, row: Interval, place: float) -> None:
     seen, share = row.seen, row.seen.share
     name = row.name.replace("\n", " ")
     if math.isfinite(seen.effect):
-        bar: dict[str, Any] = {"linewidth": 5, "color": BAR, "solid_capstyle": "butt"}
-        marks = axes.plot([seen.low, seen.high], [place, place], **bar)
-        thick = 2 if row.mark == "x" else 1
-        dot: dict[str, Any] = {"ms": 7, "mew": thick, "color": HUE}
-        marks += axes.plot([seen.effect], [place], row.mark, **dot)
+        ends, thick = [seen.low, seen.high], 2 if row.mark == "x" else 1
+        marks = axes.plot(ends, [place] * 2, color=BAR, linewidth=5, solid_capstyle="butt")
+        marks += axes.plot([seen.effect], [place], row.mark, color=HUE, ms=7, mew=thick)
         said = row.hint or f"moved {seen.observed()}, interval {seen.interval()}"
         hint(marks, f"{name}: {said}")
     if share:
@@ -392,13 +391,6 @@ def note(
     """Write a text some points away from a place, in the axis' unit or as fraction of the axes."""
     how = {"fontsize": TEXT, "color": INK, "annotation_clip": False, **how}
     axes.annotate(text, at, shift, xycoords=(across, up), textcoords="offset points", **how)
-
-
-def _widen(axes: Axes, share: float) -> None:
-    """Leave room for the words to the right of the bars, and no tick in it."""
-    low, high = axes.get_xlim()
-    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= high])
-    axes.set_xlim(low, high + (0.05 + 0.5 * share) * (high - low))
 
 
 def wrapped(text: str, most: int) -> str:
