@@ -18,10 +18,10 @@ from typer.testing import Result
 import usjp_research
 from tests.conftest import DOLLARS
 from usjp_research import __main__ as command
-from usjp_research.report import results as results_module
 from usjp_research.report.first_screen import screen
 from usjp_research.report.results import save_study
 from usjp_research.report.summary import summary
+from usjp_research.runs import store
 from usjp_research.runs.job import Job
 from usjp_research.runs.progress import shown_progress
 from usjp_research.runs.store import Failure, Outcome, read_results, write_all
@@ -209,7 +209,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
             raise OSError(28, "No space left on device")
         real(folder, files)
 
-    monkeypatch.setattr(results_module, "write_all", fails)
+    monkeypatch.setattr(store, "write_all", fails)
     result = study("--json")
     (landed,) = spare.iterdir()
     out = tmp_path / "out"

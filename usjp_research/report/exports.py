@@ -15,34 +15,15 @@ import pandas as pd
 
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.summary import read_summary
-from usjp_research.runs.store import (
-    RISKY,
-    csv_bytes,
-    damage_named,
-    declared,
-    plain_json,
-    prepare_folder,
-    read_csv,
-    read_manifest,
-    read_parquet,
-    result_files,
-    unit,
-    write_all,
-    write_whole,
-)
+from usjp_research.runs import store
 from usjp_research.spec.read import read_words
 from usjp_research.study import disclosure
 
 SETS = {"rows": "sectors", "contrast": "contrast", "leak_inclusive": "leak_inclusive"}
 SETS |= {"contrast_versions": "contrast_version", "campaign": "campaign"}
 LONGEST = 32_000  # characters of a cell
-FORMATS = {
-    "decimal": "0.00%",
-    "probability": "0.000",
-    "USD bn": "#,##0.0",
-    "number": "0.000",
-    "date": "yyyy-mm-dd",
-}
+FORMATS = {"decimal": "0.00%", "probability": "0.000", "number": "0.000"}
+FORMATS |= {"USD bn": "#,##0.0", "date": "yyyy-mm-dd"}
 SOURCE = {  # what a run's manifest says of where its numbers come from
     "market": "market",
     "level": "level",
@@ -59,15 +40,15 @@ MADE = {"run started": "started", "run ended": "ended", "public": "public"}
 
 def codebook(table: str) -> dict[str, Mapping[str, str]]:
     """Return what each column of a result table means: its row of numbers.csv."""
-    return {row["column"]: row for row in declared(table) if row["column"]}
+    return {row["column"]: row for row in store.declared(table) if row["column"]}
 
 
 def result_tables(run: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Read every table of a run that may be handed on, and why others are left out."""
-    manifest = read_manifest(run)
+    manifest = store.read_manifest(run)
     public, level = bool(manifest.get("public")), str(manifest.get("level"))
-    files = result_files(run, manifest)
-    with damage_named(run / "results"):
+    files = store.result_files(run, manifest)
+    with store.damage_named(run / "results"):
         tables = _from_json(files, level if public else "")
         tables |= _from_frames(files)
         if not public:
@@ -81,7 +62,7 @@ def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
     """Read verdicts and rows; ``public`` is the level of a public run's market."""
     tables: dict[str, pd.DataFrame] = {}
     for path in (path for path in files if path.suffix == ".json"):
-        content = plain_json(path)
+        content = store.plain_json(path)
         content = disclosure.public_record(content, public) if public else content
         rows = content.get("numbers", content).get("rows")
         if path.stem == "verdicts":
@@ -112,9 +93,9 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
     """Read CSV and Parquet files; what notebooks saved per sector is one table, by ``record``."""
-    parts = {path.stem: [read_csv(path)] for path in files if path.suffix == ".csv"}
+    parts = {path.stem: [store.read_csv(path)] for path in files if path.suffix == ".csv"}
     for path in (path for path in files if path.suffix == ".parquet"):
-        frame = read_parquet(path)
+        frame = store.read_parquet(path)
         record, dash, key = path.stem.rpartition("-")
         notebook = record.partition("-")[0]
         if notebook != record:
@@ -125,7 +106,7 @@ def _from_frames(files: Sequence[Path]) -> dict[str, pd.DataFrame]:
 
 def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return where tables come from, the tables, what they mean, and lines on what is left out."""
-    manifest = read_manifest(run)
+    manifest = store.read_manifest(run)
     tables, left_out = result_tables(run)
     each = pd.DataFrame(map(_flat, map(asdict, read_summary(run))))
     first = {} if each.empty else {"summary": each[[*codebook("summary")]]}
@@ -155,7 +136,7 @@ def read_provenance(folder: Path) -> dict[str, str]:
     path = folder / "provenance.csv"
     if not path.is_file():
         return {}
-    rows = read_csv(path).fillna("")
+    rows = store.read_csv(path).fillna("")
     return dict(zip(rows["what"], rows["value"], strict=True))
 
 
@@ -163,8 +144,8 @@ def write_tables(run: Path, folder: Path) -> list[str]:
     """Write every table as CSV, with ``codebook.csv``; return what was left out."""
     sheets, lines = _sheets(run)
     sheets["codebook"] = sheets["codebook"].rename(columns={"sheet": "table"})
-    files = {f"{name}.csv": csv_bytes(frame) for name, frame in sheets.items()}
-    write_all(prepare_folder(folder.absolute()), files)
+    files = {f"{name}.csv": store.csv_bytes(frame) for name, frame in sheets.items()}
+    store.write_all(store.prepare_folder(folder.absolute()), files)
     return lines
 
 
@@ -176,7 +157,7 @@ def write_workbook(run: Path, out: Path) -> list[str]:
     buffer = io.BytesIO()
     never = ("strings_to_numbers", "strings_to_formulas", "strings_to_urls")
     book = xlsxwriter.Workbook(buffer, {"in_memory": True, **dict.fromkeys(never, False)})
-    ended = datetime.fromisoformat(read_manifest(run)["ended"]).replace(tzinfo=None)
+    ended = datetime.fromisoformat(store.read_manifest(run)["ended"]).replace(tzinfo=None)
     book.set_properties({"title": read_words(run / "results").question, "created": ended})
     names: set[str] = set()
     for name, frame in sheets.items():
@@ -186,12 +167,12 @@ def write_workbook(run: Path, out: Path) -> list[str]:
         names.add(short.casefold())
         _sheet(book, book.add_worksheet(short), name, frame)
     if (path := run / "results" / "reading.json").is_file() and "summary" in sheets:
-        said, top = str(plain_json(path)["sentences"][0]), len(sheets["summary"]) + 2
+        said, top = str(store.plain_json(path)["sentences"][0]), len(sheets["summary"]) + 2
         wrapped = book.add_format({"text_wrap": True, "valign": "top"})
         book.worksheets()[0].merge_range(top, 0, top + 5, 6, said, wrapped)
     book.close()
-    prepare_folder(out.absolute().parent)
-    write_whole(out.absolute(), buffer.getvalue())
+    store.prepare_folder(out.absolute().parent)
+    store.write_whole(out.absolute(), buffer.getvalue())
     return lines
 
 
@@ -200,7 +181,8 @@ def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
     quoted = book.add_format({"quote_prefix": True})
 
     def quote(_: Any, row: int, place: int, text: str, shape: Any = None) -> int | None:
-        risky = re.match(RISKY, text)  # where it is not, None lets it be written as any other text
+        risky = re.match(store.RISKY, text)
+        # Where it is not, None lets it be written as any other text.
         return int(sheet.write_string(row, place, text, quoted)) if risky else None
 
     sheet.add_write_handler(str, quote)
@@ -208,7 +190,7 @@ def _sheet(book: Any, sheet: Any, table: str, frame: pd.DataFrame) -> None:
     if len(frame):
         sheet.autofilter(0, 0, len(frame), len(frame.columns) - 1)
     for place, column in enumerate(map(str, frame.columns)):
-        of = unit(table, column)
+        of = store.unit(table, column)
         shape = book.add_format({"num_format": FORMATS[of]}) if of in FORMATS else None
         title = f"{column} [{of}]" if of else column
         sheet.write_string(0, place, title, head)

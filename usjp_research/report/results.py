@@ -19,16 +19,7 @@ from pydantic import ConfigDict, TypeAdapter
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Dropped, Market, market_digest
 from usjp_research.report.numbers import checked
-from usjp_research.runs.store import (
-    csv_bytes,
-    json_bytes,
-    own_results,
-    plain_json,
-    prepare_folder,
-    read_csv,
-    write_all,
-    write_whole,
-)
+from usjp_research.runs import store
 from usjp_research.spec.records import Claim, Spec, digest, in_project
 from usjp_research.study import disclosure
 from usjp_research.study.answer import Study
@@ -66,7 +57,7 @@ def record(
     InputError
         When the folder holds a finished run.
     """
-    folder = own_results(out, digest(spec), market_digest(market))
+    folder = store.own_results(out, digest(spec), market_digest(market))
     content = {
         "spec": digest(spec),
         "snapshot": market_digest(market),
@@ -80,14 +71,14 @@ def record(
         f"{name}-{key}.parquet": checked(f"{table}-{key}", frame).to_parquet()
         for key, frame in frames.items()
     }
-    write_all(folder, {**files, f"{name}.json": encoded(content)})
+    store.write_all(folder, {**files, f"{name}.json": encoded(content)})
     return folder / f"{name}.json"
 
 
 def encoded(content: Mapping[str, Any]) -> bytes:
     """Encode records as JSON, which has no NaN and no infinity: both become null."""
     plain = TypeAdapter(dict, config=ConfigDict(ser_json_inf_nan="null"))
-    return json_bytes(plain.dump_python(dict(content), mode="json", fallback=np.generic.item))
+    return store.json_bytes(plain.dump_python(dict(content), mode="json", fallback=np.generic.item))
 
 
 def _code() -> str:
@@ -108,7 +99,7 @@ def collect_laws(out: str | Path, spec: Spec, market: Market) -> list[Placebo]:
     own = (digest(spec), market_digest(market), _code())
     for sector in spec.sectors:
         path = in_project(Path(out)) / "results" / f"2_event_study-{sector}.json"
-        content = plain_json(path) if path.is_file() else {}
+        content = store.plain_json(path) if path.is_file() else {}
         if (content.get("spec"), content.get("snapshot"), content.get("code")) != own:
             return []
         if "law" in content["frames"]:
@@ -124,39 +115,39 @@ def save_study(study: Study, out: str | Path) -> Path:
     """
     files = _files(study)
     try:
-        folder = own_results(out, digest(study.data.spec), market_digest(study.data.market))
-        write_all(folder, files)
+        folder = store.own_results(out, digest(study.data.spec), market_digest(study.data.market))
+        store.write_all(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
-        write_all(folder, files)
+        store.write_all(folder, files)
     return folder
 
 
 def save_candidates(found: Candidates, folder: Path) -> None:
     """Write the table of controls on quiet dates, to six digits: what decides is no finer."""
     frames = {"candidates": found.table, "candidate-sectors": found.sectors}
-    write_all(
-        prepare_folder(folder),
-        {f"{n}.csv": csv_bytes(checked(n, f), float_format="%.6g") for n, f in frames.items()},
-    )
+    kept = {name: checked(name, frame) for name, frame in frames.items()}
+    files = {f"{n}.csv": store.csv_bytes(f, float_format="%.6g") for n, f in kept.items()}
+    store.write_all(store.prepare_folder(folder), files)
 
 
 def withhold(run: Path, level: str) -> None:
     """Bring the results of a run, whose market has this level, to what may be published."""
     folder, gone = run / "results", set()
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
-        frame = read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        frame = store.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
         if disclosure.withheld({path.stem: list(map(str, frame))}, level):
             path.unlink()
             gone.add(path.stem)
         elif level == "firm":
             kept = disclosure.coarse(frame, level)
-            write_whole(path, csv_bytes(kept) if path.suffix == ".csv" else kept.to_parquet())
+            content = store.csv_bytes(kept) if path.suffix == ".csv" else kept.to_parquet()
+            store.write_whole(path, content)
     for path in sorted(folder.glob("*.json")):
-        content = disclosure.public_record(json.loads(path.read_text(encoding="utf-8")), level)
-        if frames := content.get("frames"):
-            content["frames"] = [key for key in frames if f"{path.stem}-{key}" not in gone]
-        write_whole(path, json_bytes(content))
+        kept = disclosure.public_record(json.loads(path.read_text(encoding="utf-8")), level)
+        if frames := kept.get("frames"):
+            kept["frames"] = [key for key in frames if f"{path.stem}-{key}" not in gone]
+        store.write_whole(path, store.json_bytes(kept))
 
 
 def _files(study: Study) -> dict[str, bytes]:
@@ -175,7 +166,7 @@ def _files(study: Study) -> dict[str, bytes]:
     return {
         "verdicts.json": encoded(_plain(study)),
         "words.yaml": words.encode(),
-        **{f"{name}.csv": csv_bytes(checked(name, frame)) for name, frame in frames.items()},
+        **{f"{name}.csv": store.csv_bytes(checked(name, frame)) for name, frame in frames.items()},
     }
 
 
