@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from rich.text import Text
 from typer import Argument, Option
 from typer.core import TyperGroup
 
-from usjp_research import __version__
+import usjp_research as ur
 from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.runs import batches, prices
 from usjp_research.runs.terminal import WIDTH, columns
@@ -112,7 +113,7 @@ stderr = Screen(stderr=True, highlight=False)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"usjp {__version__}")
+        print(f"usjp {ur.__version__}")
         raise typer.Exit
 
 
@@ -161,6 +162,7 @@ def flag(name: str, help: str) -> Any:
 
 File = Path | None
 Stage = Callable[[str], None]
+Values = Mapping[str, Any]
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 PARAMS = asked("Folder of parameters: universe.csv, events.csv and what else there is.")
 MARKET = asked(sources_help())
@@ -199,7 +201,6 @@ def study(
     from usjp_research.runs import warm
     from usjp_research.runs.batch import failures
     from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
-    from usjp_research.study.sample import sample
 
     if method and not pages:
         raise InputError("--method: it is a notebook, and --no-pages runs none; leave one out")
@@ -232,7 +233,7 @@ def study(
         facts["inputs"] = _inputs(source, options, given, rule)
         check_study(folder, facts, replace=replace, never=digest(itself) if spec.changed else "")
         stages("placing the events, forming the portfolios of each")
-        data = sample(spec, loaded)
+        data = ur.sample(spec, loaded)
         outcomes = _run_notebooks(data, jobs, fresh, stages) if pages else ()
         if not (fresh / "results" / "verdicts.json").is_file():  # no notebook has saved it
             _compute(data, fresh, folder, stages)
@@ -248,7 +249,7 @@ def study(
     _log(f"Results: {folder / 'results'}")
     if pages:
         _log(f"Pages: {folder / 'site/index.html'}")
-    _fail(failures(outcomes))
+    _fail(failures(outcomes), 1)
 
 
 def _tried(spec: Spec, chosen: Sequence[object]) -> str:
@@ -259,12 +260,12 @@ def _tried(spec: Spec, chosen: Sequence[object]) -> str:
     return f"-{digest(spec)[:8]}" + f"-{more}" * any(chosen)
 
 
-def _fail(lines: Sequence[str]) -> None:
-    """Say which notebooks failed, and end so where one did."""
-    for line in lines:
-        print(f"usjp: {InputError(line)}", file=sys.stderr)
-    if lines:
-        raise typer.Exit(1)
+def _fail(faults: Sequence[object], code: int) -> None:
+    """Say what is wrong, such as notebooks that failed, and end so where anything is."""
+    for fault in faults:
+        print(f"usjp: {InputError(str(fault))}", file=sys.stderr)
+    if faults:
+        raise typer.Exit(code)
 
 
 def _source(source: str, *, returns: bool) -> str:
@@ -311,11 +312,7 @@ def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
 
 
 def _batch(
-    params: Path,
-    sectors: Sequence[str],
-    shared: Mapping[str, object],
-    options: Mapping[str, str],
-    method: bool,
+    params: Path, sectors: Sequence[str], shared: Values, options: Mapping[str, str], method: bool
 ) -> tuple[str | None, list[Job]]:
     """Return the first page's job and all jobs of a study, once they are known to be right."""
     from usjp_research.runs.batch import check_jobs
@@ -329,27 +326,25 @@ def _batch(
 
 def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage) -> Market:
     """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
-    from usjp_research.market.donors import load_donors
-    from usjp_research.market.factors import check_factors, read_factors
+    from usjp_research.market.factors import check_factors
     from usjp_research.market.openings import load_openings
     from usjp_research.market.record import BENCHMARK
     from usjp_research.study.sample import with_factors
 
     market = _market(spec, source, stages)
-    french = read_factors(options["factors"], market.dates, options["factor_units"])
+    french = ur.read_factors(options["factors"], market.dates, options["factor_units"])
     check_factors(french, market.returns[BENCHMARK])
     market = with_factors(spec, market, french)
-    load_donors(spec, market, options["donors"])
+    ur.load_donors(spec, market, options["donors"])
     return load_openings(spec, market, options["openings"])
 
 
 def _market(spec: Spec, source: str, stages: Stage) -> Market:
     """Load the market, and say what it was read as and what looks wrong."""
     from usjp_research.market.check import told
-    from usjp_research.market.load import load_market
 
     stages("loading returns")
-    market = load_market(spec, source)
+    market = ur.load_market(spec, source)
     _say_each("Read as", market.read_as)
     _say_each("Check", told(market.findings))
     return market
@@ -372,9 +367,7 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
     }
 
 
-def _inputs(
-    source: str, options: Mapping[str, str], params: Path, rule: Mapping[str, object]
-) -> dict[str, Any]:
+def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[str, Any]:
     """Return what `usjp verify` needs to compute a run again, without places of this machine."""
     from usjp_research.runs.store import sha_of
 
@@ -410,18 +403,15 @@ def _run_notebooks(
 
 def _compute(data: Sample, fresh: Path, folder: Path, stages: Stage) -> None:
     """Compute and save the study in this process."""
-    from usjp_research.report.results import save_study
-    from usjp_research.study.answer import run_study
-
-    result = run_study(data, stages)
+    result = ur.run_study(data, stages)
     stages("writing results")
-    landed = save_study(result, fresh)
+    landed = ur.save_study(result, fresh)
     if landed.parent != fresh:
         raise InputError(f"{folder / 'results'}: cannot be written; results are in {landed}")
 
 
 def _finish(
-    fresh: Path, facts: Mapping[str, Any], outcomes: Sequence[Outcome], files: list[Path], own: Path
+    fresh: Path, facts: Values, outcomes: Sequence[Outcome], files: list[Path], own: Path
 ) -> None:
     """Bring a run to what may be kept and shown, and write its manifest."""
     from usjp_research.report.results import withhold
@@ -439,12 +429,10 @@ def _finish(
 
 
 def _print_study(
-    fresh: Path, spec: Spec, facts: Mapping[str, Any], sectors: list[str], as_json: bool, wide: bool
+    fresh: Path, spec: Spec, facts: Values, sectors: list[str], as_json: bool, wide: bool
 ) -> None:
     """Print the answer, a line per sector that was saved, and what must be known beside them."""
     from usjp_research.report.first_screen import screen
-    from usjp_research.report.tables import table
-    from usjp_research.runs.store import read_results
     from usjp_research.study.disclosure import public_record
     from usjp_research.study.verdict import verdict_of
 
@@ -457,7 +445,7 @@ def _print_study(
             content[key] = [row for row in content[key] if row["name"] in sectors]
         if content["contrast"] and content["contrast"]["name"].split(":")[0] not in sectors:
             content["contrast"] = None
-    results = {**read_results(fresh), "study": content}
+    results = {**ur.read_results(fresh), "study": content}
     results["says"] = [row for row in results["says"] if not sectors or row["sector"] in sectors]
     if facts["public"]:
         results["study"] = content = public_record(content, facts["level"])
@@ -473,7 +461,7 @@ def _print_study(
     _print_lines(found.lines, found.alpha)
     if wide:
         rows = [*content["rows"], *filter(None, [content["contrast"]])]
-        _print_table(table("verdicts", [*map(verdict_of, rows)]), "Verdicts")
+        _print_table(ur.table("verdicts", [*map(verdict_of, rows)]), "Verdicts")
     for line in content["missing"]:
         _say(line)
     _say(spec.words.provenance or "The study does not say when its rule was written.")
@@ -572,9 +560,7 @@ def check_command(
 
     spec, faults = find_faults(_study(params))
     if spec is None:
-        for fault in faults:
-            print(f"usjp: {fault}", file=sys.stderr)
-        raise typer.Exit(2)
+        return _fail(faults, 2)
     source = _source(market or spec.rule.market, returns=returns)
     for line in check_lines(spec, _market(spec, source, _stages(1))):
         _say(line)
@@ -590,19 +576,18 @@ def rule_command(
     """Compare the controls that the second rule could use, on dates before the first event."""
     from usjp_research.report.numbers import lay_out
     from usjp_research.report.results import save_candidates
-    from usjp_research.report.tables import records, table
+    from usjp_research.report.tables import records
     from usjp_research.study.quiet import quiet_candidates
-    from usjp_research.study.sample import sample
     from usjp_research.study.second import second_legs, second_of
 
     spec, stages = read_spec(_study(params)), _stages(2)
     source = _source(market or spec.rule.market, returns=returns)
-    data = sample(spec, _market(spec, source, stages))
+    data = ur.sample(spec, _market(spec, source, stages))
     stages("the same sums on quiet dates, with one set of controls after the other")
     found, second = quiet_candidates(data), second_of(data)
     _say_each("Left out", [f"{name}: {why}" for name, why in second_legs(data)[1].items()])
     mine = found.sectors["candidate"] == found.table.loc[found.table["chosen"], "candidate"].item()
-    _print_table(table("candidates", found.table), "Controls on quiet dates")
+    _print_table(ur.table("candidates", found.table), "Controls on quiet dates")
     _print_table(lay_out("candidate-sectors", records(found.sectors[mine])), "The choice by sector")
     _say(f"{found.shifts} quiet calendars; no return after {found.last.date()} was read.")
     _say(f"This market would choose: {', '.join(found.controls) or 'none'}.")
@@ -634,6 +619,7 @@ def prices_check(
     print_checked(done, _say, _width())
     if json_file:
         _write(json_file, done.json())
+        _wrote(json_file)
     if not done.usable:
         raise typer.Exit(1)
 
@@ -648,7 +634,6 @@ def verify_command(
     from usjp_research.report.compare import compare_runs
     from usjp_research.runs.folder import recover
     from usjp_research.runs.store import Inputs, read_manifest
-    from usjp_research.study.sample import sample
 
     folder = _here(run)
     recover(folder)
@@ -670,7 +655,7 @@ def verify_command(
     loaded = _returns(spec, market or asked.market, options, stages)
     with TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "again"
-        _compute(sample(spec, loaded), fresh, folder, stages)
+        _compute(ur.sample(spec, loaded), fresh, folder, stages)
         _finish(fresh, _facts(spec, loaded, bool(held.get("public"))), (), [], given)
         done = compare_runs(folder, fresh, whole=False)
     if done.same:
@@ -752,15 +737,15 @@ def site_build(
     _log(f"Pages: {build_site(folder)}")
     whole = onefile.join_pages(render(folder)) if single_file or pdf else ""
     if single_file:
-        _write(single_file, whole.encode(), LARGEST)
+        _write(single_file, whole.encode())
+        _wrote(single_file, LARGEST)
     if pdf:
         onefile.print_pdf(whole, pdf, printer)
         _wrote(pdf)
-    if brief and on_paper:
-        onefile.print_pdf(brief_page(folder), brief, printer)
+    if brief:
+        page = brief_page(folder)
+        onefile.print_pdf(page, brief, printer) if on_paper else _write(brief, page.encode())
         _wrote(brief)
-    elif brief:
-        _write(brief, brief_page(folder).encode())
     notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
     notes += sheets.write_tables(folder, tables) if tables else []
     for made in filter(None, (xlsx, tables)):
@@ -769,19 +754,17 @@ def site_build(
         _log(note)
 
 
-def _write(path: Path, content: bytes, most: int | None = None) -> None:
+def _write(path: Path, content: bytes) -> None:
     from usjp_research.runs.store import prepare_folder, write_whole
 
     prepare_folder(_here(path).parent)
     write_whole(_here(path), content)
-    _wrote(path, most)
 
 
-def _wrote(path: Path, most: int | None = None) -> None:
-    size = path.stat().st_size if path.is_file() else None
+def _wrote(path: Path, most: float = math.inf) -> None:
+    size = path.stat().st_size if path.is_file() else 0
     told = f" ({size / 1e6:.1f} MB)" if size else ""
-    if size and most and size > most:
-        told += f", more than the {most / 1e6:.0f} MB that mail takes"
+    told += f", more than the {most / 1e6:.0f} MB that mail takes" if size > most else ""
     _log(f"Wrote {path}{told}")
 
 
@@ -804,13 +787,10 @@ def site_gallery(
 ) -> None:
     """Write one page that leads to several runs."""
     from usjp_research.report.compare import gallery_page
-    from usjp_research.runs.store import prepare_folder, write_whole
 
-    path = _here(out)
-    page, count = gallery_page([_here(folder) for folder in folders], path)
-    prepare_folder(path.parent)
-    write_whole(path, page.encode())
-    _log(f"{count} run{'s' * (count != 1)}: {path}")
+    page, count = gallery_page([_here(folder) for folder in folders], _here(out))
+    _write(out, page.encode())
+    _log(f"{count} run{'s' * (count != 1)}: {_here(out)}")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from usjp_research.runs.plan import front_page, make_jobs, read_batch
 from usjp_research.runs.store import Failure, Outcome, read_manifest, read_results
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import digest, home
-from usjp_research.study import answer
+from usjp_research.study.answer import run_study
 from usjp_research.study.sample import sample
 from usjp_research.words import InputError
 
@@ -157,7 +157,7 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = read_spec(tmp_path / "mine")
-    study = answer.run_study(sample(spec, f"file:{prices}"))
+    study = run_study(sample(spec, f"file:{prices}"))
 
     def saves(jobs: Sequence[Job], out: Path, **_: object) -> tuple[Outcome, ...]:
         save_study(study, out)
@@ -167,7 +167,7 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
         raise AssertionError("computed again")
 
     monkeypatch.setattr(batch, "run_batch", saves)
-    monkeypatch.setattr(answer, "run_study", never)
+    monkeypatch.setattr("usjp_research.run_study", never)
     result = usjp(*words)
     assert result.exit_code == (1 if failed else 0), result.stderr
     assert "Solar" in result.stdout and "placebo calendars" in result.stdout
