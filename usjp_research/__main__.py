@@ -744,7 +744,10 @@ def site_build(
         _wrote(pdf)
     if brief:
         page = brief_page(folder)
-        onefile.print_pdf(page, brief, printer) if on_paper else _write(brief, page.encode())
+        if on_paper:
+            onefile.print_pdf(page, brief, printer)
+        else:
+            _write(brief, page.encode())
         _wrote(brief)
     notes = list(sheets.write_workbook(folder, xlsx)) if xlsx else []
     notes += sheets.write_tables(folder, tables) if tables else []

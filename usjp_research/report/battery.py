@@ -23,6 +23,8 @@ from usjp_research.market.factors import read_factors
 from usjp_research.market.groups import read_event_dates, read_groups
 from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, Finding
+from usjp_research.report.numbers import PHRASES
+from usjp_research.report.numbers import say as phrase
 from usjp_research.runs.store import json_bytes, sha_of, write_whole
 from usjp_research.runs.terminal import columns
 from usjp_research.words import DASH, InputError, number, p_value, percent
@@ -185,18 +187,12 @@ def _print_all(done: Battery, say: Callable[[str], None]) -> None:
                     marks = "".join(MARKS[word] for word in survives.split(", "))
                     numbers = f"{statistic:>8} {p:>6}  {marks:<4}" if p != DASH else ""
                     say(f"    {test:<17}{numbers} {law}")
-    say("\nColumns: test, statistic, p, what it survives, law. C cross-correlation,")
-    say("V event-induced variance, N non-normality. docs/tests.md says when to trust each test.")
+    say(f"\n{PHRASES['battery columns'].rstrip()}")
 
 
 def _summary(tests: WindowTests) -> str:
     numbers = tests.numbers
     if not tests.tests:
-        return f"n = {numbers['n']:.0f} ({tests.reasons['n']})"
-    rbar = "none" if math.isnan(numbers["rbar"]) else number(numbers["rbar"], 3)
-    return (
-        f"n = {numbers['n']:.0f} ({numbers['n_pos']:.0f} positive), "
-        f"CAAR {percent(numbers['caar'], 2)}, BHAR {percent(numbers['bhar'], 2)}, "
-        f"share of positive residuals {number(numbers['p_hat'], 2)}, "
-        f"r-bar {rbar}, effective firms {number(numbers['n_eff'], 1)}"
-    )
+        return phrase("battery few", numbers, why=tests.reasons["n"])
+    rbar = "none" if math.isnan(numbers["rbar"]) else numbers["rbar"]
+    return phrase("battery", {**numbers, "rbar": rbar})

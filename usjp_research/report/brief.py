@@ -39,9 +39,9 @@ def _findings(run: Path) -> Iterator[dict[str, str]]:
     """Yield what was found beside the verdicts, with the figure that the run has saved of it."""
     for name, text in compose(read_results(run)).findings.items():
         told = run / "figures" / f"{name}.txt"
-        drawn = {form: _drawn(told.with_name(f"{name}{form}.svg")) for form in ("", "-narrow")}
         alt = told.read_text(encoding="utf-8") if told.is_file() else ""
-        yield {"text": text, "alt": alt, "narrow": drawn["-narrow"], "wide": drawn[""]}
+        wide, narrow = (_drawn(told.with_name(f"{name}{form}.svg")) for form in ("", "-narrow"))
+        yield {"text": text, "alt": alt, "narrow": narrow, "wide": wide}
 
 
 def _drawn(path: Path) -> str:

@@ -96,24 +96,18 @@ def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
             "highlight": Highlight2HTML(),  # type: ignore[no-untyped-call]
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
-        return _fill_all(run, jobs, shared)
-
-
-def _fill_all(
-    run: Path, jobs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]
-) -> dict[str, str]:
-    pages: dict[str, str] = {}
-    first = {job["notebook"]: job["file"] for job in reversed(jobs)}
-    for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
-        if job["file"] in pages:
-            raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
-        links, room = first | {job["notebook"]: job["file"]}, ALONE if job is jobs[0] else ROOM
-        page = _Page(links, room=room)
-        more = {**shared, "job": job, "page": page, "before": before, "after": after}
-        with damage_named(run / str(job["output"])):
-            text = fill("front.html" if job is jobs[0] else "notebook.html", **more)
-        pages[job["file"]] = CONTROL.sub("", text)
-    return pages
+        pages: dict[str, str] = {}
+        first = {job["notebook"]: job["file"] for job in reversed(jobs)}
+        for before, job, after in zip([None, *jobs], jobs, [*jobs[1:], None], strict=False):
+            if job["file"] in pages:
+                raise InputError(f"{run / 'run.json'}: job '{job['name']}' needs a name of its own")
+            room, name = (ROOM, "notebook") if before else (ALONE, "front")
+            page = _Page(first | {job["notebook"]: job["file"]}, room=room)
+            more = {**shared, "job": job, "page": page, "before": before, "after": after}
+            with damage_named(run / str(job["output"])):
+                text = fill(f"{name}.html", **more)
+            pages[job["file"]] = CONTROL.sub("", text)
+        return pages
 
 
 def _job(run: Path, record: Mapping[str, Any], public: bool) -> dict[str, Any]:
@@ -244,16 +238,12 @@ class _Page(IPythonRenderer):
 
     def tables(self, source: str) -> Markup:
         """Return an HTML output: tables and inline text, nothing that acts."""
-        tags, unseen = {*ALLOWED.split()}, {*UNSEEN.split()}
-        safe = nh3.clean(
-            source,
-            tags=tags,
-            clean_content_tags=unseen,
-            attributes=KEPT,
-            attribute_filter=lambda tag, name, text: (
-                text if name != "href" or text.startswith(WEB) else None
-            ),
-        )
+        tags: dict[str, Any] = {"tags": {*ALLOWED.split()}, "clean_content_tags": {*UNSEEN.split()}}
+
+        def web(tag: str, name: str, text: str) -> str | None:
+            return text if name != "href" or text.startswith(WEB) else None
+
+        safe = nh3.clean(source, **tags, attributes=KEPT, attribute_filter=web)
         return Markup(self._dress(plain(safe)))
 
     def address(self, mime: str, content: object) -> str:
