@@ -24,7 +24,8 @@ from typer.core import TyperGroup
 
 import usjp_research as ur
 from usjp_research.market.sources import is_simulated, sources_help
-from usjp_research.runs import batches, prices
+from usjp_research.runs import batches, prices, store
+from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
 from usjp_research.runs.terminal import WIDTH, columns
 from usjp_research.spec.read import GIVEN, read_settings, read_spec
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
@@ -97,7 +98,6 @@ if TYPE_CHECKING:
     from usjp_research.market.record import Market
     from usjp_research.report.summary import Line
     from usjp_research.runs.job import Job
-    from usjp_research.runs.store import Outcome
     from usjp_research.spec.records import Spec
     from usjp_research.study.sample import Sample
 
@@ -200,7 +200,6 @@ def study(
     """Run the study: one verdict per sector, and named against unnamed beneficiaries."""
     from usjp_research.runs import warm
     from usjp_research.runs.batch import failures
-    from usjp_research.runs.folder import check_folder, check_study, locked, staged, swap
 
     if method and not pages:
         raise InputError("--method: it is a notebook, and --no-pages runs none; leave one out")
@@ -369,11 +368,9 @@ def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
 
 def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[str, Any]:
     """Return what `usjp verify` needs to compute a run again, without places of this machine."""
-    from usjp_research.runs.store import sha_of
-
     kind, _, place = source.partition(":")
     read = {"market": place if Path(place).is_file() else "", **options, "factor_units": ""}
-    files = {k: (Path(path).name, sha_of(Path(path))) for k, path in read.items() if path}
+    files = {k: (Path(path).name, store.sha_of(Path(path))) for k, path in read.items() if path}
     return {
         "market": f"{kind}:{Path(place).name}" if place else kind,
         "params": params.name if params.parent == home() / "params" else "",
@@ -385,7 +382,7 @@ def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[st
 
 def _run_notebooks(
     data: Sample, jobs: Sequence[Job], fresh: Path, stages: Stage
-) -> tuple[Outcome, ...]:
+) -> tuple[store.Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
     from usjp_research.runs.progress import shown_progress
@@ -411,21 +408,20 @@ def _compute(data: Sample, fresh: Path, folder: Path, stages: Stage) -> None:
 
 
 def _finish(
-    fresh: Path, facts: Values, outcomes: Sequence[Outcome], files: list[Path], own: Path
+    fresh: Path, facts: Values, outcomes: Sequence[store.Outcome], files: list[Path], own: Path
 ) -> None:
     """Bring a run to what may be kept and shown, and write its manifest."""
     from usjp_research.report.results import withhold
     from usjp_research.runs.private import places, tidy
-    from usjp_research.runs.store import check_records, write_manifest
 
-    check_records(fresh, facts)
+    store.check_records(fresh, facts)
     root = find_root()
     names = places(files, [fresh, own, Path.cwd(), root, Path(__file__).parents[1], Path.home()])
     names |= {str(root / "params"): "params"}
     if facts["public"]:
         withhold(fresh, facts["level"])
     tidy(fresh, names, public=facts["public"])
-    write_manifest(fresh, facts, outcomes, names)
+    store.write_manifest(fresh, facts, outcomes, names)
 
 
 def _print_study(
@@ -632,13 +628,11 @@ def verify_command(
 ) -> None:
     """Compute a finished run again, without notebooks: exit code 0 equal, 1 a number moved."""
     from usjp_research.report.compare import compare_runs
-    from usjp_research.runs.folder import recover
-    from usjp_research.runs.store import Inputs, read_manifest
 
     folder = _here(run)
     recover(folder)
-    held = read_manifest(folder)
-    asked = Inputs(**(held.get("inputs") or {"market": held["market"]}))
+    held = store.read_manifest(folder)
+    asked = store.Inputs(**(held.get("inputs") or {"market": held["market"]}))
     kept = folder / "params"  # of a run with an events file of its own
     known = Path(asked.params) if asked.params else None
     given = _study(params or (kept if kept.is_dir() else known))
@@ -668,9 +662,7 @@ def verify_command(
 
 def _same_file(path: Path, sha: str) -> str:
     """Return the place of a file that a run has read, or refuse another one."""
-    from usjp_research.runs.store import sha_of
-
-    seen = sha_of(path) if path.is_file() else ""
+    seen = store.sha_of(path) if path.is_file() else ""
     if seen == sha:
         return str(path)
     told = f"is another file, SHA-256 {seen[:12]}, the run's {sha[:12]}" if seen else "is not there"
@@ -727,9 +719,8 @@ def site_build(
     """Build the pages of a run again, and hand its results on in other forms."""
     from usjp_research.report import exports as sheets
     from usjp_research.report import onefile
-    from usjp_research.report.brief import brief_page
     from usjp_research.report.pages import render
-    from usjp_research.report.site import build_site
+    from usjp_research.report.site import brief_page, build_site
 
     folder = _here(run)
     on_paper = brief is not None and brief.suffix.lower() == ".pdf"
@@ -758,10 +749,8 @@ def site_build(
 
 
 def _write(path: Path, content: bytes) -> None:
-    from usjp_research.runs.store import prepare_folder, write_whole
-
-    prepare_folder(_here(path).parent)
-    write_whole(_here(path), content)
+    store.prepare_folder(_here(path).parent)
+    store.write_whole(_here(path), content)
 
 
 def _wrote(path: Path, most: float = math.inf) -> None:

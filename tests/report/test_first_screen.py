@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from justhtml import JustHTML
 
-from usjp_research.report.brief import brief_page
 from usjp_research.report.first_screen import FirstScreen, first_screen, head
+from usjp_research.report.site import brief_page
 from usjp_research.study.verdict import CASES, Implied, Verdict
 
 NONE: dict[str, Any] = dict(announced=1.0, market_value=9.0, valued=3, firms=3)

@@ -30,13 +30,7 @@ from usjp_research.runs.terminal import columns
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
 MARKS = {CROSS: "C", EVENT: "V", SHAPE: "N", "nothing": "-"}
-ROLES = {
-    "headline": "headline",
-    "check": "cross-check",
-    "robust": "survives cross-correlation",
-    "assumes": "assumes independent firms",
-    "foil": "assumes independent firms: not to be believed here",
-}
+ROLES: Mapping[str, str] = PHRASES["battery roles"]
 
 
 def days_of(text: str, name: str) -> tuple[int, int]:

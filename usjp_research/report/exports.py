@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.numbers import PHRASES
 from usjp_research.report.summary import read_summary
 from usjp_research.runs import store
 from usjp_research.spec.read import read_words
@@ -24,18 +25,6 @@ SETS |= {"contrast_versions": "contrast_version", "campaign": "campaign"}
 LONGEST = 32_000  # characters of a cell
 FORMATS = {"decimal": "0.00%", "probability": "0.000", "number": "0.000"}
 FORMATS |= {"USD bn": "#,##0.0", "date": "yyyy-mm-dd"}
-SOURCE = {  # what a run's manifest says of where its numbers come from
-    "market": "market",
-    "level": "level",
-    "first day of returns": "first",
-    "last day of returns": "last",
-    "specification": "spec",
-    "snapshot of returns": "snapshot",
-    "git commit": "commit",
-    "changes not committed": "dirty",
-    "locked packages": "requirements_lock",
-}
-MADE = {"run started": "started", "run ended": "ended", "public": "public"}
 
 
 def codebook(table: str) -> dict[str, Mapping[str, str]]:
@@ -114,9 +103,9 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     warning = {"SIMULATED": "nothing here is about a real market"}
     told: dict[str, Any] = {
         **(warning if is_simulated(manifest["market"]) else {}),
-        **{words: manifest.get(key) for words, key in SOURCE.items()},
+        **{words: manifest.get(key) for words, key in PHRASES["provenance"].items()},
         **{f"version of {name}": of for name, of in manifest["versions"].items()},
-        **{words: manifest.get(key) for words, key in MADE.items()},
+        **{words: manifest.get(key) for words, key in PHRASES["provenance of a run"].items()},
         **{f"left out {k}": line for k, line in enumerate(lines, 1)},
     }
     values = [(what, "not known" if value is None else str(value)) for what, value in told.items()]
