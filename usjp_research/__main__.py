@@ -79,9 +79,8 @@ def _no_empty_words(args: Sequence[str]) -> None:
         name, equals, value = word.partition("=")
         named = name if equals and word.startswith("--") else before
         if not (value if equals and word.startswith("--") else word).strip():
-            raise InputError(
-                f"{named or 'argument'}: seen nothing, expected a value; give one or leave it out"
-            )
+            where = named or "argument"
+            raise InputError(f"{where}: seen nothing, expected a value; give one or leave it out")
 
 
 class Screen(Console):
@@ -118,9 +117,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _usjp(
-    version: Annotated[bool, Option("--version", callback=_version, help="Print it.")] = False,
-) -> None:
+def _usjp(version: bool = Option(False, "--version", callback=_version, help="Print it.")) -> None:
     pass
 
 
@@ -640,9 +637,7 @@ def verify_command(
     if (seen := digest(spec)) != held["spec"]:
         told = f"parameters {seen[:12]}, the run's {held['spec'][:12]}"
         raise InputError(f"{given}: {told}; give the folder of the run's with --params")
-    found = {
-        name: _same_file(_here(files) / file, sha) for name, (file, sha) in asked.files.items()
-    }
+    found = {name: _same_file(_here(files) / f, sha) for name, (f, sha) in asked.files.items()}
     market = f"{asked.market.partition(':')[0]}:{found['market']}" if "market" in found else ""
     options = {name: found.get(name, "") for name in ("factors", "donors", "openings")}
     options["factor_units"], stages = asked.factor_units, _stages(5 + bool(spec.rule.second))
@@ -697,8 +692,7 @@ def battery_command(
     files |= {"events": events, "factors": factors}
     asked: dict[str, Any] = {"event": event, "benchmark": benchmark, "model": model}
     asked |= {"estimation": estimation, "windows": window or ["0,0"], "factor_units": factor_units}
-    say, warn = partial(_say_each, "Read as"), partial(_say_each, "Check")
-    done = battery_from_files(**files, **asked, say=say, warn=warn)
+    done = battery_from_files(**files, **asked, say=_say_each)
     if json_file is None:
         print_battery(done, _say, everything=everything)
     else:

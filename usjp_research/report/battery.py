@@ -54,14 +54,13 @@ def battery_from_files(
     windows: Sequence[str],
     factors: Path | None,
     factor_units: str,
-    say: Callable[[Sequence[str]], None],
-    warn: Callable[[Sequence[str]], None],
+    say: Callable[[str, Sequence[str]], None],
 ) -> Battery:
-    """Run the battery on files: ``say`` what they were read as, ``warn`` of what looks wrong."""
+    """Run the battery on files; ``say`` what they were read as, and what looks wrong."""
     span, asked = days_of(estimation, "estimation"), [days_of(text, "window") for text in windows]
     table = None if factors is None else read_factors(factors, units=factor_units).returns
     panel, firms = _read_once(open_returns(returns)), read_groups(groups)
-    say(panel.read_as)
+    say("Read as", panel.read_as)
     dates, timing = None if events is None else read_event_dates(events), Timing(span, (*asked,))
     rows, _ = firm_events(panel, firms, event, dates, timing)
     found = check_panel(panel, rows, timing, benchmark)
@@ -77,7 +76,7 @@ def battery_from_files(
         factors=table,
         factor_units=factor_units if table is None else "decimal",
     )
-    warn(told(found))
+    say("Check", told(found))
     return done
 
 

@@ -23,6 +23,7 @@ from usjp_research.runs.terminal import columns
 from usjp_research.spec.read import read_words
 from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
 
+Frame = pd.DataFrame | None
 SAME = 1e-9  # relative: what two machines may differ by
 MOVED = ("table", "row", "column", "before", "after", "visible")  # in digits that pages show
 UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
@@ -152,10 +153,10 @@ def _code(run: Path) -> str:
     return " ".join(sorted({str(plain_json(path).get("code") or "") for path in records} - {""}))
 
 
-def _verdicts(one: pd.DataFrame | None, other: pd.DataFrame | None) -> pd.DataFrame:
+def _verdicts(one: Frame, other: Frame) -> pd.DataFrame:
     """Lay side by side, by row, the verdicts that are not the same."""
 
-    def told(frame: pd.DataFrame | None) -> pd.Series:
+    def told(frame: Frame) -> pd.Series:
         rows = [] if frame is None else frame[frame["set"].isin(UNSAID)].to_dict("records")
         words = {label(row["name"]): [row["headline"], row["reason"]] for row in rows}
         return pd.Series({row: ": ".join(filter(None, said)) for row, said in words.items()})
@@ -164,9 +165,7 @@ def _verdicts(one: pd.DataFrame | None, other: pd.DataFrame | None) -> pd.DataFr
     return pairs[pairs["before"] != pairs["after"]]
 
 
-def _moved(
-    table: str, one: pd.DataFrame | None, other: pd.DataFrame | None
-) -> tuple[list[tuple[Any, ...]], int]:
+def _moved(table: str, one: Frame, other: Frame) -> tuple[list[tuple[Any, ...]], int]:
     """List the values of a table that are not the same, and count what was compared."""
     if one is None or other is None:
         size = [f"{len(there)} rows" for there in (one, other) if there is not None]
@@ -251,9 +250,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     words = read_words(run / "results")
     with damage_named(path), naming(words.names()):
         rows = [*study.get("rows", []), *filter(None, [study.get("contrast")])]
-        shown = [
-            {**row, "name": label(row["name"]), "effect": told(row).observed()} for row in rows
-        ]
+        shown = [{**r, "name": label(r["name"]), "effect": told(r).observed()} for r in rows]
     return {
         "name": run.resolve().name,
         "words": words,

@@ -58,16 +58,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
 from usjp_research.study.reactions import EventPaths
 from usjp_research.study.verdict import CASES, Verdict
-from usjp_research.words import (
-    EVENT_NAMES,
-    NOT_COUNTED,
-    between,
-    dated,
-    label,
-    listed,
-    number,
-    percent,
-)
+from usjp_research.words import EVENT_NAMES, NOT_COUNTED, between, dated, label, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +92,7 @@ def _about(figure: str, data: Any, how: Any = "", **found: Any) -> dict[str, Any
 
 def _some(names: Sequence[str], of: int) -> dict[str, Any]:
     """Say how many of several there are, and which where they are few."""
-    who = f" ({listed([*map(label, names)])})" if 0 < len(names) < 5 else ""
+    who = say("few", names=names) if 0 < len(names) < 5 else ""
     s, verb, its = ("s", "is", "its") if len(names) < 2 else ("", "are", "their")
     return {"some": len(names) or "none", "of": of, "who": who, "s": s, "is": verb, "its": its}
 
@@ -146,9 +137,8 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
 
     Where the bar does not reach the dot, no margin makes the thesis visible.
     """
-    worth = [
-        (r, r.mde / r.breakeven_share) for r in rows if r.kind == "sector" and r.breakeven_share
-    ]
+    valued = (row for row in rows if row.kind == "sector" and row.breakeven_share)
+    worth = [(row, row.mde / (row.breakeven_share or 1)) for row in valued]
     if not worth:
         return nothing("The thesis puts no dollars in any sector that has a verdict.")
     shown, data = [], []
@@ -261,9 +251,7 @@ def _effects(axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]
     percent_axis(axes.yaxis)
 
 
-def _choices(
-    axes: Axes, table: pd.DataFrame, values: Mapping[str, Sequence[str]], narrow: bool
-) -> None:
+def _choices(axes: Axes, table: pd.DataFrame, values: dict[str, list[str]], narrow: bool) -> None:
     """Draw a row for each value of a choice, as high as its share of the specifications there."""
     parts = np.array_split(np.arange(len(table)), min(24, len(table)))
     edges = np.repeat([*(part[0] for part in parts), len(table)], 2)[1:-1]
@@ -547,9 +535,8 @@ def plot_calendar(panel: EventPanel) -> Picture:
     ]
     heights = (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9)
     counts = {"primary": len(days.get("primary", ())), "of": len(drawn)}
-    return single(
-        partial(_calendar, days), heights, **_about("calendar", drawn, **counts, said=said)
-    )
+    about = _about("calendar", drawn, **counts, said=said)
+    return single(partial(_calendar, days), heights, **about)
 
 
 def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:

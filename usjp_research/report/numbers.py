@@ -17,9 +17,8 @@ from usjp_research.runs.store import declared
 from usjp_research.words import DASH, MINUS, label, level, listed, money, number, p_value, percent
 
 Rows = Sequence[Mapping[str, Any]]
-PHRASES: Mapping[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
-)
+TEXT = Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
+PHRASES: Mapping[str, Any] = yaml.safe_load(TEXT)
 COUNTS = PHRASES["counts"].split()
 
 

@@ -136,11 +136,8 @@ def print_checked(done: Checked, say: Callable[[str], None], width: int) -> None
     for item, where in done.findings[:SHOWN]:
         told = (item.words, where or "not in this study", item.advice.replace(LISTED, ""))
         rows.append((item.ticker, str(item.day), item.measure, "; ".join(filter(None, told))))
-    lines = [
-        f"{done.verdict[:1].upper()}{done.verdict[1:]}.",
-        "",
-        *columns(facts.items(), "lw", width),
-    ]
+    verdict = f"{done.verdict[:1].upper()}{done.verdict[1:]}."
+    lines = [verdict, "", *columns(facts.items(), "lw", width)]
     lines += ["", *columns(rows, "llrw", width)] if rows else []
     if rest := Counter(item.kind for item, _ in done.findings[SHOWN:]):
         counts = ", ".join(f"{count} {kind}" for kind, count in rest.items())

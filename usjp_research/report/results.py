@@ -67,10 +67,8 @@ def record(
         "frames": sorted(frames),
     }
     table = name.partition("-")[0]
-    files = {
-        f"{name}-{key}.parquet": checked(f"{table}-{key}", frame).to_parquet()
-        for key, frame in frames.items()
-    }
+    kept = {key: checked(f"{table}-{key}", frame) for key, frame in frames.items()}
+    files = {f"{name}-{key}.parquet": frame.to_parquet() for key, frame in kept.items()}
     store.write_all(folder, {**files, f"{name}.json": encoded(content)})
     return folder / f"{name}.json"
 

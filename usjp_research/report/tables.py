@@ -91,9 +91,8 @@ def told(row: Mapping[str, Any], low: str = "low", high: str = "high") -> Told:
     """Turn a signed row, and its implied shares if it has any, into what the market did."""
     sign = int(row.get("sign", 1))
     flip = -1 if sign < 0 else 1
-    effect, *ends = (
-        math.nan if row[name] is None else flip * row[name] for name in ("effect", low, high)
-    )
+    seen = (row[name] for name in ("effect", low, high))
+    effect, *ends = (math.nan if value is None else flip * value for value in seen)
     low_end, high_end = sorted(ends)
     implied = row.get("implied", {}).get("share", {})
     share = {case: flip * value for case, value in implied.items()}
@@ -104,14 +103,6 @@ def told(row: Mapping[str, Any], low: str = "low", high: str = "high") -> Told:
 def told_row(row: Verdict) -> Told:
     """Return a row of the scoreboard as the market saw it."""
     return told(asdict(row))
-
-
-def _far_end(row: Verdict, seen: Told) -> str:
-    """Return the end of the interval on the thesis's side in USD bn, where it lies there."""
-    if "contrast" in row.kind or not row.implied.market_value or not seen.reach > 0:
-        return DASH
-    size = money(seen.reach * row.implied.market_value)
-    return f"{MINUS}{size} (lower end)" if seen.expected < 0 else size
 
 
 def verdict_parts(row: Verdict) -> list[str]:
@@ -174,9 +165,8 @@ def exposure_words(row: Exposure) -> str:
     parts = ["all sectors", ", ".join(row.events) or "no event"]
     parts += [] if row.blackout else ["blackout firms in"]
     parts += [f"without {' '.join(row.without)}"] if row.without else []
-    return "; ".join(
-        [*parts, "quiet days before the first event" if row.before else "all quiet days"]
-    )
+    days = "quiet days before the first event" if row.before else "all quiet days"
+    return "; ".join([*parts, days])
 
 
 def evidence_words(row: Exposure) -> str:
@@ -207,11 +197,16 @@ def _of(sector: str | None, rows: Rows) -> Rows:
 def _verdicts(rows: Sequence[Verdict]) -> Iterator[Row]:
     """Lay out verdicts; what was expected to fall is told as a fall."""
     for row in rows:
-        seen = told_row(row)
-        said, *rest = verdict_parts(row)
+        seen, worth, (said, *rest) = told_row(row), row.implied.market_value, verdict_parts(row)
+        far_end = (
+            DASH  # the end of the interval on the thesis's side in USD bn, where it lies there
+        )
+        if worth and "contrast" not in row.kind and seen.reach > 0:
+            size = money(seen.reach * worth)
+            far_end = f"{MINUS}{size} (lower end)" if seen.expected < 0 else size
         words = {"said": said, "remarks": "; ".join(rest) or DASH, "cases": cases_words(seen.share)}
         numbers = {"observed": seen.observed(), "interval": seen.interval()}
-        yield {**asdict(row), **words, **numbers, "far_end": _far_end(row, seen)}
+        yield {**asdict(row), **words, **numbers, "far_end": far_end}
 
 
 def _what_if(study: Study) -> Iterator[Row]:

@@ -232,14 +232,9 @@ def canvas(narrow: bool, height: float, rows: int = 1, columns: int = 1, **more:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    style = {"axes.edgecolor": BAND, "axes.labelcolor": QUIET, "xtick.color": QUIET}
-    style |= {
-        "ytick.color": INK,
-        "text.color": INK,
-        "grid.color": GRID,
-        "font.family": "sans-serif",
-    }
-    with sns.axes_style("whitegrid", rc=style):
+    rc = {"axes.edgecolor": BAND, "axes.labelcolor": QUIET, "xtick.color": QUIET}
+    rc |= {"ytick.color": INK, "text.color": INK, "grid.color": GRID, "font.family": "sans-serif"}
+    with sns.axes_style("whitegrid", rc=rc):
         figure = Figure((WIDTHS[narrow], height), layout="constrained", facecolor=PAPER)
         figure.subplots(rows, columns, squeeze=False, **more)
     for axes in figure.axes:
