@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from usjp_research.report.exports import read_provenance
 from usjp_research.report.figures import plot_scoreboard
 from usjp_research.report.first_screen import first_screen
 from usjp_research.report.results import save_study
 from usjp_research.report.summary import HEADS
 from usjp_research.report.theme import Picture
-from usjp_research.runs.store import write_whole
+from usjp_research.runs.store import read_csv, write_whole
 from usjp_research.spec.read import read_spec
 from usjp_research.study.answer import run_study
 from usjp_research.study.sample import sample
@@ -44,7 +43,7 @@ def shown() -> tuple[str, Picture]:
         f"Bundled market, {len(study.law)} placebo calendars; the sectors' intervals hold at "
         "once. The last row is a family of its own, with its own calendars.",
     ]
-    if published := read_provenance(ROOT / "docs" / "study" / "tables"):
+    if published := provenance():
         lines += [
             "",
             f"The same study on single firms: [two pages](docs/study/brief.pdf), "
@@ -55,6 +54,13 @@ def shown() -> tuple[str, Picture]:
             f"`{published['snapshot of returns'][:12]}`. It shows no single firm.",
         ]
     return "\n".join(lines), picture
+
+
+def provenance() -> dict[str, str]:
+    """Read where the tables of the published study come from; empty when there are none."""
+    path = ROOT / "docs" / "study" / "tables" / "provenance.csv"
+    rows = read_csv(path).fillna("").itertuples(index=False) if path.is_file() else ()
+    return {str(what): str(value) for what, value in rows}
 
 
 def parts(text: str) -> tuple[str, str, str]:

@@ -300,9 +300,8 @@ def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
         return params
     copy = folder / "params"
     copy.mkdir()
-    for path in params.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, copy / path.name)
+    for path in filter(Path.is_file, params.iterdir()):
+        shutil.copyfile(path, copy / path.name)
     shutil.copyfile(events, copy / GIVEN)
     return copy
 

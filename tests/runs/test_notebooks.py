@@ -133,10 +133,10 @@ def test_the_readme_shows_the_numbers_of_the_bundled_study() -> None:
 
 
 def test_the_published_study_is_of_these_parameters_and_shows_no_single_firm() -> None:
-    from usjp_research.report.exports import read_provenance
+    from docs.make_readme import provenance
 
     folder = ROOT / "docs" / "study"
-    told = read_provenance(folder / "tables")
+    told = provenance()
     assert told["specification"] == digest(read_spec())
     assert told["public"] == "True"
     names = {path.stem for path in (folder / "tables").iterdir()}

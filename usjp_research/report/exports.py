@@ -120,15 +120,6 @@ def _sheets(run: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     return {**first, "provenance": provenance, **tables, "codebook": book}, lines
 
 
-def read_provenance(folder: Path) -> dict[str, str]:
-    """Read where tables that `write_tables` wrote come from; empty when there are none."""
-    path = folder / "provenance.csv"
-    if not path.is_file():
-        return {}
-    rows = store.read_csv(path).fillna("")
-    return dict(zip(rows["what"], rows["value"], strict=True))
-
-
 def write_tables(run: Path, folder: Path) -> list[str]:
     """Write every table as CSV, with ``codebook.csv``; return what was left out."""
     sheets, lines = _sheets(run)

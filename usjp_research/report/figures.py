@@ -13,18 +13,8 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
+from usjp_research.report import tables
 from usjp_research.report.numbers import PHRASES, say
-from usjp_research.report.tables import (
-    Told,
-    cases_words,
-    counted,
-    curve_words,
-    exposure_words,
-    records,
-    told,
-    told_row,
-    verdict_words,
-)
 from usjp_research.report.theme import (
     ACROSS,
     BAND,
@@ -121,11 +111,11 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
         return nothing("There is no row.")
     shown, said = [], []
     for row in rows:
-        seen = told_row(row)
+        seen = tables.told_row(row)
         shown.append(Interval(tag(row.name), says(row), seen))
         said.append(
-            f"{label(row.name)}: {verdict_words(row)}; observed {seen.observed()}, interval "
-            f"{seen.interval()}, implied {cases_words(seen.share)}"
+            f"{label(row.name)}: {tables.verdict_words(row)}; observed {seen.observed()}, interval "
+            f"{seen.interval()}, implied {tables.cases_words(seen.share)}"
         )
     held = [r.seen.low <= r.seen.share["base"] <= r.seen.high for r in shown if r.seen.share]
     counts = {"held": sum(held), "implied": len(held)}
@@ -146,7 +136,7 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
         share = row.mde / most
         beside = say(f"visible {'never' if share > 1 else 'from'}", share=share)
         words = say("visible hint", most=most, mde=row.mde)
-        seen = Told(row.mde, min(0.0, most), max(0.0, most), row.implied.share, 1)
+        seen = tables.Told(row.mde, min(0.0, most), max(0.0, most), row.implied.share, 1)
         shown.append(Interval(tag(row.name), beside, seen, hint=words))
         named = {"row": label(row.name), "every dollar": most, "mde": row.mde}
         data.append(named | _implied(row.implied.share))
@@ -165,7 +155,11 @@ def says(row: Verdict) -> str:
     if row.reason:
         words += f"{';' if row.rests_on else ':'} {row.reason}"
     expected = {-1: "; expected: down", 0: "; told in the expected direction"}
-    return words + expected.get(told_row(row).expected, "") if np.isfinite(row.effect) else words
+    return (
+        words + expected.get(tables.told_row(row).expected, "")
+        if np.isfinite(row.effect)
+        else words
+    )
 
 
 def plot_counterfactuals(found: Counterfactuals) -> Picture:
@@ -174,14 +168,14 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
     The rule is on top; a cross fits the sector poorly, a row without a dot says what it needs.
     """
     shown, said = [], []
-    for row in records(found.rows):
+    for row in tables.records(found.rows):
         name, exact, poor = str(row["model"]), row["fit"] == EXACT, row["fit"] == POOR
         if row["reason"]:
             why = EXACT if exact else "not computed: the table says why"
             shown.append(Interval(name, why))
             said.append(f"{name}: {'' if exact else 'not computed, '}{row['reason']}")
             continue
-        seen = told(row)
+        seen = tables.told(row)
         beside = seen.move() + (", fits poorly" if poor else "")
         shown.append(Interval(name, beside, seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
@@ -204,7 +198,7 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     ends = np.sort(flip * table[["low", "high"]].to_numpy("float64"), axis=1)
     table = table.assign(effect=flip * table["effect"], low=ends[:, 0], high=ends[:, 1])
     table = table.sort_values("effect", kind="stable", ignore_index=True)
-    marked = [{**row, "place": k} for k, row in enumerate(records(table)) if row["rule"]]
+    marked = [{**row, "place": k} for k, row in enumerate(tables.records(table)) if row["rule"]]
     said = "; ".join(
         f"{row['rule']} {percent(row['effect'])}, {between(row['low'], row['high'])}"
         for row in sorted(marked, key=lambda row: str(row["rule"]))
@@ -223,7 +217,7 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     drawn = _thinned(table)[["effect", "low", "high", "rule"]].round(COARSE)
     told = {"sector": name, "median": float(table["effect"].median()), "of": len(table)}
     told |= {"outside": ((table["low"] > 0) | (table["high"] < 0)).mean()}
-    told |= {"joint": curve_words(found, name), "said": said}
+    told |= {"joint": tables.curve_words(found, name), "said": said}
     return both(form, **_about("curve", drawn.reset_index(names="place"), **told))
 
 
@@ -383,7 +377,7 @@ def plot_power(power: pd.DataFrame) -> Picture:
         axes.legend(frameon=False, loc="upper left")
 
     shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
-    one = records(power)[int((x - 1).abs().argmin())]
+    one = tables.records(power)[int((x - 1).abs().argmin())]
     return single(draw, (2.8, 2.8), **_about("power", power, **one, said=shares))
 
 
@@ -420,7 +414,7 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     hidden = public and found is not None and not found.safe
     fields: dict[str, Any] = {"implied": say("found implied", row.implied) if row.implied else ""}
     fields["how"] = "slope carried" if hidden else "slope" if found else "no slope"
-    said = [exposure_words(row), *([row.headline] if found and found.rests_on else [])]
+    said = [tables.exposure_words(row), *([row.headline] if found and found.rests_on else [])]
     if found:
         fields |= {"value": "withheld" if hidden else found.value, "p": found.raw.p_cdf}
         more: dict[str, Any] = {"days": len(found.law), "center": found.raw.center}
@@ -474,7 +468,7 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     half = NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"]
     table = table.assign(low=table["caar"] - half, high=table["caar"] + half)
     days = zip(table["event"], table["session"].map(date.fromisoformat), strict=True)
-    own = [counted(row) for row in records(table)]
+    own = [tables.counted(row) for row in tables.records(table)]
     rows = table.assign(own=np.array(own, bool), said=[dated(*day) for day in days])
     rows["text"] = rows["caar"].map(percent) + np.where(own, "", f" {NOT_COUNTED}")
     sectors = {str(name): part for name, part in rows.groupby("sector", sort=False)}
@@ -504,7 +498,7 @@ def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.axvline(0, color=QUIET, linewidth=0.8)
-    for row in records(rows):
+    for row in tables.records(rows):
         place = events.index(row["said"])
         span, face = [row["low"], row["high"]], HUE if row["own"] else "white"
         mark = axes.plot(span, [place] * 2, color=BAR, linewidth=4, solid_capstyle="butt")

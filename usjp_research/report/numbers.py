@@ -74,15 +74,9 @@ def say(phrase: str, row: Mapping[str, Any] | None = None, **more: Any) -> str:
 
 
 class Linked(str):
-    """Words that link to where they come from."""
+    """Words that link to where they come from, if they have an address."""
 
-    url: str
-
-    def __new__(cls, words: str, url: str = "") -> Linked:
-        """Return the words with an address, which may be empty."""
-        made = super().__new__(cls, words)
-        made.url = url
-        return made
+    url = ""
 
 
 def _cell(words: object) -> str:
@@ -116,15 +110,16 @@ def lay_out(name: str, rows: Rows) -> Table:
     """Lay rows out in the columns that numbers.csv titles, but for those no row has fields of."""
     show = Cells()
     first = rows[0] if rows else None
-    cells: dict[str, list[str]] = {}
+    cells: dict[str, list[Linked]] = {}
     meanings: dict[str, str] = {}
     for row in declared(name):
         fields = {re.split(r"[.[]", field)[0] for _, field, *_ in show.parse(row["cell"]) if field}
         if row["title"] and (first is None or fields <= first.keys()):
             title = show.format(row["title"], **first) if first else row["title"]
             words, _, link = row["cell"].partition(" <")  # words <address>
-            parts = words, link.rstrip(">")
-            cells[title] = [Linked(*(show.format(x, **values) for x in parts)) for values in rows]
+            cells[title] = [Linked(show.format(words, **values)) for values in rows]
+            for cell, values in zip(cells[title], rows, strict=True):
+                cell.url = show.format(link.rstrip(">"), **values)
             meanings |= {title: row["meaning"]} if row["meaning"] else {}
     table = Table(cells, dtype=object)
     table.meanings = meanings

@@ -41,16 +41,13 @@ def record(
 
     Parameters
     ----------
-    out : path
-        Folder of the run. It holds one study: results that notebooks of another have left go.
-    name : str
-        Of the record: ``results/NAME.json``, whose path is returned, comes into place last.
+    out, name : path, str
+        Folder of the run, and name of the record: ``results/NAME.json`` comes into place last.
+        What notebooks of another study have left there goes: one folder holds one study.
     spec, market : Spec, Market
         Their digests identify the record; a record of another study is never used.
-    numbers : mapping
-        Plain values; NaN and infinity are saved as null.
-    **frames : DataFrame
-        Each lands in ``results/NAME-KEY.parquet``.
+    numbers, **frames : mapping, DataFrame
+        Plain values, NaN and infinity as null; each frame lands in ``results/NAME-KEY.parquet``.
 
     Raises
     ------

@@ -87,11 +87,11 @@ class Told:
         return f"a {move} of more than {percent(self.reach, sign=False)}{tail}"
 
 
-def told(row: Mapping[str, Any], low: str = "low", high: str = "high") -> Told:
+def told(row: Mapping[str, Any], kind: str = "") -> Told:
     """Turn a signed row, and its implied shares if it has any, into what the market did."""
     sign = int(row.get("sign", 1))
     flip = -1 if sign < 0 else 1
-    seen = (row[name] for name in ("effect", low, high))
+    seen = (row[name] for name in ("effect", f"{kind}low", f"{kind}high"))
     effect, *ends = (math.nan if value is None else flip * value for value in seen)
     low_end, high_end = sorted(ends)
     implied = row.get("implied", {}).get("share", {})
@@ -180,9 +180,9 @@ def evidence_words(row: Exposure) -> str:
     return f"{head} (by the rule: {row.verdict}){also}"
 
 
-def _seen(row: Mapping[str, Any], low: str = "low", high: str = "high") -> dict[str, str]:
+def _seen(row: Mapping[str, Any], kind: str = "") -> dict[str, str]:
     """Return effect and interval of a signed row in market direction."""
-    seen = told(row, low, high)
+    seen = told(row, kind)
     return {"observed": seen.move(), "interval": seen.interval()}
 
 
@@ -418,14 +418,14 @@ def _says(frame: pd.DataFrame) -> Iterator[Row]:
     for row in records(frame):
         seen, times = told(row), row["too_small_by"]
         ratio = "under 1/20" if row["evidence"] <= 1 / LIMIT else number(row["evidence"], 2)
+        ratio = "over 20" if row["evidence"] >= LIMIT else ratio
         yield {
             **row,
             **_seen(row),
             "same": "yes" if row["agrees"] else f"no: {row['first_headline']}",
             "bound": percent(seen.reach) + ("" if row["excludes_gain"] else "*"),
             "too_small": DASH if math.isnan(times) else f"{times:,.0f} times",
-            "evidence_said": row["evidence_reason"]
-            or ("over 20" if row["evidence"] >= LIMIT else ratio),
+            "evidence_said": row["evidence_reason"] or ratio,
         }
 
 
@@ -448,9 +448,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "days": _says,
     "donors": _donors,
     "doses": _doses,
-    "dropped": lambda dropped, *what: [
-        asdict(item) for item in dropped if not what or item.what in what
-    ],
+    "dropped": lambda dropped, *what: [asdict(d) for d in dropped if not what or d.what in what],
     "events": _events,
     "exposure": _exposure,
     "findings": _findings,
@@ -473,9 +471,7 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "size": lambda frame: [{**row, "hold": 1 - row["families"]} for row in records(frame)],
     "thesis": _verdicts,
     "timing": _timing,
-    "variants": lambda variants: [
-        {**row, **_seen(row, "marginal_low", "marginal_high")} for row in records(variants)
-    ],
+    "variants": lambda frame: [{**row, **_seen(row, "marginal_")} for row in records(frame)],
     "verdicts": _verdicts,
     "what_if": _what_if,
 }
