@@ -77,8 +77,8 @@ def _no_empty_words(args: Sequence[str]) -> None:
     """Refuse empty options: an empty folder would mean the one that the user stands in."""
     for before, word in zip(["", *args], args, strict=False):
         name, equals, value = word.partition("=")
-        named = name if equals and word.startswith("--") else before
-        if not (value if equals and word.startswith("--") else word).strip():
+        named, given = (name, value) if equals and word.startswith("--") else (before, word)
+        if not given.strip():
             where = named or "argument"
             raise InputError(f"{where}: seen nothing, expected a value; give one or leave it out")
 
@@ -457,9 +457,9 @@ def _print_study(
     for line in content["missing"]:
         _say(line)
     _say(spec.words.provenance or "The study does not say when its rule was written.")
+    calendars = "{shifts} placebo calendars (about {independent_shifts} independent)"
     _say(
-        f"{content['shifts']} placebo calendars (about {content['independent_shifts']} "
-        f"independent), {facts['market']}, {facts['first']} to {facts['last']}."
+        f"{calendars.format_map(content)}, {facts['market']}, {facts['first']} to {facts['last']}."
     )
     _say(f"spec {facts['spec'][:12]}, snapshot {facts['snapshot'][:12]}")
 

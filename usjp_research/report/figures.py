@@ -13,34 +13,9 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.placebo import Placebo
-from usjp_research.report import tables
+from usjp_research.report import tables, theme
 from usjp_research.report.numbers import PHRASES, say
-from usjp_research.report.theme import (
-    ACROSS,
-    BAND,
-    BAR,
-    HUE,
-    INK,
-    NEWS,
-    QUIET,
-    SMALL,
-    TEXT,
-    WINDOW,
-    Interval,
-    Picture,
-    above,
-    both,
-    canvas,
-    hint,
-    interval_rows,
-    note,
-    panels,
-    percent_axis,
-    single,
-    tag,
-    tone,
-    wrapped,
-)
+from usjp_research.report.theme import BAND, BAR, HUE, INK, NEWS, QUIET, SMALL, hint, note, wrapped
 from usjp_research.spec.records import ROLES
 from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
 from usjp_research.study.curve import CHOICES, Curve
@@ -54,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from usjp_research.report.theme import Picture
+
 
 TOP: Mapping[str, Any] = {"up": "axes fraction", "ha": "center"}  # of a note above the axes
 BINS = 40  # of a law
@@ -66,10 +43,10 @@ def nothing(why: str) -> Picture:
 
     def draw(axes: Axes, narrow: bool) -> None:
         axes.set_axis_off()
-        how: dict[str, Any] = {"color": QUIET, "va": "center", "fontsize": TEXT}
+        how: dict[str, Any] = {"color": QUIET, "va": "center", "fontsize": theme.TEXT}
         axes.text(0, 0.5, texts[narrow], transform=axes.transAxes, **how)
 
-    return single(draw, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts], alt=why)
+    return theme.single(draw, [0.35 + 0.17 * (1 + text.count("\n")) for text in texts], alt=why)
 
 
 def _about(figure: str, data: Any, how: Any = "", **found: Any) -> dict[str, Any]:
@@ -91,7 +68,7 @@ def _implied(share: Mapping[str, float]) -> dict[str, float]:
     return {f"implied {case}": value for case, value in share.items()}
 
 
-def _intervals(figure: str, rows: Sequence[Interval], height: float, **found: Any) -> Picture:
+def _intervals(figure: str, rows: Sequence[theme.Interval], height: float, **found: Any) -> Picture:
     """Draw rows, and say which of their intervals leave out zero."""
     drawn = pd.DataFrame(
         {"row": row.name.replace("\n", " "), "beside": row.says, "moved": row.seen.effect}
@@ -102,7 +79,7 @@ def _intervals(figure: str, rows: Sequence[Interval], height: float, **found: An
     some = _some(out.to_list(), int(drawn["moved"].notna().sum()))
     words = say(f"marks {figure}", found)
     about = _about(figure, drawn, **some, **found)
-    return both(lambda narrow: interval_rows(rows, narrow, height, words), **about)
+    return theme.both(lambda narrow: theme.interval_rows(rows, narrow, height, words), **about)
 
 
 def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
@@ -112,11 +89,10 @@ def plot_scoreboard(rows: Sequence[Verdict]) -> Picture:
     shown, said = [], []
     for row in rows:
         seen = tables.told_row(row)
-        shown.append(Interval(tag(row.name), says(row), seen))
-        said.append(
-            f"{label(row.name)}: {tables.verdict_words(row)}; observed {seen.observed()}, interval "
-            f"{seen.interval()}, implied {tables.cases_words(seen.share)}"
-        )
+        shown.append(theme.Interval(theme.tag(row.name), says(row), seen))
+        words = {"verdict": tables.verdict_words(row), "implied": tables.cases_words(seen.share)}
+        words |= {"observed": seen.observed(), "interval": seen.interval()}
+        said.append(say("scoreboard row", words, name=row.name))
     held = [r.seen.low <= r.seen.share["base"] <= r.seen.high for r in shown if r.seen.share]
     counts = {"held": sum(held), "implied": len(held)}
     return _intervals("scoreboard", shown, 0.62, said=". ".join(said), **counts)
@@ -137,7 +113,7 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
         beside = say(f"visible {'never' if share > 1 else 'from'}", share=share)
         words = say("visible hint", most=most, mde=row.mde)
         seen = tables.Told(row.mde, min(0.0, most), max(0.0, most), row.implied.share, 1)
-        shown.append(Interval(tag(row.name), beside, seen, hint=words))
+        shown.append(theme.Interval(theme.tag(row.name), beside, seen, hint=words))
         named = {"row": label(row.name), "every dollar": most, "mde": row.mde}
         data.append(named | _implied(row.implied.share))
     share, name = min((row.mde / most, row.name) for row, most in worth)
@@ -146,7 +122,7 @@ def plot_visible(rows: Sequence[Verdict], power: float) -> Picture:
     how = "visible" if share <= 1 else "never visible"
     about = _about("visible", data, how, **found, alpha=1 - power)
     marks = PHRASES["marks visible"]
-    return both(lambda narrow: interval_rows(shown, narrow, 0.28, marks), **about)
+    return theme.both(lambda narrow: theme.interval_rows(shown, narrow, 0.28, marks), **about)
 
 
 def says(row: Verdict) -> str:
@@ -154,12 +130,10 @@ def says(row: Verdict) -> str:
     words = row.headline
     if row.reason:
         words += f"{';' if row.rests_on else ':'} {row.reason}"
+    if not np.isfinite(row.effect):
+        return words
     expected = {-1: "; expected: down", 0: "; told in the expected direction"}
-    return (
-        words + expected.get(tables.told_row(row).expected, "")
-        if np.isfinite(row.effect)
-        else words
-    )
+    return words + expected.get(tables.told_row(row).expected, "")
 
 
 def plot_counterfactuals(found: Counterfactuals) -> Picture:
@@ -172,12 +146,12 @@ def plot_counterfactuals(found: Counterfactuals) -> Picture:
         name, exact, poor = str(row["model"]), row["fit"] == EXACT, row["fit"] == POOR
         if row["reason"]:
             why = EXACT if exact else "not computed: the table says why"
-            shown.append(Interval(name, why))
+            shown.append(theme.Interval(name, why))
             said.append(f"{name}: {'' if exact else 'not computed, '}{row['reason']}")
             continue
         seen = tables.told(row)
         beside = seen.move() + (", fits poorly" if poor else "")
-        shown.append(Interval(name, beside, seen, "x" if poor else "o"))
+        shown.append(theme.Interval(name, beside, seen, "x" if poor else "o"))
         said.append(f"{name} {beside}, interval {seen.interval()}")
     words = {"sector": found.sector, "alpha": found.alpha, "said": "; ".join(said)}
     return _intervals("counterfactuals", shown, 0.42, **words)
@@ -199,15 +173,13 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     table = table.assign(effect=flip * table["effect"], low=ends[:, 0], high=ends[:, 1])
     table = table.sort_values("effect", kind="stable", ignore_index=True)
     marked = [{**row, "place": k} for k, row in enumerate(tables.records(table)) if row["rule"]]
-    said = "; ".join(
-        f"{row['rule']} {percent(row['effect'])}, {between(row['low'], row['high'])}"
-        for row in sorted(marked, key=lambda row: str(row["rule"]))
-    )
+    rules = sorted(marked, key=lambda row: str(row["rule"]))
+    said = "; ".join(say("curve row", row) for row in rules)
     lines = sum(map(len, values.values())) + len(values)
 
     def form(narrow: bool) -> Figure:
         room = (0.3 if narrow else 0.19) * lines
-        figure = canvas(narrow, 3.2 + room, 2, sharex=True, height_ratios=[2.6, room])
+        figure = theme.canvas(narrow, 3.2 + room, 2, sharex=True, height_ratios=[2.6, room])
         _effects(figure.axes[0], table, marked)
         _choices(figure.axes[1], table, values, narrow)
         for axes, row in product(figure.axes, marked):
@@ -218,7 +190,7 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     told = {"sector": name, "median": float(table["effect"].median()), "of": len(table)}
     told |= {"outside": ((table["low"] > 0) | (table["high"] < 0)).mean()}
     told |= {"joint": tables.curve_words(found, name), "said": said}
-    return both(form, **_about("curve", drawn.reset_index(names="place"), **told))
+    return theme.both(form, **_about("curve", drawn.reset_index(names="place"), **told))
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
@@ -242,7 +214,7 @@ def _effects(axes: Axes, table: pd.DataFrame, marked: Sequence[Mapping[str, Any]
         note(axes, row["rule"], (row["place"], 1), (0, 3 + 11 * (k % 2)), **TOP)
     axes.set_ylabel("effect, each interval alone")
     axes.grid(visible=False, axis="x")
-    percent_axis(axes.yaxis)
+    theme.percent_axis(axes.yaxis)
 
 
 def _choices(axes: Axes, table: pd.DataFrame, values: dict[str, list[str]], narrow: bool) -> None:
@@ -298,13 +270,13 @@ def _bands(
     def draw(axes: Axes, place: int, _: bool) -> None:
         head, (paths, k) = [*shown.items()][place]
         if figure == "caar":
-            axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=WINDOW, zorder=0)
+            axes.axvspan(paths.window[0] - 0.5, paths.window[1] + 0.5, color=theme.WINDOW, zorder=0)
         axes.fill_between(paths.offsets, paths.low[k], paths.high[k], color=BAND, linewidth=0)
         axes.axhline(0, color=QUIET, linewidth=0.8)
         line = axes.plot(paths.offsets, paths.paths[k], color=HUE, linewidth=1.8)
         ends = between(float(paths.low[k][-1]), float(paths.high[k][-1]))
         hint(line, f"{head}: ends at {percent(float(paths.paths[k][-1]))}, band {ends}")
-        percent_axis(axes.yaxis)
+        theme.percent_axis(axes.yaxis)
 
     columns = ["session", "path", "low", "high"]
     rows = [
@@ -316,7 +288,7 @@ def _bands(
     about = _about(figure, pd.concat(rows).round(COARSE), **found)
     # The brief holds the whole campaign and the months since on its two pages.
     heights = (2.0 if figure == "caar" else 1.35, 1.7)
-    return panels([*shown], draw, heights, words=f"sessions from {start}", **about)
+    return theme.panels([*shown], draw, heights, words=f"sessions from {start}", **about)
 
 
 def plot_campaign(paths: Sequence[EventPaths]) -> Picture:
@@ -358,7 +330,7 @@ def plot_placebo(law: Placebo) -> Picture:
     share = percent(p, 0, sign=False) if p >= 0.01 else "under 1%"
     drawn = _bins(law.null_statistic[:, 0], {"the real dates": real})
     found = {"sector": name, "share": share, "calendars": len(law), "real": real, "p": p}
-    return single(draw, (2.6, 2.6), **_about("placebo", drawn, **found))
+    return theme.single(draw, (2.6, 2.6), **_about("placebo", drawn, **found))
 
 
 def plot_power(power: pd.DataFrame) -> Picture:
@@ -378,7 +350,7 @@ def plot_power(power: pd.DataFrame) -> Picture:
 
     shares = ", ".join(f"{m:g} MDE {f:.0%}" for m, f in zip(x, found, strict=True))
     one = tables.records(power)[int((x - 1).abs().argmin())]
-    return single(draw, (2.8, 2.8), **_about("power", power, **one, said=shares))
+    return theme.single(draw, (2.8, 2.8), **_about("power", power, **one, said=shares))
 
 
 def _law(axes: Axes, values: Any, words: str) -> None:
@@ -429,7 +401,7 @@ def plot_exposure(row: Exposure, *, public: bool = True) -> Picture:
     shown = {} if hidden or not found else {"the events": 100 * found.value}
     drawn = _bins(100 * found.quiet if found else [], {**shown, **cents}).round(1)
     about = _about("exposure", drawn, **fields, said="; ".join(said))
-    return single(partial(_exposure, row, hidden), (2.8, 2.8), **about)
+    return theme.single(partial(_exposure, row, hidden), (2.8, 2.8), **about)
 
 
 def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
@@ -443,8 +415,9 @@ def _exposure(row: Exposure, hidden: bool, axes: Axes, narrow: bool) -> None:
         axes.set_yticks([])
         axes.axvline(0, color=QUIET, linewidth=1)
         text = wrapped(row.reason.replace("; ", ";\n"), 40 if narrow else 90)
-        box = {"facecolor": "white", "edgecolor": BAND}
-        axes.text(0.5, 0.15, text, transform=axes.transAxes, ha="center", fontsize=TEXT, bbox=box)
+        how: dict[str, Any] = {"ha": "center", "fontsize": theme.TEXT}
+        how["bbox"] = {"facecolor": "white", "edgecolor": BAND}
+        axes.text(0.5, 0.15, text, transform=axes.transAxes, **how)
     if row.implied:
         low, base, high = (100 * row.implied[case] for case in CASES)
         axes.axvspan(low, high, color=QUIET, alpha=0.18, linewidth=0)
@@ -491,7 +464,7 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     found |= {"said": said, "hollow": NOT_COUNTED}
     height = 0.2 * len(events) + 0.5
     about = _about("events", drawn, "" if len(counts) else "no events", **found)
-    return panels([*map(label, sectors)], draw, (height, height), (3, 1), **about)
+    return theme.panels([*map(label, sectors)], draw, (height, height), (3, 1), **about)
 
 
 def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
@@ -510,7 +483,7 @@ def _reactions(axes: Axes, rows: pd.DataFrame, events: Sequence[str]) -> None:
     axes.set_ylim(len(events) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    percent_axis(axes.xaxis)
+    theme.percent_axis(axes.xaxis)
 
 
 def plot_calendar(panel: EventPanel) -> Picture:
@@ -530,7 +503,7 @@ def plot_calendar(panel: EventPanel) -> Picture:
     heights = (0.5 * len(days) + 0.9, 0.62 * len(days) + 0.9)
     counts = {"primary": len(days.get("primary", ())), "of": len(drawn)}
     about = _about("calendar", drawn, **counts, said=said)
-    return single(partial(_calendar, days), heights, **about)
+    return theme.single(partial(_calendar, days), heights, **about)
 
 
 def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow: bool) -> None:
@@ -545,7 +518,7 @@ def _calendar(days: Mapping[Any, Mapping[str, pd.Timestamp]], axes: Axes, narrow
                 note(axes, name, (day, row), (0, 6 if k % 2 else -13), ha="center", fontsize=SMALL)
         if narrow:
             said = f"{role}: {', '.join(names) if role == 'primary' else len(names)}"
-            above(axes, row, wrapped(said, ACROSS), 6)
+            theme.above(axes, row, wrapped(said, theme.ACROSS), 6)
     axes.set_yticks([] if narrow else range(len(days)), [] if narrow else list(days))
     axes.set_ylim(len(days) - 0.4, -1.2 if narrow else -0.6)
     axes.grid(visible=False, axis="y")
@@ -574,7 +547,7 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
     def draw(axes: Axes, narrow: bool) -> None:
         axes.axhline(0, color=QUIET, linewidth=0.8)
         for name, end in last.items():
-            line = axes.plot(paths.index, paths[name], color=tone(str(name)), linewidth=1.3)
+            line = axes.plot(paths.index, paths[name], color=theme.tone(str(name)), linewidth=1.3)
             hint(line, f"{label(str(name))}: {percent(float(end), 0)} at the end")
         _ends(axes, paths, last, narrow)
         for k, (id, day) in enumerate(sorted(inside.items(), key=lambda item: item[1])):
@@ -586,14 +559,14 @@ def plot_sectors(paths: pd.DataFrame, events: Mapping[str, pd.Timestamp]) -> Pic
         axes.set_xlim(paths.index[0], paths.index[-1])
         axes.set_ylabel("sum of daily returns less the market's")
         _dates(axes, narrow)
-        percent_axis(axes.yaxis)
+        theme.percent_axis(axes.yaxis)
 
     days = [str(day)[:10] for day in paths.index]
     found = {"top": last.index[-1], "high": last.iloc[-1], "first": f"{paths.index[0]:%B %Y}"}
     found |= {"bottom": last.index[0], "low": last.iloc[0], "said": words}
     found |= {"span": f"{days[0]} to {days[-1]}"}
     drawn = paths.round(COARSE).set_axis(days).reset_index(names="day")
-    return single(draw, (3.6, 4.0), **_about("sectors", drawn, **found))
+    return theme.single(draw, (3.6, 4.0), **_about("sectors", drawn, **found))
 
 
 def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool) -> None:
@@ -602,7 +575,7 @@ def _ends(axes: Axes, paths: pd.DataFrame, last: pd.Series[float], narrow: bool)
     height = -np.inf
     for k, (name, value) in enumerate(last.items()):
         height = max(float(value), height + room)
-        words, colour = f"{tag(str(name))} {percent(float(value), 0)}", tone(str(name))
+        words, colour = f"{theme.tag(str(name))} {percent(float(value), 0)}", theme.tone(str(name))
         if narrow:
             place = (0, 0), (0, -26 - 12 * (len(last) - 1 - k)), "axes fraction", "axes fraction"
             note(axes, words, *place, color=colour, va="top")
@@ -621,16 +594,13 @@ def plot_dose_response(responses: pd.DataFrame, row: Exposure) -> Picture:
         return nothing(f"No picture of single firms' abnormal returns on dose: {why}.")
     named = responses[responses["dose"] > 0].sort_values("dose")
     rest = responses[(responses["dose"] == 0) & ~responses["blackout"]]
-    words = ", ".join(
-        f"{firm['ticker']} dose {percent(firm['dose'], 0, sign=False)} return "
-        f"{percent(firm['car_less_sector'])}{' (in blackout)' if firm['blackout'] else ''}"
-        for firm in named.to_dict("records")
-    )
+    firms = tables.records(named.assign(where=np.where(named["blackout"], " (in blackout)", "")))
+    words = ", ".join(say("doses row", firm) for firm in firms)
     rise = row.slope.value if row.slope else None
     line = "" if rise is None else f"; the line rises {number(100 * rise, 1)} cents per dollar"
     drawn = pd.concat([named, rest])[["ticker", "event", "dose", "car_less_sector", "blackout"]]
     about = _about("doses", drawn, firms=len(named), line=line, rest=len(rest), said=words)
-    return single(partial(_dose_response, named, rest, rise), (3.8, 3.8), **about)
+    return theme.single(partial(_dose_response, named, rest, rise), (3.8, 3.8), **about)
 
 
 def _dose_response(
@@ -644,7 +614,7 @@ def _dose_response(
     near, step = np.array([-np.inf, -np.inf]), 0
     reach = 0.2 * np.array([named["dose"].max(), np.ptp(axes.get_ylim())])
     for firm in named.to_dict("records"):
-        colour = tone(firm["sector"])
+        colour = theme.tone(firm["sector"])
         place = np.array([firm["dose"], firm["car_less_sector"]])
         inside = "white" if firm["blackout"] else colour
         mark = axes.plot(*place, "o", color=colour, markerfacecolor=inside, markersize=7)
@@ -658,5 +628,5 @@ def _dose_response(
         axes.plot([0.0, end], [0.0, slope * end], color=INK, linewidth=1.5)
     axes.set_xlabel(wrapped(PHRASES["axis doses"], 40 if narrow else 99))
     axes.set_ylabel("abnormal return less unnamed")
-    percent_axis(axes.yaxis)
-    percent_axis(axes.xaxis)
+    theme.percent_axis(axes.yaxis)
+    theme.percent_axis(axes.xaxis)

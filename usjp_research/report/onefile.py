@@ -34,19 +34,17 @@ def join_pages(pages: Mapping[str, str]) -> str:
     main = whole.new_tag("main", id="main")
     for name, text in pages.items():
         leaf = _leaf(BeautifulSoup(text, PARSER), name, names)
-        main.append(_folded(leaf, whole) if leaf.select_one("h1 .of") else leaf)
+        if leaf.select_one("h1 .of"):
+            summary, inner = whole.new_tag("summary"), leaf
+            summary.string = str(inner["aria-label"])
+            leaf = whole.new_tag("details", attrs={"class": "fold"})
+            leaf.extend((summary, inner))
+        main.append(leaf)
     body = _only(whole, "body")
     footer, skip = _only(body, "footer").extract(), _only(body, "a.skip").extract()
     body.clear()
     body.extend((skip, main, footer))
     return str(whole)
-
-
-def _folded(leaf: Tag, soup: BeautifulSoup) -> Tag:
-    fold, summary = soup.new_tag("details", attrs={"class": "fold"}), soup.new_tag("summary")
-    summary.string = str(leaf["aria-label"])
-    fold.extend((summary, leaf))
-    return fold
 
 
 def _only(soup: Tag, selector: str) -> Tag:
@@ -93,10 +91,8 @@ def find_browser(given: str | None = None) -> str:
         return found
     if given:
         raise InputError(f"--browser {given}: no such program; give the path of Chromium or Chrome")
-    raise InputError(
-        f"no browser to print with ({', '.join(BROWSERS[:3])}, ... are not on the PATH): install "
-        "Chromium, or give --browser"
-    )
+    tried = f"{', '.join(BROWSERS[:3])}, ... are not on the PATH"
+    raise InputError(f"no browser to print with ({tried}): install Chromium, or give --browser")
 
 
 def print_pdf(page: str, out: Path, browser: str) -> None:
@@ -119,8 +115,6 @@ def print_pdf(page: str, out: Path, browser: str) -> None:
             raise InputError(f"{browser}: could not print ({error})") from None
         if not made.is_file() or not made.read_bytes().startswith(b"%PDF"):
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise InputError(
-                f"{browser}: printed nothing (exit code {done.returncode}: {said}); give another "
-                "with --browser"
-            )
+            why = f"printed nothing (exit code {done.returncode}: {said})"
+            raise InputError(f"{browser}: {why}; give another with --browser")
         write_whole(out.absolute(), made.read_bytes())

@@ -76,6 +76,7 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
     wrong = [(item, where) for item, where in rows if stops(item, where)]
     many = "1 finding" if len(rows) == 1 else f"{len(rows)} findings"
     verdict = f"usable with {many}, none that stops the study"
+    verdict = verdict if rows else "usable: nothing looks wrong"
     if wrong:
         item, where = wrong[0]
         first = f"first {item.ticker} {item.day} in {where}"
@@ -85,7 +86,6 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
     csv.writer(held, lineterminator="\n").writerows(lines)
     missing = [firm for firm in spec.firms if firm.ticker not in market.returns]
     missing.sort(key=lambda firm: -(firm.market_value_usd_bn or 0.0))
-    verdict = verdict if rows else "usable: nothing looks wrong"
     return Checked(not wrong, verdict, facts, missing, rows, held.getvalue().splitlines())
 
 

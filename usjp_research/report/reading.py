@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,6 @@ class Reading:
     findings: Mapping[str, str]
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         items = "".join(f"<li>{escape(text)}</li>" for text in self.sentences)
         return f"<ol>{items}</ol><p><b>For the quant.</b> {escape(self.quant)}</p>"
 
@@ -362,9 +361,7 @@ def _leaks(study: Results, rows: Sequence[Results]) -> str:
     if not leaks:
         return ""
     first = {row["name"]: row for row in study.get("rule_1", rows)}
-    changed = [
-        say("leak", leaks[row["name"]])
-        for row in (first.get(row["name"], row) for row in rows)
-        if leaks.get(row["name"], row)["headline"] != row["headline"]
-    ]
+    heads = {row["name"]: first.get(row["name"], row)["headline"] for row in rows}
+    both = ((leaks[name], head) for name, head in heads.items() if name in leaks)
+    changed = [say("leak", row) for row, head in both if row["headline"] != head]
     return say("leaks", changed=changed) if changed else PHRASES["no leaks"]

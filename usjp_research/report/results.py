@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 from pydantic import ConfigDict, TypeAdapter
 
+from usjp_research import __version__
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Dropped, Market, market_digest
 from usjp_research.report.numbers import checked
@@ -166,8 +167,6 @@ def _files(study: Study) -> dict[str, bytes]:
 
 
 def _plain(study: Study) -> dict[str, object]:
-    from usjp_research import __version__
-
     spec, market, made = study.data.spec, study.data.market, study.data.portfolios
     versions = ((item.row.numbers(), item.named, item.safe) for item in study.contrast_versions)
     return {

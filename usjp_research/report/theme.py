@@ -61,16 +61,14 @@ class Picture:
 
     In a notebook it is an SVG with its PNG. Its words and its data stand in the output's metadata,
     as does the narrow form, in ``metadata["image/svg+xml"]["narrow"]``, for pages that show the
-    one that fits.
+    one that fits. No figure is registered with pyplot, so that nothing is shown twice.
 
     Attributes
     ----------
     figure, narrow : matplotlib Figure
-        Not registered with pyplot, so that nothing is shown twice. ``narrow`` is for the width of a
-        phone; without one the figure serves every width.
+        ``narrow`` is for the width of a phone; without one the figure serves every width.
     alt, title, source : str
-        Words made from the numbers that are drawn; what was found, which stands above the drawing;
-        what is drawn, and in which unit.
+        The numbers in words; what was found, which stands above; what is drawn, in which unit.
     data : DataFrame, optional
         What is drawn and no more, to download.
     """
