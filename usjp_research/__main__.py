@@ -94,11 +94,8 @@ class Screen(Console):
 if TYPE_CHECKING:
     import pandas as pd
 
-    from usjp_research.market.record import Market
     from usjp_research.report.summary import Line
     from usjp_research.runs.job import Job
-    from usjp_research.spec.records import Spec
-    from usjp_research.study.sample import Sample
 
 app = typer.Typer(
     cls=Commands,
@@ -248,7 +245,7 @@ def study(
     _fail(failures(outcomes), 1)
 
 
-def _tried(spec: Spec, chosen: Sequence[object]) -> str:
+def _tried(spec: ur.Spec, chosen: Sequence[object]) -> str:
     """Return what tells the folder of another rule apart: its digest, and what else was chosen."""
     if not spec.changed:
         return ""
@@ -319,7 +316,7 @@ def _batch(
     return front_page(entries), jobs
 
 
-def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage) -> Market:
+def _returns(spec: ur.Spec, source: str, options: Mapping[str, str], stages: Stage) -> ur.Market:
     """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
     from usjp_research.market.factors import check_factors
     from usjp_research.market.openings import load_openings
@@ -334,7 +331,7 @@ def _returns(spec: Spec, source: str, options: Mapping[str, str], stages: Stage)
     return load_openings(spec, market, options["openings"])
 
 
-def _market(spec: Spec, source: str, stages: Stage) -> Market:
+def _market(spec: ur.Spec, source: str, stages: Stage) -> ur.Market:
     """Load the market, and say what it was read as and what looks wrong."""
     from usjp_research.market.check import told
 
@@ -345,7 +342,7 @@ def _market(spec: Spec, source: str, stages: Stage) -> Market:
     return market
 
 
-def _facts(spec: Spec, market: Market, public: bool) -> dict[str, Any]:
+def _facts(spec: ur.Spec, market: ur.Market, public: bool) -> dict[str, Any]:
     """Return what a run's manifest says of its study."""
     from usjp_research.market.record import market_digest
     from usjp_research.study.disclosure import is_public
@@ -377,7 +374,7 @@ def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[st
 
 
 def _run_notebooks(
-    data: Sample, jobs: Sequence[Job], fresh: Path, stages: Stage
+    data: ur.Sample, jobs: Sequence[Job], fresh: Path, stages: Stage
 ) -> tuple[store.Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
     from usjp_research.runs.batch import run_batch
@@ -394,7 +391,7 @@ def _run_notebooks(
     return outcomes
 
 
-def _compute(data: Sample, fresh: Path, folder: Path, stages: Stage) -> None:
+def _compute(data: ur.Sample, fresh: Path, folder: Path, stages: Stage) -> None:
     """Compute and save the study in this process."""
     result = ur.run_study(data, stages)
     stages("writing results")
@@ -421,7 +418,7 @@ def _finish(
 
 
 def _print_study(
-    fresh: Path, spec: Spec, facts: Values, sectors: list[str], as_json: bool, wide: bool
+    fresh: Path, spec: ur.Spec, facts: Values, sectors: list[str], as_json: bool, wide: bool
 ) -> None:
     """Print the answer, a line per sector that was saved, and what must be known beside them."""
     from usjp_research.report.first_screen import screen
@@ -457,10 +454,8 @@ def _print_study(
     for line in content["missing"]:
         _say(line)
     _say(spec.words.provenance or "The study does not say when its rule was written.")
-    calendars = "{shifts} placebo calendars (about {independent_shifts} independent)"
-    _say(
-        f"{calendars.format_map(content)}, {facts['market']}, {facts['first']} to {facts['last']}."
-    )
+    law = "{shifts} placebo calendars (about {independent_shifts} independent)".format_map(content)
+    _say(f"{law}, {facts['market']}, {facts['first']} to {facts['last']}.")
     _say(f"spec {facts['spec'][:12]}, snapshot {facts['snapshot'][:12]}")
 
 

@@ -21,7 +21,7 @@ from usjp_research.study.counterfactual import EXACT, POOR, Counterfactuals
 from usjp_research.study.curve import CHOICES, Curve
 from usjp_research.study.events import EventPanel
 from usjp_research.study.exposure import Exposure
-from usjp_research.study.reactions import EventPaths
+from usjp_research.study.reactions import OUTSIDE, EventPaths
 from usjp_research.study.verdict import CASES, Verdict
 from usjp_research.words import EVENT_NAMES, NOT_COUNTED, between, dated, label, number, percent
 
@@ -441,8 +441,8 @@ def plot_events(reactions: pd.DataFrame, alpha: float) -> Picture:
     half = NormalDist().inv_cdf(1 - alpha / 2) * table["se_guarded"]
     table = table.assign(low=table["caar"] - half, high=table["caar"] + half)
     days = zip(table["event"], table["session"].map(date.fromisoformat), strict=True)
-    own = [tables.counted(row) for row in tables.records(table)]
-    rows = table.assign(own=np.array(own, bool), said=[dated(*day) for day in days])
+    own = (table["sign"] != 0) & (table["blackout"] != OUTSIDE)  # the thesis expects a sign of it
+    rows = table.assign(own=own, said=[dated(*day) for day in days])
     rows["text"] = rows["caar"].map(percent) + np.where(own, "", f" {NOT_COUNTED}")
     sectors = {str(name): part for name, part in rows.groupby("sector", sort=False)}
     events = list(dict.fromkeys(rows["said"]))

@@ -67,8 +67,7 @@ class FirstScreen:
             percent=percent,
         )
 
-    def _repr_html_(self) -> str:
-        return self.html()
+    _repr_html_ = html
 
 
 def first_screen(out: str | Path) -> FirstScreen:
@@ -153,10 +152,8 @@ def _out(lines: Sequence[Line]) -> list[Line]:
 
 
 def _control(results: Results) -> str:
-    row = next(iter(results["control"]), None)
-    if row is None or row["low"] is None or row["low"] <= 0:
-        return ""
-    return say("control seen", row, who=label(MIRROR))
+    seen = [row for row in results["control"][:1] if (row["low"] or 0.0) > 0]
+    return say("control seen", seen[0], who=label(MIRROR)) if seen else ""
 
 
 def _numbers(lines: Sequence[Line]) -> list[tuple[str, str]]:

@@ -46,8 +46,7 @@ def check_lines(spec: Spec, market: Market) -> Iterator[str]:
         table.append((label(row.sector), mde, share or DASH, _said(row)))
     yield from columns(table, "wrrw")
     of = "the SIMULATED market" if market.simulated else f"market {market.name}"
-    yield ""
-    yield f"By quiet dates of {of} alone; no reaction to any event was computed."
+    yield from ("", f"By quiet dates of {of} alone; no reaction to any event was computed.")
 
 
 def _said(row: Outlook) -> str:

@@ -169,13 +169,9 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _unrun(cells: Cells) -> list[int]:
     """List the numbers of cells with code that papermill did not come to."""
     own = [cell for cell in cells if not ADDED & set(cell.metadata.tags)]
-    return [
-        number
-        for number, cell in enumerate(own, 1)
-        if cell.cell_type == "code"
-        and cell.source.strip()
-        and cell.metadata.get("papermill", {}).get("start_time", "") is None
-    ]
+    code = ((k, cell) for k, cell in enumerate(own, 1) if cell.cell_type == "code")
+    about = ((k, cell.metadata.get("papermill", {})) for k, cell in code if cell.source.strip())
+    return [k for k, times in about if times.get("start_time", "") is None]
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -47,14 +47,11 @@ def save_reading(out: str | Path) -> Reading:
 def compose(results: Results) -> Reading:
     """Turn results, as `read_results` gives them, into sentences; each needs its numbers."""
     parts = (_known, _contrast, _exposure, _pattern, _campaign, _change)
+    shown = {"campaign": _campaign, "since": _since, "visible": _change}
     with naming(Words(**results.get("words", {})).names()):
-        findings = {"campaign": _campaign(results), "since": _since(results)}
-        findings |= {"visible": _change(results)}
-        return Reading(
-            tuple(text for part in parts if (text := part(results))),
-            _quant(results),
-            {name: text for name, text in findings.items() if text},
-        )
+        sentences = tuple(text for part in parts if (text := part(results)))
+        findings = {name: text for name, part in shown.items() if (text := part(results))}
+        return Reading(sentences, _quant(results), findings)
 
 
 def method(out: str | Path) -> Note:

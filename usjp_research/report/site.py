@@ -72,6 +72,5 @@ def _findings(run: Path) -> Iterator[dict[str, str]]:
 
 def _drawn(path: Path) -> str:
     """Return a saved drawing as a data address, or nothing where there is none."""
-    if not path.is_file():
-        return ""
-    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    drawn = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
+    return drawn and f"data:image/svg+xml;base64,{drawn}"

@@ -142,11 +142,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def counted(row: Mapping[str, Any]) -> bool:
-    """Say whether a reaction counts for its sector: the thesis expects a sign of the event."""
-    return int(row["sign"]) != 0 and row["blackout"] != OUTSIDE
-
-
 def timing_numbers(timing: pd.DataFrame) -> Table:
     """Lay out every check's number by sector; a star marks an interval that leaves out zero."""
     names = list(dict.fromkeys(timing["sector"]))

@@ -116,9 +116,7 @@ class Picture:
             write_whole(path.with_name(f"{path.stem}-narrow{path.suffix}"), self.narrow_svg())
         return path
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, Any]]:
         # JupyterLab draws no SVG in a notebook that another process ran: it is not trusted.
         words = f"{self.title}\n{self.alt}".strip()
         data = {SVG: self.svg().decode(), "text/plain": words}
@@ -275,8 +273,8 @@ def panels(
     def form(narrow: bool) -> Figure:
         lines = -(-len(heads) // columns[narrow])
         across = -(-len(heads) // lines)
-        how = {"sharex": True, "sharey": True}
-        figure = canvas(narrow, heights[narrow] * lines + 0.3, lines, across, **how)
+        room = heights[narrow] * lines + 0.3
+        figure = canvas(narrow, room, lines, across, sharex=True, sharey=True)
         for spare in figure.axes[len(heads) :]:
             spare.remove()
         for axes in figure.axes[-across:]:
