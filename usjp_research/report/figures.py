@@ -174,7 +174,7 @@ def plot_curve(found: Curve, sector: str | None = None) -> Picture:
     table = table.sort_values("effect", kind="stable", ignore_index=True)
     marked = [{**row, "place": k} for k, row in enumerate(tables.records(table)) if row["rule"]]
     rules = sorted(marked, key=lambda row: str(row["rule"]))
-    said = "; ".join(say("curve row", row) for row in rules)
+    said = "; ".join(say("curve row", r, ends=between(r["low"], r["high"])) for r in rules)
     lines = sum(map(len, values.values())) + len(values)
 
     def form(narrow: bool) -> Figure:

@@ -462,7 +462,9 @@ ROWS: Mapping[str, Callable[..., Iterable[Row]]] = {
     "power": records,
     "reactions": _reactions,
     "says": _says,
-    "since": records,
+    "since": lambda frame: [
+        {**row, "range": between(row["placebo_low"], row["placebo_high"])} for row in records(frame)
+    ],
     "size": lambda frame: [{**row, "hold": 1 - row["families"]} for row in records(frame)],
     "thesis": _verdicts,
     "timing": _timing,
