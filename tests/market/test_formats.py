@@ -311,6 +311,21 @@ def test_two_rows_of_names_are_fields_and_securities(
     assert (table.close is not None) == ("Adj Close" in fields)
 
 
+@pytest.mark.parametrize("by_ticker", [False, True])
+@pytest.mark.parametrize("names", [["LOW", "OPEN", "SO"], ["LOW"]])
+@pytest.mark.parametrize("file", ["csv", "parquet"])
+def test_a_security_that_is_called_as_a_field_is_one(
+    file: str, names: list[str], by_ticker: bool, tmp_path: Path
+) -> None:
+    own = TRUTH.iloc[:, : len(names)].set_axis(names, axis=1)
+    frame = pd.concat({"Adj Close": own, "Close": own, "Volume": own * 7}, axis=1)
+    frame = (frame.swaplevel(axis=1) if by_ticker else frame).rename_axis(index="Date")
+    path = tmp_path / f"p.{file}"
+    frame.to_csv(path) if file == "csv" else frame.to_parquet(path)
+    read = read_prices(path)
+    assert (sorted(read.returns.columns), read.column) == (names, "Adj Close")
+
+
 def test_a_sheet_from_bloomberg_has_securities_above_fields(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.active

@@ -252,15 +252,14 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
     if re.search(r"\d", head[1][0]):  # a day: the second row is no row of names
         return None
     upper, lower = head[0][1:], head[1][1:]
-    above, below = ([plain(cell) in FIELDS for cell in row if cell] for row in (upper, lower))
     numbers = any(re.fullmatch(POINT, cell) or re.fullmatch(COMMA, cell) for cell in lower if cell)
     for at in range(1, len(upper)):
         upper[at] = upper[at] or upper[at - 1]  # merged cells
     if not all((*upper, *lower)):
         return None
-    if below and all(below):
+    if _fields_second(upper, lower):
         pairs = list(zip(lower, upper, strict=True))
-    elif above and all(above) and not numbers:
+    elif all(plain(cell) in FIELDS for cell in upper) and not numbers:
         pairs = list(zip(upper, lower, strict=True))
     else:
         return None
@@ -394,9 +393,9 @@ def _parquet(path: Path) -> Cells:
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise _unreadable(path, "CSV or Parquet", error) from None
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    paired = {name: _pair(name) for name in map(str, schema.names)}
-    names = [" ".join(pair).strip() if pair else name for name, pair in paired.items()]
-    pairs = {" ".join(pair): pair for pair in paired.values() if pair and all(pair)}
+    paired = _paired(schema.names)
+    names = [" ".join(paired[name]).strip() if name in paired else name for name in schema.names]
+    pairs = {" ".join(pair): pair for pair in paired.values() if all(pair)}
     frame.columns = pd.Index(["" if n == "__index_level_0__" else n for n in names], dtype=object)
     _each_once(path, list(frame.columns))
     return Cells(frame, pairs, (TWO_ROWS,) if pairs else ())
@@ -421,9 +420,17 @@ def _as_text(path: Path, table: Any) -> Any:
     return table
 
 
-def _pair(name: str) -> tuple[str, str] | None:
-    """Read a name that pandas made of two: "('Close', 'SO')", field first."""
-    if not re.fullmatch(r"\('[^']*', '[^']*'\)", name):
-        return None
-    first, second = ast.literal_eval(name)
-    return (second, first) if plain(second) in FIELDS else (first, second)
+def _paired(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Read names that pandas made of two: "('Close', 'SO')", field first."""
+    whole = [name for name in names if re.fullmatch(r"\('[^']*', '[^']*'\)", name)]
+    pairs: dict[str, tuple[str, str]] = {name: ast.literal_eval(name) for name in whole}
+    both = [pair for pair in pairs.values() if all(pair)]
+    if both and not _fields_second(*zip(*both, strict=True)):
+        return pairs
+    return {name: (second, first) for name, (first, second) in pairs.items()}
+
+
+def _fields_second(upper: Sequence[str], lower: Sequence[str]) -> bool:
+    """Whether of two levels of names the second has the fields; a security may be called LOW."""
+    first, second = (all(plain(name) in FIELDS for name in level) for level in (upper, lower))
+    return second and not (first and len({*upper}) >= len({*lower}))
