@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import math
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -589,7 +590,9 @@ def rule_command(
 
 @prices.app.command("check")
 def prices_check(
-    file: Annotated[str, Argument(help="FILE, or prices:FILE and returns:FILE to say which.")],
+    file: Annotated[
+        str, Argument(help="FILE, prices:FILE or returns:FILE to say which, or a snapshot's name.")
+    ],
     params: File = PARAMS,
     against: File = asked("A second file: prices, returns, or overnight and intraday returns."),
     tolerance: float = asked(
@@ -600,7 +603,8 @@ def prices_check(
     """Say what a study could do with a file: exit code 0 usable, 1 when a finding stops it."""
     from usjp_research.report.prices_check import KINDS, check_prices, print_checked
 
-    named = file if file.partition(":")[0] in KINDS else f"file:{file}"
+    kept = re.fullmatch("latest|[0-9a-f]{4,64}", file) and not _here(Path(file)).exists()
+    named = file if file.partition(":")[0] in KINDS else f"{'snapshot' if kept else 'file'}:{file}"
     other = _here(against) if against else None
     done = check_prices(read_spec(_study(params)), _source(named, returns=False), other, tolerance)
     print_checked(done, _say, _width())
@@ -650,17 +654,24 @@ def verify_command(
 
 
 def _same_file(path: Path, sha: str) -> str:
-    """Return the place of a file that a run has read, or refuse another one."""
+    """Return the place of a file that a run has read, also as a snapshot, or refuse another one."""
+    from usjp_research.market.snapshots import DATA, STORE
+
+    kept = path.parent / STORE / sha / DATA
+    path = kept if path.name == DATA and kept.is_file() else path
     seen = store.sha_of(path) if path.is_file() else ""
     if seen == sha:
         return str(path)
-    told = f"is another file, SHA-256 {seen[:12]}, the run's {sha[:12]}" if seen else "is not there"
+    told = f"SHA-256 {seen[:12]}, the run's {sha[:12]}"
+    told = f"is another file, {told}" if seen else f"is not there, nor a snapshot {sha[:12]}"
     raise InputError(f"{path}: {told}; give the folder of what the run has read with --files")
 
 
 @app.command("battery")
 def battery_command(
-    returns: Annotated[Path, Argument(help="Daily simple returns: date, a column a series.")],
+    returns: Annotated[
+        str, Argument(help="Daily simple returns: date, a column a series; or snapshot:DIGEST.")
+    ],
     groups: Path = asked("CSV with firm, sector and optionally treated.", default=...),
     benchmark: str | None = asked("The market's column."),
     event: str | None = asked("Day 0 of every firm, YYYY-MM-DD."),
@@ -682,7 +693,7 @@ def battery_command(
     """Test abnormal returns around events in any panel, dependence between firms first."""
     from usjp_research.report.battery import battery_from_files, print_battery, write_battery
 
-    files: dict[str, Any] = {"returns": returns, "groups": groups}
+    files: dict[str, Any] = {"returns": _source(returns, returns=False), "groups": groups}
     files |= {"events": events, "factors": factors}
     asked: dict[str, Any] = {"event": event, "benchmark": benchmark, "model": model}
     asked |= {"estimation": estimation, "windows": window or ["0,0"], "factor_units": factor_units}

@@ -519,6 +519,7 @@ def test_the_battery_refuses_prices_and_passes_what_is_right(
     right, large = battery(), battery(-0.45)
     assert right.exit_code == large.exit_code == 0
     assert "Check" not in right.stderr and "a large move" in large.stderr
+    assert "; listed" in large.stderr and "fix the file" not in large.stderr
 
 
 # --- shown ------------------------------------------------------------------------------------
@@ -541,6 +542,17 @@ def test_a_long_list_is_counted_by_kind(clean: pd.DataFrame) -> None:
         levels = _planted(levels, _exactly(0.6), f"S{k:02d}", f"2022-03-{10 + k}")
     lines = told(_found(levels), most=5)
     assert len(lines) == 6 and lines[-1] == "and 7 more: 7 jump"
+
+
+def test_a_day_that_most_series_shared_is_no_bad_price(clean: pd.DataFrame) -> None:
+    at = clean.index.searchsorted(pd.Timestamp(IN_WINDOW))
+    some = np.where(np.isin(np.arange(len(clean)), [at, at + 1, at + 2]), 0.82, 1.0)
+    alone = clean.assign(S03=clean["S03"] * some)
+    (item,) = _found(alone)
+    assert (item.kind, item.witness) == ("tick", "")
+    assert item.looks_like == "a move and back, perhaps a bad price"
+    others = clean.mul(np.where(some < 1, 0.93, 1.0), axis=0)
+    assert _found(others.assign(S03=alone["S03"])) == ()  # as when tariffs came, and went
 
 
 def test_a_market_that_moves_without_its_firms_has_a_witness(clean: pd.DataFrame) -> None:

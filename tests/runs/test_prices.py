@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from datetime import date
@@ -70,11 +71,13 @@ def test_a_study_names_what_is_fetched_and_terms_are_said_once(
     assert "  2 of 2 tickers" in done.stderr.splitlines()
     assert "left out: security R01: no price" in done.stdout
     (one,) = snapshots()
-    assert f"usjp study --market snapshot:{one.digest[:12]}" in done.stdout
     assert one.about["coverage"]["SPY"] == ["2024-01-02", "2024-03-28", len(DAYS)]
     assert one.about["sha256"] == one.digest
     assert "personal use" in one.about["terms"]
-    assert not [path for path in Path("snapshots").iterdir() if path.name.startswith(".")]
+    words = f"usjp study --params {folder} --market snapshot:{one.digest[:12]}"
+    assert done.stdout.splitlines()[-1] == words  # without --donors: none of donors.csv came
+    assert sorted(path.name for path in Path("snapshots").iterdir()) == [".gitignore", one.digest]
+    assert Path("snapshots/.gitignore").read_text() == "*\n"
 
 
 def test_a_snapshot_is_never_written_again_and_a_change_in_it_is_refused(
@@ -116,13 +119,15 @@ def test_a_fetch_that_is_stopped_leaves_parts_and_no_snapshot(
 
     monkeypatch.setattr(fetch, "download", answer)
     words = ("prices", "fetch", "AAA", "BBB", "--start", "2024-01-02", "--end", "2024-03-28")
-    assert usjp(*words).exit_code != 0
+    stopped = usjp(*words)
+    assert stopped.exit_code != 0
+    assert stopped.stderr.splitlines()[-1].startswith("Stopped. What came is kept: the same comm")
     assert not snapshots()
     assert usjp(*words).exit_code == 0
     assert heard == ["AAA", "BBB", "BBB"]
     (one,) = snapshots()
     assert list(one.about["coverage"]) == ["AAA", "BBB"]
-    assert [path.name for path in Path("snapshots").iterdir()] == [one.digest]
+    assert sorted(path.name for path in Path("snapshots").iterdir()) == [".gitignore", one.digest]
 
 
 def test_a_digest_that_is_unknown_or_not_one_says_what_is_there(
@@ -141,6 +146,18 @@ def test_a_digest_that_is_unknown_or_not_one_says_what_is_there(
         find_snapshot("xyz")
     with pytest.raises(InputError, match=r"'': several begin so; there"):
         find_snapshot("")
+    twin = Path("snapshots", f"{first[:8]}0")
+    shutil.copytree(Path("snapshots", first), twin)
+    with pytest.raises(InputError, match=f"several begin so; there: [^,]*, {first[:9]}[^,]*$"):
+        find_snapshot(first[:6])  # those that may be meant, and no others
+    shutil.rmtree(twin)
+    other = Path("elsewhere")
+    other.mkdir()
+    Path("snapshots", first).rename(other / first)
+    with pytest.raises(InputError, match="no such snapshot"):
+        find_snapshot(first)
+    assert find_snapshot(f"elsewhere/{first[:9]}").digest == first
+    (other / first).rename(Path("snapshots", first))
     assert find_snapshot("latest", "factors").about["source"] == "french"
     assert find_snapshot("latest", "prices").about["source"] == "yahoo"
     listed = usjp("prices", "list").stdout.splitlines()
@@ -206,6 +223,37 @@ def test_a_study_runs_on_a_snapshot_and_says_which(
     assert str(Path.cwd()) not in Path("a/run.json").read_text()
     rows, same = (json.loads(done.stdout)["rows"] for done in (kept, own_file))
     assert rows[0]["effect"] == pytest.approx(same[0]["effect"], abs=1e-9)
+    checked = [usjp("prices", "check", name, "--params", folder) for name in ("latest", one.digest)]
+    assert {done.stdout.partition("\n")[0] for done in checked} == {"Usable: nothing looks wrong."}
+    again = usjp("verify", "a", "--params", folder)
+    assert (again.exit_code, again.stdout.split(":")[0]) == (0, "Equal"), again.stderr
+    Path("snapshots").rename("gone")
+    gone = usjp("verify", "a", "--params", folder)
+    assert gone.exit_code == 2
+    assert f"prices.parquet: is not there, nor a snapshot {one.digest[:12]}" in gone.stderr
+
+
+def test_the_battery_takes_a_snapshots_returns(
+    usjp: Usjp, own: Callable[..., Path], sent: Callable[..., list[Request]], prices: Path
+) -> None:
+    table = pd.read_csv(prices, index_col="date", parse_dates=True)
+    sent(pd.concat({key: table for key in ("open", "close", "adj_close", "volume")}, axis=1))
+    assert usjp("prices", "fetch", "--params", own()).exit_code == 0
+    table.pct_change(fill_method=None).iloc[1:].to_csv("r.csv")
+    rows = [f"{ticker},a" for ticker in SECTORS["solar"]]
+    Path("g.csv").write_text("\n".join(["firm,sector", *rows]) + "\n", encoding="utf-8")
+    words = ("--groups", "g.csv", "--benchmark", "us_market", "--event", "2024-03-05", "--json")
+    for source, out in (("snapshot:latest", "a.json"), ("r.csv", "b.json")):
+        done = usjp("battery", source, *words, out)
+        assert done.exit_code == 0, done.stderr
+    kept, file = (json.loads(Path(name).read_text()) for name in ("a.json", "b.json"))
+    (one,) = snapshots()
+    assert kept["provenance"]["files"]["returns"]["sha256"] == one.digest
+    numbers = [part["ALL"]["[0;0]"]["caar"] for part in (kept, file)]
+    assert numbers[0] == pytest.approx(numbers[1], abs=1e-9)
+    done = usjp("battery", "snapshot:nothing", *words, "c.json")
+    assert done.exit_code == 2
+    assert "no such snapshot of prices" in done.stderr
 
 
 def test_bad_requests_are_one_line(usjp: Usjp, sent: Callable[..., list[Request]]) -> None:

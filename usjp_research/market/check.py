@@ -150,6 +150,7 @@ class _Move:
     unlike: bool  # the days after are known to be wilder or quieter than those before
     quiet: bool  # days on both sides are known and alike, as they are around a split
     coarse: bool  # so few different prices that ratios are whole numbers by themselves
+    shared: bool  # the middle series moved the same way that day, by a quarter of it or more
 
     @property
     def odd(self) -> bool:
@@ -158,7 +159,13 @@ class _Move:
 
 
 def _move(
-    row: Floats, at: int, large: npt.NDArray[np.bool_], usual: float, raw: float, most: float
+    row: Floats,
+    at: int,
+    large: npt.NDArray[np.bool_],
+    usual: float,
+    raw: float,
+    most: float,
+    others: float,
 ) -> _Move:
     after = slice(at + 1, at + 6)
     stops = np.flatnonzero(large[after] | ~np.isfinite(row[after]))
@@ -182,6 +189,7 @@ def _move(
         unlike=unlike,
         quiet=not (unlike or math.isnan(before + later)),
         coarse=len(known) > 0 and float((known == 0).mean()) >= COARSE,
+        shared=others * float(np.sign(row[at])) * APART >= abs(float(row[at])),
     )
 
 
@@ -198,6 +206,8 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
     scale = np.nan_to_num(usual)
     least = np.maximum(np.clip(8 * scale, *LOOKED_AT), np.minimum(4 * scale, ABSURD))
     days = pd.DatetimeIndex(returns.index)
+    known_that_day = np.isfinite(logs).sum(axis=0)
+    others = np.where(known_that_day >= FEWEST, middles(logs.T)[:, 0], np.nan)
     with np.errstate(invalid="ignore"):
         large = sizes >= least[:, None]
     for column in np.flatnonzero(large.any(axis=1)).tolist():
@@ -210,7 +220,7 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
             if at <= done:
                 continue
             near = float(usual[column]), float(raw[column][at])
-            move = _move(row, at, large[column], *near, most)
+            move = _move(row, at, large[column], *near, most, float(others[at]))
             item = _judge(name, days[at : at + 6], move)
             if item is not None:
                 yield item
@@ -238,11 +248,13 @@ def _judge(name: str, days: pd.DatetimeIndex, move: _Move) -> Finding | None:
             span = "the next day" if move.sessions == 1 else f"after {move.sessions} sessions"
             witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
-            kind, words, exact = "tick", "a bad price", False
+            words = "a bad price" if witness else "a move and back, perhaps a bad price"
+            kind, exact = "tick", False
     elif abs(move.raw) <= min(0.15, abs(move.size) / 2):
         witness = f"the raw close moved {percent(math.expm1(move.raw))}"
         words = "an adjustment on the wrong day" if kind == "jump" else words
-    if kind == "jump" and not witness and DOWN < size < UP:
+    usual = kind == "jump" or (kind == "tick" and move.shared)
+    if usual and not witness and DOWN < size < UP:
         return None
     day = days[0].date()
     return Finding(name, day, kind, size, words, witness=witness, exact=exact, until=until)

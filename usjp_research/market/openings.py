@@ -91,5 +91,5 @@ def _with(market: Market, spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Mar
         own = table.reindex(market.dates)
         funds = [name for name in spec.rule.benchmark if name in own]
         first = own[BENCHMARK] if BENCHMARK in own else own[funds].mean(axis=1)
-        found[part] = own.assign(**{BENCHMARK: first}).reindex(columns=market.returns.columns)
+        found[part] = own.reindex(columns=market.returns.columns).assign(**{BENCHMARK: first})
     return replace(market, openings=found)

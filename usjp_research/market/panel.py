@@ -19,7 +19,8 @@ from usjp_research.market.columns import (
     read_numbers,
 )
 from usjp_research.market.files import existing, open_parquet
-from usjp_research.market.table import open_columns, read_table, security_names
+from usjp_research.market.snapshots import find_snapshot
+from usjp_research.market.table import open_columns, read_prices, read_table, security_names
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -75,7 +76,16 @@ def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPan
 
 
 def open_returns(path: str | Path) -> ReturnPanel:
-    """Open daily simple returns on the file's own days, a large wide Parquet file in blocks."""
+    """Open daily simple returns on the file's own days, a large wide Parquet file in blocks.
+
+    Of ``snapshot:DIGEST`` they are those of its prices, on New York's sessions.
+    """
+    kind, _, name = str(path).partition(":")
+    if kind == "snapshot":
+        held = find_snapshot(name, "prices")
+        table = read_prices(held.data, "prices")
+        where = f"snapshot:{held.digest[:12]}"
+        return replace(panel_of_frame(table.returns, where), read_as=table.read_as)
     path = existing(str(path))
     if blocks := _in_blocks(path):
         return blocks

@@ -69,11 +69,12 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
         One line with what there is, when none or several are meant or the table has changed.
     """
     path = Path(name).parent if Path(name).name == DATA else Path(name)
-    every = snapshots(path.parent if path.is_absolute() else None)
+    every = snapshots(path.parent if len(path.parts) > 1 else None)
     fit = [one for one in every if not holds or one.about.get("holds") == holds]
     found = fit[-1:] if name == "latest" else [s for s in fit if s.digest.startswith(path.name)]
     if len(found) != 1:
-        there = ", ".join(f"{s.digest[:12]} ({s.about.get('source')})" for s in every[::-1][:4])
+        names = [f"{s.digest[:12]} ({s.about.get('source')})" for s in found or every]
+        there = ", ".join(names[::-1][:4])
         fault = "several begin so" if found else f"no such snapshot{holds and f' of {holds}'}"
         raise InputError(f"snapshot '{name}': {fault}; there: {there or 'none: usjp prices fetch'}")
     (one,) = found

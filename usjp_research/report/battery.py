@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,10 @@ from usjp_research.engine.battery.window import WindowTests
 from usjp_research.engine.design import Timing
 from usjp_research.market.check import check_returns, refuse_file, told
 from usjp_research.market.factors import read_factors
+from usjp_research.market.files import existing
 from usjp_research.market.groups import read_event_dates, read_groups
 from usjp_research.market.panel import ReturnPanel, open_returns
-from usjp_research.market.record import EVERY, Finding
+from usjp_research.market.record import EVERY, LISTED, Finding
 from usjp_research.report.numbers import PHRASES
 from usjp_research.report.numbers import say as phrase
 from usjp_research.runs.store import json_bytes, sha_of, write_whole
@@ -44,7 +46,7 @@ def days_of(text: str, name: str) -> tuple[int, int]:
 
 def battery_from_files(
     *,
-    returns: Path,
+    returns: str,
     groups: Path,
     event: str | None,
     events: Path | None,
@@ -98,7 +100,8 @@ def check_panel(
     for part in (names[at : at + step] for at in range(0, len(names), step)):
         frame = pd.DataFrame(panel.read(part).T, index=panel.days, columns=part)
         for item in check_returns(frame, benchmark=market):
-            found.append(replace(item, remedy=item.remedy.partition(", or accept")[0]))
+            remedy = item.remedy.partition(", or accept")[0]  # here is no accepted.csv
+            found.append(item if item.advice == LISTED else replace(item, remedy=remedy))
     refuse_file(panel.where, found)
     first = firms["day0"] + min(timing.estimation[0], timing.hull[0])
     last = firms["day0"] + max(timing.estimation[1], timing.hull[1])
@@ -111,11 +114,12 @@ def check_panel(
 
 
 def write_battery(
-    done: Battery, path: Path, files: Mapping[str, Path | None], asked: Mapping[str, object]
+    done: Battery, path: Path, files: Mapping[str, Any], asked: Mapping[str, object]
 ) -> None:
     """Write every number as JSON, whole or not at all, and of which files and choices it is."""
-    read = {name: file for name, file in files.items() if file}
-    held = {name: {"name": file.name, "sha256": sha_of(file)} for name, file in read.items()}
+    places = {name: str(file).removeprefix("snapshot:") for name, file in files.items() if file}
+    read = {name: existing(place) for name, place in places.items()}
+    held = {name: {"name": path.name, "sha256": sha_of(path)} for name, path in read.items()}
     provenance = {"usjp_research": __version__, "files": held, **asked}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
