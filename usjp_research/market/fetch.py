@@ -30,6 +30,7 @@ from usjp_research.words import InputError
 Got = TypeVar("Got")
 WAITS = (2, 10, 30, 60)  # seconds before a server that is busy is asked again
 KEPT = f"after {len(WAITS) + 1} tries; what came is kept: give the same command later"
+ALONE = "no connection ({}); see that you are online, and give the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ PAUSE = 1.0  # seconds between batches
 SYMBOL = re.compile(r"[A-Za-z0-9^][\w.^=-]{0,19}", re.ASCII)
 SHARES = re.compile(r"\.([AB])$")  # BRK.B is BRK-B there
 BUSY = re.compile(r"too many|rate.?limit|timed? ?out|curl: ", re.I)
-CUT_OFF = re.compile(r"curl: \([5-7]\)")  # no such host, or no connection to it
+CUT_OFF = re.compile(r"curl: \([5-7]\)(?:[^.']*[\w.]*\w)?")  # no such host, or no connection to it
 SETTLED = timedelta(hours=1)  # after the close a session's prices are final
 
 
@@ -127,7 +128,8 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
     failed = [line for line in heard.getvalue().splitlines() if line.startswith("[")]
     for told in filter(BUSY.search, failed):
         reason = told.partition("]: ")[2]
-        raise InputError(f"Yahoo: {reason}") if CUT_OFF.search(told) else BusyError(reason)
+        cut_off = CUT_OFF.search(reason)
+        raise InputError(f"Yahoo: {ALONE.format(cut_off[0])}") if cut_off else BusyError(reason)
     return frame  # type: ignore[no-any-return]
 
 
@@ -307,7 +309,7 @@ def _got(address: str) -> bytes:
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         if isinstance(error, urllib.error.URLError) and not isinstance(why, TimeoutError):
-            raise InputError(f"no connection ({why}) to {address}") from None
+            raise InputError(ALONE.format(f"{why}: {address}")) from None
         raise BusyError(f"no answer ({why})") from None
     return data
 

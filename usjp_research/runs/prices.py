@@ -17,7 +17,7 @@ import typer
 from typer import Argument, Option
 
 from usjp_research.runs.folder import locked, staged
-from usjp_research.runs.store import json_bytes, prepare_folder
+from usjp_research.runs.store import json_bytes, prepare_folder, write_whole
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec, expanded, find_root
@@ -61,11 +61,12 @@ def fetch(
     if first >= last:
         raise InputError(f"from {first} to {last}: no days; give --start before --end")
     folder = prepare_folder(store())
+    write_whole(folder / ".gitignore", b"*\n")  # in whatever repository the user stands
     _note(f"{source}: {SOURCES[source].terms}.")
     # Parts of another day are not mixed with today's: in between, prices may have been adjusted.
     told = "\n".join([source, *asked, str(first), str(last)])
     parts = folder / f".parts-{today}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    with locked(parts), _progress() as said:
+    with locked(parts), _told_when_stopped(), _progress() as said:
         found = SOURCES[source].fetch(Request((*dict.fromkeys(asked),), first, last, parts, said))
         about = {"source": source, **SOURCES[source]._asdict(), "from": str(first), "to": str(last)}
         digest = keep(found, {k: v for k, v in about.items() if k != "fetch"})
@@ -75,8 +76,14 @@ def fetch(
     _print(_left_out([asdict(item) for item in found.dropped]), MOST)
     _note(f"{len(found.coverage)} series: {folder / digest}")
     table = f"snapshots/{digest}/prices.parquet"
-    prices = f"--market snapshot:{digest[:12]} --donors {table}"
-    print(f"usjp study {prices if SOURCES[source].holds == 'prices' else f'--factors {table}'}")
+    words = ["usjp study", *([f"--params {params}"] if params else [])]
+    if SOURCES[source].holds == "prices":
+        words += [f"--market snapshot:{digest[:12]}"]
+        there = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
+        words += [f"--donors {table}"] if there else []
+    else:
+        words += [f"--factors {table}"]
+    print(shown(" ".join(words)))
 
 
 def _tickers(spec: Spec) -> list[str]:
@@ -174,6 +181,15 @@ def _print(lines: Iterable[str], most: int | None = None) -> None:
         sep="\n",
         end="\n" * any(every),
     )
+
+
+@contextmanager
+def _told_when_stopped() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _note("Stopped. What came is kept: the same command, given today, goes on from there.")
+        raise
 
 
 def _note(text: str) -> None:
