@@ -11,6 +11,7 @@ import pandas as pd
 from usjp_research.market.openings import parts_of_day
 from usjp_research.market.record import Finding
 from usjp_research.market.table import open_columns, read_prices
+from usjp_research.market.units import stretches
 from usjp_research.words import InputError, percent
 
 OFTEN = 0.1  # share of the days from which a series is another one, and no day of it is wrong
@@ -34,10 +35,8 @@ def held_against(returns: pd.DataFrame, other: pd.DataFrame, tolerance: float) -
     """
     if not tolerance >= 0:
         raise InputError(f"tolerance {tolerance:g}: expected a return of 0 or more, such as 0.0025")
-    both, days = (
-        returns.columns.intersection(other.columns),
-        returns.index.intersection(other.index),
-    )
+    both = returns.columns.intersection(other.columns)
+    days = returns.index.intersection(other.index)
     if both.empty or days.empty:
         raise InputError("no series and day in common with the prices; give one of the same firms")
     ours, theirs = returns.loc[days, both], other.loc[days, both]
@@ -76,10 +75,8 @@ def _apart(ours: pd.Series, theirs: pd.Series, tolerance: float) -> Iterator[Fin
 
 def _only_there(lacks: pd.DataFrame) -> Iterator[Finding]:
     """List stretches of days on which only the other file has returns."""
-    steps = np.diff(np.pad(lacks.to_numpy(), ((1, 1), (0, 0))).astype(np.int8), axis=0).T
     words, does = "returns that only the other file has", "give them, or know why they are missing"
-    starts, ends = np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist()
-    for (column, first), (_, last) in zip(starts, ends, strict=True):
+    for column, first, last in stretches(lacks.to_numpy().T):
         day, until, name = lacks.index[first], lacks.index[last - 1], str(lacks.columns[column])
         size = float(last - first)
         yield Finding(name, day.date(), "missing", size, words, does, until=until.date())

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from usjp_research.market.record import EVERY, KINDS, Dropped, Finding
-from usjp_research.market.units import middles, raw_moves, whole_series
+from usjp_research.market.units import middles, raw_moves, stretches, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 DOWN, UP = -0.30, 0.40  # a move beyond these in a day is listed
 LOOKED_AT = (0.08, 0.18)  # log moves from which a day is looked at, of calm and of wild series
 WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
@@ -51,24 +52,19 @@ def check_returns(
 ) -> tuple[Finding, ...]:
     """Look for numbers that are hardly returns, or not those of their day.
 
-    A move is judged by the days around it: what is far out for a utility is an ordinary day for
-    a small miner. A move alone is only listed; it carries a witness where something else says
-    that it is no price: the raw close did not move, the old level is back within days, the gap
-    is one of pence for pounds or none that a price can make, a large split's ratio is met and
-    the days on both sides are as quiet as each other, or the market moved and no firm did.
+    A move is judged by the days around it, and alone is only listed; it carries a witness where
+    something else says that it is no price: the raw close did not move, the old level is back
+    within days, the gap is one of pence for pounds or none that a price can make, a large split's
+    ratio is met between days as quiet as each other, or the market moved and no firm did.
 
     Parameters
     ----------
     returns : DataFrame of shape (n_days, n_series)
         Simple returns as decimals, NaN where missing.
-    levels : DataFrame, optional
-        Adjusted prices that the returns come from; without them the file held returns.
-    close : DataFrame, optional
-        Raw closes.
+    levels, close : DataFrame, optional
+        Adjusted prices that the returns come from, none of a file of returns; and raw closes.
     benchmark : Series of shape (n_days,), optional
-        The market's returns.
-    funds : collection of str, optional
-        Series that the benchmark is the mean of; all others are firms.
+        The market's returns, the mean of ``funds``; all other series are firms.
 
     Returns
     -------
@@ -143,6 +139,7 @@ class _Move:
     size: float
     raw: float  # the raw close's log move that day, NaN where there is none
     most: float  # what the largest half percent of the series' own moves reach
+    others: float  # the middle series' move that day, NaN of a few
     sessions: int  # to the first large move within five days if it is an opposite one, or 0
     back: float  # that move
     left: float  # what both and the days between come to
@@ -150,23 +147,19 @@ class _Move:
     unlike: bool  # the days after are known to be wilder or quieter than those before
     quiet: bool  # days on both sides are known and alike, as they are around a split
     coarse: bool  # so few different prices that ratios are whole numbers by themselves
-    shared: bool  # the middle series moved the same way that day, by a quarter of it or more
 
     @property
     def odd(self) -> bool:
         """Whether it is out of the ordinary for the days around."""
         return abs(self.size) >= ODD * self.unit
 
+    @property
+    def shared(self) -> bool:
+        """Whether the middle series moved the same way, by a quarter of it or more."""
+        return self.others * math.copysign(APART, self.size) >= abs(self.size)
 
-def _move(
-    row: Floats,
-    at: int,
-    large: npt.NDArray[np.bool_],
-    usual: float,
-    raw: float,
-    most: float,
-    others: float,
-) -> _Move:
+
+def _move(row: Floats, at: int, large: Flags, usual: float, **known_of: float) -> _Move:
     after = slice(at + 1, at + 6)
     stops = np.flatnonzero(large[after] | ~np.isfinite(row[after]))
     end = at + 1 + int(stops[0]) if len(stops) else at
@@ -179,9 +172,8 @@ def _move(
         before = usual
     unlike = later > ALIKE * before or before > ALIKE * later
     return _Move(
+        **known_of,
         size=float(row[at]),
-        raw=raw,
-        most=most,
         sessions=end - at,
         back=float(row[end]),
         left=abs(float(row[at : end + 1].sum())),
@@ -189,7 +181,6 @@ def _move(
         unlike=unlike,
         quiet=not (unlike or math.isnan(before + later)),
         coarse=len(known) > 0 and float((known == 0).mean()) >= COARSE,
-        shared=others * float(np.sign(row[at])) * APART >= abs(float(row[at])),
     )
 
 
@@ -219,8 +210,8 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
         for at in np.sort(there[largest]).tolist():
             if at <= done:
                 continue
-            near = float(usual[column]), float(raw[column][at])
-            move = _move(row, at, large[column], *near, most, float(others[at]))
+            more = {"raw": float(raw[column][at]), "most": most, "others": float(others[at])}
+            move = _move(row, at, large[column], float(usual[column]), **more)
             item = _judge(name, days[at : at + 6], move)
             if item is not None:
                 yield item
@@ -244,7 +235,9 @@ def _judge(name: str, days: pd.DatetimeIndex, move: _Move) -> Finding | None:
     until = None
     if move.sessions and _is_back(move):
         until = days[move.sessions].date()
-        if _is_beyond_habit(move):
+        far, own = min(abs(move.size), abs(move.back)), 4 if move.sessions == 1 else 6
+        beyond_habit = far >= own * move.most and not (move.coarse or move.unlike)
+        if far >= DECIMAL_SLIP or beyond_habit:
             span = "the next day" if move.sessions == 1 else f"after {move.sessions} sessions"
             witness = f"the old level is back {span}"
         if kind not in ("pence", "gap"):
@@ -299,12 +292,6 @@ def _is_back(move: _Move) -> bool:
     return rounding or move.left <= 2.5 * move.unit * math.sqrt((move.sessions + 1) / 2)
 
 
-def _is_beyond_habit(move: _Move) -> bool:
-    """Whether the way there and back is far beyond what the series does on its own."""
-    far, own = min(abs(move.size), abs(move.back)), 4 if move.sessions == 1 else 6
-    return far >= DECIMAL_SLIP or (far >= own * move.most and not (move.coarse or move.unlike))
-
-
 def _logs(values: Floats) -> Floats:
     return np.ascontiguousarray(np.log(np.maximum(1.0 + values.T, 1e-300)))
 
@@ -321,13 +308,9 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
     moved = 2 * (known & ~still).sum(axis=0) >= np.maximum(known.sum(axis=0), 1)
     if benchmark is not None:
         moved |= np.abs(benchmark.reindex(days).to_numpy("float64")) > 1e-12
-    edge = np.zeros((len(still), 1), dtype=np.int8)
-    steps = np.diff(np.hstack([edge, still.astype(np.int8), edge]), axis=1)
-    starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
-    long = ends[:, 1] - starts[:, 1] >= RUN_LISTED
-    for (row, first), (_, last) in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
+    for row, first, last in stretches(still):
         count = last - first
-        if moved[first:last].mean() < 0.8:
+        if count < RUN_LISTED or moved[first:last].mean() < 0.8:
             continue
         share, chance = _chance(values[row], still[row], first, last)
         if chance > 1e-3:
@@ -339,9 +322,7 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
         yield Finding(name, day, "stale", float(count), words, NO_TRADE, witness, until=until)
 
 
-def _chance(
-    values: Floats, still: npt.NDArray[np.bool_], first: int, last: int
-) -> tuple[float, float]:
+def _chance(values: Floats, still: Flags, first: int, last: int) -> tuple[float, float]:
     """Return how often the series stands still near a run, and how many such runs chance makes."""
     shares, moves = [], []
     for part in (slice(max(0, first - 60), first), slice(last, last + 60)):
@@ -355,9 +336,7 @@ def _chance(
     return max(shares), float(len(values) * max(shares) ** (last - first))
 
 
-def _copied_rows(
-    values: Floats, still: npt.NDArray[np.bool_], days: pd.DatetimeIndex
-) -> Iterator[Finding]:
+def _copied_rows(values: Floats, still: Flags, days: pd.DatetimeIndex) -> Iterator[Finding]:
     known = np.isfinite(values)
     lively = still.sum(axis=1) < 0.1 * known.sum(axis=1)
     if lively.sum() < LATE:

@@ -48,14 +48,11 @@ class Donors:
 def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors:
     """Load the returns that a synthetic control may be made of.
 
-    The bundled market has its own: averages of firms outside the sectors by industry. A file
-    gives single securities: those that ``donors.csv`` puts in a group or, without that file, all
-    that are neither in the universe nor a benchmark. Give a file of firms then: a fund that
-    holds firms of a sector would be compared with itself. Index members of today are survivors,
-    and no list can promise that the news left them untouched.
-
-    A donor without a return on a day on which most have one is left out, with the reason; so is
-    one of a file that does not move, or that moves as another does.
+    The bundled market has averages of firms outside the sectors by industry. A file gives single
+    securities: those that ``donors.csv`` puts in a group or, without that file, all that are
+    neither in the universe nor a benchmark. Index members of today are survivors, and no list can
+    promise that the news left them untouched. One that lacks a day that most have is left out, with
+    the reason; so is one that does not move, or moves as another does.
 
     Parameters
     ----------
@@ -78,19 +75,17 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
     outside, notes = _outside(spec, list(map(str, returns.columns)), path)
     table = returns[outside].reindex(market.dates)
     if table.notna().any(axis=1).sum() < FEWEST_SESSIONS:
-        raise InputError(
-            f"{path}: seen returns from {returns.index[0].date()} to {returns.index[-1].date()}, "
-            f"expected days of the market, {market.dates[0].date()} to {market.dates[-1].date()}"
-        )
+        spans = (returns.index, market.dates)
+        seen, want = (f"{days[0].date()} to {days[-1].date()}" for days in spans)
+        raise InputError(f"{path}: seen returns from {seen}, expected days of the market, {want}")
     wrong = doubtful(check_returns(table, benchmark=market.returns[BENCHMARK]), "donor")
     table = table.drop(columns=[item.name for item in wrong])
     _believable(table, path)
     found = _distinct(_complete(table, market, f"file:{path.name}", (*notes, *wrong)))
     if not len(found.returns.columns):
-        raise InputError(
-            f"{path}: no donor is left of {len(outside)}; the first, '{found.dropped[-1].name}': "
-            f"{found.dropped[-1].reason}; give securities that trade every day"
-        )
+        last = found.dropped[-1]
+        first = f"no donor is left of {len(outside)}; the first, '{last.name}': {last.reason}"
+        raise InputError(f"{path}: {first}; give securities that trade every day")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
 
@@ -121,11 +116,9 @@ def _believable(table: pd.DataFrame, path: Path) -> None:
     for name, column in table.items():
         far = column[column.abs() > FARTHEST]
         if len(far):
-            raise InputError(
-                f"{path}: donor '{name}': {far.index[0].date()}: a return of {far.iloc[0]:.3g} "
-                f"(decimals), expected at most {FARTHEST:g}; correct the price or leave the donor "
-                "out"
-            )
+            seen = f"{far.index[0].date()}: a return of {far.iloc[0]:.3g} (decimals)"
+            do = f"expected at most {FARTHEST:g}; correct the price or leave the donor out"
+            raise InputError(f"{path}: donor '{name}': {seen}, {do}")
 
 
 def _distinct(found: Donors) -> Donors:

@@ -59,14 +59,11 @@ class Factors:
 def read_factors(
     source: str | Path = "", days: pd.DatetimeIndex | None = None, units: str = "auto"
 ) -> Factors:
-    """Read French's daily factors from a file.
+    """Read French's daily factors from a file: his CSV as it comes, or a table of several.
 
-    The library is copyrighted and not shipped: download the daily files from Kenneth French's
-    data library. His CSV is read as it comes, with the text above and below the table; so is one
-    table that joins several of his files on the day, from any program. Columns are the day
-    (YYYY-MM-DD or YYYYMMDD), ``mkt_rf``, ``rf`` and any of ``smb`` (or ``smb3`` and ``smb5``,
-    which differ), ``hml``, ``rmw``, ``cma``, ``mom``; French's own ``Mkt-RF`` and capitals are
-    understood. Percent or decimals is decided for the whole table by `in_decimals`.
+    Columns are the day (YYYY-MM-DD or YYYYMMDD), ``mkt_rf``, ``rf`` and any of ``smb`` (or ``smb3``
+    and ``smb5``, which differ), ``hml``, ``rmw``, ``cma``, ``mom``; French's own ``Mkt-RF`` and
+    capitals are understood.
 
     Parameters
     ----------
@@ -75,6 +72,7 @@ def read_factors(
     days : DatetimeIndex of shape (n_days,), optional
         Days to give the factors on; those of the file by default.
     units : {"auto", "percent", "decimal"}
+        Of the whole table; see `in_decimals`.
 
     Raises
     ------
@@ -171,16 +169,11 @@ def _his_header(line: str) -> bool:
 
 
 def _daily(path: Path, days: pd.DatetimeIndex) -> None:
-    step = (
-        np.median(np.abs(np.diff(days.to_numpy("datetime64[D]")).astype(float)))
-        if len(days) > 1
-        else 1
-    )
-    if step > 3:
-        raise InputError(
-            f"{path}: column of days: the usual step is {step:.0f} days, expected daily factors; "
-            "take the daily file, not the weekly or monthly one"
-        )
+    steps = np.abs(np.diff(days.to_numpy("datetime64[D]")).astype(float))
+    if len(steps) and (step := np.median(steps)) > 3:
+        seen = f"the usual step is {step:.0f} days, expected daily factors"
+        do = "take the daily file, not the weekly or monthly one"
+        raise InputError(f"{path}: column of days: {seen}; {do}")
 
 
 def _on(
@@ -189,10 +182,8 @@ def _on(
     """Give the factors on the days asked for, and list the days without."""
     here = frame.reindex(days)
     if here["mkt_rf"].notna().sum() < min(FEWEST_SESSIONS, len(days)):
-        raise InputError(
-            f"{path}: seen factors from {frame.index[0].date()} to {frame.index[-1].date()}, "
-            f"expected days of the market, {days[0].date()} to {days[-1].date()}"
-        )
+        seen, want = (f"{span[0].date()} to {span[-1].date()}" for span in (frame.index, days))
+        raise InputError(f"{path}: seen factors from {seen}, expected days of the market, {want}")
     ends = frame.index[-1]
     notes = []
     if late := int((days > ends).sum()):
@@ -215,15 +206,12 @@ def factor_columns(
         called = ([n for n in names if plain(n) == word] for word in FACTOR_NAMES[key])
         there = next(filter(None, called), [])
         if not there:
-            raise InputError(
-                f"{where}: factor '{key}' is missing: seen {', '.join(names[:8])}, expected a "
-                f"column named {' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
-            )
+            wanted = f"{' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
+            seen = f"seen {', '.join(names[:8])}, expected a column named {wanted}"
+            raise InputError(f"{where}: factor '{key}' is missing: {seen}")
         if len(there) > 1:
-            raise InputError(
-                f"{where}: columns '{there[0]}' and '{there[1]}' are both the factor '{key}'; "
-                "keep one"
-            )
+            both = f"columns '{there[0]}' and '{there[1]}' are both the factor '{key}'"
+            raise InputError(f"{where}: {both}; keep one")
         found[key] = there[0]
     return found
 
@@ -250,10 +238,9 @@ def in_decimals(
     declared = units != "auto"
     spread = _spread(factors["mkt_rf"])
     if not declared and DOUBT[0] < spread < DOUBT[1]:
-        raise InputError(
-            f"{where}: the market factor's daily standard deviation is {spread:.3g}: percent "
-            "or decimals cannot be told apart; give --factor-units percent or decimal"
-        )
+        doubt = "percent or decimals cannot be told apart; give --factor-units percent or decimal"
+        seen = f"the market factor's daily standard deviation is {spread:.3g}"
+        raise InputError(f"{where}: {seen}: {doubt}")
     if not declared:
         units = "percent" if spread > DOUBT[1] else "decimal"
     scale = 0.01 if units == "percent" else 1.0
@@ -296,7 +283,7 @@ def _one_unit(factors: Mapping[str, Floats], units: str, where: str) -> None:
     for name, values in factors.items():
         ratio = _spread(values) / size
         if name not in NEEDED and np.nanstd(values) > 0 and not 1 / APART < ratio < APART:
-            raise InputError(
-                f"{where}: factor '{name}' moves {ratio:.2g} times as much as the market, expected "
-                f"between {1 / APART:.2f} and {APART:.0f} times; give all factors in one unit"
-            )
+            seen = f"moves {ratio:.2g} times as much as the market"
+            expected = f"expected between {1 / APART:.2f} and {APART:.0f} times"
+            told = f"factor '{name}' {seen}, {expected}; give all factors in one unit"
+            raise InputError(f"{where}: {told}")

@@ -18,17 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.columns import (
-    COMMA,
-    DATE_NAMES,
-    FIELDS,
-    POINT,
-    TEXTS,
-    counts_rows,
-    plain,
-    plain_numbers,
-    short,
-)
+from usjp_research.market import columns as c
 from usjp_research.spec.records import in_project
 from usjp_research.words import InputError
 
@@ -77,11 +67,9 @@ class Cells:
 
 def existing(source: str) -> Path:
     """Find a file of the user, ``file:`` in front of it or not; InputError when there is none."""
-    text = source.removeprefix("file:")
-    who = ""
+    text, who = source.removeprefix("file:"), ""
     try:
-        path = in_project(Path(text))
-        if path.is_file():
+        if (path := in_project(Path(text))).is_file():
             return path
     except InputError:
         who = " (no such user)"
@@ -93,7 +81,7 @@ def existing(source: str) -> Path:
 def read_file(path: Path) -> Cells:
     """Read a file with plain numbers, whatever it has, and a name for its column of days."""
     cells = read_cells(path)
-    frame, said = plain_numbers(path, cells.frame, cells.parted)
+    frame, said = c.plain_numbers(path, cells.frame, cells.parted)
     if "" in frame.columns:
         frame, titled = _titled(path, frame)
         said = (*said, titled)
@@ -102,12 +90,12 @@ def read_file(path: Path) -> Cells:
 
 def _titled(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Name the column of days that has no name, or leave out one that only counts the rows."""
-    named = [name for name in frame.columns if plain(name) in DATE_NAMES]
+    named = [name for name in frame.columns if c.plain(name) in c.DATE_NAMES]
     first = None if frame.empty else frame[""].iloc[0]
     is_day = isinstance(first, pd.Timestamp) or re.match(r"\d{1,4}[-./]\d", str(first))
     if is_day and not named:
         return frame.rename(columns={"": "date"}), "the column without a name as dates"
-    if counts_rows(frame[""]):
+    if c.counts_rows(frame[""]):
         return frame.drop(columns=""), "without the column that has no name and counts the rows"
     at = list(frame.columns).index("") + 1
     raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
@@ -143,7 +131,7 @@ def _too_large(path: Path) -> InputError:
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> InputError:
-    return InputError(f"{path}: not readable as {what} ({short(' '.join(str(error).split()))})")
+    return InputError(f"{path}: not readable as {what} ({c.short(' '.join(str(error).split()))})")
 
 
 def _unpacked(path: Path) -> bytes:
@@ -189,10 +177,8 @@ def csv_cells(path: Path, data: bytes) -> Cells:
             rows = itertools.islice(enumerate(stripped, start=1), skip, None)
             cells = _named(path, rows, said)
     except UnicodeError as error:
-        raise InputError(
-            f"{path}: not readable as CSV or Parquet: no UTF-8 text ({type(error).__name__}); "
-            "save it as CSV UTF-8"
-        ) from None
+        fault = f"no UTF-8 text ({type(error).__name__}); save it as CSV UTF-8"
+        raise InputError(f"{path}: not readable as CSV or Parquet: {fault}") from None
     except csv.Error as error:
         raise InputError(f"{path}: not readable as CSV: {error}; save it again") from None
     sizes = cells.frame.iloc[:, -1].str.len().to_numpy()
@@ -209,17 +195,13 @@ def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
     if declared:
         return declared[1], 1
     lines = [line for line in lines if line.strip()]
-    widths = {
-        mark: [len(row) for row in csv.reader(lines, delimiter=mark)] if lines else [0]
-        for mark in PARTED
-    }
+    tables = {mark: csv.reader(lines, delimiter=mark) for mark in PARTED}
+    widths = {mark: [len(row) for row in rows] or [0] for mark, rows in tables.items()}
     there = [mark for mark in PARTED if widths[mark][0] > 1]
     steady = [mark for mark in there if len(lines) > 1 and len({*widths[mark][:-1]}) == 1]
     if len(steady) > 1:
-        raise InputError(
-            f"{path}: row 1: columns may be parted by '{steady[0]}' or by '{steady[1]}'; "
-            "save it with one of them"
-        )
+        either = f"columns may be parted by '{steady[0]}' or by '{steady[1]}'"
+        raise InputError(f"{path}: row 1: {either}; save it with one of them")
     return (*steady, *sorted(there, key=lambda mark: -widths[mark][0]), ",")[0], 0
 
 
@@ -252,25 +234,27 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
     if re.search(r"\d", head[1][0]):  # a day: the second row is no row of names
         return None
     upper, lower = head[0][1:], head[1][1:]
-    numbers = any(re.fullmatch(POINT, cell) or re.fullmatch(COMMA, cell) for cell in lower if cell)
+    numbers = any(
+        re.fullmatch(c.POINT, cell) or re.fullmatch(c.COMMA, cell) for cell in lower if cell
+    )
     for at in range(1, len(upper)):
         upper[at] = upper[at] or upper[at - 1]  # merged cells
     if not all((*upper, *lower)):
         return None
     if _fields_second(upper, lower):
         pairs = list(zip(lower, upper, strict=True))
-    elif all(plain(cell) in FIELDS for cell in upper) and not numbers:
+    elif all(c.plain(cell) in c.FIELDS for cell in upper) and not numbers:
         pairs = list(zip(upper, lower, strict=True))
     else:
         return None
     third = head[2] if len(head) > 2 else ["x"]
-    return pairs, 3 if not any(third[1:]) and plain(third[0]) in TEXTS else 2
+    return pairs, 3 if not any(third[1:]) and c.plain(third[0]) in c.TEXTS else 2
 
 
 def _each_once(path: Path, names: Sequence[str], row: int = 1) -> None:
     if len(set(names)) < len(names):
         name = next(name for at, name in enumerate(names) if name in names[:at])
-        raise InputError(f"{path}: row {row}: column {short(name)} stands there twice; keep one")
+        raise InputError(f"{path}: row {row}: column {c.short(name)} stands there twice; keep one")
 
 
 def _text_frame(
@@ -283,10 +267,8 @@ def _text_frame(
             if len(cells) != width:
                 cut = len(cells) < width
                 fault = "a number cut, or a cell lost" if cut else "a comma in a number"
-                raise InputError(
-                    f"{path}: row {number}: seen {len(cells)} cells, expected {width} as in row "
-                    f"{first}; perhaps {fault}: mend the row"
-                )
+                seen = f"seen {len(cells)} cells, expected {width} as in row {first}"
+                raise InputError(f"{path}: row {number}: {seen}; perhaps {fault}: mend the row")
         parts.append(pd.DataFrame([c for _, c in block], [n for n, _ in block], dtype="str"))
     return pd.concat(parts)
 
@@ -305,17 +287,15 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
                 raise InputError(f"{path}: a zip archive, no Excel workbook; unpack it")
             strange = [name for name in parts if STRANGE.search(name)]
             if strange or len(packed.infolist()) > len(parts):
-                told = f"a part {short(strange[0])}" if strange else "a part that is there twice"
+                told = f"a part {c.short(strange[0])}" if strange else "a part that is there twice"
                 raise InputError(f"{path}: {told}, which no workbook has; save it anew in Excel")
             if sum(parts.values()) > UNPACKED:
                 raise _too_large(path)
             unsaved = rb"(?:</f>|<f[^>]*/>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"
             for name in parts:
                 if name.startswith("xl/worksheets/") and re.search(unsaved, packed.read(name)):
-                    raise InputError(
-                        f"{path}: formulas without saved values; open it in Excel and save it, or "
-                        "paste values"
-                    )
+                    do = "open it in Excel and save it, or paste values"
+                    raise InputError(f"{path}: formulas without saved values; {do}")
         with path.open("rb") as file:  # whatever it is called
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheets = {sheet.title: _sheet(sheet) for sheet in book.worksheets}
@@ -325,23 +305,19 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
         raise _unreadable(path, "an Excel workbook", error) from None
     full = [title for title, rows in sheets.items() if rows]
     if len(full) > 1:
-        raise InputError(
-            f"{path}: {len(full)} sheets have cells, {short(full[0])} and {short(full[1])}; keep "
-            "the one with prices"
-        )
+        two = f"{c.short(full[0])} and {c.short(full[1])}"
+        raise InputError(f"{path}: {len(full)} sheets have cells, {two}; keep the one with prices")
     return sheets[full[0]] if full else []
 
 
 def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what a file says of its size need not be true
-    rows: list[tuple[int, list[str]]] = []
-    count = 0
+    rows, count = list[tuple[int, list[str]]](), 0
     for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
         count += len(values)
         if count > MOST_CELLS or number > MOST_ROWS:
-            raise InputError(
-                f"sheet {short(sheet.title)}: more than {MOST_CELLS:,} cells; save CSV"
-            )
+            most = f"more than {MOST_CELLS:,} cells; save CSV"
+            raise InputError(f"sheet {c.short(sheet.title)}: {most}")
         if any(value is not None for value in values):
             rows.append((number, [_written(value) for value in values]))
     width = max((at for _, row in rows for at, cell in enumerate(row, 1) if cell), default=0)
@@ -380,10 +356,9 @@ def _parquet(path: Path) -> Cells:
     file = open_parquet(path)
     schema = file.schema_arrow
     if file.metadata.num_rows * len(schema.names) * 8 > LARGEST:
-        raise InputError(
-            f"{path}: {file.metadata.num_rows} rows of {len(schema.names)} columns are more than "
-            f"{LARGEST >> 20} MB; keep the columns and years that are needed"
-        )
+        size = f"{file.metadata.num_rows} rows of {len(schema.names)} columns"
+        do = "keep the columns and years that are needed"
+        raise InputError(f"{path}: {size} are more than {LARGEST >> 20} MB; {do}")
     _each_once(path, schema.names)
     try:
         table = file.read().replace_schema_metadata(None)
@@ -412,10 +387,8 @@ def _as_text(path: Path, table: Any) -> Any:
         words = (chunk.dictionary.cast(pa.string()) for chunk in table.column(at).chunks)
         longest = max((pc.max(pc.binary_length(word)).as_py() or 0 for word in words), default=0)
         if longest > LONGEST:
-            raise InputError(
-                f"{path}: column {short(field.name)}: seen a text of {longest} characters, "
-                f"expected at most {LONGEST}"
-            )
+            seen = f"seen a text of {longest} characters, expected at most {LONGEST}"
+            raise InputError(f"{path}: column {c.short(field.name)}: {seen}")
         table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
     return table
 
@@ -432,5 +405,5 @@ def _paired(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def _fields_second(upper: Sequence[str], lower: Sequence[str]) -> bool:
     """Whether of two levels of names the second has the fields; a security may be called LOW."""
-    first, second = (all(plain(name) in FIELDS for name in level) for level in (upper, lower))
+    first, second = (all(c.plain(name) in c.FIELDS for name in level) for level in (upper, lower))
     return second and not (first and len({*upper}) >= len({*lower}))

@@ -30,10 +30,7 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
     Parameters
     ----------
     source : str, optional
-        By default the rule's own.
-        ``bundled``; ``file:PATH`` for a CSV, Excel or Parquet file of prices or returns, long or
-        wide, or ``returns:PATH`` and ``prices:PATH`` where it must be said which;
-        ``snapshot:DIGEST`` or ``snapshot:latest``; or ``simulated`` (``simulated:SEED``).
+        One of `sources_help`, such as ``file:prices.csv``; the rule's own by default.
 
     Raises
     ------
@@ -42,8 +39,7 @@ def load_market(spec: Spec, source: str | None = None) -> Market:
 
     Examples
     --------
-    >>> market = load_market(read_spec(), "bundled")                # doctest: +SKIP
-    >>> market.level                                                # doctest: +SKIP
+    >>> load_market(read_spec(), "bundled").level                   # doctest: +SKIP
     'portfolio'
     """
     kind, place = named_market(source or spec.rule.market)
@@ -76,10 +72,8 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     absent = (firm.ticker for firm in spec.firms if firm.ticker not in returns.columns)
     missing = [Dropped("security", ticker, "not in the price file") for ticker in absent]
     if len(missing) == len(spec.firms):
-        raise InputError(
-            f"{path}: none of the {len(missing)} tickers of universe.csv is a column or ticker "
-            f"there; seen {', '.join(map(str, returns.columns[:5]))}, ..."
-        )
+        none = f"none of the {len(missing)} tickers of universe.csv is a column or ticker there"
+        raise InputError(f"{path}: {none}; seen {', '.join(map(str, returns.columns[:5]))}, ...")
     funds = spec.rule.benchmark
     benchmark, used = _mean_of(returns, BENCHMARK, funds)
     if benchmark is None:
@@ -129,14 +123,13 @@ def _benchmarked(
         Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
         for day in table.index[~known & known.cummax()]
     ]
-    table = table.loc[known[known].index[0] : known[known].index[-1]] if known.any() else table[:0]
     if known.sum() < FEWEST_SESSIONS:
-        start = f" since {since}" if since else ""
-        raise InputError(
-            f"{path}: seen {known.sum()} days with a benchmark return{start}, "
-            f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
+        seen = (
+            f"seen {known.sum()} days with a benchmark return{f' since {since}' if since else ''}"
         )
-    return table, gaps
+        least = f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
+        raise InputError(f"{path}: {seen}, {least}")
+    return table.loc[known[known].index[0] : known[known].index[-1]], gaps
 
 
 def _check(
@@ -144,13 +137,10 @@ def _check(
 ) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
     """Check series from a study's first day on, and mark what it accepts."""
     first = pd.Timestamp(spec.rule.since or read.returns.index[0])
-
-    def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-        return None if frame is None else frame.loc[first:].reindex(columns=[*names])
-
+    beside = {"levels": read.levels, "close": read.close}
+    held = {k: f.loc[first:].reindex(columns=[*names]) for k, f in beside.items() if f is not None}
     returns = read.returns.loc[first:, [*names]]
-    levels, close = part(read.levels), part(read.close)
-    found = check_returns(returns, levels=levels, close=close, benchmark=benchmark, funds=funds)
+    found = check_returns(returns, benchmark=benchmark, funds=funds, **held)
     return accept(found, spec.accepted)
 
 

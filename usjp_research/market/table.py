@@ -12,24 +12,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from usjp_research.market import columns as c
 from usjp_research.market.check import refuse_file
-from usjp_research.market.columns import (
-    NUMBER,
-    SMALL,
-    TICKER_LIKE,
-    TICKER_NAMES,
-    check_priced,
-    check_returned,
-    date_column,
-    missing,
-    ordered_days,
-    plain,
-    read_numbers,
-    refuse,
-    short,
-    two,
-    words,
-)
 from usjp_research.market.files import read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.units import check_days
@@ -85,7 +69,7 @@ class Table:
     def told(self) -> str:
         """What was read from which columns, in words."""
         kind = "prices" if self.are_prices else "returns"
-        adjusted = ", adjusted" if ADJUSTED.fullmatch(plain(self.column)) else ""
+        adjusted = ", adjusted" if ADJUSTED.fullmatch(c.plain(self.column)) else ""
         beside = {"closes": self.close, "opening prices": self.opening}
         more = "".join(f", raw {n} beside them" for n, there in beside.items() if there is not None)
         return f"{kind} from {self.column or 'a column per security'}{adjusted}{more}"
@@ -101,26 +85,21 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     """Read prices or returns, long or wide, from CSV (gzipped too), Excel or Parquet.
 
     Names of columns are known without case, spaces and marks. A long table has a date, a ticker
-    (or symbol) and an adjusted close, a close or a return; a wide one a date and a column per
-    security; two rows of names, fields and securities, are understood too. What could be read in
-    two ways is refused with what settles it. New York's sessions are the calendar: one without a
-    price makes two missing returns, and nothing is filled.
+    and an adjusted close, a close or a return; a wide one a column per security, perhaps under two
+    rows of names. What could be read in two ways is refused with what settles it. New York's
+    sessions are the calendar: one without a price makes two missing returns, nothing is filled.
     """
     path = Path(path)
     found = read_table(open_columns(path), kind)
     values, dropped = _on_sessions(path, found.values)
     refuse_file(str(path), check_days(found.values))
-    close, opening = (
-        None if frame is None else frame.reindex(values.index)
-        for frame in (found.close, found.opening)
-    )
+    close = None if found.close is None else found.close.reindex(values.index)
+    opening = None if found.opening is None else found.opening.reindex(values.index)
     table = replace(found, values=values, close=close, opening=opening, dropped=dropped)
     known = int(table.returns.notna().any(axis=1).sum())
     if known < FEWEST_SESSIONS:
-        raise InputError(
-            f"{path}: seen {known} days of returns, expected at least {FEWEST_SESSIONS}; "
-            "give a longer file"
-        )
+        least = f"expected at least {FEWEST_SESSIONS}; give a longer file"
+        raise InputError(f"{path}: seen {known} days of returns, {least}")
     return table
 
 
@@ -148,9 +127,8 @@ class Columns:
         if self.tickers is None:
             securities = [self.pairs[str(name)][1] for name in numbers.columns]
             return numbers.set_axis(self.days).set_axis(securities, axis=1).sort_index()
-        (rows, days), (places, names) = (
-            pd.factorize(part, sort=True) for part in (self.days, self.tickers)
-        )
+        rows, days = pd.factorize(self.days, sort=True)
+        places, names = pd.factorize(self.tickers, sort=True)
         values = np.full((len(days), len(names)), np.nan)
         values[rows, places] = numbers.iloc[:, 0]
         index = pd.DatetimeIndex(days, name="date")
@@ -160,19 +138,19 @@ class Columns:
 def open_columns(path: Path) -> Columns:
     """Read a file as text and tell its shape by its names: long, wide, or two rows of names."""
     cells = read_file(path)
-    name = date_column(path, cells.frame.columns)
+    name = c.date_column(path, cells.frame.columns)
     if cells.frame.empty:
         raise InputError(f"{path}: there is a header but no row; add prices or returns")
     frame, tickers = cells.frame.drop(columns=name), None
     pairs = cells.pairs or {str(column): ("", str(column)) for column in frame.columns}
     if not cells.pairs and (ticker := _ticker_column(path, frame)):
-        tickers = words(frame.pop(ticker))
-        refuse(path, tickers, ticker, tickers == "", "a ticker")
+        tickers = c.words(frame.pop(ticker))
+        c.refuse(path, tickers, ticker, tickers == "", "a ticker")
         tickers = tickers.astype("category")  # each name is looked at once
         pairs = {str(column): (str(column), "") for column in frame.columns}
     if not pairs:
         raise InputError(f"{path}: row 1: no column but '{name}'; add a column per security")
-    days, said = ordered_days(path, cells.frame, name, tickers)
+    days, said = c.ordered_days(path, cells.frame, name, tickers)
     return Columns(path, frame, days, tickers, pairs, (*cells.read_as, *said))
 
 
@@ -189,40 +167,37 @@ def read_table(file: Columns, kind: Kind) -> Table:
     else:
         name, raw = _value_column(path, list(fields), kind)
         numbers = _numbers(path, file.frame[fields[name]])
-        are_prices, said = plain(name) not in RETURNS, _unadjusted(name, list(fields))
+        are_prices, said = c.plain(name) not in RETURNS, _unadjusted(name, list(fields))
         if file.tickers is None and not said:
-            said = [f"{'prices' if are_prices else 'returns'} from {short(name)}"]
+            said = [f"{'prices' if are_prices else 'returns'} from {c.short(name)}"]
         if raw:
             close = file.by_day(_numbers(path, file.frame[fields[raw]]))
-        if (opens := fields.get(_opening(fields), [])) and (raw or plain(name) in RAW):
-            opening = file.by_day(_numbers(path, file.frame[opens]))
+        opens = next((column for column in fields if c.plain(column) == "open"), "")
+        if opens and (raw or c.plain(name) in RAW):
+            opening = file.by_day(_numbers(path, file.frame[fields[opens]]))
             if (opening <= 0).any(axis=None):
                 said = [*said, "opening prices of zero or less count as missing"]
     _check(file, numbers, are_prices)
     values = file.by_day(numbers)
     names, listed = security_names(path, list(map(str, values.columns)))
-    close, opening = (
-        None if frame is None else frame.reindex(columns=values.columns).set_axis(names, axis=1)
-        for frame in (close, opening)
-    )
-    values = values.set_axis(names, axis=1)
+
+    def named(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.reindex(columns=values.columns).set_axis(names, axis=1)
+
+    close, opening = (frame if frame is None else named(frame) for frame in (close, opening))
     said = [*file.read_as, *said, *listed]
-    return Table(values, are_prices, close, opening, tuple(said), column=name)
-
-
-def _opening(fields: Mapping[str, object]) -> str:
-    return next((name for name in fields if plain(name) == "open"), "")
+    return Table(named(values), are_prices, close, opening, tuple(said), column=name)
 
 
 def _check(file: Columns, numbers: pd.DataFrame, are_prices: bool) -> None:
     for name, column in numbers.items():
         if are_prices:
-            check_priced(file.path, column, str(name))
+            c.check_priced(file.path, column, str(name))
         elif file.tickers is None:
-            check_returned(file.path, column, str(name))
+            c.check_returned(file.path, column, str(name))
         else:  # one ticker in percent among others
             for ticker, own in column.groupby(file.tickers):
-                check_returned(file.path, own, f"{name} of {ticker}")
+                c.check_returned(file.path, own, f"{name} of {ticker}")
 
 
 def _numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -230,9 +205,9 @@ def _numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     if all(isinstance(kind, pd.StringDtype) for kind in table.dtypes):  # many columns in one go
         flat = pd.Series(table.to_numpy(dtype=object).ravel())
         with contextlib.suppress(InputError):
-            values = read_numbers(path, flat, "").to_numpy().reshape(table.shape)
+            values = c.read_numbers(path, flat, "").to_numpy().reshape(table.shape)
             return pd.DataFrame(values, index=table.index, columns=table.columns)
-    return table.apply(lambda column: read_numbers(path, column, str(column.name)))
+    return table.apply(lambda column: c.read_numbers(path, column, str(column.name)))
 
 
 def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
@@ -240,18 +215,15 @@ def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
     known = values.to_numpy()[np.isfinite(values.to_numpy())]
     below = float((known < 0).mean()) if len(known) else 0.0
     if kind == "prices" and below > NEGATIVE:
-        raise InputError(
-            f"{path}: declared as prices, but {below:.0%} of the numbers are negative; give "
-            "returns with --returns"
-        )
+        seen = f"declared as prices, but {below:.0%} of the numbers are negative"
+        raise InputError(f"{path}: {seen}; give returns with --returns")
     if kind != "auto":
         return kind == "prices"
     middle = float(np.median(np.abs(known))) if len(known) else 1.0
-    if below <= NEGATIVE and middle < SMALL:
-        raise InputError(
-            f"{path}: numbers as small as {middle:.3g} with {below:.0%} negative may be prices or "
-            "returns; say which: --market prices:FILE or returns:FILE (--returns)"
-        )
+    if below <= NEGATIVE and middle < c.SMALL:
+        seen = f"numbers as small as {middle:.3g} with {below:.0%} negative"
+        do = "say which: --market prices:FILE or returns:FILE (--returns)"
+        raise InputError(f"{path}: {seen} may be prices or returns; {do}")
     return below <= NEGATIVE or middle > PERCENT
 
 
@@ -260,66 +232,60 @@ def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
 
 def _ticker_column(path: Path, frame: pd.DataFrame) -> str | None:
     """Find the column of tickers that makes a table long; None for a wide one."""
-    names = {str(name): plain(name) for name in frame.columns}
-    there = [name for name, word in names.items() if word in TICKER_NAMES]
-    like = [name for name, word in names.items() if word in TICKER_LIKE]
-    there += [name for name in like if not re.fullmatch(NUMBER, str(frame[name].iloc[0]))]
+    names = {str(name): c.plain(name) for name in frame.columns}
+    there = [name for name, word in names.items() if word in c.TICKER_NAMES]
+    like = [name for name, word in names.items() if word in c.TICKER_LIKE]
+    there += [name for name in like if not re.fullmatch(c.NUMBER, str(frame[name].iloc[0]))]
     if len(there) > 1:
-        raise InputError(f"{path}: row 1: {two(there[:2])} could both be the ticker; keep one")
+        raise InputError(f"{path}: row 1: {c.two(there[:2])} could both be the ticker; keep one")
     if there:
         return there[0]
     adjusted = any(len(word) > 3 and ADJUSTED.fullmatch(word) for word in names.values())
     if adjusted or "ret" in names or any(word in CLEAR for word in names.values()):
-        raise missing(path, "ticker", names, HINT)
+        raise c.missing(path, "ticker", names, HINT)
     return None
 
 
-def _value_column(path: Path, names: Sequence[str], kind: Kind) -> tuple[str, str | None]:
+def _value_column(path: Path, names: list[str], kind: Kind) -> tuple[str, str | None]:
     """Choose the column that is meant, and a raw close beside it."""
-    adjusted = [name for name in names if ADJUSTED.fullmatch(plain(name))]
-    raw = [name for name in names if plain(name) in RAW]
-    returned = [name for name in names if plain(name) in RETURNS]
+    adjusted = [name for name in names if ADJUSTED.fullmatch(c.plain(name))]
+    raw = [name for name in names if c.plain(name) in RAW]
+    returned = [name for name in names if c.plain(name) in RETURNS]
     if kind != "returns":
         _refuse_doubt(path, names, adjusted, raw)
     prices = [] if kind == "returns" else adjusted or raw
     meant = [*prices, *([] if kind == "prices" else returned)]
     if len(meant) > 1:
         settle = " or give --returns" if prices and kind == "auto" and returned else ""
-        raise InputError(f"{path}: row 1: {two(meant)} could both be meant; keep one{settle}")
+        raise InputError(f"{path}: row 1: {c.two(meant)} could both be meant; keep one{settle}")
     if not meant:
-        logs = [name for name in names if re.search("log.*ret", plain(name))]
-        hint = f"{short(logs[0])} is a log return; " if logs else ""
-        raise InputError(
-            f"{path}: row 1: no column of {'prices or returns' if kind == 'auto' else kind}: "
-            f"{hint}seen {', '.join(name[:20] for name in names)[:100]}, "
-            f"expected one of {EXPECTED[kind]}"
-        )
+        logs = [name for name in names if re.search("log.*ret", c.plain(name))]
+        hint = f"{c.short(logs[0])} is a log return; " if logs else ""
+        seen = f"{hint}seen {', '.join(name[:20] for name in names)[:100]}"
+        none = f"no column of {'prices or returns' if kind == 'auto' else kind}"
+        raise InputError(f"{path}: row 1: {none}: {seen}, expected one of {EXPECTED[kind]}")
     return meant[0], raw[0] if raw and meant[0] in adjusted else None
 
 
-def _refuse_doubt(
-    path: Path, names: Sequence[str], adjusted: Sequence[str], raw: Sequence[str]
-) -> None:
+def _refuse_doubt(path: Path, names: list[str], adjusted: list[str], raw: list[str]) -> None:
     """Refuse a column beside the one in use that may as well be the adjusted price."""
     for name in names:
-        word = plain(name)
+        word = c.plain(name)
         like = LIKE_ADJUSTED.search(word) and not any(other in word for other in NOT_THE_CLOSE)
         in_doubt = like and name not in adjusted and ("adj" in word or not adjusted)
         if in_doubt and (adjusted or raw):
-            raise InputError(
-                f"{path}: row 1: {two([(adjusted or raw)[0], name])}: which holds adjusted "
-                "prices? Name that one adj_close, or take the other out"
-            )
+            which = "which holds adjusted prices? Name that one adj_close, or take the other out"
+            raise InputError(f"{path}: row 1: {c.two([(adjusted or raw)[0], name])}: {which}")
 
 
 def _unadjusted(name: str, names: Sequence[str]) -> list[str]:
     """Say that closes are taken as they are, above all beside dividends and splits."""
-    if plain(name) not in RAW or plain(name) == "price":
+    if c.plain(name) not in RAW or c.plain(name) == "price":
         return []
-    acts = [n for n in names if plain(n).startswith(("dividend", "split", "stocksplit"))]
+    acts = [n for n in names if c.plain(n).startswith(("dividend", "split", "stocksplit"))]
     if acts:
-        return [f"unadjusted closes: {short(name)} beside {short(acts[0])}, which is not used"]
-    return [f"prices from {short(name)}: adjusted for splits and dividends only if it already is"]
+        return [f"unadjusted closes: {c.short(name)} beside {c.short(acts[0])}, which is not used"]
+    return [f"prices from {c.short(name)}: adjusted for splits and dividends only if it already is"]
 
 
 def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -327,7 +293,7 @@ def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, 
     short_names = [LISTED.sub(r"\1", name.strip()) for name in names]
     if len(set(short_names)) < len(short_names):
         twice = next(name for name in short_names if short_names.count(name) > 1)
-        raise InputError(f"{path}: security {short(twice)} stands there twice; keep one")
+        raise InputError(f"{path}: security {c.short(twice)} stands there twice; keep one")
     cut = sum(new != old.strip() for new, old in zip(short_names, names, strict=True))
     return short_names, (f"{cut} names without ' US Equity'",) if cut else ()
 
@@ -343,10 +309,9 @@ def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dr
     first, last = rows[0], rows[-1]
     weekdays = int(np.busday_count(first.date(), last.date())) + 1
     if weekdays > 10 and len(wide) < weekdays / 2:
-        raise InputError(
-            f"{path}: seen {len(wide)} rows from {first.date()} to {last.date()}, expected one for "
-            f"each of about {weekdays} trading days; give daily prices or returns"
-        )
+        seen = f"seen {len(wide)} rows from {first.date()} to {last.date()}"
+        each = f"expected one for each of about {weekdays} trading days"
+        raise InputError(f"{path}: {seen}, {each}; give daily prices or returns")
     margin = pd.Timedelta(days=10)
     calendar = exchange_calendars.get_calendar("XNYS", start=first - margin, end=last + margin)
     found = calendar.sessions_in_range(first, last).to_numpy("datetime64[ns]")

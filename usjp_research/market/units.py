@@ -190,6 +190,13 @@ def middles(rows: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
+def stretches(rows: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
+    """List runs of true in each row: the row, its first place and the one after its last."""
+    steps = np.diff(np.pad(rows.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts, ends = np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist()
+    return ((row, first, last) for (row, first), (_, last) in zip(starts, ends, strict=True))
+
+
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
     """Find dates of a file that are no daily ones of New York: weekly rows, rows on weekends."""
     if weekly := _weekly(table):

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from usjp_research.spec.files import (
-    every_fault,
-    faulty,
-    on_its_own,
-    plain_yaml,
-    read_rows,
-    read_yaml,
-    refuse,
-    validated,
-)
-from usjp_research.spec.records import (
-    Accepted,
-    Check,
-    Checked,
-    Claim,
-    Confounder,
-    Donor,
-    Event,
-    Firm,
-    News,
-    Rule,
-    Sector,
-    Spec,
-    Thesis,
-    Words,
-    differences,
-    find_root,
-    in_project,
-)
+from usjp_research.spec import files
+from usjp_research.spec import records as r
+from usjp_research.spec.records import Event, Rule, Spec, find_root, in_project
 from usjp_research.words import InputError, nearest, use_names
 
+T = TypeVar("T")
 SET = "--set or parameter 'rule'"
 GIVEN = "events-of-this-run.csv"  # in a run's copy of the parameters, in place of events.csv
 
@@ -52,26 +27,18 @@ def read_spec(
     """Read a study from a folder of parameters.
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
-    holds, without ``own_news.csv`` nothing is blacked out, without ``thesis.yaml`` no sector
-    has an implied value, and without ``sectors.csv`` sectors are called by their keys. `label`
-    and figures show sectors as the study that was read last.
+    holds. `label` and figures show sectors as the study that was read last.
 
     Parameters
     ----------
     params : path, optional
-        Folder of parameters, or the ``study.yaml`` in it. A relative path is tried from the
-        working directory and then from the project's root. The project's own by default.
+        Folder of parameters, or the ``study.yaml`` in it, from the working directory or else the
+        project's root. The project's own by default.
     events : path, optional
-        An events file to use in place of the folder's; what the rule says of events that it
-        leaves out is left out too. A contrast whose event it lacks says so.
+        An events file in place of the folder's; what the rule says of other events is left out.
     rule : mapping, optional
-        Keys of ``study.yaml`` and other values for this run, such as ``{"window": [-5, 5]}``;
-        ``second.cap`` is one key of a record. Another study then: it has another `digest`, and
-        `not_the_rule` says what is replaced.
-
-    Returns
-    -------
-    Spec
+        Other values for keys of ``study.yaml``, such as ``{"window": [-5, 5], "second.cap": 0.2}``:
+        another study, with another `digest`; `not_the_rule` says what is replaced.
 
     Raises
     ------
@@ -81,53 +48,45 @@ def read_spec(
     Examples
     --------
     >>> spec = read_spec()                                          # doctest: +SKIP
-    >>> [event.id for event in spec.with_role("primary")]           # doctest: +SKIP
     """
     folder = _params_folder(params)
     given = folder / GIVEN if (folder / GIVEN).is_file() else None
     other = in_project(Path(events)) if events else given
-    firms = read_rows(folder / "universe.csv", Firm, once="ticker", needed=True)
-    whole, sectors = not faulty(), tuple(dict.fromkeys(firm.sector for firm in firms))
+
+    def rows(name: str | Path, model: type[T], **how: Any) -> tuple[T, ...]:
+        return files.read_rows(folder / name, model, **how)
+
+    firms = rows("universe.csv", r.Firm, once="ticker", needed=True)
+    sector_of = {firm.ticker: firm.sector for firm in firms}
+    whole, sectors = not files.faulty(), tuple(dict.fromkeys(firm.sector for firm in firms))
     asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows: tuple[Event, ...] = ()
     if whole:  # else the sectors, which are columns of events, may not be all
-        event_rows = read_rows(
-            other or folder / "events.csv",
-            Event,
-            more=("zone", *sectors),
-            once="id",
-            needed=True,
-            known=dict.fromkeys(sectors),
-        )
+        told = {"more": ("zone", *sectors), "known": dict.fromkeys(sectors)}
+        event_rows = rows(other or "events.csv", Event, once="id", needed=True, **told)
     if other:
         asked = _fit_rule(asked, {event.id for event in event_rows})
+    covered = "own_news_coverage.csv"
     spec = Spec(
         rule=asked,
         events=event_rows,
         firms=firms,
         sectors=sectors,
-        own_news=read_rows(folder / "own_news.csv", News, beside=("timing", "confidence")),
-        coverage=_coverage(folder),
-        confounders=read_rows(folder / "confounders.csv", Confounder, beside=("date", "type")),
-        thesis=read_yaml(folder / "thesis.yaml", Thesis),
-        claims=read_rows(
-            folder / "claims.csv", Claim, beside=("figure", "unit", "as_of"), once="id"
-        ),
-        donors=read_rows(
-            folder / "donors.csv",
-            Donor,
-            once="ticker",
-            known={firm.ticker: firm.sector for firm in firms},
-        ),
-        accepted=read_rows(folder / "accepted.csv", Accepted),
-        checks=read_rows(folder / "checks.csv", Check, once="key"),
+        own_news=rows("own_news.csv", r.News, beside=("timing", "confidence")),
+        coverage={x.ticker: x.checked for x in rows(covered, r.Checked, once="ticker")},
+        confounders=rows("confounders.csv", r.Confounder, beside=("date", "type")),
+        thesis=files.read_yaml(folder / "thesis.yaml", r.Thesis),
+        claims=rows("claims.csv", r.Claim, beside=("figure", "unit", "as_of"), once="id"),
+        donors=rows("donors.csv", r.Donor, once="ticker", known=sector_of),
+        accepted=rows("accepted.csv", r.Accepted),
+        checks=rows("checks.csv", r.Check, once="key"),
         words=read_words(folder),
         changed=changed,
     )
     own = [] if other else [_check_events]
     checks = [_check_names, *own, _check_campaign, _check_prospective, _check_thesis]
-    for check in [] if faulty() else checks:
-        with on_its_own():
+    for check in [] if files.faulty() else checks:
+        with files.on_its_own():
             check(spec, folder)
     use_names(spec.words.names(), spec.words.colours(spec.sectors), spec.words.events)
     return spec
@@ -136,7 +95,7 @@ def read_spec(
 def find_faults(params: Path) -> tuple[Spec | None, list[InputError]]:
     """Read a study, and list all that can be found wrong in it at once: then there is no study."""
     spec = None
-    with every_fault() as found, on_its_own():
+    with files.every_fault() as found, files.on_its_own():
         spec = read_spec(params)
     return None if found else spec, found
 
@@ -149,15 +108,15 @@ def read_settings(words: Sequence[str]) -> dict[str, object]:
         if not (key and equals):
             raise InputError(f"--set: seen '{word}', expected KEY=VALUE such as window=-5,5")
         plain_list = "," in text and not text.lstrip().startswith(("[", "{", '"', "'"))
-        found[key] = plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
+        found[key] = files.plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
     return found
 
 
 def _asked(path: Path, changes: Mapping[str, object]) -> tuple[Rule, str]:
     """Read a rule, put changes in, and say in words what they change."""
-    own = read_yaml(path, Rule) or Rule()
-    asked = validated(SET, _merged(own, changes), Rule)
-    said = differences(own.model_dump(), asked.model_dump())
+    own = files.read_yaml(path, Rule) or Rule()
+    asked = files.validated(SET, _merged(own, changes), Rule)
+    said = r.differences(own.model_dump(), asked.model_dump())
     kept = asked.second and any(words.startswith(("window", "model")) for words in said)
     return asked, ", ".join(said) + ("; rule 2 keeps its own window and model" if kept else "")
 
@@ -173,20 +132,17 @@ def _merged(old: object, changes: Mapping[str, object]) -> dict[str, object]:
     return told
 
 
-def read_words(folder: Path) -> Words:
+def read_words(folder: Path) -> r.Words:
     """Read what a study says of itself from its parameters or its results; neutral without."""
-    words = read_yaml(folder / "words.yaml", Words) or Words()
+    words = files.read_yaml(folder / "words.yaml", r.Words) or r.Words()
     path = folder / "sectors.csv"
     if not path.exists():
         return words
     if words.sectors:
-        raise InputError(
-            f"{folder / 'words.yaml'}: key 'sectors': {path} names the sectors too; keep one, the "
-            "file, which has their colours as well"
-        )
-    rows = read_rows(path, Sector, once="sector", needed=True)
-    sectors = {row.sector: row for row in rows}
-    return words.model_copy(update={"sectors": sectors})
+        told = "names the sectors too; keep one, the file, which has their colours as well"
+        raise InputError(f"{folder / 'words.yaml'}: key 'sectors': {path} {told}")
+    rows = files.read_rows(path, r.Sector, once="sector", needed=True)
+    return words.model_copy(update={"sectors": {row.sector: row for row in rows}})
 
 
 def _params_folder(params: str | Path | None) -> Path:
@@ -200,12 +156,6 @@ def _params_folder(params: str | Path | None) -> Path:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected one with universe.csv and events.csv")
     return path
-
-
-def _coverage(folder: Path) -> dict[str, frozenset[date]]:
-    """Read on which days whose own news was looked for."""
-    rows = read_rows(folder / "own_news_coverage.csv", Checked, once="ticker")
-    return {row.ticker: row.checked for row in rows}
 
 
 def _study(spec: Spec, folder: Path) -> str:
@@ -258,34 +208,30 @@ def _known(
     for name in names:
         if name not in known:
             hint = nearest(name, known)
-            refuse(InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}"))
+            files.refuse(
+                InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}")
+            )
 
 
 def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
     """Leave out what the rule says of events that another events file does not have."""
-    update: dict[str, object] = {}
-    if rule.campaign and not {*rule.campaign} <= {*ids}:
-        update["campaign"] = None
-    update |= {key: "" for key in ("cleanest", "note") if getattr(rule, key) not in ids}
-    return rule.model_copy(update=update)
+    other: dict[str, object] = {k: "" for k in ("cleanest", "note") if getattr(rule, k) not in ids}
+    other |= {} if {*(rule.campaign or ())} <= {*ids} else {"campaign": None}
+    return rule.model_copy(update=other)
 
 
 def _check_campaign(spec: Spec, folder: Path) -> None:
-    path = _study(spec, folder)
     if spec.rule.campaign:
         first, last = (spec.event(id) for id in spec.rule.campaign)
         if last.instant < first.instant:
-            raise InputError(
-                f"{path}: key 'campaign': '{last.id}' is before '{first.id}'; "
-                "give the earlier event first"
-            )
+            told = f"'{last.id}' is before '{first.id}'; give the earlier event first"
+            raise InputError(f"{_study(spec, folder)}: key 'campaign': {told}")
 
 
 def _check_prospective(spec: Spec, folder: Path) -> None:
     """Refuse a table of signs that does not fit the sectors, or an event that it has none for."""
-    path = _study(spec, folder)
     for category, signs in spec.rule.second.prospective.items() if spec.rule.second else ():
-        where = f"{path}: key 'second.prospective.{category}'"
+        where = f"{_study(spec, folder)}: key 'second.prospective.{category}'"
         _known(where, signs, spec.sectors, "sector ", " or remove it")
         if silent := [sector for sector in spec.sectors if sector not in signs]:
             raise InputError(f"{where}: no sign for '{silent[0]}'; give it one of + - 0 +/-")
@@ -304,10 +250,8 @@ def _check_thesis(spec: Spec, folder: Path) -> None:
         _known(f"{where}: realised", [line.realised], thesis.realised)
         inside = {firm.ticker for firm in spec.members(line.sector)}
         if strange := [ticker for ticker in line.firms if ticker not in inside]:
-            raise InputError(
-                f"{where}: firm '{strange[0]}' is not in sector '{line.sector}' of universe.csv; "
-                "correct one of the two"
-            )
+            told = f"is not in sector '{line.sector}' of universe.csv; correct one of the two"
+            raise InputError(f"{where}: firm '{strange[0]}' {told}")
         named, others = line.firms.values(), line.other_listed.cases
         for share in (*named, sum(named) + max(others), *others):
             if not 0 <= share <= 1:

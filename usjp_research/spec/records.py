@@ -63,13 +63,8 @@ ROW = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 class Event:
     """One piece of news: an instant with a time zone, its role and the sign each sector expects.
 
-    Attributes
-    ----------
-    instant : datetime
-        Zone-aware. With precision ``day`` only the date is known and the instant is that day's
-        noon in its own zone, which gives the first session on or after the date.
-    signs : mapping of str to int
-        Expected sign per sector: +1, -1, or 0 (none, or mixed).
+    With precision ``day`` the instant is noon of that day in its zone, which gives the first
+    session on or after it. A sign is +1, -1, or 0 (none, or mixed).
     """
 
     id: Annotated[
@@ -360,24 +355,17 @@ class Rule(_Strict):
         if self.guard_sessions > self.estimation.sessions:
             raise ValueError("guard_sessions is larger than estimation.sessions")
         if self.alpha * (self.least_shifts + 1) < 1:
-            needed = math.ceil(1 / self.alpha) - 1
-            raise ValueError(
-                f"alpha {self.alpha:g} needs least_shifts of {needed} or more: fewer placebo "
-                "calendars give no interval"
-            )
+            needed = f"needs least_shifts of {math.ceil(1 / self.alpha) - 1} or more"
+            fault = f"alpha {self.alpha:g} {needed}: fewer placebo calendars give no interval"
+            raise ValueError(fault)
         return self
 
     def _repr_html_(self) -> str:
-        return card(
-            "Rule",
-            "",
-            f"window {self.window[0]} to {self.window[1]}",
-            f"{self.model} model on {self.estimation.sessions} sessions",
-            f"alpha {self.alpha:g}",
-            f"power {self.power:g}",
-            f"at least {self.least_firms} firms and {self.least_shifts} placebo calendars",
-            f"seed {self.seed}",
-        )
+        sizes = f"alpha {self.alpha:g}", f"power {self.power:g}"
+        least = f"at least {self.least_firms} firms and {self.least_shifts} placebo calendars"
+        window = f"window {self.window[0]} to {self.window[1]}"
+        model = f"{self.model} model on {self.estimation.sessions} sessions"
+        return card("Rule", "", window, model, *sizes, least, f"seed {self.seed}")
 
 
 class Range(_Strict):
@@ -442,11 +430,10 @@ class Years(Range):
 class ThesisLine(_Strict):
     """One way from the news to the listed firms of a sector.
 
-    It spends ``amount_usd_bn x part x years x realised``. ``orders`` are cash at once, after the
-    years to cash. The other channels pay every year from then on: a ``service_tail`` the part of
-    an equipment amount that is serviced in a year, a ``yearly_flow`` of purchases or savings, a
-    ``floor`` the part of a basket's yearly sales by which it lifts prices. Margin and years to
-    cash are the thesis's where the line has none of its own; ``sign`` -1 is a loss.
+    It spends ``amount_usd_bn x part x years x realised``: ``orders`` at once, after the years to
+    cash; the other channels every year from then on, a ``service_tail`` the serviced part of an
+    equipment amount, a ``yearly_flow`` of purchases or savings, a ``floor`` the part of a basket's
+    yearly sales by which it lifts prices.
     """
 
     id: Annotated[str, Means("name of the line, once")]
@@ -473,15 +460,12 @@ class ThesisLine(_Strict):
         if self.sign not in (1, -1):
             raise ValueError(f"line {self.id}: sign: seen {self.sign}, expected 1 or -1")
         if self.channel == "orders" and math.inf in self.years.cases:
-            raise ValueError(
-                f"line {self.id}: orders for ever; give years, or channel: yearly_flow"
-            )
+            fault = "orders for ever; give years, or channel: yearly_flow"
+            raise ValueError(f"line {self.id}: {fault}")
         told = self.source_url or re.search(r"assumption: \S", f"{self.source} {self.note}")
         if self.channel != "orders" and not told:
-            raise ValueError(
-                f"line {self.id}: no source_url and no 'assumption: reason' in source or note; "
-                "add one of them"
-            )
+            fault = "no source_url and no 'assumption: reason' in source or note; add one of them"
+            raise ValueError(f"line {self.id}: {fault}")
         return self
 
 
@@ -506,22 +490,17 @@ class Thesis(_Strict):
             raise ValueError(f"values_as_of {self.values_as_of} is before valued_on")
         endless = [line.id for line in self.lines if math.inf in line.years.cases]
         if endless and not min(self.discount_rate.cases):
-            raise ValueError(
-                f"line {endless[0]} pays for ever, and discount_rate is 0; expected a rate above 0"
-            )
+            fault = "pays for ever, and discount_rate is 0; expected a rate above 0"
+            raise ValueError(f"line {endless[0]} {fault}")
         for told in self.no_channel:
             if not re.search(r"\S: \S", told):
                 raise ValueError(f"no_channel: seen '{told}', expected 'what: why it is none'")
         return self
 
     def _repr_html_(self) -> str:
-        return card(
-            "Thesis",
-            "",
-            f"{len(self.lines)} lines, USD {money(sum(x.amount_usd_bn for x in self.lines))} bn",
-            f"margin {self.margin.low:g} / {self.margin.base:g} / {self.margin.high:g}",
-            f"valued on {self.valued_on}",
-        )
+        lines = f"{len(self.lines)} lines, USD {money(sum(x.amount_usd_bn for x in self.lines))} bn"
+        margin = " / ".join(f"{case:g}" for case in self.margin.cases)
+        return card("Thesis", "", lines, f"margin {margin}", f"valued on {self.valued_on}")
 
 
 class Notes(_Strict):
@@ -640,41 +619,23 @@ class Note(str):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Everything a study needs to know before it sees a price.
-
-    Attributes
-    ----------
-    sectors : tuple of str
-        Sector keys in the order of the universe; together they are the family.
-    coverage : mapping of str to frozenset of date
-        The sessions around which (three either side) a firm's own news was looked for; a firm
-        that is absent was not checked.
-    donors : tuple of Donor
-        Securities outside the sectors, by industry; empty when any other security may be one.
-    accepted : tuple of Accepted
-        Days that look wrong in the returns and are right.
-    checks : tuple of Check
-        What is looked at before and after the events; empty for the usual ones.
-    words : Words
-        What is said of it and not computed; it is not in its digest.
-    changed : str
-        What of the study's rule is replaced in this run, in words; the digest has the values.
-    """
+    """Everything a study needs to know before it sees a price."""
 
     rule: Rule
     events: tuple[Event, ...]
     firms: tuple[Firm, ...]
-    sectors: tuple[str, ...]
+    sectors: tuple[str, ...]  # keys in the order of the universe; together they are the family
     own_news: tuple[News, ...] = ()
+    # The sessions around which, three either side, a firm's own news was looked for.
     coverage: Mapping[str, frozenset[date]] = field(default_factory=dict)
     confounders: tuple[Confounder, ...] = ()
     thesis: Thesis | None = None
     claims: tuple[Claim, ...] = ()
-    donors: tuple[Donor, ...] = ()
+    donors: tuple[Donor, ...] = ()  # empty when any other security may be one
     accepted: tuple[Accepted, ...] = ()
-    checks: tuple[Check, ...] = ()
-    words: Words = field(default_factory=Words)
-    changed: str = ""
+    checks: tuple[Check, ...] = ()  # empty for the usual ones
+    words: Words = field(default_factory=Words)  # not computed from, and in no digest
+    changed: str = ""  # what of the rule this run replaces, in words; the digest has the values
 
     def event(self, id: str) -> Event:
         """Return the event with this id, or raise `InputError` with the nearest known id."""
@@ -690,10 +651,7 @@ class Spec:
         return tuple(firm for firm in self.firms if firm.sector == sector)
 
     def announced(self, *, later: bool = False) -> tuple[Event, ...]:
-        """Return the events announced until the rule was frozen, or the prospective ones.
-
-        Without a table of their signs no event is prospective.
-        """
+        """Return the events announced until the rule was frozen, or those after, if signs are."""
         second = self.rule.second
         frozen = (second and second.prospective and second.chosen_on) or date.max
         days = ((event, event.instant.astimezone(HOME_ZONE).date()) for event in self.events)
@@ -716,22 +674,15 @@ class Spec:
         return {sector: SIGNS[sign] for sector, sign in table[event.category].items()}
 
     def with_role(self, *roles: str) -> tuple[Event, ...]:
-        """Return the events that have one of the roles, in file order, of those in the study.
-
-        Events after the freeze, or after the last price known then, are not.
-        """
+        """Return the events with one of the roles, but none after the freeze or its last price."""
         known = (event for event in self.announced() if not self.unpriced(event))
         return tuple(event for event in known if event.role in roles)
 
     def _repr_html_(self) -> str:
-        return card(
-            "Study",
-            digest(self)[:12],
-            f"{len(self.events)} events ({len(self.with_role('primary'))} primary)",
-            f"{len(self.firms)} firms in {len(self.sectors)} sectors",
-            f"alpha {self.rule.alpha:g}",
-            warning=not_the_rule(self) or "",
-        )
+        events = f"{len(self.events)} events ({len(self.with_role('primary'))} primary)"
+        firms = f"{len(self.firms)} firms in {len(self.sectors)} sectors"
+        facts, other = (events, firms, f"alpha {self.rule.alpha:g}"), not_the_rule(self) or ""
+        return card("Study", digest(self)[:12], *facts, warning=other)
 
 
 def not_the_rule(spec: Spec) -> Note | None:
@@ -753,18 +704,7 @@ def differences(old: object, new: object, name: str = "") -> list[str]:
 
 
 def note(spec: Spec, place: str) -> Note | None:
-    """Return what this study has to say at one place of a notebook; nothing shows as nothing.
-
-    Parameters
-    ----------
-    spec : Spec
-    place : str
-        One of the keys that `notes` may have in ``words.yaml``.
-
-    Raises
-    ------
-    InputError
-        When there is no such place.
+    """Return what this study says at a place of a notebook, a key of `Notes`; InputError if none.
 
     Examples
     --------
@@ -810,16 +750,10 @@ def in_project(path: Path) -> Path:
 
 
 def digest(spec: Spec) -> str:
-    """Return the SHA-256 of everything that defines the study, as 64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> len(digest(read_spec()))                                    # doctest: +SKIP
-    64
-    """
+    """Return the SHA-256 of everything that defines the study, as 64 hexadecimal digits."""
     checks, usual = asked(spec.checks), asked(GENERIC)
-    unread = ("words", "changed")
-    told = {name: getattr(spec, name) for name in spec.__slots__ if name not in unread}
+    told = {name: getattr(spec, name) for name in spec.__slots__}
+    del told["words"], told["changed"]
     told["rule"] = spec.rule.model_dump(exclude=set() if spec.rule.second else {"second"})
     told["checks"] = checks
     # Studies that accept nothing, or look at the usual checks, keep the name they had.
@@ -827,10 +761,8 @@ def digest(spec: Spec) -> str:
         del told["accepted"]
     if checks in ([], usual):
         del told["checks"]
-    text = json.dumps(
-        told, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    how: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+    return hashlib.sha256(json.dumps(told, default=_plain, **how).encode()).hexdigest()
 
 
 def _plain(value: object) -> object:
