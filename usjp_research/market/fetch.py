@@ -57,7 +57,7 @@ class Fetched:
         """First day, last day and number of days of every series."""
         table = self.frame["adj_close"] if self.frame.columns.nlevels == 2 else self.frame
         days = {str(name): column.dropna().index for name, column in table.items()}
-        return {k: (str(d[0].date()), str(d[-1].date()), len(d)) for k, d in days.items()}
+        return {k: (f"{d[0]:%F}", f"{d[-1]:%F}", len(d)) for k, d in days.items()}
 
 
 class Source(NamedTuple):
@@ -74,15 +74,14 @@ class BusyError(Exception):
 
 def _patiently(ask: Callable[[], Got], who: str) -> Got:
     """Ask, and again after a while as long as the server is busy."""
-    for wait in WAITS:
+    waits = iter(WAITS)
+    while True:
         try:
             return ask()
-        except BusyError:
+        except BusyError as error:
+            if not (wait := next(waits, 0)):
+                raise InputError(f"{who}: {error}, {KEPT}") from None
             time.sleep(wait)
-    try:
-        return ask()
-    except BusyError as error:
-        raise InputError(f"{who}: {error}, {KEPT}") from None
 
 
 # --- Yahoo -----------------------------------------------------------------------------------
@@ -108,9 +107,8 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
     try:
         import yfinance
     except ImportError:
-        raise InputError(
-            "--source yahoo needs yfinance, which does not come along: pip install 'yfinance>=1.7'"
-        ) from None
+        need = "needs yfinance, which does not come along: pip install 'yfinance>=1.7'"
+        raise InputError(f"--source yahoo {need}") from None
     yfinance.config.network.retries = 2
     yfinance.config.debug.hide_exceptions = False
     how = {"auto_adjust": False, "repair": False, "progress": False, "threads": 4, "timeout": 20}
@@ -137,14 +135,13 @@ def yahoo(request: Request) -> Fetched:
     """Fetch open, close, adjusted close and volume of tickers."""
     known = [name for name in request.names if SYMBOL.fullmatch(name)]
     last, notes = _last_session(request.end), dict[Dropped, None]()
-    found: dict[str, pd.DataFrame] = {}
+    found, series = dict[str, pd.DataFrame](), dict[str, pd.DataFrame]()
     for _ in range(2):  # of a large batch Yahoo forgets some at random
         asked = [name for name in known if name not in found]
         for at in range(0, len(asked), BATCH):
             found |= _batch(asked[at : at + BATCH], request, last)
             share = min(at + BATCH, len(asked)) / len(asked)
             request.said(f"{len(found)} of {len(request.names)} tickers", share)
-    series: dict[str, pd.DataFrame] = {}
     for name, own in found.items():
         early = own.index > last
         closes = own[CLOSES].to_numpy()
@@ -161,9 +158,8 @@ def yahoo(request: Request) -> Fetched:
             reason = none if name in known else "no symbol that Yahoo could know"
             notes[Dropped("security", name, reason)] = None
     if not series:
-        raise InputError(
-            f"{none} for any of {len(request.names)} tickers, {request.names[0]} first"
-        )
+        tickers = f"{len(request.names)} tickers, {request.names[0]} first"
+        raise InputError(f"{none} for any of {tickers}")
     frame = pd.concat(series, axis=1, sort=True).swaplevel(axis=1).sort_index(axis=1)
     return Fetched(frame.rename_axis("date"), tuple(notes), {"address": "Yahoo Finance"})
 
@@ -183,15 +179,16 @@ def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[s
         return {}
     if frame.columns.nlevels == 1 and len(names) == 1:
         frame = pd.concat({symbols[names[0]]: frame}, axis=1)
-    if frame.columns.nlevels != 2 or not any(set(k) >= FIELDS.keys() for k in frame.columns.levels):
+    levels = [{*frame.columns.get_level_values(k)} for k in range(frame.columns.nlevels)]
+    fields = [level >= FIELDS.keys() for level in levels]
+    if len(levels) != 2 or not any(fields):
         seen = ", ".join(map(str, frame.columns[:5]))
         raise InputError(f"Yahoo: seen columns {seen}, expected {', '.join(FIELDS)} by ticker")
-    at = 0 if FIELDS.keys() <= {*frame.columns.levels[0]} else 1
+    at = 1 - fields.index(True)  # the level of tickers
     days = pd.DatetimeIndex(frame.index)
     frame = frame.set_axis((days.tz_localize(None) if days.tz else days).normalize())
     frame = frame[~frame.index.duplicated()].sort_index().loc[str(request.start) : str(request.end)]
-    there = {*frame.columns.get_level_values(1 - at)}
-    found = {k: frame.xs(s, axis=1, level=1 - at) for k, s in symbols.items() if s in there}
+    found = {k: frame.xs(s, axis=1, level=at) for k, s in symbols.items() if s in levels[at]}
     found = {k: own.reindex(columns=[*FIELDS]).rename(columns=FIELDS) for k, own in found.items()}
     found = {k: own.dropna(how="all", subset=CLOSES).astype(float) for k, own in found.items()}
     if found := {name: own for name, own in found.items() if len(own)}:
@@ -212,9 +209,9 @@ def _last_session(end: date) -> pd.Timestamp:
 
 FRENCH = "https://mba.tuck.dartmouth.edu/pages/faculty/ken.french/ftp/"
 TABLES = {
-    "ff3": ("F-F_Research_Data_Factors_daily",),
-    "ff5": ("F-F_Research_Data_5_Factors_2x3_daily",),
-    "momentum": ("F-F_Momentum_Factor_daily",),
+    "ff3": "F-F_Research_Data_Factors_daily",
+    "ff5": "F-F_Research_Data_5_Factors_2x3_daily",
+    "momentum": "F-F_Momentum_Factor_daily",
 }
 REGION = re.compile("[A-Za-z]{2,20}(_[A-Za-z]{2,20}){0,3}")
 REGIONAL = ("_5_Factors_Daily", "_Mom_Factor_Daily")
@@ -225,14 +222,12 @@ MISSED = -99.0  # at or below: -99.99 and -999, his codes for a missing day
 
 def french(request: Request) -> Fetched:
     """Fetch daily factors: ff3, ff5, momentum, and five factors and momentum of a region."""
-    wanted = []
+    wanted, notes, groups = list[tuple[str, str]](), list[Dropped](), dict[str, pd.DataFrame]()
     for name in request.names:
         if name not in TABLES and not REGION.fullmatch(name):
             raise InputError(f"French: seen '{name}', expected {', '.join(TABLES)} or a region")
-        tables = TABLES.get(name) or tuple(name + form for form in REGIONAL)
-        wanted += [("" if name in TABLES else f"{name}_", table) for table in tables]
-    notes: list[Dropped] = []
-    groups: dict[str, pd.DataFrame] = {}
+        regional = [(f"{name}_", name + form) for form in REGIONAL]
+        wanted += [("", TABLES[name])] if name in TABLES else regional
     for at, (prefix, table) in enumerate(wanted, 1):
         try:
             own = _factors(table, request, notes)
@@ -331,11 +326,6 @@ def _unzipped(data: bytes) -> bytes:
     return text
 
 
-SOURCES = {
-    "yahoo": Source(
-        yahoo, "prices", "Yahoo's data are for personal use: do not pass them on; see its terms"
-    ),
-    "french": Source(
-        french, "factors", "copyright Eugene F. Fama and Kenneth R. French: cite their library"
-    ),
-}
+PERSONAL = "Yahoo's data are for personal use: do not pass them on; see its terms"
+CITED = "copyright Eugene F. Fama and Kenneth R. French: cite their library"
+SOURCES = {"yahoo": Source(yahoo, "prices", PERSONAL), "french": Source(french, "factors", CITED)}

@@ -37,19 +37,10 @@ def opened(read: Table, market: Market, spec: Spec) -> Market:
 
 
 def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
-    """Add the openings of a file to a market of single firms.
+    """Add the openings of a file to a market of single firms; nothing without a file.
 
-    Parameters
-    ----------
-    source : str or None
-        ``file:PATH`` or a path of a long table: either date, ticker, ``overnight`` and
-        ``intraday`` returns as decimals, or prices with ``open`` and ``close``. Nothing is added
-        without one.
-
-    Raises
-    ------
-    InputError
-        When the market has no single firms, or the file no such columns.
+    It is a long table: date, ticker, ``overnight`` and ``intraday`` returns as decimals, or prices
+    with ``open`` and ``close``. InputError without them, or where the market has no single firms.
     """
     if not source:
         return market
@@ -63,26 +54,19 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
         return _with(market, spec, tables)
     read = None if file.wide else read_table(file, "auto")
     if read is None or read.opening is None:
-        raise InputError(
-            f"{path}: row 1: no openings: expected date, ticker, overnight and intraday, or prices "
-            "with open and close"
-        )
+        expected = "date, ticker, overnight and intraday, or prices with open and close"
+        raise InputError(f"{path}: row 1: no openings: expected {expected}")
     return opened(read, market, spec)
 
 
 def parts_of_day(path: Path, file: Columns) -> dict[str, pd.DataFrame]:
     """Read the returns overnight and in the session of a long table; nothing without both."""
-    fields = {
-        NAMES[plain(field)]: name
-        for name, (field, _) in file.pairs.items()
-        if plain(field) in NAMES
-    }
+    known = {name: NAMES.get(plain(field)) for name, (field, _) in file.pairs.items()}
+    fields = {part: name for name, part in known.items() if part}
     if file.wide or len(fields) < len({OVERNIGHT, SESSION}):
         return {}
-    return {
-        part: file.by_day(read_numbers(path, file.frame[name], name).to_frame())
-        for part, name in fields.items()
-    }
+    parts = {p: read_numbers(path, file.frame[name], name) for p, name in fields.items()}
+    return {part: file.by_day(numbers.to_frame()) for part, numbers in parts.items()}
 
 
 def _with(market: Market, spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Market:

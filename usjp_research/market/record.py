@@ -104,16 +104,10 @@ class Market:
         York from the first to the last, without time zone. One column is `BENCHMARK`.
     level : {"firm", "portfolio"}
         Whether columns are securities or averages of three or more of them.
-    members, values, counts, weighing
-        For portfolios: the tickers of every series, market value in USD bn of a named group of
-        firms, how many firms have that value, and of series weighted by it how many firms they
-        hold and 1 / sum of squared weights. Empty at firm level.
-    read_as : tuple of str
-        One line each: what a file that is out of the ordinary was read as.
-    findings : tuple of Finding
-        Numbers that are hardly what they say, the heaviest first; empty at portfolio level.
-    built : mapping
-        What the parameters were when portfolios were formed; empty at firm level.
+    members, values, counts, weighing, built
+        Of portfolios only: the tickers of every series, market value in USD bn of a named group of
+        firms, how many firms have that value, of series weighted by it how many firms they hold and
+        1 / sum of squared weights, and the parameters they were formed by.
     openings : mapping of str to DataFrame
         At firm level, where opening prices are known: returns from the close before to the open,
         ``overnight``, and from the open to the close, ``session``; as `returns` in all else.
@@ -130,8 +124,8 @@ class Market:
     weighing: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
-    read_as: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    read_as: tuple[str, ...] = ()  # what a file that is out of the ordinary was read as
+    findings: tuple[Finding, ...] = ()  # numbers that are hardly what they say, the heaviest first
     built: Mapping[str, Any] = field(default_factory=dict)
     openings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     factors: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -22,13 +22,8 @@ def simulated_market(
     """Draw a market from a known law: one market factor, one shock per sector, own noise.
 
     Returns are normal, independent over days, with daily standard deviations of 1% (market),
-    0.6% (sector) and 1.8% (firm) and betas spread evenly over 0.6 to 1.4; nothing happens on
-    any event unless ``effects`` plants it.
-
-    Parameters
-    ----------
-    effects : mapping of (sector, session) to float, optional
-        Returns, as decimals, added to every firm of the sector on that session.
+    0.6% (sector) and 1.8% (firm) and betas spread evenly over 0.6 to 1.4; nothing happens unless
+    ``effects`` plants returns, as decimals, in every firm of a sector on a session.
     """
     import exchange_calendars
 

@@ -66,8 +66,13 @@ def fetch(
     # Parts of another day are not mixed with today's: in between, prices may have been adjusted.
     told = "\n".join([source, *asked, str(first), str(last)])
     parts = folder / f".parts-{today}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    with locked(parts), _told_when_stopped(), _progress() as said:
-        found = SOURCES[source].fetch(Request((*dict.fromkeys(asked),), first, last, parts, said))
+    with locked(parts), _progress() as said:
+        try:
+            request = Request((*dict.fromkeys(asked),), first, last, parts, said)
+            found = SOURCES[source].fetch(request)
+        except KeyboardInterrupt:
+            _note("Stopped. What came is kept: the same command, given today, goes on from there.")
+            raise
         about = {"source": source, **SOURCES[source]._asdict(), "from": str(first), "to": str(last)}
         digest = keep(found, {k: v for k, v in about.items() if k != "fetch"})
     for old in folder.glob(".parts-*"):
@@ -76,14 +81,10 @@ def fetch(
     _print(_left_out([asdict(item) for item in found.dropped]), MOST)
     _note(f"{len(found.coverage)} series: {folder / digest}")
     table = f"snapshots/{digest}/prices.parquet"
-    words = ["usjp study", *([f"--params {params}"] if params else [])]
-    if SOURCES[source].holds == "prices":
-        words += [f"--market snapshot:{digest[:12]}"]
-        there = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
-        words += [f"--donors {table}"] if there else []
-    else:
-        words += [f"--factors {table}"]
-    print(shown(" ".join(words)))
+    donors = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
+    use = f"--market snapshot:{digest[:12]}{f' --donors {table}' * donors}"
+    use = use if SOURCES[source].holds == "prices" else f"--factors {table}"
+    print(shown(f"usjp study {f'--params {params} ' if params else ''}{use}"))
 
 
 def _tickers(spec: Spec) -> list[str]:
@@ -174,22 +175,10 @@ def _left_out(dropped: Iterable[dict[str, Any]]) -> list[str]:
 
 def _print(lines: Iterable[str], most: int | None = None) -> None:
     every = [shown(line) for line in lines]
-    more = [f"... and {len(every) - most} more: usjp prices show"] if most else []
-    print(
-        *every[:most],
-        *(more if most and len(every) > most else []),
-        sep="\n",
-        end="\n" * any(every),
-    )
-
-
-@contextmanager
-def _told_when_stopped() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _note("Stopped. What came is kept: the same command, given today, goes on from there.")
-        raise
+    for line in every[:most]:
+        print(line)
+    if most and len(every) > most:
+        print(f"... and {len(every) - most} more: usjp prices show")
 
 
 def _note(text: str) -> None:
