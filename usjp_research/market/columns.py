@@ -13,6 +13,7 @@ import pandas as pd
 
 from usjp_research.words import InputError, nearest
 
+Say = Callable[[int], str]  # says of a place what is wrong there
 SEEN = 40  # characters of a value that a message repeats
 YEARS = (1900, 2100)
 PRICES = (1e-9, 1e12)
@@ -58,12 +59,7 @@ def two(names: Sequence[str]) -> str:
 
 
 def refuse(
-    path: Path,
-    column: pd.Series,
-    name: str,
-    bad: npt.ArrayLike,
-    expected: str = "",
-    say: Callable[[int], str] | None = None,
+    path: Path, column: pd.Series, name: str, bad: npt.ArrayLike, expected: str | Say = ""
 ) -> None:
     """Refuse the first bad row by its number, as the user counts it, and what is seen there."""
     if not np.any(bad):
@@ -71,7 +67,7 @@ def refuse(
     at = int(np.flatnonzero(bad)[0])
     value = column.iloc[at]
     seen = f"{value:g}" if isinstance(value, float) and value == value else _seen(value)
-    told = say(at) if say else f"seen {seen}, expected {expected}"
+    told = f"seen {seen}, expected {expected}" if isinstance(expected, str) else expected(at)
     raise InputError(f"{path}: row {column.index[at]}, column {short(name)}: {told}")
 
 
@@ -125,7 +121,7 @@ def read_days(path: Path, table: pd.DataFrame, name: str) -> tuple[pd.Series, tu
     def say(at: int) -> str:
         return f"seen {_seen(table[name].iloc[at])}, {EXPECTED_DAY}"
 
-    refuse(path, table[name], name, ~days.dt.year.between(*YEARS), say=say)
+    refuse(path, table[name], name, ~days.dt.year.between(*YEARS), say)
     stamps = cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))
     return stamps, (said,) if said else ()
 
@@ -136,10 +132,9 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
     serial = re.fullmatch(r"([2-6]\d{4})(?:\.\d+)?", first)
     if serial:
         meant = pd.Timestamp("1899-12-30") + pd.Timedelta(days=int(serial[1]))
-        raise InputError(
-            f"{path}: row {written.index[0]}, column {short(name)}: seen {short(first)}, a "
-            f"spreadsheet's number for {meant.date()}; format the column as dates (YYYY-MM-DD)"
-        )
+        seen = f"seen {short(first)}, a spreadsheet's number for {meant.date()}"
+        where = f"row {written.index[0]}, column {short(name)}"
+        raise InputError(f"{path}: {where}: {seen}; format the column as dates (YYYY-MM-DD)")
     if re.match(r"\d{4}[/.\d]", first):
         pattern = r"^(\d{4})([/.]?)(\d\d)\2(\d\d)(?:\.0$)?"
         return written.str.replace(pattern, r"\1-\3-\4", regex=True), ""
@@ -150,10 +145,8 @@ def _iso(path: Path, written: pd.Series, name: str) -> tuple[pd.Series, str]:
     orders = {"DD MM YYYY": not (other > 12).any(), "MM DD YYYY": not (one > 12).any()}
     fit = [order for order, fits in orders.items() if fits]
     if len(fit) == 2:
-        raise InputError(
-            f"{path}: column {short(name)}: dates such as {short(first)} may start with the day "
-            "or with the month; write them as YYYY-MM-DD"
-        )
+        doubt = f"dates such as {short(first)} may start with the day or with the month"
+        raise InputError(f"{path}: column {short(name)}: {doubt}; write them as YYYY-MM-DD")
     if not fit:
         return written, ""
     places = (0, 2) if fit[0].startswith("D") else (2, 0)
@@ -174,7 +167,7 @@ def ordered_days(
             whose = f" of ticker {short(of.iloc[at])}" if of.iloc[at] else ""
             return f"{days.iloc[at].date()}{whose} {fault}; {advice}"
 
-        refuse(path, days, name, bad, say=say)
+        refuse(path, days, name, bad, say)
 
     codes = pd.factorize(of)[0]
     each = codes * 2**20 + days.to_numpy("datetime64[D]").astype("int64")
@@ -196,9 +189,8 @@ def plain_numbers(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Write the numbers of a file with a decimal point and nothing else.
 
-    The whole file decides between decimal comma and point: a cell such as 1,234 alone could be
-    either, and is refused when no other cell settles it. Where commas part the columns a point
-    is no question.
+    The whole file decides between decimal comma and point: 1,234 alone could be either, and is
+    refused when no other cell settles it. Where commas part the columns a point is no question.
     """
     kinds = zip(frame.columns, frame.dtypes, strict=True)
     texts = [isinstance(kind, pd.StringDtype) and plain(n) not in TEXTS for n, kind in kinds]
@@ -294,7 +286,6 @@ def _no_days(path: Path, known: npt.NDArray[np.float64], name: str) -> None:
     if len(known) and known[0] >= low and (known >= low).all() and (known < high).all():
         month, day = known // 100 % 100, known % 100
         if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all():
-            raise InputError(
-                f"{path}: column {short(name)}: seen {known[0]:.0f}, which is a date; expected "
-                "prices or returns: take the column out"
-            )
+            seen = f"seen {known[0]:.0f}, which is a date"
+            do = "expected prices or returns: take the column out"
+            raise InputError(f"{path}: column {short(name)}: {seen}; {do}")

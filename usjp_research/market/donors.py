@@ -104,10 +104,8 @@ def _outside(spec: Spec, names: list[str], path: Path) -> tuple[list[str], list[
         absent = [name for name in listed if listed[name].group and name not in names]
         notes += [Dropped("donor", name, f"not in {path.name}") for name in absent]
     if not outside:
-        raise InputError(
-            f"{path}: no donor there: seen {', '.join(names[:5])}, ..., "
-            "expected securities outside the sectors, such as other members of the index"
-        )
+        expected = "expected securities outside the sectors, such as other members of the index"
+        raise InputError(f"{path}: no donor there: seen {', '.join(names[:5])}, ..., {expected}")
     return outside, notes
 
 

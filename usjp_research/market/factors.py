@@ -121,18 +121,16 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
     if (own.notna() & market.notna()).sum() < ENOUGH:
         return
     now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
-    best = max(late, early)
+    best, side = max(late, early), "late" if late > early else "early"
     if now <= AGAINST:
         looks = "its sign is turned"
     elif best >= ANOTHER_DAY and now <= NOT_TODAY:
-        side = "late" if late > early else "early"
         looks = f"{best:.2f} a session apart: its dates are a session {side}"
     else:
         return
-    raise InputError(
-        f"{factors.source}: factor 'mkt_rf' has a correlation of {now:.2f} with the market on the "
-        f"same day, {looks}; give French's daily factors on the days they are of"
-    )
+    seen = f"a correlation of {now:.2f} with the market on the same day, {looks}"
+    do = "give French's daily factors on the days they are of"
+    raise InputError(f"{factors.source}: factor 'mkt_rf' has {seen}; {do}")
 
 
 def french_cells(path: Path) -> Cells | None:
@@ -150,9 +148,8 @@ def french_cells(path: Path) -> Cells | None:
     end = next((at for at in rest if not re.match(r"\s*[0-9]", lines[at])), len(lines))
     again = [at for at in range(end, len(lines)) if re.match(r"\s*[0-9]{4,8}\s*,", lines[at])]
     if again:
-        raise InputError(
-            f"{path}: row {again[0] + 1}: a second table begins after row {end}; keep the daily one"
-        )
+        fault = f"a second table begins after row {end}; keep the daily one"
+        raise InputError(f"{path}: row {again[0] + 1}: {fault}")
     table = [*[""] * start, "date" + lines[start].strip(), *lines[start + 1 : end], ""]
     cells = csv_cells(path, "\n".join(table).encode())  # the rows keep their numbers
     days = cells.frame["date"]
@@ -276,10 +273,9 @@ def _one_unit(factors: Mapping[str, Floats], units: str, where: str) -> None:
     size = _spread(factors["mkt_rf"])
     highest = float(np.nanmax(np.abs(factors["rf"])))
     if highest > LARGEST_RF:
-        raise InputError(
-            f"{where}: the riskless rate reaches {highest:.2%} a day when read as {units}, "
-            f"expected at most {LARGEST_RF:.1%}; give all factors in one unit, per day"
-        )
+        seen = f"the riskless rate reaches {highest:.2%} a day when read as {units}"
+        expected = f"expected at most {LARGEST_RF:.1%}; give all factors in one unit, per day"
+        raise InputError(f"{where}: {seen}, {expected}")
     for name, values in factors.items():
         ratio = _spread(values) / size
         if name not in NEEDED and np.nanstd(values) > 0 and not 1 / APART < ratio < APART:

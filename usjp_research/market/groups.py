@@ -22,9 +22,9 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     firms, sectors = table["firm"], table["sector"]
     again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped", "provenance"))
     one = "again; keep one row a firm"
-    refuse(path, firms, "firm", again, say=lambda at: f"seen '{firms.iloc[at]}' {one}")
+    refuse(path, firms, "firm", again, lambda at: f"seen '{firms.iloc[at]}' {one}")
     own = "has its own meaning in the results; call the sector something else"
-    refuse(path, sectors, "sector", taken, say=lambda at: f"'{sectors.iloc[at]}' {own}")
+    refuse(path, sectors, "sector", taken, lambda at: f"'{sectors.iloc[at]}' {own}")
     treated = np.ones(len(table), dtype=bool)
     if "treated" in table.columns:
         marks = table["treated"].str.lower()
@@ -42,7 +42,7 @@ def read_event_dates(path: str | Path) -> pd.DataFrame:
     def say(at: int) -> str:
         return f"firm '{out['firm'].iloc[at]}' has {out['date'].iloc[at].date()} twice; keep one"
 
-    refuse(path, out["firm"], "firm", out.duplicated(), say=say)
+    refuse(path, out["firm"], "firm", out.duplicated(), say)
     return out
 
 

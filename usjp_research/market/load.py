@@ -77,10 +77,9 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     funds = spec.rule.benchmark
     benchmark, used = _mean_of(returns, BENCHMARK, funds)
     if benchmark is None:
-        raise InputError(
-            f"{path}: no benchmark: none of {', '.join((BENCHMARK, *funds))} is there; add one of "
-            "them, or name yours under 'benchmark' in study.yaml"
-        )
+        none = f"no benchmark: none of {', '.join((BENCHMARK, *funds))} is there"
+        do = "add one of them, or name yours under 'benchmark' in study.yaml"
+        raise InputError(f"{path}: {none}; {do}")
     looked = list(map(str, returns.columns)) if every else list(dict.fromkeys((*used, *wanted)))
     findings, idle = _check(spec, read, used, looked, benchmark)
     refuse_file(str(path), findings)
@@ -164,10 +163,9 @@ def _bundled(spec: Spec, rest: str) -> Market:
         record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         table = pd.read_csv(folder / "membership.csv", keep_default_na=False, dtype=str)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder}: the bundled market cannot be read ({' '.join(str(error).split())}); "
-            "restore it from the repository, or see data/make_bundle.py"
-        ) from None
+        fault = f"the bundled market cannot be read ({' '.join(str(error).split())})"
+        do = "restore it from the repository, or see data/make_bundle.py"
+        raise InputError(f"{folder}: {fault}; {do}") from None
     members = dict(zip(table["series"], map(tuple, table["members"].str.split()), strict=True))
     # What was left out of series that this study does not use is not left out of this study.
     unused = {"donor": not spec.donors, "market value": spec.thesis is None}

@@ -12,18 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import (
-    check_returned,
-    date_column,
-    ordered_days,
-    read_numbers,
-)
+from usjp_research.market.columns import check_returned, date_column, ordered_days, read_numbers
 from usjp_research.market.files import existing, open_parquet
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.table import open_columns, read_prices, read_table, security_names
 from usjp_research.words import InputError
 
 Floats = npt.NDArray[np.float64]
+Part = Callable[[Sequence[str]], pd.DataFrame]  # columns of a file
 IN_MEMORY = 2**26  # bytes of returns that are read at once; larger Parquet files come in blocks
 BLOCK = 2**25
 TILE = 64
@@ -122,12 +118,7 @@ def _in_blocks(path: Path) -> ReturnPanel | None:
     return ReturnPanel(days.sort_values(), tuple(names), read, chunk, str(path), said)
 
 
-def _read(
-    path: Path,
-    days: pd.DatetimeIndex,
-    part: Callable[[Sequence[str]], pd.DataFrame],
-    wanted: Sequence[str],
-) -> Floats:
+def _read(path: Path, days: pd.DatetimeIndex, part: Part, wanted: Sequence[str]) -> Floats:
     """Return series as rows, the oldest day first, each read and found to be returns."""
     out = np.empty((len(wanted), len(days)))
     for at, (name, column) in enumerate(part(wanted).items()):

@@ -75,10 +75,8 @@ def content_of(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(kind.st_mode):
             raise InputError(f"{path}: a folder or a device, expected a plain file; give another")
         if kind.st_size > most:
-            raise InputError(
-                f"{path}: seen {kind.st_size / 1e6:,.1f} MB, expected at most {most / 1e6:g} MB; "
-                "leave out what is no parameter"
-            )
+            seen = f"seen {kind.st_size / 1e6:,.1f} MB, expected at most {most / 1e6:g} MB"
+            raise InputError(f"{path}: {seen}; leave out what is no parameter")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
@@ -146,10 +144,8 @@ def read_rows(
         except ValidationError as error:
             faults = [InputError(f"{where}, {_in_row(f, cells, model)}") for f in error.errors()]
         if once and name in seen and not faults:
-            again = (
-                f"'{name}' already stands in row {seen[name]}; every {once} may stand there once"
-            )
-            faults = [InputError(f"{where}, column '{once}': {again}")]
+            again = f"already stands in row {seen[name]}; every {once} may stand there once"
+            faults = [InputError(f"{where}, column '{once}': '{name}' {again}")]
         refuse(*faults)
         seen[name] = number
     return tuple(rows)
@@ -161,43 +157,38 @@ def _in_row(fault: Mapping[str, Any], cells: Mapping[str, str], model: Any) -> s
     return f"column '{column}': seen '{cells.get(column, '')}', expected {_expected(fault, model)}"
 
 
-def _cells(
-    path: Path, needed: Sequence[str], known: Sequence[str]
-) -> list[tuple[int, dict[str, str]]]:
+def _cells(path: Path, needed: list[str], known: list[str]) -> list[tuple[int, dict[str, str]]]:
     """Read the rows that are not blank, below comments and header: their number, and cells."""
     try:
         text = content_of(path, LARGEST_TABLE).decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         table = [(reader.line_num, [shown(cell.strip()) for cell in cells]) for cells in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: not readable as UTF-8 CSV ({error}); close quotes, save as UTF-8"
-        ) from None
+        do = "close quotes, save as UTF-8"
+        raise InputError(f"{path}: not readable as UTF-8 CSV ({error}); {do}") from None
     table = [*itertools.dropwhile(lambda row: (*row[1], "")[0].startswith("#"), table)]
     if not table:
         raise InputError(f"{path}: the file is empty; expected columns {', '.join(needed)}")
     first, header = table[0]
+    where = f"{path}: row {first}"
     for name in needed:
         if name not in header:
             hint = nearest(name, header) if header else "the header is empty"
-            raise InputError(
-                f"{path}: row {first}: column '{name}' is missing ({hint}); "
-                f"expected {', '.join(needed)}"
-            )
+            lacks = f"column '{name}' is missing ({hint}); expected {', '.join(needed)}"
+            raise InputError(f"{where}: {lacks}")
     for name in header:
         if name not in known:
-            raise InputError(
-                f"{path}: row {first}: unknown column '{name}': {nearest(name, known)}"
-            )
+            raise InputError(f"{where}: unknown column '{name}': {nearest(name, known)}")
         if header.count(name) > 1:
-            raise InputError(f"{path}: row {first}: column '{name}' stands there twice; keep one")
-    filled = [(number, cells) for number, cells in table[1:] if any(cells)]
-    for number, cells in filled:
-        if len(cells) != len(header):
+            raise InputError(f"{where}: column '{name}' stands there twice; keep one")
+    rows = []
+    for number, cells in table[1:]:
+        if len(cells) == len(header) and any(cells):
+            rows.append((number, dict(zip(header, cells, strict=True))))
+        elif any(cells):
             seen = f"seen {len(cells)} cells, expected {len(header)}"
             refuse(InputError(f"{path}: row {number}: {seen}; quote cells that contain commas"))
-    whole = ((number, cells) for number, cells in filled if len(cells) == len(header))
-    return [(number, dict(zip(header, cells, strict=True))) for number, cells in whole]
+    return rows
 
 
 class _Loader(yaml.SafeLoader):
@@ -295,9 +286,8 @@ def plain_yaml(where: str, text: str, loader: type[_Loader] = _Loader) -> object
         mark = getattr(error, "problem_mark", None)
         place = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "a character that YAML does not allow"
-        raise InputError(
-            f"{where}{place}: not readable as YAML ({problem}); check indent and quotes"
-        ) from None
+        fault = f"not readable as YAML ({problem}); check indent and quotes"
+        raise InputError(f"{where}{place}: {fault}") from None
 
 
 def validated(where: str, content: object, model: type[T]) -> T:
@@ -308,9 +298,8 @@ def validated(where: str, content: object, model: type[T]) -> T:
         found = error.errors()
     # A misspelt key is also a missing one: the unknown name tells more.
     unknown = [fault for fault in found if fault["type"] == "extra_forbidden"]
-    told = unknown + [
-        f for f in found if f["type"] not in ("extra_forbidden", unknown and "missing")
-    ]
+    hidden = ("extra_forbidden", *(["missing"] if unknown else []))
+    told = unknown + [fault for fault in found if fault["type"] not in hidden]
     faults = [InputError(f"{where}: {_explain(fault, model)}") for fault in told]
     refuse(*faults[:-1])
     raise faults[-1]
