@@ -129,9 +129,6 @@ def _weight(item: Finding) -> tuple[float, ...]:
     return rank, [*KINDS].index(item.kind), -round(size), item.day.toordinal()
 
 
-# --- single days -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Move:
     """One large log move of a series, the way back if there is one, and what stands around."""
@@ -294,9 +291,6 @@ def _is_back(move: _Move) -> bool:
 
 def _logs(values: Floats) -> Floats:
     return np.ascontiguousarray(np.log(np.maximum(1.0 + values.T, 1e-300)))
-
-
-# --- runs and ends ---------------------------------------------------------------------------
 
 
 def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Finding]:

@@ -91,9 +91,6 @@ def missing(path: Path, name: str, names: Iterable[object], hint: str = "") -> I
     return InputError(f"{path}: row 1: column '{name}' is missing ({closest}){hint}")
 
 
-# --- days ------------------------------------------------------------------------------------
-
-
 def date_column(path: Path, columns: Iterable[object]) -> str:
     """Find the column of days; InputError when there is none, or two that could be meant."""
     names = list(map(str, columns))
@@ -181,9 +178,6 @@ def ordered_days(
     return pd.DatetimeIndex(days, name="date"), said
 
 
-# --- numbers ---------------------------------------------------------------------------------
-
-
 def plain_numbers(
     path: Path, frame: pd.DataFrame, parted: bool
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -204,17 +198,14 @@ def plain_numbers(
     point, comma = found[by_point & ~by_comma], found[by_comma & ~by_point]
     both = found[by_point & by_comma & found.str.contains("[.,]")]
     if len(point) and len(comma):
-        raise InputError(
-            f"{path}: rows {point.index[0]} and {comma.index[0]}: seen {short(point.iloc[0])} and "
-            f"{short(comma.iloc[0])}, expected one decimal mark; save the numbers alike"
-        )
+        where = f"rows {point.index[0]} and {comma.index[0]}"
+        seen = f"{where}: seen {short(point.iloc[0])} and {short(comma.iloc[0])}"
+        raise InputError(f"{path}: {seen}, expected one decimal mark; save the numbers alike")
     if len(both) and not len(point) and not len(comma):
-        digits = re.sub(r"[.,]", "", both.iloc[0])
-        raise InputError(
-            f"{path}: row {both.index[0]}: seen {short(both.iloc[0])}, which may be "
-            f"{both.iloc[0].replace(',', '.')} or {digits}; save the file without thousands "
-            "separators and with decimal points, columns parted by commas"
-        )
+        digits, point_there = re.sub(r"[.,]", "", both.iloc[0]), both.iloc[0].replace(",", ".")
+        seen = f"seen {short(both.iloc[0])}, which may be {point_there} or {digits}"
+        do = "without thousands separators and with decimal points, columns parted by commas"
+        raise InputError(f"{path}: row {both.index[0]}: {seen}; save the file {do}")
     style, between = (COMMA, r"[.'’\s]") if len(comma) else (POINT, r"[,'’\s]")
     number = flat.str.fullmatch(style)
     written = flat[number].str.replace(between, "", regex=True)
@@ -246,9 +237,6 @@ def counts_rows(column: pd.Series) -> bool:
     """Whether a column without a name only numbers the rows, as some programs add it."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
     return bool(len(numbers) and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
-
-
-# --- what a number may be --------------------------------------------------------------------
 
 
 def check_priced(path: Path, numbers: pd.Series, name: str) -> None:

@@ -54,15 +54,8 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
     promise that the news left them untouched. One that lacks a day that most have is left out, with
     the reason; so is one that does not move, or moves as another does.
 
-    Parameters
-    ----------
-    source : str, optional
-        ``file:PATH`` or a path of prices or returns; the market's own donors by default.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, holds no donor, or holds a move that no security makes.
+    The source is ``file:PATH`` or a path of prices or returns; the market's own by default.
+    InputError when it cannot be read, holds no donor, or a move that no security makes.
     """
     if not source:
         own = [name for name in market.returns.columns if str(name).startswith(DONOR)]
@@ -80,7 +73,12 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         raise InputError(f"{path}: seen returns from {seen}, expected days of the market, {want}")
     wrong = doubtful(check_returns(table, benchmark=market.returns[BENCHMARK]), "donor")
     table = table.drop(columns=[item.name for item in wrong])
-    _believable(table, path)
+    for name, column in table.items():  # one such day would carry every fit
+        far = column[column.abs() > FARTHEST]
+        if len(far):
+            seen = f"{far.index[0].date()}: a return of {far.iloc[0]:.3g} (decimals)"
+            do = f"expected at most {FARTHEST:g}; correct the price or leave the donor out"
+            raise InputError(f"{path}: donor '{name}': {seen}, {do}")
     found = _distinct(_complete(table, market, f"file:{path.name}", (*notes, *wrong)))
     if not len(found.returns.columns):
         last = found.dropped[-1]
@@ -107,16 +105,6 @@ def _outside(spec: Spec, names: list[str], path: Path) -> tuple[list[str], list[
         expected = "expected securities outside the sectors, such as other members of the index"
         raise InputError(f"{path}: no donor there: seen {', '.join(names[:5])}, ..., {expected}")
     return outside, notes
-
-
-def _believable(table: pd.DataFrame, path: Path) -> None:
-    """Refuse moves that no security makes: one such day would carry every fit."""
-    for name, column in table.items():
-        far = column[column.abs() > FARTHEST]
-        if len(far):
-            seen = f"{far.index[0].date()}: a return of {far.iloc[0]:.3g} (decimals)"
-            do = f"expected at most {FARTHEST:g}; correct the price or leave the donor out"
-            raise InputError(f"{path}: donor '{name}': {seen}, {do}")
 
 
 def _distinct(found: Donors) -> Donors:

@@ -91,7 +91,11 @@ def read_factors(
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
     index, _ = ordered_days(path, table, name)
-    _daily(path, index)
+    steps = np.abs(np.diff(index.to_numpy("datetime64[D]")).astype(float))
+    if len(steps) and (step := np.median(steps)) > 3:
+        seen = f"the usual step is {step:.0f} days, expected daily factors"
+        do = "take the daily file, not the weekly or monthly one"
+        raise InputError(f"{path}: column of days: {seen}; {do}")
     columns = [column for column in table.columns if column != name]
     known = set(map(plain, columns))
     there = [k for k, words in FACTOR_NAMES.items() if k in NEEDED or known & {*words}]
@@ -165,14 +169,6 @@ def _his_header(line: str) -> bool:
     return not first and not known.isdisjoint(map(plain, names))
 
 
-def _daily(path: Path, days: pd.DatetimeIndex) -> None:
-    steps = np.abs(np.diff(days.to_numpy("datetime64[D]")).astype(float))
-    if len(steps) and (step := np.median(steps)) > 3:
-        seen = f"the usual step is {step:.0f} days, expected daily factors"
-        do = "take the daily file, not the weekly or monthly one"
-        raise InputError(f"{path}: column of days: {seen}; {do}")
-
-
 def _on(
     frame: pd.DataFrame, days: pd.DatetimeIndex, path: Path
 ) -> tuple[pd.DataFrame, list[Dropped]]:
@@ -213,9 +209,6 @@ def factor_columns(
     return found
 
 
-# --- units -----------------------------------------------------------------------------------
-
-
 def in_decimals(
     factors: Mapping[str, Floats],
     units: str,
@@ -243,10 +236,8 @@ def in_decimals(
     scale = 0.01 if units == "percent" else 1.0
     if not 0.0005 <= spread * scale <= 0.2:
         do = "declare the other unit" if declared else "give daily returns of the market"
-        raise InputError(
-            f"{where}: read as {units} the market factor has a daily standard deviation of "
-            f"{100 * spread * scale:.3g}%, expected 0.05% to 20%; {do}"
-        )
+        seen = f"the market factor has a daily standard deviation of {100 * spread * scale:.3g}%"
+        raise InputError(f"{where}: read as {units} {seen}, expected 0.05% to 20%; {do}")
     out = {name: values * scale if scale != 1 else values for name, values in factors.items()}
     for name, values in factors.items():
         far = np.abs(out[name]) > FAR
@@ -256,10 +247,9 @@ def in_decimals(
             at = int(np.flatnonzero(far)[0])
             real = "; if it is a real day, give --factor-units percent"
             hint = real if values[at] in CODES and units == "percent" else ""
-            raise InputError(
-                f"{where}: {place(name, at)}: factor '{name}': seen {values[at]:g}, read as "
-                f"{units}, expected at most {FAR:.0%} a day and no code; {MISSING}{hint}"
-            )
+            seen = f"{place(name, at)}: factor '{name}': seen {values[at]:g}, read as {units}"
+            most = f"expected at most {FAR:.0%} a day and no code"
+            raise InputError(f"{where}: {seen}, {most}; {MISSING}{hint}")
     _one_unit(out, units, where)
     return out
 

@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from usjp_research.words import InputError
 
 LARGEST = 2**29  # bytes of a CSV file, of cells of a Parquet file
 UNPACKED = 2**26  # bytes that a compressed file may become
+TOO_LARGE = f"more than {UNPACKED >> 20} MB when unpacked; save it as Parquet"
 MOST_CELLS = 5_000_000  # of an Excel sheet
 MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
@@ -83,22 +83,19 @@ def read_file(path: Path) -> Cells:
     cells = read_cells(path)
     frame, said = c.plain_numbers(path, cells.frame, cells.parted)
     if "" in frame.columns:
-        frame, titled = _titled(path, frame)
-        said = (*said, titled)
+        named = [name for name in frame.columns if c.plain(name) in c.DATE_NAMES]
+        first = None if frame.empty else frame[""].iloc[0]
+        is_day = isinstance(first, pd.Timestamp) or re.match(r"\d{1,4}[-./]\d", str(first))
+        if is_day and not named:
+            frame = frame.rename(columns={"": "date"})
+            said = (*said, "the column without a name as dates")
+        elif c.counts_rows(frame[""]):
+            frame = frame.drop(columns="")
+            said = (*said, "without the column that has no name and counts the rows")
+        else:
+            at = list(frame.columns).index("") + 1
+            raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
     return replace(cells, frame=frame, read_as=(*cells.read_as, *said))
-
-
-def _titled(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Name the column of days that has no name, or leave out one that only counts the rows."""
-    named = [name for name in frame.columns if c.plain(name) in c.DATE_NAMES]
-    first = None if frame.empty else frame[""].iloc[0]
-    is_day = isinstance(first, pd.Timestamp) or re.match(r"\d{1,4}[-./]\d", str(first))
-    if is_day and not named:
-        return frame.rename(columns={"": "date"}), "the column without a name as dates"
-    if c.counts_rows(frame[""]):
-        return frame.drop(columns=""), "without the column that has no name and counts the rows"
-    at = list(frame.columns).index("") + 1
-    raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
 
 
 def read_cells(path: Path) -> Cells:
@@ -126,10 +123,6 @@ def _whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _too_large(path: Path) -> InputError:
-    return InputError(f"{path}: more than {UNPACKED >> 20} MB when unpacked; save it as Parquet")
-
-
 def _unreadable(path: Path, what: str, error: Exception) -> InputError:
     return InputError(f"{path}: not readable as {what} ({c.short(' '.join(str(error).split()))})")
 
@@ -142,7 +135,7 @@ def _unpacked(path: Path) -> bytes:
     except zlib.error:
         raise InputError(f"{path}: damaged gzip file; pack it again") from None
     if len(data) > UNPACKED:
-        raise _too_large(path)
+        raise InputError(f"{path}: {TOO_LARGE}")
     if not unzip.eof:
         raise InputError(f"{path}: the gzip file is cut short; copy it again")
     if unzip.unused_data.strip(b"\0"):
@@ -150,9 +143,6 @@ def _unpacked(path: Path) -> bytes:
     if data[257:262] == b"ustar" or data.startswith((b"PAR1", b"PK", b"\x1f\x8b")):
         raise InputError(f"{path}: no CSV inside the gzip file; unpack it")
     return data
-
-
-# --- CSV -------------------------------------------------------------------------------------
 
 
 def _encoding(data: bytes) -> tuple[str, list[str]]:
@@ -205,9 +195,6 @@ def _separator(path: Path, lines: list[str]) -> tuple[str, int]:
     return (*steady, *sorted(there, key=lambda mark: -widths[mark][0]), ",")[0], 0
 
 
-# --- names of columns ------------------------------------------------------------------------
-
-
 def _named(path: Path, rows: Iterable[tuple[int, list[str]]], said: Sequence[str]) -> Cells:
     """Take the names from the first row, or from two, and the cells from the rest."""
     filled = ((number, cells) for number, cells in rows if any(cells))
@@ -234,9 +221,7 @@ def _two_levels(head: list[list[str]]) -> tuple[list[tuple[str, str]], int] | No
     if re.search(r"\d", head[1][0]):  # a day: the second row is no row of names
         return None
     upper, lower = head[0][1:], head[1][1:]
-    numbers = any(
-        re.fullmatch(c.POINT, cell) or re.fullmatch(c.COMMA, cell) for cell in lower if cell
-    )
+    numbers = any(re.fullmatch(f"{c.POINT}|{c.COMMA}", cell) for cell in lower if cell)
     for at in range(1, len(upper)):
         upper[at] = upper[at] or upper[at - 1]  # merged cells
     if not all((*upper, *lower)):
@@ -273,9 +258,6 @@ def _text_frame(
     return pd.concat(parts)
 
 
-# --- Excel -----------------------------------------------------------------------------------
-
-
 def _excel(path: Path) -> list[tuple[int, list[str]]]:
     """Read the only sheet with cells; formulas without a saved value are refused."""
     import openpyxl
@@ -290,7 +272,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
                 told = f"a part {c.short(strange[0])}" if strange else "a part that is there twice"
                 raise InputError(f"{path}: {told}, which no workbook has; save it anew in Excel")
             if sum(parts.values()) > UNPACKED:
-                raise _too_large(path)
+                raise InputError(f"{path}: {TOO_LARGE}")
             unsaved = rb"(?:</f>|<f[^>]*/>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"
             for name in parts:
                 if name.startswith("xl/worksheets/") and re.search(unsaved, packed.read(name)):
@@ -325,14 +307,8 @@ def _sheet(sheet: Any) -> list[tuple[int, list[str]]]:
 
 
 def _written(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    return "" if value is None else str(value).strip()
-
-
-# --- Parquet ---------------------------------------------------------------------------------
+    text = "" if value is None else str(value).strip()
+    return text.upper() if isinstance(value, bool) else text
 
 
 def open_parquet(path: Path) -> Any:

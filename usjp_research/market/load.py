@@ -15,7 +15,7 @@ import pandas as pd
 from usjp_research.market.check import accept, check_returns, refuse_file
 from usjp_research.market.files import existing
 from usjp_research.market.openings import OVERNIGHT, SESSION, opened
-from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Finding, Market
+from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.sources import SOURCES, usage
@@ -57,9 +57,6 @@ def named_market(source: str) -> tuple[str, str]:
     raise InputError(f"unknown market '{source}': {nearest(source, map(usage, SOURCES))}")
 
 
-# --- files -----------------------------------------------------------------------------------
-
-
 def _from_file(spec: Spec, place: str, kind: Kind) -> Market:
     path = existing(place)
     return market_of(spec, path, read_prices(path, kind))
@@ -81,7 +78,11 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
         do = "add one of them, or name yours under 'benchmark' in study.yaml"
         raise InputError(f"{path}: {none}; {do}")
     looked = list(map(str, returns.columns)) if every else list(dict.fromkeys((*used, *wanted)))
-    findings, idle = _check(spec, read, used, looked, benchmark)
+    first = pd.Timestamp(spec.rule.since or returns.index[0])
+    beside = {"levels": read.levels, "close": read.close}
+    held = {k: f.loc[first:].reindex(columns=looked) for k, f in beside.items() if f is not None}
+    found = check_returns(returns.loc[first:, looked], benchmark=benchmark, funds=used, **held)
+    findings, idle = accept(found, spec.accepted)
     refuse_file(str(path), findings)
     mirror, _ = _mean_of(returns, MIRROR, spec.rule.mirror)
     own = {BENCHMARK: benchmark} | ({} if mirror is None else {MIRROR: mirror})
@@ -103,12 +104,9 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
 def _from_snapshot(spec: Spec, name: str) -> Market:
     found = find_snapshot(name, "prices")
     made = _from_file(spec, str(found.data), "prices")
-    told = {"snapshot": found.digest, **{key: found.about[key] for key in ("fetched", "terms")}}
-    return replace(
-        made,
-        name=f"snapshot:{found.digest[:12]}",
-        provenance={**made.provenance, "source": found.about["source"], **told},
-    )
+    about = {key: found.about[key] for key in ("source", "fetched", "terms")}
+    told = {**made.provenance, **about, "snapshot": found.digest}
+    return replace(made, name=f"snapshot:{found.digest[:12]}", provenance=told)
 
 
 def _benchmarked(
@@ -118,29 +116,15 @@ def _benchmarked(
     if since:
         table = table.loc[table.index >= pd.Timestamp(since)]
     known = table[BENCHMARK].notna()
-    gaps = [
-        Dropped("day", str(day.date()), "the benchmark has no return: no window may hold the day")
-        for day in table.index[~known & known.cummax()]
-    ]
+    holes = table.index[~known & known.cummax()]
+    reason = "the benchmark has no return: no window may hold the day"
+    gaps = [Dropped("day", str(day.date()), reason) for day in holes]
     if known.sum() < FEWEST_SESSIONS:
-        seen = (
-            f"seen {known.sum()} days with a benchmark return{f' since {since}' if since else ''}"
-        )
+        start = f" since {since}" if since else ""
+        seen = f"seen {known.sum()} days with a benchmark return{start}"
         least = f"expected at least {FEWEST_SESSIONS}; give a longer file or an earlier 'since'"
         raise InputError(f"{path}: {seen}, {least}")
     return table.loc[known[known].index[0] : known[known].index[-1]], gaps
-
-
-def _check(
-    spec: Spec, read: Table, funds: Sequence[str], names: Sequence[str], benchmark: pd.Series
-) -> tuple[tuple[Finding, ...], tuple[Dropped, ...]]:
-    """Check series from a study's first day on, and mark what it accepts."""
-    first = pd.Timestamp(spec.rule.since or read.returns.index[0])
-    beside = {"levels": read.levels, "close": read.close}
-    held = {k: f.loc[first:].reindex(columns=[*names]) for k, f in beside.items() if f is not None}
-    returns = read.returns.loc[first:, [*names]]
-    found = check_returns(returns, benchmark=benchmark, funds=funds, **held)
-    return accept(found, spec.accepted)
 
 
 def _mean_of(
@@ -149,9 +133,6 @@ def _mean_of(
     """Return a series of its own or the mean of funds, None without any, and what was used."""
     used = [name for name in ([own] if own in returns.columns else funds) if name in returns]
     return returns[used].mean(axis=1) if used else None, used
-
-
-# --- the bundle ------------------------------------------------------------------------------
 
 
 def _bundled(spec: Spec, rest: str) -> Market:

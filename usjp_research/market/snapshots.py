@@ -56,17 +56,9 @@ def snapshots(folder: Path | None = None) -> list[Snapshot]:
 def find_snapshot(name: str, holds: str = "") -> Snapshot:
     """Find a snapshot and see that its table is as it was fetched.
 
-    Parameters
-    ----------
-    name : str
-        A digest, the first digits of one, ``latest``, or a snapshot's folder or table.
-    holds : str, optional
-        ``prices`` or ``factors``, where it must hold one of them.
-
-    Raises
-    ------
-    InputError
-        One line with what there is, when none or several are meant or the table has changed.
+    The name is a digest, the first digits of one, ``latest``, or a snapshot's folder or table; it
+    may have to hold ``prices`` or ``factors``. InputError says what there is, when none or several
+    are meant or the table has changed.
     """
     path = Path(name).parent if Path(name).name == DATA else Path(name)
     every = snapshots(path.parent if len(path.parts) > 1 else None)
@@ -84,14 +76,11 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
 
 
 def revisions(before: Snapshot, after: Snapshot) -> pd.DataFrame:
-    """Compare two snapshots where both have a number.
+    """Compare two snapshots where both have a number, the largest revision first.
 
-    Returns
-    -------
-    DataFrame
-        Columns series, day, field, before, after and size, the largest first: a difference of
-        factors; of prices their ratio over the usual one of the series, less one, as splits and
-        dividends move all earlier prices alike.
+    Columns are series, day, field, before, after and size: a difference of factors; of prices their
+    ratio over the usual one of the series, less one, as splits and dividends move all earlier
+    prices alike.
     """
     if before.about["holds"] != after.about["holds"]:
         raise InputError("one snapshot holds prices, the other factors: nothing to compare")

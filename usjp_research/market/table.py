@@ -103,9 +103,6 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     return table
 
 
-# --- long, wide, and two rows of names -------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a file and the day of each row, before any number is read."""
@@ -227,9 +224,6 @@ def _are_prices(path: Path, values: pd.DataFrame, kind: Kind) -> bool:
     return below <= NEGATIVE or middle > PERCENT
 
 
-# --- what stands in which column -------------------------------------------------------------
-
-
 def _ticker_column(path: Path, frame: pd.DataFrame) -> str | None:
     """Find the column of tickers that makes a table long; None for a wide one."""
     names = {str(name): c.plain(name) for name in frame.columns}
@@ -296,9 +290,6 @@ def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, 
         raise InputError(f"{path}: security {c.short(twice)} stands there twice; keep one")
     cut = sum(new != old.strip() for new, old in zip(short_names, names, strict=True))
     return short_names, (f"{cut} names without ' US Equity'",) if cut else ()
-
-
-# --- sessions --------------------------------------------------------------------------------
 
 
 def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:

@@ -62,11 +62,8 @@ def _in_order(window: tuple[int, int]) -> tuple[int, int]:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-Days = Annotated[
-    frozenset[Day],
-    BeforeValidator(_split),
-    Field(description=f"dates {DAY}, separated by spaces"),
-]
+DAYS = f"dates {DAY}, separated by spaces"
+Days = Annotated[frozenset[Day], BeforeValidator(_split), Field(description=DAYS)]
 Whole = Annotated[int, _written(r"[+-]?\d+", "a whole number")]
 Offset = Annotated[Whole, Field(ge=-FARTHEST, le=FARTHEST)]
 Window = Annotated[tuple[Offset, Offset], AfterValidator(_in_order)]
@@ -74,12 +71,12 @@ Span = Annotated[Window | None, BeforeValidator(_split), Field(description=SPAN)
 Filled = Annotated[str, Field(min_length=1, description="a value; fill it in or remove the row")]
 Many = Annotated[tuple[T, ...], BeforeValidator(_split)]
 KEY = "a key of small letters, digits and underscores"
+Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _")]
+Group = Annotated[str, Field(pattern="^[^/]*$", description="a name without '/'")]
+KeyOrNone = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*)?$", description=KEY)]
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description=KEY)]
-Usd = Annotated[
-    Annotated[float, Field(ge=0, le=LARGEST_USD_BN)] | None,
-    _written(NUMBER, USD),
-    Field(description=USD),
-]
+Money = Annotated[float, Field(ge=0, le=LARGEST_USD_BN)]
+Usd = Annotated[Money | None, _written(NUMBER, USD), Field(description=USD)]
 
 
 def instant_of(announced: str, zone: str, precision: str) -> tuple[datetime, str]:
@@ -88,8 +85,7 @@ def instant_of(announced: str, zone: str, precision: str) -> tuple[datetime, str
     try:
         moment = datetime.fromisoformat(announced if parts else "")
     except ValueError:
-        words = "an instant as YYYY-MM-DD HH:MM, or YYYY-MM-DD"
-        raise CellError("announced", words) from None
+        raise CellError("announced", "an instant as YYYY-MM-DD HH:MM, or YYYY-MM-DD") from None
     if moment.year not in YEARS:
         raise CellError("announced", f"a year from {YEARS[0]} to {YEARS[-1]}")
     timed = bool(parts and parts["time"])

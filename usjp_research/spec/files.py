@@ -142,19 +142,17 @@ def read_rows(
         try:
             rows.append(TypeAdapter(model).validate_python(given, context=known))
         except ValidationError as error:
-            faults = [InputError(f"{where}, {_in_row(f, cells, model)}") for f in error.errors()]
+            for fault in error.errors():
+                own = fault.get("ctx", {}).get("error")
+                column = own.column if isinstance(own, CellError) else str(fault["loc"][0])
+                told = f"seen '{cells.get(column, '')}', expected {_expected(fault, model)}"
+                faults.append(InputError(f"{where}, column '{column}': {told}"))
         if once and name in seen and not faults:
             again = f"already stands in row {seen[name]}; every {once} may stand there once"
             faults = [InputError(f"{where}, column '{once}': '{name}' {again}")]
         refuse(*faults)
         seen[name] = number
     return tuple(rows)
-
-
-def _in_row(fault: Mapping[str, Any], cells: Mapping[str, str], model: Any) -> str:
-    own = fault.get("ctx", {}).get("error")
-    column = own.column if isinstance(own, CellError) else str(fault["loc"][0])
-    return f"column '{column}': seen '{cells.get(column, '')}', expected {_expected(fault, model)}"
 
 
 def _cells(path: Path, needed: list[str], known: list[str]) -> list[tuple[int, dict[str, str]]]:

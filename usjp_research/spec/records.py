@@ -27,15 +27,17 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as row
 
 from usjp_research.spec.cells import (
-    KEY,
-    LARGEST_USD_BN,
     CellError,
     Day,
     Days,
     Filled,
+    Group,
+    Id,
     Key,
+    KeyOrNone,
     Many,
     Means,
+    Money,
     Span,
     Usd,
     Whole,
@@ -67,11 +69,7 @@ class Event:
     session on or after it. A sign is +1, -1, or 0 (none, or mixed).
     """
 
-    id: Annotated[
-        str,
-        Field(pattern="^[A-Za-z0-9_-]+$", description="letters, digits, - and _"),
-        Means("name of the event, once"),
-    ]
+    id: Annotated[Id, Means("name of the event, once")]
     instant: Annotated[
         datetime, Field(validation_alias="announced"), Means("YYYY-MM-DD HH:MM, in column zone")
     ]
@@ -117,11 +115,7 @@ class Firm:
     ticker: Annotated[Filled, Means("symbol, as the file of prices has it")]
     sector: Annotated[Key, Means("key of its sector")]
     name: Annotated[str, Field(validate_default=True), Means("the firm's name")] = ""
-    basket: Annotated[
-        str,
-        Field(pattern=r"^([a-z][a-z0-9_]*)?$", description=KEY),
-        Means("key of a group inside the sector"),
-    ] = ""
+    basket: Annotated[KeyOrNone, Means("key of a group inside the sector")] = ""
     named_event: Annotated[str, Means("event that named the firm")] = ""
     dose_usd_bn: Annotated[Usd, Means("USD bn that the event promised it")] = None
     market_value_usd_bn: Annotated[Usd, Means("market value, USD bn")] = None
@@ -195,11 +189,7 @@ class Donor:
     """A security outside the sectors that may stand in for one; without a group it may not."""
 
     ticker: Annotated[Filled, Means("a security outside the sectors")]
-    group: Annotated[
-        str,
-        Field(pattern="^[^/]*$", description="a name without '/'"),
-        Means("its industry; empty: no donor"),
-    ]
+    group: Annotated[Group, Means("its industry; empty: no donor")]
     note: Annotated[str, Means("why it is no donor")] = ""
 
     @model_validator(mode="after")
@@ -221,6 +211,8 @@ class Accepted:
 
 
 Asked = Literal[Role, "note"]
+ASKED = "roles of events.csv or 'note', separated by spaces"
+Part = Literal["", "before", "after"]
 
 
 @row(frozen=True, slots=True, config=ROW)
@@ -229,14 +221,9 @@ class Check:
 
     key: Annotated[Key, Means("name of the line, once")]
     title: Annotated[str, Field(min_length=1, description="a title"), Means("the line in words")]
-    roles: Annotated[
-        Many[Asked],
-        Field(min_length=1, description="roles of events.csv or 'note', separated by spaces"),
-    ]
+    roles: Annotated[Many[Asked], Field(min_length=1, description=ASKED)]
     window: Annotated[Span, Means("sessions from day 0, as '2 20'; empty: the rule's")] = None
-    part: Annotated[
-        Literal["", "before", "after"], Field(description="before, after or nothing")
-    ] = ""
+    part: Annotated[Part, Field(description="before, after or nothing")] = ""
     priced: Annotated[str, Means("what pricing would look like")] = ""
     unpriced: Annotated[str, Means("what no pricing would look like")] = ""
     wrong: Annotated[str, Means("what a wrong thesis would look like")] = ""
@@ -264,9 +251,7 @@ class Estimation(_Strict):
     """The estimation window: ``sessions`` days that end ``ends_before`` days before the window."""
 
     sessions: Annotated[Whole, Means("length, in sessions")] = Field(250, ge=30, le=2500)
-    ends_before: Annotated[Whole, Means("sessions from it to the window")] = Field(
-        21, ge=1, le=1000
-    )
+    ends_before: Annotated[Whole, Means("sessions before the window")] = Field(21, ge=1, le=1000)
     minimum: Annotated[Whole, Means("usable sessions it needs")] = Field(200, ge=10, le=2500)
 
 
@@ -294,6 +279,9 @@ class ContrastVersion(_Strict):
     blackout: Annotated[bool, Means("false: firms with own news stay")] = True
 
 
+Part01 = Annotated[float, Field(ge=0, le=1)]
+
+
 class Second(_Strict):
     """Rule 2: weights by market value, the first full session, and controls from outside."""
 
@@ -301,17 +289,13 @@ class Second(_Strict):
     least_valued: Annotated[Whole, Means("firms with a market value")] = Field(8, ge=3, le=10_000)
     yardstick: Annotated[dict[str, str], Means("sector: average, in place of the index")] = {}
     without: Annotated[dict[str, tuple[str, ...]], Means("sector: [baskets], not tested")] = {}
-    benchmark_share: Annotated[
-        dict[str, Annotated[float, Field(ge=0, le=1)]], Means("sector: part of the index")
-    ] = {}
+    benchmark_share: Annotated[dict[str, Part01], Means("sector: part of the index")] = {}
     share_source: Annotated[str, Means("where those parts come from")] = ""
     material: Annotated[float, Means("a move that matters, a decimal")] = Field(0.05, gt=0, lt=1)
     controls: Annotated[tuple[str, ...], Means("beside the index; `usjp rule` chooses them")] = ()
     chosen_on: Annotated[Day | None, Means("day of the freeze; later events are a new set")] = None
     prices_to: Annotated[Day | None, Means("last price known then")] = None
-    prospective: Annotated[
-        dict[str, dict[str, Sign]], Means("signs of later events, by category and sector")
-    ] = {}
+    prospective: Annotated[dict[str, dict[str, Sign]], Means("category: signs by sector")] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Second:
@@ -442,7 +426,7 @@ class ThesisLine(_Strict):
     title: Annotated[str, Means("what is bought")]
     channel: Annotated[Channel, Means("how it reaches firms")] = "orders"
     sign: Annotated[int, Means("1, or -1 for a loss")] = 1
-    amount_usd_bn: Annotated[float, Means("USD bn announced")] = Field(ge=0, le=LARGEST_USD_BN)
+    amount_usd_bn: Annotated[Money, Means("USD bn announced")]
     part: Annotated[Range, _within(0, 10), Means("part of it that counts, a decimal")] = WHOLE
     years: Annotated[Years, Means("years paid, or forever")] = Years(low=1.0, base=1.0, high=1.0)
     margin: Annotated[Margin | None, Means("of revenue; empty: the thesis's")] = None
