@@ -29,9 +29,8 @@ def read_other(path: Path) -> pd.DataFrame:
 def held_against(returns: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> list[Finding]:
     """Compare simple returns, (n_days, n_series) as decimals, with another file's: largest first.
 
-    Gaps of a day up to the tolerance are none. No levels are compared: adjusted ones move with
-    every later dividend. After a gap the levels either meet again the next day, and a price is
-    wrong in one file, or they stay apart: a dividend or split that one file lacks, or a splice.
+    Gaps of a day up to the tolerance are none. After a gap the levels either meet again the next
+    day, and a price is wrong in one file, or stay apart: a dividend, a split or a splice.
     """
     if not tolerance >= 0:
         raise InputError(f"tolerance {tolerance:g}: expected a return of 0 or more, such as 0.0025")

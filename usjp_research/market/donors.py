@@ -50,8 +50,7 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
 
     The bundled market has averages of firms outside the sectors by industry. A file gives single
     securities: those that ``donors.csv`` puts in a group or, without that file, all that are
-    neither in the universe nor a benchmark. Index members of today are survivors, and no list can
-    promise that the news left them untouched. One that lacks a day that most have is left out, with
+    neither in the universe nor a benchmark. One that lacks a day that most have is left out, with
     the reason; so is one that does not move, or moves as another does.
 
     The source is ``file:PATH`` or a path of prices or returns; the market's own by default.

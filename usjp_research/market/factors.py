@@ -77,8 +77,8 @@ def read_factors(
     Raises
     ------
     InputError
-        When the file cannot be read, lacks a column, holds a code for missing days or a number
-        that is no daily factor, leaves its unit in doubt, or shares too few days with ``days``.
+        When the file lacks a column, holds a code for missing days or a number that is no daily
+        factor, leaves its unit in doubt, or shares too few days with ``days``.
     """
     if units not in UNITS:
         raise InputError(f"unknown factor units '{units}': {nearest(units, UNITS)}")

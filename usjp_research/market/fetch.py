@@ -84,8 +84,6 @@ def _patiently(ask: Callable[[], Got], who: str) -> Got:
             time.sleep(wait)
 
 
-# --- Yahoo -----------------------------------------------------------------------------------
-
 FIELDS = {"Open": "open", "Close": "close", "Adj Close": "adj_close", "Volume": "volume"}
 CLOSES = ["close", "adj_close"]
 BATCH = 40  # tickers at a time
@@ -134,7 +132,9 @@ def download(tickers: Sequence[str], start: date, end: date) -> pd.DataFrame | N
 def yahoo(request: Request) -> Fetched:
     """Fetch open, close, adjusted close and volume of tickers."""
     known = [name for name in request.names if SYMBOL.fullmatch(name)]
-    last, notes = _last_session(request.end), dict[Dropped, None]()
+    today = pd.Timestamp(min(request.end, now().date()))
+    closes = exchange_calendars.get_calendar("XNYS", start=today - timedelta(20), end=today).closes
+    last, notes = pd.Timestamp(closes.index[closes + SETTLED <= now()][-1]), dict[Dropped, None]()
     found, series = dict[str, pd.DataFrame](), dict[str, pd.DataFrame]()
     for _ in range(2):  # of a large batch Yahoo forgets some at random
         asked = [name for name in known if name not in found]
@@ -144,8 +144,8 @@ def yahoo(request: Request) -> Fetched:
             request.said(f"{len(found)} of {len(request.names)} tickers", share)
     for name, own in found.items():
         early = own.index > last
-        closes = own[CLOSES].to_numpy()
-        bad = ~early & ~((closes > 0) & np.isfinite(closes)).all(axis=1)
+        prices = own[CLOSES].to_numpy()
+        bad = ~early & ~((prices > 0) & np.isfinite(prices)).all(axis=1)
         reason = "not over, or not settled, when it was fetched"
         notes |= {Dropped("day", str(day.date()), reason): None for day in own.index[early]}
         if bad.any():
@@ -197,15 +197,6 @@ def _batch(names: Sequence[str], request: Request, last: pd.Timestamp) -> dict[s
         fresh.replace(part)
     return found
 
-
-def _last_session(end: date) -> pd.Timestamp:
-    """Return New York's last session whose prices no longer change."""
-    today = pd.Timestamp(min(end, now().date()))
-    calendar = exchange_calendars.get_calendar("XNYS", start=today - timedelta(20), end=today)
-    return pd.Timestamp(calendar.closes.index[calendar.closes + SETTLED <= now()][-1])
-
-
-# --- Kenneth French --------------------------------------------------------------------------
 
 FRENCH = "https://mba.tuck.dartmouth.edu/pages/faculty/ken.french/ftp/"
 TABLES = {

@@ -27,15 +27,8 @@ from usjp_research.words import InputError, nearest
 def load_market(spec: Spec, source: str | None = None) -> Market:
     """Load the returns a study runs on.
 
-    Parameters
-    ----------
-    source : str, optional
-        One of `sources_help`, such as ``file:prices.csv``; the rule's own by default.
-
-    Raises
-    ------
-    InputError
-        One line that names file, row and column when the source cannot be used.
+    The source is one of `sources_help`, such as ``file:prices.csv``; the rule's own by default.
+    InputError names file, row and column when it cannot be used.
 
     Examples
     --------
@@ -89,16 +82,10 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     table = pd.concat([pd.DataFrame(own), returns[wanted]], axis=1)
     table, gaps = _benchmarked(path, table, spec.rule.since)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    made = Market(
-        name=f"file:{path.name}",
-        returns=table,
-        level="firm",
-        dropped=(*missing, *read.dropped, *gaps, *idle),
-        provenance={"source": "file", "file": path.name, "sha256": sha256, "benchmark": used},
-        read_as=read.read_as,
-        findings=findings,
-    )
-    return opened(read, made, spec)
+    about = {"source": "file", "file": path.name, "sha256": sha256, "benchmark": used}
+    dropped = (*missing, *read.dropped, *gaps, *idle)
+    made = Market(f"file:{path.name}", table, "firm", dropped=dropped, provenance=about)
+    return opened(read, replace(made, read_as=read.read_as, findings=findings), spec)
 
 
 def _from_snapshot(spec: Spec, name: str) -> Market:

@@ -31,11 +31,7 @@ NOT_THE_CLOSE = ("open", "high", "low", "vol", "unadj")  # beside a close they s
 RAW = ("close", "closeprice", "closingprice", "price", "last", "lastprice", "pxlast", "px", "prc")
 RETURNS = ("return", "returns", "ret", "dailyreturn", "simplereturn")
 CLEAR = ("close", "closeprice", "closingprice", "price", "pxlast", "return", "returns")
-EXPECTED = {
-    "auto": "adj_close, price, close, return, ret",
-    "prices": "adj_close, price, close",
-    "returns": "return, ret",
-}
+EXPECTED = {"prices": "adj_close, price, close", "returns": "return, ret"}
 LISTED = re.compile(r"(\S+) (?:US|UN|UW|UQ|UR|UA|UP|UV) Equity", re.I)
 HINT = "; a long table has date, ticker and a price or return, a wide one a column per security"
 FEWEST_SESSIONS = 30
@@ -257,7 +253,8 @@ def _value_column(path: Path, names: list[str], kind: Kind) -> tuple[str, str | 
         hint = f"{c.short(logs[0])} is a log return; " if logs else ""
         seen = f"{hint}seen {', '.join(name[:20] for name in names)[:100]}"
         none = f"no column of {'prices or returns' if kind == 'auto' else kind}"
-        raise InputError(f"{path}: row 1: {none}: {seen}, expected one of {EXPECTED[kind]}")
+        expected = EXPECTED.get(kind, ", ".join(EXPECTED.values()))
+        raise InputError(f"{path}: row 1: {none}: {seen}, expected one of {expected}")
     return meant[0], raw[0] if raw and meant[0] in adjusted else None
 
 

@@ -18,12 +18,9 @@ STRETCH = 60  # days that units need
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
 # What may stand where returns should: kind, words, what to do, and what says so.
-PRICES = (
-    "prices",
-    "prices where returns should be",
-    "give returns, or say that the file holds prices",
-    "all above zero, and persist",
-)
+NO_RETURNS = "prices where returns should be"
+DECLARE = "give returns, or say that the file holds prices"
+PRICES = ("prices", NO_RETURNS, DECLARE, "all above zero, and persist")
 GROSS = ("percent", "one plus the return", "subtract one", "all near one")
 HUNDREDS = ("percent", "percent where decimals should be", "divide by 100", "by the middle day")
 
@@ -108,18 +105,11 @@ def _not_prices(levels: pd.DataFrame) -> Iterator[Finding]:
             words, does = "returns where prices should be", "say that the file holds returns"
             sign = "the levels do not persist"
             yield Finding(name, first, "returns", usual, words, does, sign)
-        elif _like_logs(row, usual):
-            yield Finding(name, first, "log", usual, "logarithms of prices", "give prices")
-
-
-def _like_logs(row: Floats, usual: float) -> bool:
-    """Whether levels are as high as logarithms of prices, and move as those do."""
-    if row.max() >= 12:
-        return False
-    move = float(np.median(np.abs(np.diff(row))))
-    cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
-    near = 1.5 < float(np.median(row)) < 9.5
-    return near and 0.004 <= move <= 0.04 and usual < 0.005 and cents < 0.5
+        elif row.max() < 12 and 1.5 < float(np.median(row)) < 9.5:  # as high as logarithms are
+            move = float(np.median(np.abs(np.diff(row))))
+            cents = float(np.mean(np.abs(row * 100 - np.round(row * 100)) < 1e-6))
+            if 0.004 <= move <= 0.04 and usual < 0.005 and cents < 0.5:
+                yield Finding(name, first, "log", usual, "logarithms of prices", "give prices")
 
 
 def _persistence(row: Floats) -> float:

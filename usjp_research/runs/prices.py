@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,10 +26,8 @@ from usjp_research.words import InputError, nearest, percent, shown
 if TYPE_CHECKING:
     from usjp_research.market.fetch import Fetched
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Prices and factors from their sources, each kept as a snapshot that never changes.",
-)
+HELP = "Prices and factors from their sources, each kept as a snapshot that never changes."
+app = typer.Typer(no_args_is_help=True, help=HELP)
 MOST = 20  # lines of a list
 LONG = 100  # columns of a line
 Day = datetime | None
@@ -57,7 +55,10 @@ def fetch(
     spec = read_spec(expanded(params).absolute() if params else find_root() / "params")
     asked = names or (_tickers(spec) if SOURCES[source].holds == "prices" else [*TABLES])
     today = datetime.now(UTC).date()
-    first, last = start.date() if start else _first(spec), end.date() if end else today
+    news = min(event.instant for event in spec.events).date()
+    since = spec.rule.since or news - timedelta(days=3 * 365)
+    first = start.date() if start else since - timedelta(days=7)  # a return needs a price before
+    last = end.date() if end else today
     if first >= last:
         raise InputError(f"from {first} to {last}: no days; give --start before --end")
     folder = prepare_folder(store())
@@ -95,12 +96,6 @@ def _tickers(spec: Spec) -> list[str]:
     every = [*(firm.ticker for firm in spec.firms), *spec.rule.benchmark, *spec.rule.mirror]
     every += [name for name in controls if not name.startswith(DONOR)]
     return [*dict.fromkeys([*every, *(donor.ticker for donor in spec.donors if donor.group)])]
-
-
-def _first(spec: Spec) -> date:
-    """Return a day before the first that a study needs: a return needs the price before."""
-    news = min(event.instant for event in spec.events).date()
-    return (spec.rule.since or news - timedelta(days=3 * 365)) - timedelta(days=7)
 
 
 def keep(found: Fetched, about: dict[str, object]) -> str:

@@ -27,7 +27,8 @@ def read_spec(
     """Read a study from a folder of parameters.
 
     Only ``universe.csv`` and ``events.csv`` are needed; without ``study.yaml`` the fixed rule
-    holds. `label` and figures show sectors as the study that was read last.
+    holds. `label` and figures show sectors as the study that was read last. What is wrong raises
+    InputError: one line that names file, row and column, what was seen and what was expected.
 
     Parameters
     ----------
@@ -39,11 +40,6 @@ def read_spec(
     rule : mapping, optional
         Other values for keys of ``study.yaml``, such as ``{"window": [-5, 5], "second.cap": 0.2}``:
         another study, with another `digest`; `not_the_rule` says what is replaced.
-
-    Raises
-    ------
-    InputError
-        One line that names file, row and column, what was seen and what was expected.
 
     Examples
     --------
@@ -207,10 +203,8 @@ def _known(
     """Refuse the first name that nobody knows."""
     for name in names:
         if name not in known:
-            hint = nearest(name, known)
-            files.refuse(
-                InputError(f"{where}: unknown {what}'{name}' ({hint}); correct it{advice}")
-            )
+            told = f"unknown {what}'{name}' ({nearest(name, known)}); correct it{advice}"
+            files.refuse(InputError(f"{where}: {told}"))
 
 
 def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
@@ -255,16 +249,14 @@ def _check_thesis(spec: Spec, folder: Path) -> None:
         named, others = line.firms.values(), line.other_listed.cases
         for share in (*named, sum(named) + max(others), *others):
             if not 0 <= share <= 1:
-                raise InputError(
-                    f"{where}: seen {share:g} as a share of listed firms or their sum, "
-                    "expected 0 to 1; lower 'firms' or 'other_listed'"
-                )
+                seen = f"seen {share:g} as a share of listed firms or their sum, expected 0 to 1"
+                raise InputError(f"{where}: {seen}; lower 'firms' or 'other_listed'")
         loss = line.sign < 0 or min((line.margin or thesis.margin).cases) < 0
         for event in spec.with_role("primary") if loss else ():
             if event.signs.get(line.sector, 0) < 0:
                 key = f"line {line.id}: key 'sign'" if line.sign < 0 else "key 'margin'"
+                falls = f"and event '{event.id}' already expects '{line.sector}' to fall"
+                expected = "a value above zero, the size of the fall, or '+' in events.csv"
                 raise InputError(
-                    f"{path}: {key}: seen a value below zero, and event '{event.id}' "
-                    f"already expects '{line.sector}' to fall; expected a value above zero, "
-                    "the size of the fall, or '+' in events.csv"
+                    f"{path}: {key}: seen a value below zero, {falls}; expected {expected}"
                 )

@@ -650,11 +650,10 @@ class Spec:
         """Return the signs of a prospective event, by the frozen table and nothing else."""
         table = self.rule.second.prospective if self.rule.second else {}
         if event.category not in table:
-            raise InputError(
-                f"events.csv: event '{event.id}' was announced after the freeze, and category "
-                f"'{event.category}' has no signs in study.yaml, key 'second.prospective' "
-                f"({nearest(event.category, table)}); correct its category or its role"
-            )
+            key = f"key 'second.prospective' ({nearest(event.category, table)})"
+            lacks = f"category '{event.category}' has no signs in study.yaml, {key}"
+            told = f"was announced after the freeze, and {lacks}; correct its category or its role"
+            raise InputError(f"events.csv: event '{event.id}' {told}")
         return {sector: SIGNS[sign] for sector, sign in table[event.category].items()}
 
     def with_role(self, *roles: str) -> tuple[Event, ...]:
