@@ -311,7 +311,9 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) 
     assert read_spec(_folder(first)) == read_spec(_folder(second, **other))
 
 
-def test_another_events_file_may_leave_out_events_that_the_rule_names(tmp_path: Path) -> None:
+def test_another_events_file_may_leave_out_events_that_the_rule_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = STUDY + "contrast: {sector: solar, event: E1}\ncampaign: [E1, E2]\ncleanest: E1\n"
     folder = _folder(tmp_path, **{"study.yaml": study})
     assert read_spec(folder).rule.cleanest == "E1"
@@ -322,6 +324,8 @@ def test_another_events_file_may_leave_out_events_that_the_rule_names(tmp_path: 
     assert rule.contrast and rule.contrast.event == "E1"  # its row says why there is none
     (folder / GIVEN).write_text(other.read_text("utf-8"), encoding="utf-8")
     assert read_spec(folder) == read_spec(folder, events=other)
+    monkeypatch.chdir(tmp_path)  # where its own name leads to it
+    assert read_spec(folder) == read_spec(folder, events="other.csv")
 
 
 def test_outside_the_project_the_complaint_is_about_the_folder_that_was_named(

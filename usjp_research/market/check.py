@@ -194,8 +194,7 @@ def _moves(returns: pd.DataFrame, close: pd.DataFrame | None) -> Iterator[Findin
     scale = np.nan_to_num(usual)
     least = np.maximum(np.clip(8 * scale, *LOOKED_AT), np.minimum(4 * scale, ABSURD))
     days = pd.DatetimeIndex(returns.index)
-    known_that_day = np.isfinite(logs).sum(axis=0)
-    others = np.where(known_that_day >= FEWEST, middles(logs.T)[:, 0], np.nan)
+    others = np.where(np.isfinite(logs).sum(axis=0) >= FEWEST, middles(logs.T)[:, 0], np.nan)
     with np.errstate(invalid="ignore"):
         large = sizes >= least[:, None]
     for column in np.flatnonzero(large.any(axis=1)).tolist():
@@ -302,9 +301,9 @@ def _runs(returns: pd.DataFrame, benchmark: pd.Series | None) -> Iterator[Findin
     moved = 2 * (known & ~still).sum(axis=0) >= np.maximum(known.sum(axis=0), 1)
     if benchmark is not None:
         moved |= np.abs(benchmark.reindex(days).to_numpy("float64")) > 1e-12
-    for row, first, last in stretches(still):
+    for row, first, last in stretches(still, RUN_LISTED):
         count = last - first
-        if count < RUN_LISTED or moved[first:last].mean() < 0.8:
+        if moved[first:last].mean() < 0.8:
             continue
         share, chance = _chance(values[row], still[row], first, last)
         if chance > 1e-3:

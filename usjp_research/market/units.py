@@ -18,9 +18,8 @@ STRETCH = 60  # days that units need
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
 # What may stand where returns should: kind, words, what to do, and what says so.
-NO_RETURNS = "prices where returns should be"
 DECLARE = "give returns, or say that the file holds prices"
-PRICES = ("prices", NO_RETURNS, DECLARE, "all above zero, and persist")
+PRICES = ("prices", "prices where returns should be", DECLARE, "all above zero, and persist")
 GROSS = ("percent", "one plus the return", "subtract one", "all near one")
 HUNDREDS = ("percent", "percent where decimals should be", "divide by 100", "by the middle day")
 
@@ -180,11 +179,13 @@ def middles(rows: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
-def stretches(rows: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
+def stretches(rows: npt.NDArray[np.bool_], least: int = 1) -> list[list[int]]:
     """List runs of true in each row: the row, its first place and the one after its last."""
     steps = np.diff(np.pad(rows.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    starts, ends = np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist()
-    return ((row, first, last) for (row, first), (_, last) in zip(starts, ends, strict=True))
+    starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
+    found = np.column_stack([starts, ends[:, 1]])
+    kept: list[list[int]] = found[found[:, 2] - found[:, 1] >= least].tolist()
+    return kept
 
 
 def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:

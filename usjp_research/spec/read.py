@@ -49,7 +49,7 @@ def read_spec(
     given = folder / GIVEN if (folder / GIVEN).is_file() else None
     other = in_project(Path(events)) if events else given
 
-    def rows(name: str | Path, model: type[T], **how: Any) -> tuple[T, ...]:
+    def rows(name: str, model: type[T], **how: Any) -> tuple[T, ...]:
         return files.read_rows(folder / name, model, **how)
 
     firms = rows("universe.csv", r.Firm, once="ticker", needed=True)
@@ -58,8 +58,9 @@ def read_spec(
     asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows: tuple[Event, ...] = ()
     if whole:  # else the sectors, which are columns of events, may not be all
-        told = {"more": ("zone", *sectors), "known": dict.fromkeys(sectors)}
-        event_rows = rows(other or "events.csv", Event, once="id", needed=True, **told)
+        told: Any = {"more": ("zone", *sectors), "known": dict.fromkeys(sectors)}
+        place = other or folder / "events.csv"
+        event_rows = files.read_rows(place, Event, once="id", needed=True, **told)
     if other:
         asked = _fit_rule(asked, {event.id for event in event_rows})
     covered = "own_news_coverage.csv"

@@ -213,6 +213,7 @@ class Accepted:
 Asked = Literal[Role, "note"]
 ASKED = "roles of events.csv or 'note', separated by spaces"
 Part = Literal["", "before", "after"]
+Decimal = Annotated[float, Field(ge=0, le=1)]  # a share
 
 
 @row(frozen=True, slots=True, config=ROW)
@@ -279,9 +280,6 @@ class ContrastVersion(_Strict):
     blackout: Annotated[bool, Means("false: firms with own news stay")] = True
 
 
-Part01 = Annotated[float, Field(ge=0, le=1)]
-
-
 class Second(_Strict):
     """Rule 2: weights by market value, the first full session, and controls from outside."""
 
@@ -289,7 +287,7 @@ class Second(_Strict):
     least_valued: Annotated[Whole, Means("firms with a market value")] = Field(8, ge=3, le=10_000)
     yardstick: Annotated[dict[str, str], Means("sector: average, in place of the index")] = {}
     without: Annotated[dict[str, tuple[str, ...]], Means("sector: [baskets], not tested")] = {}
-    benchmark_share: Annotated[dict[str, Part01], Means("sector: part of the index")] = {}
+    benchmark_share: Annotated[dict[str, Decimal], Means("sector: part of the index")] = {}
     share_source: Annotated[str, Means("where those parts come from")] = ""
     material: Annotated[float, Means("a move that matters, a decimal")] = Field(0.05, gt=0, lt=1)
     controls: Annotated[tuple[str, ...], Means("beside the index; `usjp rule` chooses them")] = ()
