@@ -119,6 +119,12 @@ def _usjp(version: bool = Option(False, "--version", callback=_version, help="Pr
     pass
 
 
+def _batch_pages(folder: Path, jobs: Sequence[Job], numbers: Sequence[str]) -> Path:
+    from usjp_research.report.batch_pages import write_pages
+
+    return write_pages(folder, jobs, numbers)
+
+
 class SiteCommands(TyperGroup):
     """``usjp site RUN`` means ``usjp site build RUN``; a run named like a command is ``./diff``."""
 
@@ -141,7 +147,7 @@ site = typer.Typer(
 )
 app.add_typer(site, name="site")
 app.add_typer(prices.app, name="prices")
-app.command("batch")(batches.batch)
+app.command("batch", context_settings={"obj": _batch_pages})(batches.batch)
 app.command("params")(batches.params)
 
 

@@ -20,6 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 TEXT = Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8")
 PHRASES: Mapping[str, Any] = yaml.safe_load(TEXT)
 COUNTS = PHRASES["counts"].split()
+SCRAP = "application/scrapbook.scrap."  # what a notebook says as data, by scrapbook's convention
 
 
 def _two_digits(value: float) -> str:

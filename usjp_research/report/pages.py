@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import html
 import json
@@ -28,8 +27,9 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from usjp_research.market.sources import is_simulated
 from usjp_research.report.fill import fill
 from usjp_research.report.first_screen import head
+from usjp_research.report.numbers import SCRAP
 from usjp_research.report.theme import night, pairs
-from usjp_research.runs.parameters import literal
+from usjp_research.runs.parameters import UNREADABLE, Parameter, declared
 from usjp_research.runs.store import damage_named, read_manifest, result_files
 from usjp_research.runs.terminal import CONTROL, plain, screen
 from usjp_research.spec.read import read_words
@@ -40,6 +40,7 @@ PARSER = "html.parser"
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells of papermill's own
 SVG = "image/svg+xml"
 CITE = {"how to cite": "#cite"}
+MOST = 400_000  # characters that a page shows of one output
 SHORT = 16  # characters of a cell that stay on one line
 
 NOTHING: Mapping[str, Any] = {  # what stands for the notebook of a run that was made without
@@ -153,17 +154,35 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     tags = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
     cell.metadata["tags"] = [tag for tag in tags if isinstance(tag, str)]
     outputs: Cells = []
-    for name, group in groupby(cell.get("outputs", []), lambda output: output.get("name")):
+    seen = [output for output in cell.get("outputs", []) if not _says_only(output)]
+    for name, group in groupby(seen, lambda output: output.get("name")):
         parts = list(group)
         if name:  # one stream, in pieces
-            parts[0].text = screen("".join(part.text for part in parts))
+            parts[0].text = screen(_bounded("".join(part.text for part in parts)))
         outputs += parts[:1] if name else parts
+    for data in (output.data for output in outputs if "data" in output):
+        if len(data.get("text/html", "")) > MOST:  # half a table is none
+            data["text/html"] = f"<p>[{len(data['text/html']):,} characters left out]</p>"
+        data.update({k: _bounded(v) for k, v in data.items() if k.startswith("text/")})
     for error in (output for output in outputs if output.output_type == "error"):
         error.traceback = screen("\n".join(map(str, error.traceback or ()))).split("\n")
     cell.outputs = outputs
     cleaned: nbformat.NotebookNode = each_text(plain, cell)
     # Prose comes from the project; only what ran can name a place on the machine.
     return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
+
+
+def _says_only(output: nbformat.NotebookNode) -> bool:
+    """Say whether an output is data for programs alone."""
+    return bool(output.get("data")) and all(mime.startswith(SCRAP) for mime in output.data)
+
+
+def _bounded(text: str) -> str:
+    """Leave out the middle of a text that no browser would bear."""
+    if len(text) <= MOST:
+        return text
+    gap = f"\n[{len(text) - MOST:,} characters left out]\n"
+    return text[: MOST // 2] + gap + text[-MOST // 2 :]
 
 
 def _unrun(cells: Cells) -> list[int]:
@@ -187,33 +206,19 @@ def _words(part: Tag | None) -> str:
 
 def _parameters(cells: Cells, given: Mapping[str, Any]) -> list[dict[str, str]]:
     """List the effective parameters with what the notebook says about each."""
-    known: dict[str, tuple[Any, str]] = {}
+    known: dict[str, Parameter] = {}
     for cell in (cell for cell in cells if "parameters" in cell.metadata.tags):
-        with suppress(SyntaxError):
-            known |= _defaults(cell.source)
+        with suppress(*UNREADABLE):
+            known |= declared(cell.source)
     rows = []
     for name in dict.fromkeys([*known, *given]):
-        default, meaning = known.get(name, ("", ""))
+        one = known.get(name)
+        default = "computed" if one and one.default is ... else one and one.default
         value, by = (given[name], "this run") if name in given else (default, "default")
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        rows.append({"name": name, "value": text, "by": by, "help": meaning})
+        plain_value = json.dumps(value, ensure_ascii=False, default=repr)
+        text = value if isinstance(value, str) else plain_value
+        rows.append({"name": name, "value": text, "by": by, "help": one.help if one else ""})
     return rows
-
-
-def _defaults(source: str) -> dict[str, tuple[Any, str]]:
-    """Return each assigned name with its value and the comment on its last line."""
-    found, lines = {}, source.encode().splitlines()
-    for node in ast.parse(source).body:
-        match node:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                rest = lines[(value.end_lineno or 1) - 1][value.end_col_offset :].decode()
-                default = literal(value)
-                known = ast.unparse(value) if default is ... else default  # else computed in a run
-                found[name] = (known, rest.partition("#")[2].strip())
-    return found
 
 
 class _Page(IPythonRenderer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -19,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter
 from usjp_research import __version__
 from usjp_research.engine.placebo import Placebo
 from usjp_research.market.record import Dropped, Market, market_digest
-from usjp_research.report.numbers import checked
+from usjp_research.report.numbers import SCRAP, checked
 from usjp_research.runs import store
 from usjp_research.spec.records import Claim, Spec, digest, in_project
 from usjp_research.study import disclosure
@@ -49,6 +50,8 @@ def record(
         Their digests identify the record; a record of another study is never used.
     numbers, **frames : mapping, DataFrame
         Plain values, NaN and infinity as null; each frame lands in ``results/NAME-KEY.parquet``.
+        In a notebook single numbers are also said as data, as scrapbook's ``glue`` does: the table
+        of a batch shows them.
 
     Raises
     ------
@@ -68,7 +71,22 @@ def record(
     kept = {key: checked(f"{table}-{key}", frame) for key, frame in frames.items()}
     files = {f"{name}-{key}.parquet": frame.to_parquet() for key, frame in kept.items()}
     store.write_all(folder, {**files, f"{name}.json": encoded(content)})
+    _glue(disclosure.coarse(dict(numbers), market.level))  # notebooks may be published
     return folder / f"{name}.json"
+
+
+def _glue(numbers: Mapping[str, object]) -> None:
+    """Say single numbers as data in the notebook that a kernel runs; nothing elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is None:
+        return
+    from IPython.display import display
+
+    for name, value in json.loads(encoded(numbers)).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            scrap = {"name": name, "data": value, "encoder": "json", "version": 1}
+            about = {"scrapbook": {"name": name, "data": True, "display": False}}
+            display({f"{SCRAP}json+json": scrap}, raw=True, metadata=about)  # type: ignore[no-untyped-call]
 
 
 def encoded(content: Mapping[str, Any]) -> bytes:

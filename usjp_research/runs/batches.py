@@ -52,6 +52,7 @@ class Plan:
 
 
 def batch(
+    context: typer.Context,  # its object writes the pages
     runs: Annotated[Path, Argument(metavar="RUNS.yaml", help="The batch: notebooks and grids.")],
     out: Annotated[Path, Option(help="Folder of the batch; what is done there is not run again.")],
     settings: Annotated[
@@ -90,6 +91,8 @@ def batch(
 
     folder = _here(out)
     command = _command(on_end)
+    if numbers and not site:
+        raise InputError("--numbers: they stand on the pages; give --site, too")
     jobs = _jobs(_here(runs), folder, settings or [], timeout)
     _check_folder(folder)
     plan = _plan(jobs, folder, only or [], force)
@@ -100,12 +103,17 @@ def batch(
         plan = _plan(jobs, folder, only or [], force)  # as it stands now that no other can write
         outcomes = _run(plan, folder, workers, cold, cluster, as_json)
         content = _write_result(folder, plan, outcomes)
-        if site:
-            from usjp_research.report.batch_pages import write_pages
-
-            stderr.print(f"Pages: {write_pages(folder, jobs, numbers or [])}", soft_wrap=True)
+        refused = ""
+        try:
+            if site:
+                stderr.print(f"Pages: {context.obj(folder, jobs, numbers or [])}", soft_wrap=True)
+        except InputError as error:  # how the jobs ended is told all the same
+            refused = f"usjp: {error}"
     _tell_end(command, content)
     _end(outcomes, plan, runs, out, settings or [])
+    if refused:
+        print(refused, file=sys.stderr)
+        raise typer.Exit(2)
 
 
 # --- what it is to do ------------------------------------------------------------------------
