@@ -120,8 +120,8 @@ def _job(run: Path, record: Mapping[str, Any], public: bool) -> dict[str, Any]:
         prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         opening = BeautifulSoup(_Page({}, body=False).prose(prose), PARSER)
         sector = record["parameters"].get("sector")
-        title = _words(opening.h1) or record["name"]
-        of = label(sector) if isinstance(sector, str) else ""
+        title = _words(opening.h1) or Path(record["notebook"]).stem or record["name"]
+        of = record.get("of", label(sector) if isinstance(sector, str) else "")
         unrun = _unrun(cells)
         return {
             **record,
@@ -212,13 +212,17 @@ def _parameters(cells: Cells, given: Mapping[str, Any]) -> list[dict[str, str]]:
             known |= declared(cell.source)
     rows = []
     for name in dict.fromkeys([*known, *given]):
-        one = known.get(name)
-        default = "computed" if one and one.default is ... else one and one.default
-        value, by = (given[name], "this run") if name in given else (default, "default")
-        plain_value = json.dumps(value, ensure_ascii=False, default=repr)
-        text = value if isinstance(value, str) else plain_value
-        rows.append({"name": name, "value": text, "by": by, "help": one.help if one else ""})
+        value, by = (given[name], "this run") if name in given else (known[name].default, "default")
+        meaning = known[name].help if name in known else ""
+        rows.append({"name": name, "value": in_words(value), "by": by, "help": meaning})
     return rows
+
+
+def in_words(value: object) -> str:
+    """Write the value of a parameter."""
+    if isinstance(value, str) or value is ...:
+        return "computed" if value is ... else value
+    return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 class _Page(IPythonRenderer):

@@ -110,7 +110,9 @@ def batch(
         except InputError as error:  # how the jobs ended is told all the same
             refused = f"usjp: {error}"
     _tell_end(command, content)
-    _end(outcomes, plan, runs, out, settings or [])
+    more = [word for setting in settings or () for word in ("--set", setting)]
+    more += ["--site", *(word for name in numbers or () for word in ("--numbers", name))] * site
+    _end(outcomes, plan, runs, out, more)
     if refused:
         print(refused, file=sys.stderr)
         raise typer.Exit(2)
@@ -327,11 +329,10 @@ def _tell_end(command: Sequence[str], content: bytes) -> None:
 
 
 def _end(
-    outcomes: Sequence[Outcome], plan: Plan, runs: Path, out: Path, settings: Sequence[str]
+    outcomes: Sequence[Outcome], plan: Plan, runs: Path, out: Path, more: Sequence[str]
 ) -> None:
     """Say which jobs failed, why, and what runs that one alone; end so where one did."""
-    again = ["usjp", "batch", str(runs), "--out", str(out)]
-    again += [word for setting in settings for word in ("--set", setting)]
+    again = ["usjp", "batch", str(runs), "--out", str(out), *more]
     failed = [outcome for outcome in outcomes if outcome.status != "done"]
     for outcome in failed:
         told = f"notebook {outcome.notebook} (job {outcome.name}) {outcome.status}, {outcome.error}"
