@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import tempfile
@@ -161,7 +160,7 @@ def run_batch(
     out = out.absolute()
     # Kernels watch for a file: on this machine's own disk, or where a cluster sees it.
     watched = out if executor else Path(tempfile.gettempdir())
-    place = Place(out, watched / f".usjp-stop-{os.getpid()}-{secrets.token_hex(4)}", cold)
+    place = Place(out, watched / f".usjp-stop-{secrets.token_hex(6)}", cold)
     ready: list[str] = []
     running: dict[Future[Outcome], str] = {}
     ended: dict[str, Outcome] = {}

@@ -236,8 +236,9 @@ def _run(
     from usjp_research.runs.batch import run_batch
     from usjp_research.runs.cluster import cluster
     from usjp_research.runs.progress import shown_progress
-    from usjp_research.runs.store import prepare_folder
+    from usjp_research.runs.store import clear_halves, prepare_folder
 
+    clear_halves(folder, folder / "notebooks", folder / ledger.FOLDER)
     jobs = plan.to_run()
     done = sum(not plan.why[name] for name in plan.chosen)
     stderr.print(f"{len(plan.chosen)} jobs: {done} done, {len(jobs)} to run", soft_wrap=True)

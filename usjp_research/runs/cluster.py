@@ -47,7 +47,7 @@ def cluster(
                 f"--cluster {address}: the scheduler has no worker; start one with: "
                 f"dask worker {address}"
             )
-        seen = out / f".seen-{secrets.token_hex(8)}"
+        seen = out / f".seen-{secrets.token_hex(6)}"
         seen.touch()
         try:
             found = client.run(_differs, jobs, out, expected, seen, on_error="return")

@@ -76,6 +76,13 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
+def clear_halves(*folders: Path) -> None:
+    """Remove what `write_all` has left where its process was killed."""
+    for folder in folders:
+        for path in folder.glob(f".*-{'[0-9a-f]' * 12}"):
+            path.unlink(missing_ok=True)
+
+
 def json_bytes(content: object) -> bytes:
     """Encode as strict JSON; half of a surrogate pair, which has no bytes, becomes its escape."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
