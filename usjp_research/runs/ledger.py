@@ -15,7 +15,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from usjp_research import __version__
 from usjp_research.runs.store import Outcome, json_bytes, sha_of, write_whole
@@ -162,8 +162,8 @@ def note(
 def read(out: Path, name: str) -> Entry | None:
     """Read where a job stands; a file that no batch has written counts as none."""
     try:
-        return ENTRY.validate_json((out / FOLDER / f"{name}.json").read_bytes())
-    except (OSError, ValidationError):
+        return ENTRY.validate_python(json.loads((out / FOLDER / f"{name}.json").read_bytes()))
+    except (OSError, ValueError):
         return None
 
 
