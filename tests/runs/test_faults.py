@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.batches import END, NOTE, Batch, shown, wait_for, write_notebook
-from usjp_research.runs.kernel import HOME
+from usjp_research.runs.warm import HOME
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 20))]
