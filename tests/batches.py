@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from usjp_research.__main__ import app
 from usjp_research.runs import warm
-from usjp_research.runs.kernel import HOME
+from usjp_research.runs.warm import HOME
 
 PARAMETERS = "x: int = 1  # a number\ns: str = 'a'\n"
 # A cell says in a file that it ran: ``note("begun")``.
@@ -198,3 +198,17 @@ def parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def own_mounts() -> tuple[str, ...]:
+    """Return what runs a command with mounts that no one else sees."""
+    return ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
+
+
+def mounts() -> bool:
+    """Say whether this user may mount a disk that no one else sees."""
+    words = [*own_mounts(), "mount", "-t", "tmpfs", "none", "/mnt"]
+    try:
+        return subprocess.run(words, capture_output=True, timeout=30).returncode == 0
+    except OSError:
+        return False

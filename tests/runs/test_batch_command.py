@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import Result
 
 from tests.batches import Batch, shown, wait_for, write_notebook
@@ -58,8 +59,8 @@ def _planned(usjp: Usjp, here: Path, *more: object) -> dict[str, str]:
     """Return what ``--list`` says of each job."""
     result = _batch(usjp, here, "--list", *more)
     assert result.exit_code == 0, result.stderr
-    *rows, _ = result.stdout.splitlines()
-    return {row.split()[0]: " ".join(row.split()[1:]) for row in rows}
+    rows = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    return {name: " ".join(words.split()) for name, words in rows if not name.isdecimal()}
 
 
 def test_a_list_says_what_is_done_and_why_the_rest_runs(
@@ -116,8 +117,8 @@ def test_only_and_force_run_again_what_is_done(usjp: Usjp, here: Path, ran: list
     assert _batch(usjp, here, "--only", "one-*", "--workers", 1).exit_code == 0
     assert ran == ALL[:3]
     assert _batch(usjp, here, "--force").exit_code == 0 and len(ran) == 7
-    result = _batch(usjp, here, "--only", "one-x=9")
-    assert result.exit_code == 2 and "did you mean 'one-x=1'?" in result.stderr
+    result = _batch(usjp, here, "--only", "lst")
+    assert result.exit_code == 2 and "did you mean 'last'?" in result.stderr
 
 
 def test_a_failed_job_is_told_with_what_runs_it_alone_and_the_result_is_handed_on(
@@ -175,7 +176,7 @@ def test_results_of_each_point_have_a_folder_of_their_own(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 1), pytest.param("SIGTERM", 143, marks=pytest.mark.soak)]
+    ("name", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.soak)]
 )
 def test_an_interrupt_ends_all_and_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
     batch = Batch(tmp_path / "batch")
@@ -217,7 +218,7 @@ BAD: dict[str, list[str]] = {
     ONE % f"grid: {{x: {[*range(101)]}, s: {[str(k) for k in range(101)]}}}": ["10,000 jobs"],
     ONE % "timeout: soon": ["key 'timeout': seen 'soon', expected a valid number"],
     ONE % "timeout: -1": ["key 'timeout': seen -1, expected greater than 0"],
-    ONE % "after: onne": ["key 'after': unknown notebook 'onne': did you mean 'one.ipynb'?"],
+    ONE % "after: one.ipyn": ["'after': unknown notebook 'one.ipyn': did you mean 'one.ipynb'?"],
     ONE % "after: one.ipynb": ["jobs wait for each other: one < one"],
     ONE % "grdi: {}": ["unknown key 'grdi': did you mean 'grid'?"],
     "- {notebook: on.ipynb}": ["entry 1: unknown notebook 'on.ipynb'"],
@@ -332,8 +333,11 @@ def test_lists_ranges_and_labels_become_readable_names_and_typed_values(
 
 @pytest.mark.parametrize(
     "word",
-    ["../../evil", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "a\nb", "\ud800", "CON", "-rf", "~"]
-    + ["é" * 300, "\N{MATHEMATICAL BOLD CAPITAL A}" * 99, "$(rm x)", "a\0b", " ", "*", "\u202e"],
+    [
+        *("../../evil", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "a\nb", "\ud800", "CON"),
+        *("-rf", "~", "é" * 300, "\N{MATHEMATICAL BOLD CAPITAL A}" * 99, "$(rm x)", "a\0b", " "),
+        *("*", "\u202e"),
+    ],
     ids=lambda word: repr(word)[:14],
 )
 def test_no_name_leaves_the_folder(word: str, usjp: Usjp, here: Path, ran: list[str]) -> None:
@@ -373,10 +377,10 @@ def test_texts_arrive_as_data_and_no_secret_of_the_environment_is_written(
     cell = "s: str = 'a'\nothers: list = []\n"
     code = "import json, os\nprint(json.dumps([s, others, len(os.environ['SECRET_TOKEN'])]))"
     write_notebook(batch.notebook, code, parameters=cell)
-    rows = [{"notebook": "one.ipynb", "parameters": {"others": HOSTILE}, "grid": {"s": HOSTILE}}]
-    rows += [{"notebook": "bad.ipynb"}]  # type: ignore[list-item]
+    one = {"notebook": "one.ipynb", "parameters": {"others": HOSTILE}, "grid": {"s": HOSTILE}}
+    rows: list[Any] = [one, {"notebook": "bad.ipynb"}]
     write_notebook(tmp_path / "batch" / "bad.ipynb", "import os\nos.environ['nothing']")
-    batch.runs.write_text(json.dumps(rows), "utf-8")
+    batch.runs.write_text(yaml.safe_dump(rows), "utf-8")
     got = tmp_path / "got"
     result = batch.here(monkeypatch, "--on-end", f"tee {got}", "--workers", 3)
     assert result.exit_code == 1 and "KeyError: 'nothing'" in result.stderr

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.batches import END, NOTE, Batch, shown, wait_for, write_notebook
+from tests.batches import END, NOTE, Batch, mounts, own_mounts, shown, wait_for, write_notebook
 from usjp_research.runs.warm import HOME
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -40,10 +40,10 @@ def undisturbed(once: Once) -> dict[str, Any]:
 
 
 @contextmanager
-def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+def meanwhile(act: Callable[[], object]) -> Iterator[None]:
     """Do something beside what is done inside; it must have come to its end."""
-    ended: list[bool] = []
-    thread = Thread(target=lambda: ended.append(act() is None))
+    ended: list[object] = []
+    thread = Thread(target=lambda: ended.append((act(),)))
     thread.start()
     try:
         yield
@@ -198,23 +198,13 @@ with pytest.MonkeyPatch.context() as patch:
         shutil.copytree(batch.out, batch.folder / "kept")
 print(json.dumps(told))
 """
-OWN_MOUNTS = ["unshare", "--mount", "--map-root-user"]
-
-
-def mounts() -> bool:
-    """Say whether this user may mount a disk that no one else sees."""
-    words = [*OWN_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"]
-    try:
-        return subprocess.run(words, capture_output=True, timeout=30).returncode == 0
-    except OSError:
-        return False
 
 
 def on_a_disk(batch: Batch, steps: list[list[object]], own: bool) -> list[tuple[int, str]]:
     """Run the command between steps that change its disk; return how it ended each time."""
     words = [sys.executable, "-c", STEPS, str(batch.folder), json.dumps(steps)]
     told = subprocess.run(
-        [*(OWN_MOUNTS if own else []), *words],
+        [*(own_mounts() if own else ()), *words],
         env=batch.env,
         cwd=HOME,
         capture_output=True,

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,13 @@ def job(tmp_path: Path) -> Job:
     return Job("one", notebook, values, after=())
 
 
-def _end(out: Path, job: Job, status: ledger.Status = "done") -> None:
+def _end(out: Path, job: Job, status: Any = "done") -> None:
     """Write down that a job has ended."""
     (out / "ledger").mkdir(parents=True, exist_ok=True)
     (out / "notebooks").mkdir(exist_ok=True)
     (out / "notebooks" / f"{job.name}.ipynb").write_text("{}", "utf-8")
     error = Failure(1, "ValueError", "no") if status != "done" else None
-    kind = "failed" if status in ("queued", "running") else status
+    kind: Any = "failed" if status in ("queued", "running") else status
     outcome = Outcome(
         job.name, "one.ipynb", job.parameters, kind, 1.0, f"notebooks/{job.name}.ipynb", error
     )
@@ -140,7 +141,7 @@ def test_what_does_not_matter_to_a_result_runs_nothing_again(job: Job, tmp_path:
     job.notebook.write_text(json.dumps(content, indent=2), "utf-8")
     (tmp_path / "data.csv").touch()  # the same bytes
     (tmp_path / "folder" / "deep").mkdir()
-    order = dict(reversed(job.parameters.items()))
+    order = dict(reversed([*job.parameters.items()]))
     assert _why(out, replace(job, parameters=order, timeout=3.0, point="x=1")) == ""
     shutil.move(out, tmp_path / "moved")
     assert _why(tmp_path / "moved", job) == ""
@@ -181,7 +182,7 @@ def test_a_job_is_another_one_when_those_that_it_waits_for_are(job: Job, tmp_pat
             "",
             "x:" * 9,
         ),
-        *(3, ["a"], {"a": None}, 1e300, 10**400, "'); import os", "日本\n語"),
+        *("x:" * 9, 3, ["a"], {"a": None}, 1e300, 10**400, "'); import os", "日本\n語"),
     ],
     ids=lambda value: repr(value)[:12],
 )

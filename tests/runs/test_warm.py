@@ -15,7 +15,7 @@ from tests.batches import light_server, processes, shown, wait_for, write_notebo
 from usjp_research.runs import warm
 from usjp_research.runs.batch import run_batch
 from usjp_research.runs.job import Job
-from usjp_research.runs.kernel import HOME, environment
+from usjp_research.runs.warm import HOME, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 # Two formats, dates, a legend, a random draw from a seed: what a library's state could change.
@@ -115,8 +115,9 @@ def test_the_server_never_imports_the_project_and_ends_with_its_input(
     monkeypatch.setenv("USJP_PLACE", str(tmp_path))
     code = "import sys\nprint(sorted(m for m in sys.modules if 'usjp' in m or 'kernelapp' in m))"
     (tmp_path / "probe.py").write_text(code + "\nimport time; time.sleep(600)", "utf-8")
-    env = environment(tmp_path) | {"PYTHONUNBUFFERED": "1"}
-    server = warm.Server(env)
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    env = environment()
+    server = warm.Server()
     assert server.usable()
     child = server.fork(["probe"], str(tmp_path), env, tmp_path / "log")
     log = wait_for(lambda: (tmp_path / "log").exists() and (tmp_path / "log").read_text("utf-8"))

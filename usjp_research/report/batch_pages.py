@@ -16,8 +16,9 @@ from markupsafe import Markup
 
 from usjp_research import __version__
 from usjp_research.market.sources import is_simulated
+from usjp_research.report.fill import fill
 from usjp_research.report.numbers import SCRAP
-from usjp_research.report.pages import _job, _Page, fill, in_words
+from usjp_research.report.pages import _job, _Page, in_words
 from usjp_research.report.theme import night, pairs
 from usjp_research.runs import ledger
 from usjp_research.runs.batch import parameters_of
@@ -63,7 +64,7 @@ def write_pages(folder: Path, jobs: Sequence[Job], numbers: Sequence[str]) -> Pa
             own = {**links, f"{row['notebook']}.ipynb": row["file"]}
             write(row["page"], _page(folder, row, own, {"before": before, "after": after}))
         index |= {"title": plain(folder.name), "told": _told}
-        write(INDEX["file"], fill("gallery.html", index))
+        write(INDEX["file"], fill("gallery.html", **index))
         write("numbers.csv", _table(rows, names, known))
         swap(folder, fresh)
     return folder / "site" / INDEX["file"]
@@ -149,7 +150,7 @@ def _page(folder: Path, row: Row, links: Mapping[str, str], around: Row) -> str:
     def filled(**of: Any) -> str:
         with damage_named(folder / str(record["output"])):
             job = _job(folder, {**record, "of": row["of"], **of}, False) | {"file": row["file"]}
-            return fill("notebook.html", {**shared, "job": job, "page": _Page(links)})
+            return fill("notebook.html", **shared, job=job, page=_Page(links))
 
     try:
         return filled()

@@ -186,12 +186,14 @@ def run_batch(
             for future in running:
                 future.cancel()
             wait(running, timeout=PATIENCE)
-            raise
+            raise  # kernels of a cluster may see the file later; the next batch removes it
+        else:
+            place.stop.unlink(missing_ok=True)
         finally:
             if executor is None:
                 pool.shutdown()
                 warm.stop()
-            place.stop.unlink(missing_ok=True)
+                place.stop.unlink(missing_ok=True)
     return tuple(ended[job.name] for job in jobs)
 
 
