@@ -195,6 +195,10 @@ def test_numbers_are_chosen_and_a_wrong_name_is_refused_beside_the_end(
     assert "no notebook says a number 'half-lief': did you mean 'half-life'?" in done.stderr
     assert "All 4 jobs are done" in done.stderr
     assert (site / "index.html").read_bytes() == before
+    ran(failed={"rate=2.0": Failure(3, "ValueError", "no")})
+    done = usjp(*words[:4], "--force", "--site", "--numbers", "half-lief")
+    assert done.exit_code == 1
+    assert "did you mean" in done.stderr and "cell 3: ValueError: no" in done.stderr
     ran(lambda _: [scrap("text", "high"), scrap("flag", True), scrap("none", None)])
     done = usjp(*words[:4], "--force", "--site", "--numbers", "text")
     assert done.exit_code == 2 and "none says any; scrapbook's sb.glue does" in done.stderr
@@ -321,7 +325,9 @@ def test_pages_are_written_whole_or_not_at_all(
 
     with monkeypatch.context() as patch:
         patch.setattr(batch_pages, "_table", full)
-        assert usjp(*words, "--force").exit_code == 2
+        done = usjp(*words, "--force")
+        assert done.exit_code == 2
+        assert "No space left" in done.stderr and "All 4 jobs are done" in done.stderr
     assert {p.name: p.read_bytes() for p in (tmp_path / "out/site").iterdir()} == before
     assert not list((tmp_path / "out").glob(".new*"))
 

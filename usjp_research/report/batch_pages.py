@@ -118,7 +118,7 @@ def _tell_apart(rows: Sequence[Row], jobs: Sequence[Job], folder: Path) -> list[
         (name, job.notebook, in_words(value))
         for row, job in zip(rows, jobs, strict=True)
         for name, value in row["given"].items()
-        if not str(value).startswith(str(folder))  # a job's own place for results
+        if not str(value).startswith(f"{folder}/")  # a job's own place for results
     ]
     kinds = Counter((name, notebook) for name, notebook, _ in {*held})
     names = list(dict.fromkeys(n for n, notebook, _ in held if kinds[n, notebook] > 1))
@@ -141,11 +141,9 @@ def _tell_apart(rows: Sequence[Row], jobs: Sequence[Job], folder: Path) -> list[
 def _page(folder: Path, row: Row, links: Mapping[str, str], around: Row) -> str:
     """Return the page of one notebook; one that cannot be shown says so."""
     market, record = row["given"].get("market"), each_text(plain, scrub(row["record"]))
-    shared = {
-        **{"run": {"versions": {"usjp_research": __version__}}, "jobs": [INDEX], **around},
-        **{"stale": row["stale"], "night": Markup(night(pairs(())))},
-        "simulated": isinstance(market, str) and is_simulated(market),
-    }
+    shared = {"run": {"versions": {"usjp_research": __version__}}, "jobs": [INDEX], **around}
+    shared |= {"stale": row["stale"], "night": Markup(night(pairs(())))}
+    shared["simulated"] = isinstance(market, str) and is_simulated(market)
 
     def filled(**of: Any) -> str:
         with damage_named(folder / str(record["output"])):
@@ -172,10 +170,9 @@ def _table(rows: Sequence[Row], names: Sequence[str], numbers: Sequence[str]) ->
     """Lay out all numbers of all jobs, whole, as CSV."""
     import pandas as pd
 
-    head = ["job", "notebook", *names, *(f"{n} (number)" if n in names else n for n in numbers)]
-    lines: list[list[Any]] = [[*head, "status", "seconds"]]
+    called = (f"{name} (number)" if name in names else name for name in numbers)
+    lines: list[list[Any]] = [["job", "notebook", *names, *called, "status", "seconds"]]
     for row in rows:
-        cells = [*map(row["point"].get, names), *map(row["numbers"].get, numbers)]
-        told = [row["status"], row["record"].get("seconds")]
-        lines.append([row["name"], row["notebook"], *cells, *told])
+        cells = [*map(row["point"].get, names), *map(row["numbers"].get, numbers), row["status"]]
+        lines.append([row["name"], row["notebook"], *cells, row["record"].get("seconds")])
     return csv_bytes(pd.DataFrame(lines, dtype=object), header=False).decode()

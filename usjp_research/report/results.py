@@ -83,10 +83,9 @@ def _glue(numbers: Mapping[str, object]) -> None:
     from IPython.display import display
 
     for name, value in json.loads(encoded(numbers)).items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if type(value) in (int, float):
             scrap = {"name": name, "data": value, "encoder": "json", "version": 1}
-            about = {"scrapbook": {"name": name, "data": True, "display": False}}
-            display({f"{SCRAP}json+json": scrap}, raw=True, metadata=about)  # type: ignore[no-untyped-call]
+            display({f"{SCRAP}json+json": scrap}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def encoded(content: Mapping[str, Any]) -> bytes:

@@ -103,18 +103,18 @@ def batch(
         plan = _plan(jobs, folder, only or [], force)  # as it stands now that no other can write
         outcomes = _run(plan, folder, workers, cold, cluster, as_json)
         content = _write_result(folder, plan, outcomes)
-        refused = ""
+        refused = False
         try:
             if site:
                 stderr.print(f"Pages: {context.obj(folder, jobs, numbers or [])}", soft_wrap=True)
-        except InputError as error:  # how the jobs ended is told all the same
-            refused = f"usjp: {error}"
+        except (InputError, OSError) as error:  # how the jobs ended is told all the same
+            print(f"usjp: {error}", file=sys.stderr)
+            refused = True
     _tell_end(command, content)
     more = [word for setting in settings or () for word in ("--set", setting)]
     more += ["--site", *(word for name in numbers or () for word in ("--numbers", name))] * site
     _end(outcomes, plan, runs, out, more)
     if refused:
-        print(refused, file=sys.stderr)
         raise typer.Exit(2)
 
 
