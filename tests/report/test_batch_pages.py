@@ -21,6 +21,7 @@ from usjp_research.report.results import record
 from usjp_research.runs import batch
 from usjp_research.runs import ledger as ledgers
 from usjp_research.runs.job import Job
+from usjp_research.runs.private import tidy
 from usjp_research.runs.store import Failure, Outcome
 from usjp_research.spec.records import Spec
 
@@ -381,3 +382,32 @@ def test_what_is_said_as_data_is_no_output_of_a_page(tmp_path: Path) -> None:
     line = new.new_output("stream", text="a\n")
     assert cells([scrap("p", 1.0)]) == cells([])
     assert cells([line, scrap("p", 1.0)]) == cells([line])
+    (tmp_path / "notebooks").mkdir()
+    kept = (tmp_path / "n.ipynb").rename(tmp_path / "notebooks/n.ipynb")
+    outputs = [json.loads(kept.read_text("utf-8"))["cells"][0]["outputs"]]
+    tidy(tmp_path, {"/a/b": "…"}, public=True)
+    assert [json.loads(kept.read_text("utf-8"))["cells"][0]["outputs"]] == outputs
+
+
+def test_several_notebooks_stand_in_one_table_and_what_never_ran_too(
+    runs: Path, ran: Callable[..., None], usjp: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "other.ipynb").write_bytes((tmp_path / "sweep.ipynb").read_bytes())
+    runs.write_text(
+        "- {notebook: sweep.ipynb, parameters: {rate: 2.0}}\n"
+        "- {notebook: sweep.ipynb, name: Index, parameters: {rate: 4.0}}\n"
+        "- {notebook: other.ipynb, parameters: {rate: 8.0, steps: 3}}\n",
+        encoding="utf-8",
+    )
+    ran()
+    done = usjp("batch", runs, "--out", tmp_path / "out", "--site", "--only", "[!s]*")
+    assert done.exit_code == 0, done.stderr
+    head, *rows = table(tmp_path / "out/site")
+    assert head[:3] == ["Notebook", "rate", "half-life"]
+    assert [row[:3] for row in rows] == [
+        ["sweep", "2.0", "–"],
+        ["sweep", "4.0", "0.1733"],
+        ["other", "8.0", "0.08664"],
+    ]
+    assert rows[0][-3:] == ["not run", "–", "sweep"]
+    assert (tmp_path / "out/site/_Index.html").is_file()
