@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import usjp_research as ur
 from usjp_research.report.fill import fill
-from usjp_research.report.pages import _inline as inline
+from usjp_research.report.pages import inline
 from usjp_research.report.tables import records
 from usjp_research.report.theme import (
     BAR,

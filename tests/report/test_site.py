@@ -19,8 +19,7 @@ from bs4 import BeautifulSoup
 import usjp_research as ur
 from usjp_research.market.record import Dropped
 from usjp_research.report.numbers import Linked, Table
-from usjp_research.report.pages import _inline as inline
-from usjp_research.report.pages import _Page
+from usjp_research.report.pages import _Page, inline
 from usjp_research.report.site import build_site
 from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 from usjp_research.words import InputError, naming

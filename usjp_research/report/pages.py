@@ -93,8 +93,6 @@ def render(run: Path, links: Mapping[str, str] | None = None) -> dict[str, str]:
             "simulated": is_simulated(manifest["market"]),
             "jobs": jobs,
             "screen": Markup(head(run, {**(links or {}), **CITE})),
-            "inline": _inline,
-            "highlight": Highlight2HTML(),  # type: ignore[no-untyped-call]
             "night": Markup(night(pairs(s.colours for s in words.sectors.values() if s.colour))),
         }
         pages: dict[str, str] = {}
@@ -228,6 +226,8 @@ def in_words(value: object) -> str:
 class _Page(IPythonRenderer):
     """Markdown and HTML outputs of one notebook as safe HTML, with headings and numbering."""
 
+    highlight = Highlight2HTML()  # type: ignore[no-untyped-call]
+
     def __init__(self, links: Mapping[str, str], body: bool = True, room: int = ROOM) -> None:
         super().__init__(escape=True, allow_harmful_protocols=False)  # raw HTML is shown as text
         self.links = links  # from notebooks to their pages
@@ -250,6 +250,9 @@ class _Page(IPythonRenderer):
 
         safe = nh3.clean(source, **tags, attributes=KEPT, attribute_filter=web)
         return Markup(self._dress(plain(safe)))
+
+    def inline(self, svg: object) -> Markup:
+        return inline(svg)
 
     def address(self, mime: str, content: object) -> str:
         """Return a picture as a data address; an SVG shown as an image runs nothing."""
@@ -329,7 +332,7 @@ class _Page(IPythonRenderer):
         return _math(body, "inline") if body == body.strip() else html.escape(f"${body}$")
 
 
-def _inline(svg: object) -> Markup:
+def inline(svg: object) -> Markup:
     """Return a picture as part of a page, without its title and style; nothing if it may act."""
     try:
         root = ElementTree.fromstring(svg if isinstance(svg, str) and "<!" not in svg else "")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from usjp_research.runs.store import Outcome
 
 RESULT = "batch.json"
+WAITS = "waits for "
 stderr = Console(stderr=True, highlight=False)
 
 
@@ -183,7 +184,7 @@ def _plan(jobs: Sequence[Job], folder: Path, only: Sequence[str], force: bool) -
     why: dict[str, str] = {}
     for name in found:  # those that others wait for first
         before = next(
-            (f"waits for {other}, which is to run" for other in after[name] if why[other]), ""
+            (f"{WAITS}{other}, which is to run" for other in after[name] if why[other]), ""
         )
         entry = ledger.read(folder, name)
         why[name] = (
@@ -251,8 +252,9 @@ def _run(
         _resumable(plan, folder),
         shown_progress(len(jobs), stderr, as_json=as_json) as tell,
     ):
-        for name in [name for name, why in plan.why.items() if why]:
-            ledger.note(folder, name, "queued")
+        for name, why in plan.why.items():
+            if (why and name in plan.chosen) or why.startswith(WAITS):  # the rest keep their record
+                ledger.note(folder, name, "queued")
         return run_batch(
             jobs,
             folder,
