@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from usjp_research.runs import batch
+from usjp_research.runs import batch, warm
 from usjp_research.runs.job import Job
 from usjp_research.runs.store import Outcome
 from usjp_research.spec.records import in_project
@@ -67,4 +67,5 @@ def without_kernels() -> Iterator[None]:
     """Let ``usjp study`` run its notebooks in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "run_batch", run_here)
+        patch.setattr(warm, "start", lambda: None)
         yield

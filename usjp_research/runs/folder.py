@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from usjp_research.runs.locks import take
 from usjp_research.runs.store import (
     KEPT,
     listed_files,
@@ -95,7 +95,7 @@ def locked(out: Path) -> Iterator[None]:
         _settle(out)
         yield
     finally:
-        with suppress(OSError):  # a disk that takes nothing
+        with suppress(OSError):  # a disk that takes nothing; Windows takes no open file away
             (out / LOCK).unlink()
         os.close(handle)
 
@@ -103,14 +103,12 @@ def locked(out: Path) -> Iterator[None]:
 def _take(path: Path, out: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not take(handle):
             by = os.read(handle, 200).decode("utf-8", "replace") or "another process"
             os.close(handle)
             raise InputError(
                 f"{out}: {by} is writing there; wait for it, or give another folder with --out"
-            ) from None
+            )
         # The holder before may have taken the file away after this one was opened.
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(handle).st_ino:

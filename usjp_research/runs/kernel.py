@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from usjp_research.runs.locks import take
 from usjp_research.runs.warm import Server, environment
 
 LONGEST_SOCKET = 90  # bytes of a path; macOS allows 103 for the longest socket of a kernel
@@ -31,15 +31,16 @@ SCRATCH = "usjp-run-"
 def scratch_folder() -> Iterator[Path]:
     """Make a folder for sockets and logs, after removing those of runs that were killed."""
     for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        with suppress(OSError), (old / "lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process that has it
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError), (old / "lock").open("r+b") as file:
+            if take(file.fileno()):
+                shutil.rmtree(old, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name,
         (Path(name) / "new").open("wb") as file,
     ):
-        fcntl.flock(file, fcntl.LOCK_EX)
-        (Path(name) / "new").rename(Path(name) / "lock")
+        take(file.fileno())
+        with suppress(OSError):  # Windows renames no open file
+            (Path(name) / "new").rename(Path(name) / "lock")
         yield Path(name)
 
 
@@ -47,7 +48,8 @@ def scratch_folder() -> Iterator[Path]:
 def ended_by_signals() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into `SystemExit`, so that what was started is ended first."""
     main = threading.current_thread() is threading.main_thread()  # no other may take any
-    free = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    free = [n for n in ends if signal.getsignal(n) == signal.SIG_DFL]
     taken = free if main else []
 
     def end(number: int, _: FrameType | None) -> None:

@@ -159,6 +159,8 @@ class Server:
         assert self._process.stdout
         with suppress(OSError):
             self._process.stdin.close()
+        if not self.used:  # it may be importing still
+            self._process.kill()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
