@@ -146,6 +146,7 @@ def _lose_the_scheduler(cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     assert batch.here(patch).exit_code == 0
     assert batch.done() == SIX and batch.noted("ended") == dict.fromkeys(SIX, 1)
     cluster.close()
+    assert batch.here(patch, "--only", "one-x=1").exit_code == 0  # clears what the killed left
     batch.leaves_nothing()
 
 

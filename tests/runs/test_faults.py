@@ -42,8 +42,13 @@ def undisturbed(once: Once) -> dict[str, Any]:
 @contextmanager
 def meanwhile(act: Callable[[], object]) -> Iterator[None]:
     """Do something beside what is done inside; it must have come to its end."""
-    ended: list[object] = []
-    thread = Thread(target=lambda: ended.append((act(),)))
+    ended = []
+
+    def whole() -> None:
+        act()
+        ended.append(True)
+
+    thread = Thread(target=whole)
     thread.start()
     try:
         yield
