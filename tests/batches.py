@@ -10,8 +10,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -72,6 +74,24 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> Any:
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
     return found
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Do something beside what is done inside; it must have come to its end."""
+    ended = []
+
+    def whole() -> None:
+        act()
+        ended.append(True)
+
+    thread = Thread(target=whole)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(120)
+    assert ended
 
 
 def shown(out: Path) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.batches import HOLD, Batch, mounts, own_mounts, wait_for, write_notebook
+from tests.batches import (
+    HOLD,
+    Batch,
+    meanwhile,
+    mounts,
+    own_mounts,
+    shown,
+    wait_for,
+    write_notebook,
+)
 from usjp_research.runs import ledger
 from usjp_research.runs.batch import run_batch
 from usjp_research.runs.job import Job
@@ -97,8 +106,6 @@ def test_a_cluster_runs_all_and_what_it_loses_is_run_again(
 
 def _lose_a_worker(cluster: Cluster, patch: pytest.MonkeyPatch, seconds: float = 0) -> None:
     """Kill one of two workers in the middle: the other does all."""
-    from tests.runs.test_faults import meanwhile
-
     batch = cluster.batch
     _fresh(batch, "worker")
     batch.hold.touch()
@@ -120,8 +127,6 @@ def _lose_a_worker(cluster: Cluster, patch: pytest.MonkeyPatch, seconds: float =
 
 def _lose_the_scheduler(cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     """Kill the scheduler in the middle: the command says so, and a run without it goes on."""
-    from tests.runs.test_faults import meanwhile
-
     batch, took = cluster.batch, []
     _fresh(batch, "scheduler")
     middle = HOLD.replace("while (", "while x > 2 and (")
@@ -164,6 +169,32 @@ def test_a_worker_killed_at_any_time_loses_no_job(
         cluster.add(name)
     wait_for(lambda: cluster.batch.here(monkeypatch, "--cluster", cluster.address).exit_code == 0)
     _lose_a_worker(cluster, monkeypatch, random.Random(seed).uniform(0, 2))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_a_scheduler_killed_at_any_time_loses_nothing_that_is_done(
+    seed: int, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, address = cluster.batch, ("--cluster", cluster.address)
+    for name in ("a", "b"):
+        cluster.add(name)
+    wait_for(lambda: batch.here(monkeypatch, *address).exit_code == 0)
+    undisturbed = shown(batch.out)
+    _fresh(batch, "scheduler")
+
+    def act() -> None:
+        wait_for(lambda: batch.noted("begun"))
+        time.sleep(random.Random(seed).uniform(0, 1.5))
+        cluster.scheduler.kill()
+
+    with meanwhile(act):
+        result = batch.here(monkeypatch, *address)
+    assert result.exit_code in (0, 2), result.stderr
+    assert ("is gone" in result.stderr) == (result.exit_code == 2)
+    wait_for(lambda: not batch.kernels(), 60)
+    cluster.close()
+    batch.ends_as(undisturbed, monkeypatch)
 
 
 @pytest.mark.soak

@@ -10,15 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
-from tests.batches import END, NOTE, Batch, mounts, own_mounts, shown, wait_for, write_notebook
+from tests.batches import (
+    END,
+    NOTE,
+    Batch,
+    meanwhile,
+    mounts,
+    own_mounts,
+    shown,
+    wait_for,
+    write_notebook,
+)
 from usjp_research.runs.warm import HOME
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -37,24 +46,6 @@ def undisturbed(once: Once) -> dict[str, Any]:
             batch.leaves_nothing()
 
     return shown(once("undisturbed", build) / "batch" / "out")
-
-
-@contextmanager
-def meanwhile(act: Callable[[], object]) -> Iterator[None]:
-    """Do something beside what is done inside; it must have come to its end."""
-    ended = []
-
-    def whole() -> None:
-        act()
-        ended.append(True)
-
-    thread = Thread(target=whole)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(120)
-    assert ended
 
 
 def strike(batch: Batch, seed: int, victims: Callable[[], list[int]]) -> Callable[[], None]:

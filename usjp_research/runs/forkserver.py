@@ -43,9 +43,11 @@ def serve() -> dict[str, Any] | None:
     signal.set_wakeup_fd(wake)
     running: set[int] = set()
     text = b""
+    before = dict(os.environ)
     for name in LIBRARIES:
         with suppress(ImportError):  # a notebook that wants it will say so
             importlib.import_module(name)
+    set_by_them = {k: v for k, v in os.environ.items() if before.get(k) != v}
     _say(threads=_threads())
     gc.collect()
     gc.freeze()  # pages shared with the kernels stay shared
@@ -68,7 +70,7 @@ def serve() -> dict[str, Any] | None:
                 signal.set_wakeup_fd(-1)
                 for end in (wakes, wake):
                     os.close(end)
-                return {**request, "server": server}
+                return {**request, "server": server, "env": set_by_them | request["env"]}
             running.add(pid)
             _say(made=request["key"], pid=pid)
     for pid in running:
