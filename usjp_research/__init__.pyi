@@ -24,6 +24,7 @@ from usjp_research.market.factors import read_factors as read_factors
 from usjp_research.study.events import event_panel as event_panel
 from usjp_research.study.sample import sample as sample
 from usjp_research.study.sample import Sample as Sample
+from usjp_research.study.one_date import one_date as one_date
 from usjp_research.engine.rolling import rolling_forecast as rolling_forecast
 from usjp_research.engine.simplex import synthetic_control as synthetic_control
 from usjp_research.engine.battery.catalogue import TestResult as TestResult

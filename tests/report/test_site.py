@@ -636,7 +636,8 @@ def test_a_build_that_breaks_leaves_the_older_site_as_it_was(
     [
         ("run.json", '{"schema": 2}', "no run.json of schema 1"),
         ("run.json", "{", "damaged"),
-        ("results/verdicts.json", '{"rows": []}', "of another version"),
+        ("results/verdicts.json", '{"schema": 1, "rows": []}', "of another version"),
+        ("results/verdicts.json", '{"schema": 2, "rows": []}', "seen schema 2, expected 1"),
     ],
 )
 def test_what_is_no_finished_run_is_refused_in_one_line(

@@ -87,7 +87,7 @@ def read_prices(path: str | Path, kind: Kind = "auto") -> Table:
     """
     path = Path(path)
     found = read_table(open_columns(path), kind)
-    values, dropped = _on_sessions(path, found.values)
+    values, dropped = on_sessions(path, found.values)
     refuse_file(str(path), check_days(found.values))
     close = None if found.close is None else found.close.reindex(values.index)
     opening = None if found.opening is None else found.opening.reindex(values.index)
@@ -289,7 +289,7 @@ def security_names(path: Path, names: list[str]) -> tuple[list[str], tuple[str, 
     return short_names, (f"{cut} names without ' US Equity'",) if cut else ()
 
 
-def _on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
+def on_sessions(path: Path, wide: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Dropped, ...]]:
     """Put a table on the sessions of New York: no other row, and none missing."""
     import exchange_calendars
 

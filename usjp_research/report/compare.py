@@ -18,7 +18,14 @@ from usjp_research.report.numbers import PHRASES
 from usjp_research.report.summary import HEADS, read_summary
 from usjp_research.report.tables import told
 from usjp_research.runs.folder import recover
-from usjp_research.runs.store import damage_named, plain_json, read_manifest, result_files, unit
+from usjp_research.runs.store import (
+    damage_named,
+    plain_json,
+    read_manifest,
+    read_verdicts,
+    result_files,
+    unit,
+)
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.read import read_words
 from usjp_research.words import MINUS, SECTOR_NAMES, InputError, label, listed, naming, percent
@@ -244,7 +251,7 @@ def _card(run: Path, out: Path) -> dict[str, Any]:
     recover(run)
     manifest = read_manifest(run)
     path = run / "results" / "verdicts.json"
-    study = plain_json(path) if path in result_files(run, manifest) else {}
+    study = read_verdicts(path) if path in result_files(run, manifest) else {}
     index = run / "site" / "index.html"
     link = Path(os.path.relpath(index.resolve(), out.absolute().parent.resolve())).as_posix()
     words = read_words(run / "results")

@@ -51,7 +51,7 @@ def _from_json(files: Sequence[Path], public: str) -> dict[str, pd.DataFrame]:
     """Read verdicts and rows; ``public`` is the level of a public run's market."""
     tables: dict[str, pd.DataFrame] = {}
     for path in (path for path in files if path.suffix == ".json"):
-        content = store.plain_json(path)
+        content = store.read_verdicts(path) if path.stem == "verdicts" else store.plain_json(path)
         content = disclosure.public_record(content, public) if public else content
         rows = content.get("numbers", content).get("rows")
         if path.stem == "verdicts":

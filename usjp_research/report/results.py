@@ -187,7 +187,7 @@ def _plain(study: Study) -> dict[str, object]:
     spec, market, made = study.data.spec, study.data.market, study.data.portfolios
     versions = ((item.row.numbers(), item.named, item.safe) for item in study.contrast_versions)
     return {
-        "schema": 1,
+        "schema": store.SCHEMA,
         "version": __version__,
         "market": market.name,
         "level": market.level,

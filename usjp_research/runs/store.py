@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NUMBERS = Path(__file__).parents[1] / "report" / "numbers.csv"
 AGAIN = "run the study again"
+SCHEMA = 1  # of run.json and verdicts.json: CHANGELOG.md says when it changes
 RISKY = r"[=+\-@＝＋－＠\n]"  # a spreadsheet may take a text that begins so for a formula
 KEPT = ("results", "figures", "notebooks", "params")  # what the manifest lists; pages are made
 ENCODED = ("image/png", "image/jpeg")  # keys of pictures, which are no text
@@ -174,6 +175,14 @@ def plain_json(path: Path) -> dict[str, Any]:
         return dict(clean(content))
 
 
+def read_verdicts(path: Path) -> dict[str, Any]:
+    """Read ``verdicts.json``; one that another version has written is refused."""
+    content = plain_json(path)
+    if (seen := content.get("schema")) != SCHEMA:
+        raise InputError(f"{path}: seen schema {seen!r}, expected {SCHEMA}; {AGAIN}")
+    return content
+
+
 # --- the manifest -----------------------------------------------------------------------------
 
 
@@ -248,7 +257,7 @@ def write_manifest(
     """Write ``run.json``: what ran, on which data, with which code, and how it ended."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
-        "schema": 1,
+        "schema": SCHEMA,
         "started": min((o.started for o in outcomes if o.started), default=now),
         "ended": now,
         **facts,
@@ -292,8 +301,9 @@ def read_manifest(run: Path) -> dict[str, Any]:
     """Read ``run.json`` of a finished run; what no run has written is refused."""
     path = run / "run.json"
     content = plain_json(path) if path.is_file() else {}
-    if content.get("schema") != 1:
-        raise InputError(f"{run}: no run.json of schema 1; give the folder of a finished run")
+    if content.get("schema") != SCHEMA:
+        told = f"no run.json of schema {SCHEMA}; give the folder of a finished run"
+        raise InputError(f"{run}: {told}")
     try:
         text = json.dumps(content, ensure_ascii=False)
         _Manifest.model_validate_json(text.encode("utf-8", "replace"))
@@ -404,7 +414,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
     path = folder / "verdicts.json"
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the study first")
-    study = plain_json(path)
+    study = read_verdicts(path)
     with damage_named(folder):
         return {
             "study": study,
