@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help study test soak bench lint lab readme lock clean
+.PHONY: help study test soak bench lint lab docs readme lock clean
 
 PYTHON ?=
 UV ?= uv
@@ -47,13 +47,18 @@ lint: $(DEV) $(PACKAGE) ## Check style, format and types
 lab: $(STUDY) $(PACKAGE) ## Open the project in JupyterLab
 	@$(BIN)/python -m jupyterlab $(ARGS)
 
-readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table, and the table of methods.md, up to date
-	@$(BIN)/python docs/make_readme.py && $(BIN)/python docs/make_methods.py
+docs: $(DEV) $(PACKAGE) ## Build the documentation (docs/_build/index.html), offline
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build $(ARGS)
+	@echo "Documentation: docs/_build/index.html"
+
+readme: $(STUDY) $(PACKAGE) ## Bring the README's figure and table, and generated pages of docs, up to date
+	@$(BIN)/python docs/make_readme.py && $(BIN)/python docs/make_methods.py && \
+	  $(BIN)/python docs/make_exhibits.py && $(BIN)/python docs/make_pages.py
 
 lock: ## Bring both lock files up to date with pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@command -v "$(UV)" >/dev/null 2>&1 || { echo "make lock needs uv on the PATH (or UV=/path/to/uv)" >&2; exit 1; }
 	@$(call compile,requirements.lock)
-	@$(call compile,requirements-dev.lock,--extra dev --constraints requirements.lock)
+	@$(call compile,requirements-dev.lock,--extra dev --extra docs --constraints requirements.lock)
 	@echo "Wrote requirements.lock and requirements-dev.lock"
 
 # $(call compile,FILE,MORE): --no-config and the unset variables keep out any local source.
