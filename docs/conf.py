@@ -20,11 +20,11 @@ myst_url_schemes = ["http", "https", "mailto"]
 suppress_warnings = ["epub.unknown_project_files"]
 
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
-python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
+autodoc_typehints = "none"  # the docstrings say types with shapes and units
+add_module_names = False
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 default_role = "code"  # one pair of backticks in a docstring is a name
 
 html_theme = "furo"

@@ -61,7 +61,7 @@ def reference() -> str:
         for place in rooms[room]:
             name = place.rpartition(".")[2]
             kind = "autoclass" if isinstance(getattr(usjp_research, name), type) else "autofunction"
-            lines += [f"### {name}\n", f"```{{eval-rst}}\n.. {kind}:: {place}\n```\n"]
+            lines.append(f"```{{eval-rst}}\n.. {kind}:: {place}\n```\n")
     return "\n".join(lines)
 
 

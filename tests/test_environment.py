@@ -110,7 +110,7 @@ def applies(entry: Locked, python: str, platform: str) -> bool:
 def test_every_direct_dependency_has_a_lower_and_an_upper_bound() -> None:
     loose = {
         name: str(specifier)
-        for name, specifier in direct("dev", "build").items()
+        for name, specifier in direct("dev", "docs", "build").items()
         if sorted(part.operator for part in specifier) != ["<", ">="]
     }
     assert not loose
@@ -131,7 +131,9 @@ def test_build_extra_is_what_the_build_needs() -> None:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ("build",)), (LOCKS[1], ("dev", "build"))])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [(LOCKS[0], ("build",)), (LOCKS[1], ("dev", "docs", "build"))]
+)
 def test_lock_pins_every_direct_dependency_once_and_inside_its_bounds(
     lock: str, extras: tuple[str, ...], python: str, platform: str
 ) -> None:
