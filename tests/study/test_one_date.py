@@ -23,7 +23,7 @@ DAY = "2025-04-03"
 @pytest.fixture(scope="module")
 def returns(spec: Spec) -> pd.DataFrame:
     """The averages of outside firms that ship, by industry, and the market."""
-    return load_market(spec, "bundled").returns.filter(regex="us_market|donor/")
+    return load_market(spec, "bundled").returns.filter(regex="^us_market|donor/")
 
 
 def test_the_reaction_is_that_of_a_regression_by_hand(returns: pd.DataFrame) -> None:
