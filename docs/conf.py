@@ -15,9 +15,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "study", "quiet"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-# Links from a page to a file of the repository are shown as they are written.
-myst_url_schemes = ["http", "https", "mailto"]
-suppress_warnings = ["epub.unknown_project_files"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types with shapes and units
