@@ -31,17 +31,33 @@ SCRATCH = "usjp-run-"
 def scratch_folder() -> Iterator[Path]:
     """Make a folder for sockets and logs, after removing those of runs that were killed."""
     for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        with suppress(OSError), (old / "lock").open("r+b") as file:
-            if take(file.fileno()):
-                shutil.rmtree(old, ignore_errors=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name,
-        (Path(name) / "new").open("wb") as file,
-    ):
-        take(file.fileno())
-        with suppress(OSError):  # Windows renames no open file
-            (Path(name) / "new").rename(Path(name) / "lock")
-        yield Path(name)
+        if (handle := _hold(old)) is not None:
+            shutil.rmtree(old, ignore_errors=True)
+            os.close(handle)
+    handle = None
+    while handle is None:  # until no other process has taken it for an old one
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+        handle = _hold(folder)
+        if os.name == "nt":  # where no folder can be held, and none is cleared for others
+            break
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _hold(folder: Path) -> int | None:
+    """Hold a folder until this process ends or closes the handle; None where it is another's."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    if take(handle) and folder.exists():
+        return handle
+    os.close(handle)
+    return None
 
 
 @contextmanager
