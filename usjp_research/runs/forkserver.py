@@ -74,9 +74,9 @@ def serve() -> dict[str, Any] | None:
             running.add(pid)
             _say(made=request["key"], pid=pid)
     for pid in running:
-        for end in (os.killpg, os.kill):  # a new one has no group yet
+        for kill in (os.killpg, os.kill):  # a new one has no group yet
             with suppress(OSError):
-                end(pid, signal.SIGKILL)
+                kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)  # so that none is there when this process is gone
     return None
 
