@@ -36,7 +36,8 @@ def screen(tmp_path: Path) -> Screen:
         folder = tmp_path / "results"
         folder.mkdir(exist_ok=True)
         study = {"rows": rows, "contrast": contrast, "alpha": 0.1, "spec": "a", "snapshot": "b"}
-        study |= {"data": {"last": "2026-07-31"}, "rule": {"second": {"material": 0.05}}}
+        study |= {"schema": 1, "data": {"last": "2026-07-31"}}
+        study |= {"rule": {"second": {"material": 0.05}}}
         (folder / "verdicts.json").write_text(json.dumps(study), encoding="utf-8")
         for name, text in files.items():
             (folder / f"{name}.csv").write_text(text, encoding="utf-8")

@@ -236,7 +236,8 @@ def test_the_reading_comes_from_files_and_other_studies_records_are_not_used(
         read_results(tmp_path)
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / "verdicts.json").write_text(json.dumps(results["study"]), encoding="utf-8")
+    study = {"schema": 1, **results["study"]}
+    (folder / "verdicts.json").write_text(json.dumps(study), encoding="utf-8")
     for sector, digest in (("solar", "a"), ("rail", "other")):
         content = {"spec": digest, "snapshot": "b", "numbers": {}}
         path = folder / f"5_robustness-{sector}.json"
