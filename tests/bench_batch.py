@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from usjp_research.runs.batch import run_batch
 from usjp_research.runs.job import Job
 from usjp_research.runs.ledger import identities
 from usjp_research.runs.warm import HOME
+from usjp_research.spec.read import read_spec
 
 NOTEBOOK = HOME / "notebooks" / "2_event_study.ipynb"
-SECTORS = ("power_utilities", "ai_infrastructure", "mining_metals", "defense_aerospace")
+SECTORS = read_spec(HOME / "params").sectors
 
 
 def measure() -> Iterator[dict[str, Any]]:
@@ -34,30 +36,36 @@ def measure() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="usjp-bench-") as name:
         place = Path(name)
         ours = _jobs(NOTEBOOK, [{"sector": key} for key in SECTORS], place)
-        shell = _clock(lambda: _shell(ours, place / "shell")) / len(ours)
+        twice = [replace(job, name=f"{job.name}-{k}") for k in range(2) for job in ours]
+        shell = _clock(lambda: _shell(ours[:3], place)) / 3
         rows = {"papermill command in a shell loop": shell}
-        rows["papermill in one process"] = _clock(lambda: _papermill(ours, place)) / len(ours)
-        for words, how in {"ours, cold": {"cold": True}, "ours, warm": {}}.items():
-            run = partial(_ours, ours, place, **how)
-            rows[words] = min(_clock(run), _clock(run)) / len(ours)
+        rows["papermill in one process"] = _clock(lambda: _papermill(ours[:3], place)) / 3
+        rows["ours, cold"] = _clock(partial(_ours, ours, place, cold=True)) / len(ours)
+        rows["ours, warm"] = _clock(partial(_ours, twice, place)) / len(twice)
         with _dask(2) as executor:
             _ours(ours[:2], place, executor=executor)  # its workers import once
             took = _clock(partial(_ours, ours, place, executor=executor))
             rows["ours, two dask workers"] = took / len(ours)
         for words, seconds in rows.items():
             print(f"         {words}: {seconds:.2f} s a notebook ({shell / seconds:.1f}x)")
-        yield _goal(
-            "warm batch over the shell loop", rows["ours, warm"] / shell, 1 / 6, "of its time"
+        told = "warm batch over the shell loop,"
+        yield _goal(f"{told} event studies", rows["ours, warm"] / shell, 1 / 6, "of its time")
+        small = _jobs(_small(place), [{"x": k} for k in range(24)], place)
+        loop = _clock(lambda: _shell(small[:3], place)) / 3
+        warm = _clock(partial(_ours, small, place)) / len(small)
+        print(
+            f"         a notebook that imports pandas: {loop:.2f} s in the loop, {warm:.2f} s ours"
         )
+        yield _goal(f"{told} small notebooks", warm / loop, 1 / 6, "of its time")
         yield _goal("overhead of a notebook beyond its cells", _overhead(ours, place), 0.8, "s")
         sizes = (200, 1_000, *([5_000] if os.environ.get("USJP_BENCH_LONG") else []))
-        rows_of = {size: _trivial(size, place) for size in sizes}
-        for size, (seconds, memory) in rows_of.items():
+        found = {size: _trivial(size, place) for size in sizes}
+        for size, (seconds, memory) in found.items():
             print(f"         {size:,} trivial jobs: {seconds:.3f} s each, runner {memory:.0f} MB")
-        (few, small), (more, large) = rows_of[sizes[0]], rows_of[sizes[-1]]
+        (few, small_memory), (more, memory) = found[sizes[0]], found[sizes[-1]]
         told = f"of a job at {sizes[-1]:,} over at {sizes[0]:,}"
         yield _goal(f"time {told}", more / few, 1.25, "times")
-        yield _goal(f"memory of the runner {told}", large / small, 2, "times")
+        yield _goal(f"memory of the runner {told}", memory / small_memory, 2, "times")
 
 
 def _goal(name: str, measured: float, goal: float, unit: str) -> dict[str, Any]:
@@ -86,9 +94,8 @@ def _jobs(notebook: Path, points: list[dict[str, object]], place: Path) -> list[
     return [Job(f"job-{k}", notebook, {**point, **out}) for k, point in enumerate(points)]
 
 
-def _shell(jobs: list[Job], out: Path) -> None:
+def _shell(jobs: list[Job], place: Path) -> None:
     """Run the papermill command, one notebook after another, as a loop of a shell would."""
-    out.mkdir()
     env = {**os.environ, "PYTHONPATH": str(HOME)}
     for job in jobs:
         given = [w for k, v in job.parameters.items() for w in ("-p", k, str(v))]
@@ -97,7 +104,7 @@ def _shell(jobs: list[Job], out: Path) -> None:
             "-m",
             "papermill",
             str(job.notebook),
-            str(out / f"{job.name}.ipynb"),
+            str(place / f"{job.name}.ipynb"),
         ]
         quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run([*words, *given, "-k", "python3"], check=True, env=env, cwd=HOME, **quiet)
@@ -139,13 +146,22 @@ def _overhead(jobs: list[Job], place: Path) -> float:
     return sum(beyond) / len(beyond)
 
 
-def _trivial(count: int, place: Path) -> tuple[float, float]:
-    """Return seconds a job and the runner's largest memory, in a process of its own."""
-    notebook = place / "trivial.ipynb"
+def _small(place: Path) -> Path:
+    code = "import pandas as pd\npd.DataFrame({'a': range(100)}).rolling(5).mean() * x"
+    return _write(place / "small.ipynb", code)
+
+
+def _write(path: Path, code: str) -> Path:
     new: Any = nbformat.v4
     cell = new.new_code_cell("x = 0", metadata={"tags": ["parameters"]})
     write: Any = nbformat.write
-    write(new.new_notebook(cells=[cell, new.new_code_cell("x + 1")]), notebook)
+    write(new.new_notebook(cells=[cell, new.new_code_cell(code)]), path)
+    return path
+
+
+def _trivial(count: int, place: Path) -> tuple[float, float]:
+    """Return seconds a job and the runner's largest memory, in a process of its own."""
+    _write(place / "trivial.ipynb", "x + 1")
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); import bench_batch as b;"
         "from pathlib import Path; b.many(int(sys.argv[1]), Path(sys.argv[2]))"

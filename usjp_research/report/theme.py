@@ -97,6 +97,7 @@ class Picture:
 
     def png(self) -> bytes:
         """Return the picture as PNG, for readers that draw no SVG; same numbers, same bytes."""
+        self.svg()  # whose layout it has
         return self._once("png", _png, self.figure)
 
     def _once(self, form: str, draw: Callable[[Figure, str], bytes], figure: Figure) -> bytes:
@@ -160,9 +161,13 @@ def _svg(figure: Figure, title: str) -> bytes:
 
 
 def _png(figure: Figure, title: str) -> bytes:
-    drawn = io.BytesIO()
-    with _headed(figure, title) as (how, _):
-        figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None}, **how)
+    drawn, engine = io.BytesIO(), figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    try:
+        with _headed(figure, title) as (how, _):
+            figure.savefig(drawn, format="png", dpi=PIXELS, metadata={"Software": None}, **how)
+    finally:
+        figure.set_layout_engine(engine)
     return drawn.getvalue()
 
 

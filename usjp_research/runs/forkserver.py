@@ -26,7 +26,8 @@ from typing import Any
 # What notebooks import and what is slow to import; a library that is not there is left out.
 LIBRARIES = (
     *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.pylabtools"),
-    *("numpy", "numpy.random", "pandas", "pyarrow.parquet", "pyarrow.csv", "pydantic", "yaml"),
+    *("numpy", "numpy.random", "pandas", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.csv"),
+    *("pydantic.dataclasses", "pydantic.main", "pydantic.type_adapter", "yaml"),
     *("scipy.stats", "scipy.optimize", "scipy.linalg", "statsmodels.formula.api"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
     *("seaborn", "exchange_calendars", "jinja2", "markupsafe", "openpyxl"),

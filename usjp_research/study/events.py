@@ -104,16 +104,31 @@ def in_session(instant: datetime) -> bool:
     return bool(stamp >= calendar.opens.loc[pd.Timestamp(first_session(instant))])
 
 
-@lru_cache(maxsize=16)
 def _calendar(exchange: str, year: int) -> ExchangeCalendar:
+    """Return the sessions around a year: of its decade at once, as each calendar costs the same."""
+    decade = year - year % 10
+    spans = (
+        (f"{decade - 1}-12-01", f"{decade + 10}-02-01"),
+        (f"{year - 1}-12-01", f"{year}-12-31"),
+    )
+    for span in spans:  # some calendars end this year
+        if (calendar := _sessions(exchange, *span)) is not None:
+            return calendar
+    raise InputError(f"exchange {exchange}: its calendar does not hold {year}; give another one")
+
+
+@lru_cache(maxsize=16)
+def _sessions(exchange: str, first: str, last: str) -> ExchangeCalendar | None:
     import exchange_calendars
 
     names = exchange_calendars.get_calendar_names()
     if exchange not in names:
         asked = f"study.yaml: second_exchange '{shown(exchange)}'"
         raise InputError(f"{asked}: {nearest(exchange, names)}")
-    first, last = f"{year - 1}-12-01", f"{year + 1}-02-01"
-    return exchange_calendars.get_calendar(exchange, start=first, end=last)
+    try:
+        return exchange_calendars.get_calendar(exchange, start=first, end=last)
+    except ValueError:
+        return None
 
 
 def event_panel(spec: Spec, market: Market) -> EventPanel:
