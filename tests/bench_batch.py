@@ -155,7 +155,8 @@ def _write(path: Path, code: str) -> Path:
     new: Any = nbformat.v4
     cell = new.new_code_cell("x = 0", metadata={"tags": ["parameters"]})
     write: Any = nbformat.write
-    write(new.new_notebook(cells=[cell, new.new_code_cell(code)]), path)
+    about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    write(new.new_notebook(cells=[cell, new.new_code_cell(code)], metadata=about), path)
     return path
 
 
