@@ -134,7 +134,7 @@ def _execute(job: Job, place: Place) -> End:
                 ),
             )
         except Exception as caught:
-            if place.stop.exists():
+            if limits.stopped or place.stop.exists():  # nothing is written for a batch that is over
                 raise
             error = caught
         finally:

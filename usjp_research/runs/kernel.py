@@ -101,11 +101,13 @@ class Limits:
     until: float | None = None  # of the monotonic clock
     exits: list[int] = field(default_factory=list)
     passed: bool = False  # its time was over
+    stopped: bool = False
 
     def over(self) -> bool:
         """Say whether the kernel is to end now."""
         self.passed |= self.until is not None and time.monotonic() > self.until
-        return self.passed or self.stop.exists()
+        self.stopped |= self.stop.exists()
+        return self.passed or self.stopped
 
 
 def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None) -> type:
