@@ -31,7 +31,9 @@ study: $(STUDY) $(PACKAGE) ## Set up .venv if needed, then run the whole study (
 	@$(BIN)/usjp study $(ARGS)
 
 test: $(DEV) $(PACKAGE) ## Run the tests
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 \
+	  PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )) \
+	  $(BIN)/python -m pytest $(ARGS)
 
 soak: $(DEV) $(PACKAGE) ## Run the tests that take minutes and print tables
 	@$(BIN)/python -m pytest -m soak -n0 $(ARGS)

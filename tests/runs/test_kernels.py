@@ -79,7 +79,8 @@ def test_every_early_end_is_a_failure_with_cell_and_cause(
         assert shown[2] == [], name
 
 
-@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("cold", [False, True])
 def test_a_kernel_waits_for_a_reader_that_is_slow(tmp_path: Path, cold: bool) -> None:
     server = None if cold else warm.start()
     limits = Limits(tmp_path / "stop")
