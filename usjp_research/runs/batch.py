@@ -17,6 +17,7 @@ from concurrent.futures import (
 )
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +47,13 @@ def tell_nothing(job: Job, outcome: Outcome | None) -> None:
 def check_jobs(jobs: Iterable[Job]) -> TopologicalSorter[str]:
     """Refuse a batch with a mistake in it, by notebook, job and parameter; return its order."""
     jobs = list(jobs)
-    names = [job.name for job in jobs]
-    for k, name in enumerate(names):
+    seen: set[str] = set()
+    for name in (job.name for job in jobs):
         if not NAME.fullmatch(name):
             raise InputError(f"job name {name!r}: expected a file name without folder")
-        if name.casefold() in map(str.casefold, names[:k]):  # one file on some disks
+        if name.casefold() in seen:  # one file on some disks
             raise InputError(f"job name '{name}': seen twice, expected once")
+        seen.add(name.casefold())
     order = TopologicalSorter({job.name: job.after for job in jobs})
     try:
         order.prepare()
@@ -161,16 +163,18 @@ def run_batch(
     # Kernels watch for a file: on this machine's own disk, or where a cluster sees it.
     watched = out if executor else Path(tempfile.gettempdir())
     place = Place(out, watched / f".usjp-stop-{secrets.token_hex(6)}", cold)
-    ready: list[str] = []
+    position = {job.name: k for k, job in enumerate(jobs)}
+    ready: list[int] = []  # a heap, so that jobs start in their order
     running: dict[Future[Outcome], str] = {}
     ended: dict[str, Outcome] = {}
     pool = executor or ThreadPoolExecutor(workers)  # the work itself is in the kernels
     with ended_by_signals():
         try:
             while order.is_active():
-                ready = sorted([*ready, *order.get_ready()], key=[*known].index)
+                for name in order.get_ready():
+                    heappush(ready, position[name])
                 while ready and len(running) < workers:
-                    job = known[ready.pop(0)]
+                    job = jobs[heappop(ready)]
                     tell(job, None)
                     task = pool.submit(run_job, job, place, ledger[job.name] if ledger else None)
                     running[task] = job.name

@@ -145,9 +145,7 @@ def _jobs(path: Path, folder: Path, settings: Sequence[str], timeout: float | No
         given = {name: value for name, value in shared.items() if name in known[job.notebook]}
         taken |= {*given}
         own = {**job.parameters, **given}
-        if (
-            "out" in known[job.notebook] and "out" not in own
-        ):  # results of one study stand in one folder
+        if "out" in {*known[job.notebook]} - {*own}:  # results of one study stand in one folder
             own["out"] = str(folder / "runs" / _results(job.point, own, places))
         jobs.append(replace(job, parameters=own, timeout=job.timeout or timeout))
     for name in shared:
@@ -277,7 +275,8 @@ def _resumable(plan: Plan, folder: Path) -> Iterator[None]:
         ended = sum(
             bool((e := ledger.read(folder, job.name)) and e.outcome) for job in plan.to_run()
         )
-        again = shlex.join(["usjp", *sys.argv[1:]])
+        # What was forced and has not run is queued: forced again, all of it would run twice.
+        again = shlex.join(["usjp", *(word for word in sys.argv[1:] if word != "--force")])
         told = f"usjp: ended early; {ended} of {len(plan.to_run())} jobs have ended and are kept."
         print(f"{told} To go on: {again}", file=sys.stderr)
         raise
