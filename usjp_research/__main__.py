@@ -222,7 +222,7 @@ def study(
     if pages:
         warm.start()  # imports what kernels need while the returns are read
     with locked(folder), staged(folder) as fresh:
-        stages = _stages(4 if pages else 6 + bool(spec.rule.second))
+        stages = _stages(4 if pages else 7)
         own = _own_params(given, other, fresh)
         shared: dict[str, Any] = {"params": str(own), "market": source, "out": str(fresh)}
         shared |= {"rule": rule} if rule else {}
@@ -644,7 +644,7 @@ def verify_command(
     found = {name: _same_file(_here(files) / f, sha) for name, (f, sha) in asked.files.items()}
     market = f"{asked.market.partition(':')[0]}:{found['market']}" if "market" in found else ""
     options = {name: found.get(name, "") for name in ("factors", "donors", "openings")}
-    options["factor_units"], stages = asked.factor_units, _stages(5 + bool(spec.rule.second))
+    options["factor_units"], stages = asked.factor_units, _stages(6)
     loaded = _returns(spec, market or asked.market, options, stages)
     with TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "again"

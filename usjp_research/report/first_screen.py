@@ -164,8 +164,9 @@ def _numbers(lines: Sequence[Line]) -> list[tuple[str, str]]:
     worth = [line for line in judged if math.isfinite(line.worth)]
     most = max(worth or judged, key=lambda line: abs(line.worth if worth else line.effect))
     size = percent(most.worth) if worth else most.moved
+    n = len(judged)
     return [
         (size.lstrip("+"), say("number worth" if worth else "number moved", name=most.name)),
         (percent(most.mde, sign=False), say("number mde", name=most.name)),
-        (f"{len(_out(judged))} of {len(judged)}", say("number out", n=len(judged))),
+        (f"{len(_out(judged))} of {n}", say(f"number out {n}" if n < 3 else "number out", n=n)),
     ]
