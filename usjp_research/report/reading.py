@@ -132,9 +132,14 @@ def ruled_out(results: Results) -> str:
     out = [row["sector"] for row in rows if row["excludes_gain"]]
     if not out:
         return ""
-    material = results["study"]["rule"]["second"]["material"]
-    who = _who(out, results["study"]["rows"])
-    return say("ruled out", material=percent(material, 0, sign=False), who=who)
+    study = results["study"]
+    material, first = study["rule"]["second"]["material"], study.get("rule_1", ())
+    ends = [row["high"] if row["sign"] > 0 else -row["low"] for row in first if row["high"]]
+    count = sum(end < material for end in ends)
+    older = say("ruled out older", n=count) if count else PHRASES["ruled out in none"]
+    fields = {"alpha": study["alpha"], "older": older if ends else ""}
+    who = _who(out, study["rows"])
+    return say("ruled out", fields, material=percent(material, 0, sign=False), who=who)
 
 
 def _verdict(row: Results, rows: Sequence[Results]) -> tuple[str, str]:
@@ -196,7 +201,13 @@ def _yardsticks(results: Results) -> str:
     differ = [_differs(name, *map(_stands, rows)) for name, rows in sectors.items()]
     if any(differ):
         said = listed([*filter(None, differ)])
-    return say("yardsticks", models=models, s="s" * (models != 1), said=said)
+    first = "by rule 1, " * _has_two(results["study"])
+    return say("yardsticks", models=models, s="s" * (models != 1), said=said, first=first)
+
+
+def _has_two(study: Results) -> bool:
+    """Say whether a second rule gives the headline, so that what is the first's is told so."""
+    return bool(study.get("headline_rule") == 2)
 
 
 def _differs(sector: str, own: int, *sides: int) -> str:
@@ -350,15 +361,17 @@ def _versions(results: Results) -> str:
     low = [row["sector"] for row in rows if row["p"] < alpha]
     who = f" ({listed(sorted(set(map(label, low))))})" if low else ""
     counts = {"of": len(rows), "low": len(low), "verb": "has" if len(low) == 1 else "have"}
-    return say("versions", counts, alpha=f"{alpha:g}", who=who)
+    whose = "rule 1’s" if _has_two(results["study"]) else "the"
+    return say("versions", counts, alpha=f"{alpha:g}", who=who, whose=whose)
 
 
 def _leaks(study: Results, rows: Sequence[Results]) -> str:
     leaks = {row["name"]: row for row in study["leak_inclusive"]}
     if not leaks:
         return ""
-    first = {row["name"]: row for row in study.get("rule_1", rows)}
-    heads = {row["name"]: first.get(row["name"], row)["headline"] for row in rows}
+    older = {row["name"]: row for row in study.get("rule_1", rows)}
+    heads = {row["name"]: older.get(row["name"], row)["headline"] for row in rows}
     both = ((leaks[name], head) for name, head in heads.items() if name in leaks)
     changed = [say("leak", row) for row, head in both if row["headline"] != head]
-    return say("leaks", changed=changed) if changed else PHRASES["no leaks"]
+    first = "By rule 1, with" if _has_two(study) else "With"
+    return say("leaks", changed=changed, first=first) if changed else PHRASES["no leaks"]

@@ -20,6 +20,8 @@ from usjp_research.study.portfolios import Portfolios, Slot, Weighing, averages_
 CAPPED = "capped"
 LEVEL = 1.5  # times the equal weight is never above the cap
 
+NO_VALUE = "no price on the day of the market values, or no value: no weight under rule 2"
+
 
 def capped_weights(values: Floats, cap: float) -> Floats:
     """Weight by value, no weight above the larger of ``cap`` and 1.5 / n.
@@ -168,7 +170,7 @@ def _slot_weights(
         inside = [t for t in tested_firms(spec, slot.sector) if t in slot.members]
         inside = [ticker for ticker in inside if ticker not in out.get(name, ())]
         own = {ticker: values[ticker] for ticker in inside if ticker in values}
-        lost |= {t: "no market value: no weight under rule 2" for t in inside if t not in own}
+        lost |= {t: NO_VALUE for t in inside if t not in own}
         if shares := _shares(second, own):
             found[name] = shares
         else:
