@@ -90,7 +90,7 @@ def test_the_lead_says_what_is_ruled_out_and_what_the_same_rule_did_see(screen: 
     control = "sector,effect,low,high,p\nmirror,0.039,0.02,0.05,0.002\n"
     rows = [_row("solar"), _row("rail"), _row("ships")]
     lead = screen(*rows, says=says, control=control).lead
-    assert "A gain of 5% or more on the news is ruled out in Solar and Rail." in lead
+    assert "At 90%, a gain of 5% or more on the news is ruled out in Solar and Rail." in lead
     assert any("gained 3.9% beyond the market" in text and "p 0.002" in text for text in lead)
     unseen = screen(*rows, control=control.replace("0.02,", "-0.02,")).lead
     assert not any("gained" in text for text in unseen)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from usjp_research.report.reading import Reading, compose, save_reading, verdicts
+from usjp_research.report.reading import Reading, compose, ruled_out, save_reading, verdicts
 from usjp_research.runs.store import read_results
 from usjp_research.spec.records import Words
 from usjp_research.words import InputError, naming
@@ -189,7 +189,7 @@ def test_other_yardsticks_are_counted_where_they_differ_from_the_rule(
     same = "against two other yardsticks, looked at alone, Power & Utilities says the same"
     assert same in _text(results)
     results["robustness"][2] |= {"low": 0.005}
-    words = "Power & Utilities stands out in 1 of 2 (by the rule's it does not)"
+    words = "Power & Utilities stands out in 1 of 2 (by the study’s own it does not)"
     assert words in _text(results)
     results["robustness"][0] |= {"low": 0.002}
     assert words.replace(" not)", ")") in _text(results)
@@ -362,13 +362,23 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_the_firm(results: dict[str,
     assert "very few firms" not in _text(results)
 
 
+def test_what_is_ruled_out_by_one_rule_is_held_against_the_other(results: dict[str, Any]) -> None:
+    results["study"] |= {"headline_rule": 2, "rule": {"second": {"material": 0.05}}}
+    results["says"] = [{"sector": "power_utilities", "excludes_gain": 1}]
+    for ends, told in (((0.04, 0.06), "by the older rule in one."), ((0.07, 0.06), "in none.")):
+        results["study"]["rule_1"] = [{"sign": 1, "low": -0.1, "high": end} for end in ends]
+        assert ruled_out(results).endswith(told)
+
+
 def test_yardsticks_that_point_the_other_way_do_not_say_the_same(results: dict[str, Any]) -> None:
     results["robustness"] = [
         {"sector": "power_utilities", "model": "rule", "effect": 0.05, "low": 0.01, "high": 0.09},
         {"sector": "power_utilities", "model": "a", "effect": -0.05, "low": -0.09, "high": -0.01},
     ]
-    words = "Power & Utilities stands out in 0 of 1 (by the rule's it does), and the other way in 1"
-    assert words in _text(results)
+    words = "Power & Utilities stands out in 0 of 1 (by the study’s own it does), and the other way"
+    assert f"; against one other yardstick, looked at alone, {words} in 1" in _text(results)
+    results["study"]["headline_rule"] = 2
+    assert "; by rule 1, against one other yardstick" in _text(results)
     results["robustness"][1] |= {"low": 0.02, "high": 0.07}
     assert "looked at alone, Power & Utilities says the same" in _text(results)
 
