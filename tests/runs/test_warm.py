@@ -43,7 +43,9 @@ atexit.register(lambda: pathlib.Path(os.environ["USJP_PLACE"], f"bye-{x}").touch
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """The same notebooks from the fork server, and cold."""
     folder = tmp_path_factory.mktemp("both")
-    figure = write_notebook(folder / "figure.ipynb", FIGURE, "frame.describe()")
+    figure = write_notebook(
+        folder / "figure.ipynb", FIGURE, "pd.concat([frame.describe()] * 30, axis=1)"
+    )
     state = write_notebook(folder / "state.ipynb", STATE, AT_EXIT)
     jobs = [
         Job("figure", figure, {"s": "Déjà vu 'x'"}),

@@ -8,6 +8,7 @@ made and how each one ended. When its input ends, so does it, with all that it h
 from __future__ import annotations
 
 import atexit
+import builtins
 import ctypes
 import gc
 import importlib
@@ -35,6 +36,10 @@ LIBRARIES = (
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
+class _InKernel:
+    kernel = True
+
+
 def serve() -> dict[str, Any] | None:
     """Fork processes until the input ends; return the request in each of them, else None."""
     wakes, wake = os.pipe()
@@ -45,9 +50,12 @@ def serve() -> dict[str, Any] | None:
     running: set[int] = set()
     text = b""
     before = dict(os.environ)
+    # What pandas shows of a wide frame depends on what it was imported in: by a kernel, as here.
+    builtins.get_ipython = lambda: _InKernel  # type: ignore[attr-defined]
     for name in LIBRARIES:
         with suppress(ImportError):  # a notebook that wants it will say so
             importlib.import_module(name)
+    del builtins.get_ipython  # type: ignore[attr-defined]
     set_by_them = {k: v for k, v in os.environ.items() if before.get(k) != v}
     _say(threads=_threads())
     gc.collect()
