@@ -256,7 +256,8 @@ def test_a_disk_that_fills_up_or_turns_read_only_loses_nothing_that_is_done(
         shutil.copytree(batch.folder / "kept", batch.out, dirs_exist_ok=True)
     assert batch.done() == {"one-x=1", "one-x=2", "one-x=3"}
     # What could not be written down was done and is done again; all else once.
-    assert sum(batch.noted("ended").values()) <= 6 and len(batch.noted("ended")) == 3
+    ended = batch.noted("ended")  # on a disk that takes none, every run does them all
+    assert len(ended) == 3 and max(ended.values()) <= 3 and (seed or sum(ended.values()) <= 6)
     assert shown(batch.out)["one-x=2"][-1][1][0]["text"] == [f"4 {'a' * 150_000}\n"]
     batch.leaves_nothing()
     if not own:
