@@ -48,6 +48,18 @@ def test_the_page_has_every_module_with_its_own_first_sentence() -> None:
     assert told == {name: sentence.rstrip(".") for name, sentence in code.items()}
 
 
+def test_no_body_has_more_than_fifty_lines() -> None:
+    long = []
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                told = ast.get_docstring(node) is not None and len(node.body) > 1
+                first, last = node.body[int(told)], node.body[-1]
+                if (last.end_lineno or 0) - first.lineno >= 50:
+                    long.append(f"{name}:{node.name}")
+    assert long == []
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, usjp_research; heavy = {'pandas', 'numpy', 'scipy', 'statsmodels', 'pydantic',"

@@ -215,9 +215,7 @@ def study(
     chosen = (market and source, *options.values(), units, *(sector or ()), public, method)
     folder = _here(out or Path(f"outputs/study{_tried(spec, chosen)}"))
     check_folder(folder)
-    for key in sector or ():
-        if key not in spec.sectors:
-            raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
+    keys = _sectors(spec, sector or ())
     options["factor_units"] = factor_units
     if pages:
         warm.start()  # imports what kernels need while the returns are read
@@ -226,7 +224,6 @@ def study(
         own = _own_params(given, other, fresh)
         shared: dict[str, Any] = {"params": str(own), "market": source, "out": str(fresh)}
         shared |= {"rule": rule} if rule else {}
-        keys = [key for key in spec.sectors if not sector or key in sector]
         front, jobs = _batch(own, keys, shared, options, method) if pages else (None, [])
         loaded = _returns(spec, source, options, stages)
         facts = _facts(spec, loaded, public) | {"front": front}
@@ -250,6 +247,14 @@ def study(
     if pages:
         _log(f"Pages: {folder / 'site/index.html'}")
     _fail(failures(outcomes), 1)
+
+
+def _sectors(spec: ur.Spec, asked: Sequence[str]) -> list[str]:
+    """Return the sectors that were asked for in the study's order, all of them by default."""
+    for key in asked:
+        if key not in spec.sectors:
+            raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
+    return [key for key in spec.sectors if not asked or key in asked]
 
 
 def _tried(spec: ur.Spec, chosen: Sequence[object]) -> str:

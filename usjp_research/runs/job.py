@@ -147,12 +147,19 @@ def _execute(job: Job, place: Place) -> End:
     if error is None and not said:  # papermill takes sys.exit(0) for the notebook's end
         return End(notebook)
     failure = _failure(error, notebook.cells if notebook else [], log, limits.exits, said)
+    gone = server is not None and server.lost
+    return _early_end(notebook, failure, limits, job.timeout, gone)
+
+
+def _early_end(
+    notebook: Any, failure: Failure, limits: Limits, timeout: float | None, gone: bool
+) -> End:
+    """Say whether a notebook failed, ran out of its time, was killed, or never had a kernel."""
     if limits.passed:
-        late = f"timed out after {job.timeout:g} s and was ended"
+        late = f"timed out after {timeout:g} s and was ended"
         return End(notebook, "timed out", replace(failure, kind="TimeoutError", message=late))
     killed = failure.kind == "DeadKernelError" and any(status < 0 for status in limits.exits)
-    alone = failure.cell is None or (server is not None and server.lost)
-    lost = alone and failure.kind in UNSTARTED
+    lost = failure.kind in UNSTARTED and (failure.cell is None or gone)
     return End(notebook, "killed" if killed else "failed", failure, lost)
 
 

@@ -110,28 +110,16 @@ class Limits:
         return self.passed or self.stopped
 
 
-def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None) -> type:
-    """Return a kernel manager that keeps its files in one folder and notes the exit status.
-
-    With a fork server the kernel is forked from it; without, it is a new process.
-    """
-    import zmq
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
+def _process_class(scratch: Path, limits: Limits, server: Server | None) -> type:
+    """Return a provisioner: how a kernel's process is made, watched and ended with its children."""
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-
-    connection = str(scratch / "k.json")
-    env = environment() | {"IPYTHONDIR": str(scratch / "ipython")}  # no start-up files, no history
-    words = [__name__, "-f", connection]
-    # The spec named python3 may start another Python.
-    argv = [sys.executable, "-Xfrozen_modules=off", "-m", *words]
-    spec = KernelSpec(argv=argv, language="python")
 
     class Process(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **how: Any) -> Any:
             if server is None:
                 return await super().launch_kernel(cmd, **how)
-            made = server.fork(words, cwd, how["env"], scratch / "log")
+            words = [__name__, *cmd[cmd.index(__name__) + 1 :]]
+            made = server.fork(words, how["cwd"], how["env"], scratch / "log")
             self.process, self.pid, self.pgid = made, made.pid, made.pid  # type: ignore[assignment]
             return self.connection_info
 
@@ -151,6 +139,24 @@ def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None)
                 await asyncio.sleep(0.01)  # a tenth of a second there, for every notebook
             return await super().wait()
 
+    return Process
+
+
+def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None) -> type:
+    """Return a kernel manager that keeps its files in one folder and notes the exit status.
+
+    With a fork server the kernel is forked from it; without, it is a new process.
+    """
+    import zmq
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    connection = str(scratch / "k.json")
+    env = environment() | {"IPYTHONDIR": str(scratch / "ipython")}  # no start-up files, no history
+    # The spec named python3 may start another Python.
+    argv = [sys.executable, "-Xfrozen_modules=off", "-m", __name__, "-f", connection]
+    spec = KernelSpec(argv=argv, language="python")
+
     class Kernel(AsyncKernelManager):
         kernel_spec = spec
 
@@ -160,7 +166,8 @@ def kernel_class(scratch: Path, cwd: str, limits: Limits, server: Server | None)
                 self.transport = "ipc"
             # Now and then ipykernel 7 hangs after its exit handlers, until it is terminated.
             self.shutdown_wait_time = 2.0
-            self.provisioner = Process(parent=self, kernel_spec=spec, kernel_id=scratch.name)
+            made = _process_class(scratch, limits, server)
+            self.provisioner = made(parent=self, kernel_spec=spec, kernel_id=scratch.name)
             with (scratch / "log").open("ab") as log:
                 more = {"cwd": cwd, "env": env, "stdout": log, "stderr": log}
                 await super().start_kernel(**words, **more)
