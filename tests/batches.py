@@ -35,8 +35,10 @@ HOLD = """while (place / "hold").exists(): time.sleep(0.01)
 time.sleep(0.05)"""
 END = "note('ended')\nprint(x ** 2, s)"
 LIGHT = '("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell")'
-DRIVER = """import sys
+# A shell that runs tests in the background lets them ignore interrupts.
+DRIVER = """import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from usjp_research.runs import warm
 warm.SERVER = Path(sys.argv.pop(1))
 from usjp_research.__main__ import main
