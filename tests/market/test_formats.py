@@ -108,6 +108,10 @@ DIALECTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
         TRUTH.reset_index().to_csv().encode(),
         ("without the column that has no name",),
     ),
+    "a count of rows of which some were taken out": (
+        TRUTH.reset_index().set_axis(range(3, 3 + 2 * len(TRUTH), 2)).to_csv().encode(),
+        ("without the column that has no name",),
+    ),
     "dates without a name": (TRUTH.to_csv(index_label="").encode(), ("without a name as dates",)),
     "no line end": (_text().rstrip("\n").encode(), ()),
     "gzip": (gzip.compress(_text().encode()), ()),

@@ -234,9 +234,13 @@ def read_numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
 
 
 def counts_rows(column: pd.Series) -> bool:
-    """Whether a column without a name only numbers the rows, as some programs add it."""
+    """Whether a column without a name only numbers the rows, as some programs add it.
+
+    Rows that were taken out since leave gaps; no price rises by whole numbers for ever.
+    """
     numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
-    return bool(len(numbers) and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+    steps = np.diff(numbers, prepend=-1.0)
+    return bool(len(numbers) > 1 and (steps > 0).all() and (steps % 1 == 0).all())
 
 
 def check_priced(path: Path, numbers: pd.Series, name: str) -> None:

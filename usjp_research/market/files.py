@@ -89,7 +89,7 @@ def read_file(path: Path) -> Cells:
         if is_day and not named:
             frame = frame.rename(columns={"": "date"})
             said = (*said, "the column without a name as dates")
-        elif c.counts_rows(frame[""]):
+        elif named and c.counts_rows(frame[""]):
             frame = frame.drop(columns="")
             said = (*said, "without the column that has no name and counts the rows")
         else:
