@@ -289,7 +289,8 @@ def panels(
             draw(axes, k, narrow)
             text = wrapped(head, int(9 * WIDTHS[narrow] / across))
             bold: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold"}
-            axes.set_title(text if across > 1 else " ", loc="left", **bold)
+            # Given a height, it is not looked for anew in every pass of the layout.
+            axes.set_title(text if across > 1 else " ", loc="left", y=1, **bold)
             if across == 1:  # above its names too, which take half of the width
                 place: tuple[Any, ...] = ((0.01, 1), (0, 5), "figure fraction", "axes fraction")
                 note(axes, head, *place, in_layout=False, **bold)

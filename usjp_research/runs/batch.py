@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import tempfile
@@ -117,11 +118,18 @@ def _is_plain(value: object) -> bool:
 # --- running ---------------------------------------------------------------------------------
 
 
+def usual_workers() -> int:
+    """Return one kernel more than processors, as one of them waits, but not more than nine."""
+    free = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if free else os.cpu_count() or 1
+    return min(cores, 8) + 1
+
+
 def run_batch(
     jobs: Iterable[Job],
     out: Path,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     tell: Tell = tell_nothing,
     cold: bool = False,
     executor: Executor | None = None,
@@ -134,8 +142,8 @@ def run_batch(
     jobs : iterable of Job
     out : Path
         Executed notebooks land in its folder ``notebooks``.
-    workers : int
-        How many kernels run at a time.
+    workers : int, optional
+        How many kernels run at a time; without it `usual_workers`.
     tell : callable
         Called with a job and None when it starts, and with its outcome when it has ended.
     cold : bool
@@ -155,7 +163,7 @@ def run_batch(
     InputError
         When a job could not run; none has been started then.
     """
-    jobs = list(jobs)
+    jobs, workers = list(jobs), workers or usual_workers()
     order = check_jobs(jobs)
     known = {job.name: job for job in jobs}
     prepare_folder(out / "notebooks")

@@ -68,7 +68,10 @@ def batch(
     listed: Annotated[
         bool, Option("--list", help="Say what is done and what would run, and why; run nothing.")
     ] = False,
-    workers: Annotated[int, Option(min=1, help="How many notebooks run at a time.")] = 2,
+    workers: Annotated[
+        int | None,
+        Option(min=1, help="Notebooks at a time; without it one more than there are processors."),
+    ] = None,
     timeout: Annotated[
         float | None, Option(min=0.001, help="Seconds after which a notebook is ended.")
     ] = None,
@@ -228,7 +231,7 @@ def _print_plan(plan: Plan, folder: Path) -> None:
 
 
 def _run(
-    plan: Plan, folder: Path, workers: int, cold: bool, address: str | None, as_json: bool
+    plan: Plan, folder: Path, workers: int | None, cold: bool, address: str | None, as_json: bool
 ) -> tuple[Outcome, ...]:
     """Run what is to run, here or on a cluster."""
     from usjp_research.runs import ledger

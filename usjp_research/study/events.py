@@ -105,20 +105,23 @@ def in_session(instant: datetime) -> bool:
 
 
 def _calendar(exchange: str, year: int) -> ExchangeCalendar:
-    """Return the sessions around a year: of its decade at once, as each calendar costs the same."""
+    """Return sessions around a year: the usual ones, which kernels share, else of its decade."""
     decade = year - year % 10
     spans = (
+        (),
         (f"{decade - 1}-12-01", f"{decade + 10}-02-01"),
         (f"{year - 1}-12-01", f"{year}-12-31"),
     )
     for span in spans:  # some calendars end this year
-        if (calendar := _sessions(exchange, *span)) is not None:
+        calendar = _sessions(exchange, *span)
+        held = (calendar.first_session, calendar.last_session) if calendar is not None else ()
+        if held and held[0].year < year and held[1] >= pd.Timestamp(year, 12, 24):
             return calendar
     raise InputError(f"exchange {exchange}: its calendar does not hold {year}; give another one")
 
 
 @lru_cache(maxsize=16)
-def _sessions(exchange: str, first: str, last: str) -> ExchangeCalendar | None:
+def _sessions(exchange: str, *span: str) -> ExchangeCalendar | None:
     import exchange_calendars
 
     names = exchange_calendars.get_calendar_names()
@@ -126,7 +129,7 @@ def _sessions(exchange: str, first: str, last: str) -> ExchangeCalendar | None:
         asked = f"study.yaml: second_exchange '{shown(exchange)}'"
         raise InputError(f"{asked}: {nearest(exchange, names)}")
     try:
-        return exchange_calendars.get_calendar(exchange, start=first, end=last)
+        return exchange_calendars.get_calendar(exchange, *span)
     except ValueError:
         return None
 
