@@ -193,3 +193,17 @@ def test_a_value_that_can_be_no_file_is_data_as_it_stands(value: object, tmp_pat
     _end(tmp_path / "out", job)
     assert _why(tmp_path / "out", job) == ""
     assert _why(tmp_path / "out", replace(job, parameters={"s": "other"})) == "changed: parameters"
+
+
+@pytest.mark.parametrize("name", ["words.py", "report/phrases.yaml", "report/numbers.csv"])
+def test_modules_and_the_words_and_tables_beside_them_are_the_package(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "HOME", tmp_path)
+    path = tmp_path / "usjp_research" / name
+    path.parent.mkdir(parents=True)
+    digest = ledger._package.__wrapped__
+    path.write_text("1", "utf-8")
+    before = digest()
+    path.write_text("2", "utf-8")
+    assert digest() != before

@@ -129,9 +129,10 @@ def _content(stat: tuple[tuple[str, int, int], ...]) -> str:
 
 @cache
 def _package() -> str:
-    """Digest this package: its modules and the data that it ships."""
-    code = HOME / "usjp_research"
-    files = [*code.rglob("*.py"), *(home() / "data" / "bundled").glob("*")]
+    """Digest this package: its modules with their tables and words, and the data that it ships."""
+    modules = (HOME / "usjp_research").rglob("*.*")
+    files = [path for path in modules if path.suffix in (".py", ".csv", ".yaml")]
+    files += (home() / "data" / "bundled").glob("*")
     kept = sorted(path for path in files if path.is_file())
     return _sha([__version__, *([path.name, sha_of(path)] for path in kept)])
 
