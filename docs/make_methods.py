@@ -1,14 +1,15 @@
-"""Write the table of docs/methods.md: every statistic, its source, what pins it, how closely."""
+"""Write docs/tests.md, and the table of docs/methods.md: what pins every statistic, how closely."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import usjp_research.engine.battery.run  # noqa: F401 its tests enter the catalogue
-from usjp_research.engine.battery.catalogue import TESTS
+from usjp_research.engine.battery.catalogue import TESTS, believable_first
 from usjp_research.runs.store import write_whole
 
 PAGE = Path(__file__).with_name("methods.md")
+CATALOGUE = Path(__file__).with_name("tests.md")
 MARKS = (
     "<!-- made by docs/make_methods.py: start -->",
     "<!-- made by docs/make_methods.py: end -->",
@@ -177,8 +178,8 @@ STUDY = [  # statistic, source, file and test, tolerance
 def rows() -> list[tuple[str, str, str, str]]:
     """List the study's statistics, then the tests of the battery."""
     found = list(STUDY)
-    for key, entry in sorted(TESTS.items(), key=lambda item: item[1].place):
-        found.append((f"`{key}`", entry.paper, *OTHERWISE.get(key, (GOLDEN, "1e-9"))))
+    for key in believable_first(TESTS):
+        found.append((f"`{key}`", TESTS[key].paper, *OTHERWISE.get(key, (GOLDEN, "1e-9"))))
     return found
 
 
@@ -191,5 +192,25 @@ def page(text: str) -> str:
     return "\n".join([head + start, *lines, end + tail])
 
 
+def catalogue() -> str:
+    """Write the page that lists every test of the battery."""
+    rows = "".join(
+        f"| `{e.key}` | {e.null} | {'N(0, 1)' if e.law == 'normal' else e.law} "
+        f"| {', '.join(e.robust_to) or 'nothing'} | {e.trust} | {e.paper} |\n"
+        for e in (TESTS[key] for key in believable_first(TESTS))
+    )
+    return f"""# Tests of the battery
+
+What `usjp battery` computes, in the order of what can be believed when all firms share
+one event date. Cross-correlation is then the rule, and a test that assumes independent
+firms rejects a true null far too often: such tests are printed for comparison only.
+The key is the name of the statistic in the JSON file.
+
+| key | null | law | survives | when to trust it | paper |
+|---|---|---|---|---|---|
+{rows}"""
+
+
 if __name__ == "__main__":
+    write_whole(CATALOGUE, catalogue().encode())
     write_whole(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())

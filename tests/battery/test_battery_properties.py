@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.multivariate.multivariate_ols import _MultivariateOLS
 
+from docs.make_methods import CATALOGUE, catalogue
 from tests.battery.slow_battery import agree
 from usjp_research.engine.battery.catalogue import TESTS, outcome
 from usjp_research.engine.battery.joint import joint_test
 from usjp_research.engine.battery.parametric import forecast_error_tests, sign_tests
-from usjp_research.engine.battery.run import Battery, catalogue_page, run_battery
+from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.report.battery import battery_frame
 
-DOCS = Path(__file__).parents[2] / "docs"
 NUMBERS = ("headline", "notes", "reasons")
 WINDOWS = [(0, 0), (-1, 1)]
 DAY0 = 70
@@ -190,8 +189,8 @@ def test_joint_test_needs_more_free_days_than_effects() -> None:
 
 
 def test_the_page_of_tests_lists_every_key_of_the_results() -> None:
-    text = (DOCS / "tests.md").read_text(encoding="utf-8")
-    assert text == catalogue_page()
+    text = CATALOGUE.read_text(encoding="utf-8")
+    assert text == catalogue(), "docs/tests.md is not up to date: run 'make readme'"
     done = _run(_panel(1), _firms())
     for key in {k for windows in done.groups.values() for w in windows.values() for k in w.tests}:
         assert f"| `{key}` |" in text

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, abnormal_returns, residual_blocks
-from usjp_research.engine.battery.catalogue import TESTS, believable_first
 from usjp_research.engine.battery.dependence import pair_sums
 from usjp_research.engine.battery.events import firm_events, left_out, panel_design, window_label
 from usjp_research.engine.battery.joint import joint_law, portfolio_series, quiet_law
@@ -149,22 +148,3 @@ def _sets(
             these = inside & np.isfinite(fit.car[:, w])
             column[group, w] = found.setdefault(these.tobytes(), len(found))
     return column, np.column_stack([np.frombuffer(key, dtype=bool) for key in found])
-
-
-def catalogue_page() -> str:
-    """Write the page of documentation that lists every test, ``docs/tests.md``."""
-    rows = "".join(
-        f"| `{e.key}` | {e.null} | {'N(0, 1)' if e.law == 'normal' else e.law} "
-        f"| {', '.join(e.robust_to) or 'nothing'} | {e.trust} | {e.paper} |\n"
-        for e in (TESTS[key] for key in believable_first(TESTS))
-    )
-    return f"""# Tests of the battery
-
-What `usjp battery` computes, in the order of what can be believed when all firms share
-one event date. Cross-correlation is then the rule, and a test that assumes independent
-firms rejects a true null far too often: such tests are printed for comparison only.
-The key is the name of the statistic in the JSON file.
-
-| key | null | law | survives | when to trust it | paper |
-|---|---|---|---|---|---|
-{rows}"""
