@@ -199,7 +199,7 @@ def _write(
 
 def _carrying(data: Sample) -> str:
     """Return the firm that carries the contrast; a market of averages cannot leave one out."""
-    row, _, _ = contrast_row(data)
+    row, _ = contrast_row(data)
     return row.rests_on if row else ""
 
 

@@ -51,7 +51,7 @@ def test_firm_level_fit_and_full_forecast_error_match_r(
     key = f"[{window[0]};{window[1]}]"
     sigma, error = np.sqrt(fit.residual_variance), np.sqrt(fit.variance)
     names = ("alpha", "beta", "sigma", f"CAR{key}", f"se{key}")
-    found = (fit.alpha, fit.beta, sigma, fit.car, error)
+    found = (fit.coefficients[..., 0], fit.beta, sigma, fit.car, error)
     for name, values in zip(names, found, strict=True):
         np.testing.assert_allclose(values[DAY0], want[name], rtol=1e-9, atol=1e-12)
 
@@ -126,7 +126,7 @@ def test_scholes_williams_is_their_formula_with_its_prediction_error() -> None:
         beta = sum(slopes) / (1 + 2 * rho)
         alpha = thin[use].mean() - beta * market[use].mean()
         assert fit.beta[day, 0] == pytest.approx(beta, rel=1e-9)
-        assert fit.alpha[day, 0] == pytest.approx(alpha, abs=1e-12)
+        assert fit.coefficients[day, 0, 0] == pytest.approx(alpha, abs=1e-12)
         inside = slice(day - 1, day + 2)
         error = thin - alpha - beta * market
         assert fit.car[day, 0] == pytest.approx(error[inside].sum(), abs=1e-12)

@@ -58,7 +58,7 @@ def test_firms_in_blackout_come_back_when_a_version_asks_for_them(data: Sample) 
         data, ContrastVersion(title="as the rule"), ContrastVersion(title="kept", blackout=False)
     )
     assert set(kept.named) - set(out.named) == {"KMI"}
-    rule, _, _ = contrast_row(data)
+    rule, _ = contrast_row(data)
     assert rule is not None
     assert out.row.effect == pytest.approx(rule.effect, abs=1e-12)
     assert kept.row.effect != pytest.approx(rule.effect, abs=1e-4)

@@ -42,7 +42,7 @@ def _without(market: Market, *tickers: str) -> Market:
 
 def _contrast(spec: Spec, market: Market) -> tuple[ur.Verdict | None, list[str], list[Dropped]]:
     data = sample(spec, market)
-    row, _, dropped = contrast_row(data)
+    row, dropped = contrast_row(data)
     found, more = contrast_versions(data)
     return row, [item.row.name for item in found], [*dropped, *more]
 

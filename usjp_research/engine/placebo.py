@@ -144,7 +144,7 @@ def _holm(p: Floats) -> Floats:
     return np.asarray(np.minimum(steps, 1.0)[np.argsort(order)])
 
 
-def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+def runs(offsets: Sequence[int] | Ints) -> list[tuple[int, int]]:
     """Group ascending offsets into windows without holes: -1, 0 and 3 are -1 to 0 and 3 to 3."""
     parts = np.split(np.asarray(offsets, int), np.flatnonzero(np.diff(offsets) > 1) + 1)
     return [(int(part[0]), int(part[-1])) for part in parts if part.size]

@@ -34,11 +34,6 @@ class Forecast:
         return np.fmax(self.variance, self.trailing)
 
     @property
-    def alpha(self) -> Floats:
-        """Intercept; zero for the market itself."""
-        return np.asarray(self.coefficients[..., 0])
-
-    @property
     def beta(self) -> Floats:
         """Slope on the first regressor; one for the market itself, zero for a mean alone."""
         alone = self.coefficients.shape[-1] == 1

@@ -14,6 +14,7 @@ from usjp_research.words import InputError, card, percent
 FRESH = 32  # donors that may join between two screenings of all of them
 ROUNDS = 200
 PATIENCE = 5  # rounds without a smaller gap: rounding does not let it fall further
+TOLERANCE = 1e-8  # the relative gap at which a fit is done
 HEAVY = 30.0  # of the row that makes weights sum to one; the exact step undoes its error
 EXACT = 1e-6  # a fit this close, relative to the returns themselves, is exact for any purpose
 
@@ -40,19 +41,17 @@ class SyntheticFit:
 
 
 def synthetic_control(
-    target: Floats, donors: Floats, *, tolerance: float = 1e-8, start: Floats | None = None
+    target: Floats, donors: Floats, *, start: Floats | None = None
 ) -> SyntheticFit:
     """Fit a target by the convex combination of donors with the least squared error.
 
     Solves ``min 1/2 |y - Rw|^2`` over weights that are zero or more with the sum one, by SciPy's
     non-negative least squares on the few donors in use and one exact step on those with a weight;
     all donors (n_days, n_donors) are then screened by their gradient for those that should join.
+    Where rounding keeps the gap above 1e-8 the fit with the smallest one is returned.
 
     Parameters
     ----------
-    tolerance : float
-        Largest relative gap at which the fit is taken to be done. Where rounding does not let
-        it be reached the smallest gap that was is reported.
     start : ndarray of shape (n_donors,), optional
         Weights of a similar problem; only speed depends on it.
 
@@ -92,7 +91,7 @@ def synthetic_control(
         gradient[fit.support] = np.inf
         joining = np.argsort(gradient)[:FRESH]
         joining = joining[gradient[joining] < level]
-        if fit.relative_gap <= tolerance or idle > PATIENCE or not len(joining):
+        if fit.relative_gap <= TOLERANCE or idle > PATIENCE or not len(joining):
             break
         pool = np.concatenate([fit.support, joining])
     assert best is not None

@@ -58,7 +58,6 @@ class Study:
 
     data: Sample
     family: Placebo
-    contrast_null: Placebo | None
     first: tuple[Verdict, ...]
     second: Second | None
     verdicts: tuple[Verdict, ...]
@@ -159,7 +158,7 @@ def run_study(
         raise InputError(other)
     first = every_sector(data, "sector", family_rows(data, legs, family, "sector"), silent)
     say("named against unnamed, leak windows, the whole campaign")
-    contrast, contrast_null, no_contrast = contrast_row(data)
+    contrast, no_contrast = contrast_row(data)
     versions, no_versions = contrast_versions(data)
     leaks, no_leaks = _leak_rows(data, legs, silent)
     windows = {sector: found for sector, found in campaign_legs(data).items() if sector in legs}
@@ -187,7 +186,6 @@ def run_study(
     return Study(
         data=data,
         family=family,
-        contrast_null=contrast_null,
         first=first,
         contrast=contrast,
         contrast_versions=versions,

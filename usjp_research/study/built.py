@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from usjp_research.engine.placebo import runs
 from usjp_research.market.record import Market
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
@@ -118,12 +119,12 @@ def moved_by(spec: Spec, market: Market) -> str:
 def _spans(spec: Spec, returns: pd.DataFrame) -> dict[str, list[list[str]]]:
     """List the days from and to which firms have returns, of those that lack some."""
     days = [str(day.date()) for day in returns.index]
-    holes, found = returns.columns[returns.isna().any()], {}
-    for ticker in (firm.ticker for firm in spec.firms if firm.ticker in holes):
-        edges = np.diff(returns[ticker].notna().astype(int), prepend=0, append=0)
-        pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True)
-        found[ticker] = [[days[first], days[last]] for first, last in pairs]
-    return found
+    known = returns.notna()
+    return {
+        ticker: [[days[first], days[last]] for first, last in runs(np.flatnonzero(known[ticker]))]
+        for ticker in (firm.ticker for firm in spec.firms)
+        if ticker in known and not known[ticker].all()
+    }
 
 
 def firms_known(market: Market) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from usjp_research.engine.placebo import Leg, Placebo
+from usjp_research.engine.placebo import Leg
 from usjp_research.market.record import Dropped
 from usjp_research.spec.records import Contrast, ContrastVersion
 from usjp_research.study.built import contrast_key
@@ -27,20 +27,20 @@ class NamedVersion(NamedTuple):
     safe: bool
 
 
-def contrast_row(data: Sample) -> tuple[Verdict | None, Placebo | None, tuple[Dropped, ...]]:
+def contrast_row(data: Sample) -> tuple[Verdict | None, tuple[Dropped, ...]]:
     """Judge named minus unnamed beneficiaries, on the shifts that its own single event admits.
 
-    Returns the row, its law, and what cannot be computed.
+    Returns the row, and what cannot be computed.
     """
     if (contrast := data.spec.rule.contrast) is None:
-        return None, None, ()
+        return None, ()
     try:
         return _judged(data, contrast)
     except InputError as error:
-        return None, None, _left_out(contrast, str(error))
+        return None, _left_out(contrast, str(error))
 
 
-def _judged(data: Sample, contrast: Contrast) -> tuple[Verdict, Placebo, tuple[Dropped, ...]]:
+def _judged(data: Sample, contrast: Contrast) -> tuple[Verdict, tuple[Dropped, ...]]:
     panel, made, sector = data.panel, data.portfolios, contrast.sector
     if (place := panel.position(contrast.event)) is None:
         known = contrast.event in (event.id for event in data.spec.events)
@@ -68,7 +68,7 @@ def _judged(data: Sample, contrast: Contrast) -> tuple[Verdict, Placebo, tuple[D
     if data.firms is None:
         remarks += [item.reason for item in unknown]
     row = judge(data.spec, replace(row, remark="; ".join(remarks), rests_on=ticker))
-    return row, law, (*dropped, *unknown)
+    return row, (*dropped, *unknown)
 
 
 def _left_out(contrast: Contrast, reason: str) -> tuple[Dropped, ...]:
@@ -130,16 +130,16 @@ def _version(
     """Judge one version, and say who is not in it; where there is none, why stands last."""
     spec, panel, sector = data.spec, data.panel, contrast.sector
     ids = version.events or (contrast.event,)
-    places = [k for id in ids if (k := panel.position(id)) is not None]
+    places = {id: k for id in ids if (k := panel.position(id)) is not None}
     for id in ids:
-        if panel.position(id) is None:
+        if id not in places:
             return None, (f"event {id} cannot be tested",)
     named, unnamed, gone = _sides(data, returns, sector, ids[0], version)
     if not named:
         return None, (*gone, "no listed firm of the sector was named, or none is left")
     if len(unnamed) < SMALLEST:
         return None, (*gone, f"{len(unnamed)} unnamed firms are left")
-    days = [int(panel.day0[place]) for place in places]
+    days = [int(panel.day0[place]) for place in places.values()]
     low, high = spec.rule.window
     name = f"{sector}: {version.title}"
     window = (low, max(days) - min(days) + high)
@@ -157,7 +157,7 @@ def _version(
     implied = implied_value(spec, named, value, sector=sector, own=True)
     (row,) = family_rows(data, legs, law, "contrast version", {name: implied})
     row = replace(row, events=ids, remark=_counted(named))
-    rule = data.portfolios.members.get(f"named/{panel.new_york[places[0]]}/{sector}", ())
+    rule = data.portfolios.members.get(f"named/{panel.new_york[places[ids[0]]]}/{sector}", ())
     return NamedVersion(row, named, publishable(named, rule, len(ids))), gone
 
 

@@ -109,15 +109,14 @@ def _rounded(values: Floats) -> Floats:
     return np.asarray(np.copysign(np.where(exact, whole, cut) / 10**DIGITS, values))
 
 
-def told(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a public run says of a version of the contrast."""
-    return dict(row) if row.get("safe", True) else {key: row[key] for key in TOLD if key in row}
-
-
 def public_record(content: Mapping[str, Any], level: str) -> dict[str, Any]:
     """Return the content of a result's JSON file as a public run holds it."""
-    plain = ("rule", "data", "alpha", "power")  # parameters, not results
-    found = {k: v if k in plain else coarse(v, level) for k, v in content.items()}
+    given = ("rule", "data", "alpha", "power")  # parameters, not results
+    found = {k: v if k in given else coarse(v, level) for k, v in content.items()}
     if versions := content.get("contrast_versions"):
-        found["contrast_versions"] = [coarse(told(row), level) for row in versions]
+        plain = [
+            row if row.get("safe", True) else {key: row[key] for key in TOLD if key in row}
+            for row in versions
+        ]
+        found["contrast_versions"] = coarse(plain, level)
     return found

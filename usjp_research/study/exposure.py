@@ -167,7 +167,10 @@ def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
     news: for local eyes, as the change of a firm's value is its return. Else they are those of
     ``universe.csv``.
     """
-    values, rows = _values(spec, market), []
+    values = {f.ticker: f.market_value_usd_bn for f in spec.firms if f.market_value_usd_bn}
+    if market is not None and market.level == "firm":
+        values = values_before(spec, market)
+    rows = []
     for firm in spec.firms:
         if firm.named_event:
             value, dollars = values.get(firm.ticker), firm.dose_usd_bn
@@ -180,12 +183,6 @@ def firm_doses(spec: Spec, market: Market | None = None) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, float))
 
 
-def _values(spec: Spec, market: Market | None) -> dict[str, float]:
-    if market is not None and market.level == "firm":
-        return values_before(spec, market)
-    return {f.ticker: f.market_value_usd_bn for f in spec.firms if f.market_value_usd_bn}
-
-
 def cross_section(
     data: Sample, events: Sequence[str], *, blackout: bool = True, without: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[Dropped]]:
@@ -196,8 +193,9 @@ def cross_section(
     for firms that no event named. With ``blackout`` firms with own news or too few returns are out.
     """
     spec, market = data.spec, data.market
-    values = _values(spec, market)
-    known = firm_doses(spec, market).set_index("ticker")[["dose", *CASES]].fillna(0.0)
+    doses = firm_doses(spec, market).set_index("ticker")
+    valued = set(doses.index[doses["value_usd_bn"].notna()])
+    known = doses[["dose", *CASES]].fillna(0.0)
     rows: list[tuple[object, ...]] = []
     out: list[Dropped] = []
     for cell, (event, sector) in enumerate(itertools.product(events, spec.sectors)):
@@ -211,7 +209,7 @@ def cross_section(
             gone = market.level == "firm" and ticker not in market.returns
             if gone or any(ticker in names for names in away.values()):
                 continue
-            if reason := _excluded(firm, event, values, without):
+            if reason := _excluded(firm, event, valued, without):
                 out.append(Dropped("exposure", f"{event}/{ticker}", reason))
                 continue
             own = known.loc[ticker] if named else [0.0] * known.shape[1]
@@ -222,14 +220,14 @@ def cross_section(
     return firms.assign(at=at).astype({"cell": int}), out
 
 
-def _excluded(firm: Firm, event: str, values: Mapping[str, float], without: Sequence[str]) -> str:
+def _excluded(firm: Firm, event: str, valued: set[str], without: Sequence[str]) -> str:
     if firm.ticker in without:
         return "left out on purpose in this version"
     if firm.named_event not in ("", event):
         return f"named at {firm.named_event}: neither exposed nor unnamed here"
     if firm.named_event and firm.dose_usd_bn is None:
         return "named, but no dollars were announced for it: dose unknown"
-    if firm.named_event and firm.ticker not in values:
+    if firm.named_event and firm.ticker not in valued:
         return "named, but its market value is unknown: no dose"
     return ""
 

@@ -95,15 +95,14 @@ def _legs(data: Sample, part: str) -> Iterator[tuple[str, tuple[Leg, ...], str]]
             for event, why in unplaced(data, sector)
             if event.precision == "day" or _part(event) == part
         ]
-        own = [row for row in signed_events(data, sector) if not lost and _part(row[0]) == part]
-        names = [opening_name(part, made.slots[e.id, sector].session, sector) for e, *_ in own]
-        legs = tuple(
-            Leg(event.id, name, day0, (0, 0), sign)
-            for (event, day0, sign), name in zip(own, names, strict=True)
-        )
+        legs = []
+        for event, day0, sign in signed_events(data, sector):
+            if _part(event) == part:
+                series = opening_name(part, made.slots[event.id, sector].session, sector)
+                legs.append(Leg(event.id, series, day0, (0, 0), sign))
         absent = [leg.event for leg in legs if leg.series not in made.returns]
         lost += [f"{id}: no opening prices of enough firms with a market value" for id in absent]
-        yield sector, legs, lost[0] if lost else ""
+        yield sector, tuple(legs), lost[0] if lost else ""
 
 
 def _rows(data: Sample, part: str, groups: Mapping[str, Sequence[Leg]], **how: Any) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from usjp_research.study.sample import Sample
 from usjp_research.words import card, label, level, percent
 
 OUTSIDE = "not a sector"  # what stands in place of a blackout's status for the mirror
+AROUND = (-10, 20)  # offsets from day 0 of the paths around events
 SINCE = (
     *("sector", "first", "last", "sessions", "moved", "beta", "placebo_mean", "placebo_low"),
     *("placebo_high", "windows", "independent"),
@@ -191,15 +192,15 @@ class EventPaths:
         return card("Event paths", label(self.sector), days, f"at the end {ends}", band)
 
 
-def event_paths(data: Sample, law: Placebo, span: tuple[int, int] = (-10, 20)) -> EventPaths:
+def event_paths(data: Sample, law: Placebo) -> EventPaths:
     """Follow a sector around each primary event, beside the same days on placebo calendars.
 
-    The law of one sector gives the shifts, where the ``span`` of offsets from day 0 fits; days
-    after the rule's window are out of sample.
+    The law of one sector gives the shifts, where the days of `AROUND` fit; days after the rule's
+    window are out of sample.
     """
     (sector,) = law.groups
     legs = () if law.reason else event_legs(data, sector)
-    return _follow(data, sector, legs, law.shifts, span, law.reason)
+    return _follow(data, sector, legs, law.shifts, AROUND, law.reason)
 
 
 def campaign_paths(data: Sample) -> tuple[EventPaths, ...]:

@@ -15,7 +15,6 @@ from usjp_research.engine.battery.catalogue import (
     SHAPE,
     Entry,
     TestResult,
-    law_p,
     outcome,
     tests,
 )
@@ -129,17 +128,11 @@ def sign_tests(car: Floats, p_hat: float) -> Iterator[TestResult]:
     if not m:
         yield outcome("wilcoxon_V", reason="every abnormal return is zero")
         return
-    ranks, ties = stats.rankdata(np.abs(x)), np.unique(np.abs(x), return_counts=True)[1]
-    V = float(ranks[x > 0].sum())
-    if m < 50 and len(ties) == m:
-        p, law = float(stats.wilcoxon(x, method="exact").pvalue), f"signed ranks of {m}"
-    else:
-        shared = float((ties.astype(float) ** 3 - ties).sum()) / 48
-        variance = m * (m + 1) * (2 * m + 1) / 24 - shared
-        away = V - m * (m + 1) / 4
-        z = (away - 0.5 * np.sign(away)) / math.sqrt(variance)
-        p, law = law_p("normal", z, ()), "normal, continuity corrected"
-    yield outcome("wilcoxon_V", V, p=p, law=law)
+    exact = m < 50 and len(np.unique(np.abs(x))) == m
+    found = stats.wilcoxon(x, correction=True, method="exact" if exact else "asymptotic")
+    law = f"signed ranks of {m}" if exact else "normal, continuity corrected"
+    V = float(stats.rankdata(np.abs(x))[x > 0].sum())
+    yield outcome("wilcoxon_V", V, p=float(found.pvalue), law=law)
 
 
 @tests(

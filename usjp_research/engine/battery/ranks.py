@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, Residuals
 from usjp_research.engine.battery.catalogue import (
@@ -114,12 +115,9 @@ def centred_ranks(
 
 def _spread(values: Floats) -> Floats:
     """Cross-sectional standard deviation of each column; NaN where nothing varies."""
-    known = np.isfinite(values)
-    n, x = known.sum(axis=0), np.where(known, values, 0.0)
-    mean = x.sum(axis=0) / np.maximum(n, 1)
-    squares = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0)
-    out = np.sqrt(squares / np.maximum(n - 1, 1))
-    return np.where((n > 1) & (squares > 1e-28 * (x * x).sum(axis=0)), out, np.nan)
+    table = pd.DataFrame(values)
+    spread, size = table.std(), np.sqrt(table.pow(2).sum() / (table.count() - 1))
+    return spread.where(spread > 1e-14 * size).to_numpy()
 
 
 @tests(
