@@ -142,7 +142,6 @@ def _provenance(data: Sample, made: Portfolios, frame: pd.DataFrame) -> dict[str
     given = data.market.provenance
     kept = [n for n in made.values if n in made.members or n.startswith("tested/")]
     values = {name: round(made.values[name], 1) for name in kept}
-    valued = {name: list(made.counts[name]) for name in kept}
     return {
         "source": "averages of three or more securities, from vendor prices that are not shipped",
         "kind": "daily simple returns, adjusted for splits and dividends; equal weights, but for "
@@ -154,7 +153,6 @@ def _provenance(data: Sample, made: Portfolios, frame: pd.DataFrame) -> dict[str
         "prices_sha256": given.get("sha256"),
         "benchmark": given.get("benchmark"),
         "market_value_usd_bn": values,
-        "valued_firms": valued,
         "weighing": {name: [n, round(size, 1)] for name, (n, size) in made.weighing.items()},
     }
 

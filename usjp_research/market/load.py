@@ -151,7 +151,6 @@ def _bundled(spec: Spec, rest: str) -> Market:
         level="portfolio",
         members=members,
         values=record["market_value_usd_bn"],
-        counts={name: (have, total) for name, (have, total) in record["valued_firms"].items()},
         weighing=record.get("weighing", {}),
         dropped=tuple(filter(used, (Dropped(**item) for item in record["dropped"]))),
         provenance={key: record[key] for key in record if key not in ("dropped", "built_for")},

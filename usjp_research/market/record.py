@@ -104,10 +104,10 @@ class Market:
         York from the first to the last, without time zone. One column is `BENCHMARK`.
     level : {"firm", "portfolio"}
         Whether columns are securities or averages of three or more of them.
-    members, values, counts, weighing, built
+    members, values, weighing, built
         Of portfolios only: the tickers of every series, market value in USD bn of a named group of
-        firms, how many firms have that value, of series weighted by it how many firms they hold and
-        1 / sum of squared weights, and the parameters they were formed by.
+        firms, of series weighted by it how many firms they hold and 1 / sum of squared weights, and
+        the parameters they were formed by.
     openings : mapping of str to DataFrame
         At firm level, where opening prices are known: returns from the close before to the open,
         ``overnight``, and from the open to the close, ``session``; as `returns` in all else.
@@ -120,7 +120,6 @@ class Market:
     level: Literal["firm", "portfolio"]
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     weighing: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)

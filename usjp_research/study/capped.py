@@ -15,7 +15,14 @@ from usjp_research.market.record import BENCHMARK, Dropped, Market
 from usjp_research.spec.records import Second, Spec
 from usjp_research.study.disclosure import SMALLEST
 from usjp_research.study.events import first_session, in_session
-from usjp_research.study.portfolios import Portfolios, Slot, Weighing, averages_of, values_before
+from usjp_research.study.portfolios import (
+    Portfolios,
+    Slot,
+    Weighing,
+    averages_of,
+    summed_values,
+    values_before,
+)
 
 CAPPED = "capped"
 LEVEL = 1.5  # times the equal weight is never above the cap
@@ -81,8 +88,7 @@ def with_capped(
         weights, dropped = weights | opened, (*dropped, *notes)
         tables.append(table[[BENCHMARK]].set_axis([opening_name(part)], axis=1))
         tables.append(averages_of(table[firms], opened))
-    groups = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
-    own = {name: [values[t] for t in group if t in values] for name, group in groups.items()}
+    tested = {f"tested/{sector}": tested_firms(spec, sector) for sector in spec.sectors}
     weighing = {
         name: Weighing(len(part), sum(part.values()) ** 2 / sum(w * w for w in part.values()))
         for name, part in weights.items()
@@ -91,8 +97,7 @@ def with_capped(
         made,
         returns=pd.concat([made.returns, *tables], axis=1),
         members={**made.members, **{name: tuple(found) for name, found in weights.items()}},
-        values={**made.values, **{name: sum(found) for name, found in own.items() if found}},
-        counts={**made.counts, **{name: (len(own[name]), len(groups[name])) for name in own}},
+        values={**made.values, **summed_values(tested, values)},
         weighing=weighing,
         dropped=(*made.dropped, *dropped),
     )

@@ -57,8 +57,7 @@ class Weighing(NamedTuple):
 class Portfolios:
     """Averages, from firms or from the bundle, and the slots they serve.
 
-    ``returns`` (n_days, n_series) are decimals; ``values`` are USD bn before the news;
-    ``counts`` are firms with a market value and all firms, per entry of ``values``.
+    ``returns`` (n_days, n_series) are decimals; ``values`` are USD bn before the news.
     """
 
     returns: pd.DataFrame
@@ -66,7 +65,6 @@ class Portfolios:
     members: Mapping[str, tuple[str, ...]]
     slots: Mapping[tuple[str, str], Slot]
     values: Mapping[str, float]
-    counts: Mapping[str, tuple[int, int]]
     weighing: Mapping[str, Weighing] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
 
@@ -209,9 +207,13 @@ def from_firms(
     averages = averages_of(market.returns, groups)
     if sides:  # both or none: a sector less its unnamed side would give the named one away
         averages[sides] = averages[sides].where(averages[sides].notna().all(axis=1))
-    values, counts, dropped = _market_values(spec, market, groups)
+    worth = {name: g for name, g in groups.items() if name.startswith(("sector/", "named/"))}
+    values = summed_values(worth, values_before(spec, market))
+    why = "no market value known: not in any implied value"
+    unknown = [f.ticker for f in spec.firms if spec.thesis and f.market_value_usd_bn is None]
+    dropped = tuple(Dropped("market value", ticker, why) for ticker in unknown)
     returns, benchmark = _all_series(averages, market), market.returns[BENCHMARK].to_numpy(float)
-    return Portfolios(returns, benchmark, groups, slots, values, counts, dropped=dropped)
+    return Portfolios(returns, benchmark, groups, slots, values, dropped=dropped)
 
 
 def _sectors(spec: Spec, market: Market) -> dict[str, tuple[str, ...]]:
@@ -291,20 +293,12 @@ def values_before(spec: Spec, market: Market) -> dict[str, float]:
     }
 
 
-def _market_values(
-    spec: Spec, market: Market, groups: Mapping[str, tuple[str, ...]]
-) -> tuple[dict[str, float], dict[str, tuple[int, int]], tuple[Dropped, ...]]:
-    if spec.thesis is None:
-        return {}, {}, ()
-    worths, values, counts = values_before(spec, market), dict[str, float](), {}
-    for name, tickers in groups.items():
-        if name.startswith(("sector/", "named/")):
-            known = [worths[ticker] for ticker in tickers if ticker in worths]
-            counts[name] = (len(known), len(tickers))
-            values |= {name: sum(known)} if known else {}
-    why = "no market value known: not in any implied value"
-    without = [firm.ticker for firm in spec.firms if firm.market_value_usd_bn is None]
-    return values, counts, tuple(Dropped("market value", ticker, why) for ticker in without)
+def summed_values(
+    groups: Mapping[str, Sequence[str]], values: Mapping[str, float]
+) -> dict[str, float]:
+    """Sum the known values of each group's firms; a group without any is left out."""
+    known = {name: [values[t] for t in firms if t in values] for name, firms in groups.items()}
+    return {name: sum(found) for name, found in known.items() if found}
 
 
 def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
@@ -334,7 +328,6 @@ def _from_bundle(spec: Spec, market: Market, panel: EventPanel) -> Portfolios:
         members={name: group for name, group in market.members.items() if name not in donors},
         slots=slots,
         values=market.values if spec.thesis else {},
-        counts=market.counts if spec.thesis else {},
         weighing={name: Weighing(*pair) for name, pair in market.weighing.items()},
     )
 

@@ -70,10 +70,9 @@ def _numbers(fit: Forecast, columns: Sequence[str], day0: int) -> dict[str, dict
     """Return what each series did around one day, and without a series nothing."""
     nothing: dict[str, object] = {**dict.fromkeys(NUMBERS, math.nan), "portfolio_law": ""}
     found = {"": nothing}
-    days = np.broadcast_to(fit.n_obs, fit.car.shape)[day0]
     for at, series in enumerate(columns):
         car, variance = float(fit.car[day0, at]), float(fit.variance[day0, at])
-        test = portfolio_t(car, variance, int(days[at]) - fit.parameters)
+        test = portfolio_t(car, variance, int(fit.n_obs[day0, at]) - fit.parameters)
         guarded = math.sqrt(fit.guarded[day0, at])
         numbers = (car, math.sqrt(variance), guarded, test.statistic, test.law, test.p)
         found[series] = dict(zip(NUMBERS, numbers, strict=True))
