@@ -141,11 +141,13 @@ def second_rows(data: Sample, shifts: Ints) -> Second | None:
     if data.spec.rule.second is None:
         return None
     legs, silent = second_legs(data)
-    laws, retained = [], {}
+    laws, retained, calendar = [], {}, calendar_of(data)
     for sector, own in legs.items():
         try:
-            law, retained[sector] = _sector_law(data, sector, own, shifts)
-            laws.append(law)
+            design = design_of(data, yardstick(data, sector), second_of(data).controls)
+            laws.append(data.law({sector: own}, design=design, calendar=calendar, shifts=shifts))
+            real = data.sums([own], np.zeros(1, int), design=design, calendar=calendar)
+            retained[sector] = float(kept_share(data, sector, real[2])[0, 0])
         except InputError as error:
             silent[sector] = str(error)
     dropped = tuple(Dropped("rule 2", sector, reason) for sector, reason in silent.items())
@@ -155,17 +157,6 @@ def second_rows(data: Sample, shifts: Ints) -> Second | None:
     implied = {sector: worth(data, sector, tested=True) for sector in law.groups}
     rows = family_rows(data, legs, law, "sector", implied)
     return Second(tuple(_with_remark(row) for row in rows), law, retained, dropped)
-
-
-def _sector_law(
-    data: Sample, sector: str, legs: Sequence[Leg], shifts: Ints
-) -> tuple[Placebo, float]:
-    """Return a sector's law, and what part of a uniform shock of it its yardstick leaves."""
-    design = design_of(data, yardstick(data, sector), second_of(data).controls)
-    calendar = calendar_of(data)
-    law = data.law({sector: legs}, design=design, calendar=calendar, shifts=shifts)
-    _, _, loading, _ = data.sums([legs], np.zeros(1, int), design=design, calendar=calendar)
-    return law, float(kept_share(data, sector, loading[0, 0]))
 
 
 def _with_remark(row: Verdict) -> Verdict:
