@@ -72,15 +72,13 @@ def checks_of(spec: Spec) -> tuple[Check, ...]:
 def _places(data: Sample, check: Check) -> tuple[int, ...]:
     panel, rule = data.panel, data.spec.rule
     note = panel.position(rule.note) if rule.note else None
-    if check.of_note and note is None:
-        return ()
-    if "note" in check.roles:
-        return () if note is None else (note,)
     places = panel.index(*check.roles)
-    if note is None or not check.part:
-        return places
-    late = panel.day0[note]
-    return tuple(k for k in places if (panel.day0[k] >= late) == (check.part == "after"))
+    if note is None:
+        return () if check.of_note else places
+    if "note" in check.roles:
+        return (note,)
+    late, after = panel.day0[note], check.part == "after"
+    return tuple(k for k in places if not check.part or (panel.day0[k] >= late) == after)
 
 
 def _legs(

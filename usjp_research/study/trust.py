@@ -41,8 +41,9 @@ def lies_in(
     """Say where a study would use each finding: an event window first; empty where nowhere."""
     (low, high), estimation, days = panel.window, spec.rule.estimation, market.dates
     spans: dict[str, list[tuple[int, int, str]]] = {}  # first and last place, and what is there
+    places = {event.id: int(day0) for event, day0 in zip(panel.events, panel.day0, strict=True)}
     for event, members in slots:
-        start = int(panel.day0[panel.position(event) or 0]) + low
+        start = places[event] + low
         first = start - estimation.ends_before - estimation.sessions + 1
         inside = (start, start + high - low, f"the window of {event}")
         before = (first, start - 1, f"the sessions before {event}")

@@ -44,11 +44,6 @@ class PairSums:
         return float(rbar), overlapping, float(overlap)
 
 
-def effective_firms(n: int, rbar: float) -> float:
-    """Return how many independent firms tell as much as n firms with mean correlation rbar."""
-    return n / (1 + (n - 1) * rbar) if 1 + (n - 1) * rbar > 0 else math.nan
-
-
 def pair_sums(residuals: Residuals, fit: AbnormalReturns, members: Bools) -> PairSums:
     """Sum correlations over the pairs of each set, ``members`` of shape (N, n_sets).
 

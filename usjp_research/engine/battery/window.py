@@ -11,7 +11,7 @@ import numpy as np
 
 from usjp_research.engine.battery.abnormal import AbnormalReturns, ReadSeries, Residuals, collected
 from usjp_research.engine.battery.catalogue import TESTS, TestResult, believable_first, outcome
-from usjp_research.engine.battery.dependence import PairSums, effective_firms
+from usjp_research.engine.battery.dependence import PairSums
 from usjp_research.engine.battery.joint import GUARD, QuietLaw, joint_law, joint_test, placebo_test
 from usjp_research.engine.battery.parametric import (
     cross_section_tests,
@@ -171,7 +171,8 @@ def _dependence(work: Work, rows: Ints, s: int, w: int) -> Iterator[Number]:
     yield "bhar", float(fit.bhar[rows, w].mean()), ""
     yield "rbar", rbar, alone
     below = alone if math.isnan(rbar) else "1 + (n-1) r-bar is not above zero"
-    yield "n_eff", effective_firms(n, rbar) if n > 1 else 1.0, below
+    inflation = 1 + (n - 1) * rbar if n > 1 else 1.0
+    yield "n_eff", n / inflation if inflation > 0 else math.nan, below
     yield "p_hat", float(fit.positive[rows].mean()), ""
     if len(np.unique(fit.day0[rows])) > 1:
         yield "rbar_overlapping", overlapping, "no two windows share a day"
