@@ -95,7 +95,7 @@ def _carrying(
     rest, dropped = {}, []
     for ticker in named:
         version = ContrastVersion(title=f"without {ticker}", without=(ticker,))
-        less, reasons = _version(data, data.firms, contrast, version)
+        less, reasons = _version(data, contrast, version)
         if less is None:
             dropped.append(Dropped("contrast", version.title, reasons[-1]))
         else:
@@ -118,17 +118,17 @@ def contrast_versions(data: Sample) -> tuple[tuple[NamedVersion, ...], tuple[Dro
     for version in data.spec.rule.contrast_versions:
         reasons: tuple[str, ...] = ("needs returns of single firms",)
         if data.firms is not None:
-            made, reasons = _version(data, data.firms, contrast, version)
+            made, reasons = _version(data, contrast, version)
             found += [made] if made else []
         dropped += [Dropped("contrast version", version.title, reason) for reason in reasons]
     return tuple(found), tuple(dropped)
 
 
 def _version(
-    data: Sample, returns: pd.DataFrame, contrast: Contrast, version: ContrastVersion
+    data: Sample, contrast: Contrast, version: ContrastVersion
 ) -> tuple[NamedVersion | None, tuple[str, ...]]:
     """Judge one version, and say who is not in it; where there is none, why stands last."""
-    spec, panel, sector = data.spec, data.panel, contrast.sector
+    spec, panel, sector, returns = data.spec, data.panel, contrast.sector, data.market.returns
     ids = version.events or (contrast.event,)
     places = {id: k for id in ids if (k := panel.position(id)) is not None}
     for id in ids:

@@ -47,12 +47,11 @@ class Method(NamedTuple):
     dropped: tuple[Dropped, ...]
 
 
-def check_method(data: Sample, donors: Donors | None = None, calendars: int = 2000) -> Method:
+def check_method(data: Sample, donors: Donors | None = None) -> Method:
     """Try both rules on dates without news: how often they reject, and what they would find.
 
-    Random groups of ``donors`` stand in for the sectors where those are single firms;
-    ``calendars`` is how many random ones are tried. Raises `InputError` when the first rule
-    itself cannot be computed; what else cannot is in ``dropped``.
+    Random groups of ``donors`` stand in for the sectors where those are single firms. Raises
+    `InputError` when the first rule itself cannot be computed; what else cannot is in ``dropped``.
     """
     rule, legs = data.spec.rule, family_legs(data)
     laws, days = [data.law(legs)], [leg.day0 for own in legs.values() for leg in own]
@@ -64,7 +63,7 @@ def check_method(data: Sample, donors: Donors | None = None, calendars: int = 20
         sizes.append((f"rule {k}", HALVES, size.row, np.nan, size.family, size.error, len(law)))
     power, table, dropped = list[Any](), pd.DataFrame(columns=list(TABLE)), list[Dropped]()
     try:
-        trials = random_calendars(data, donors, calendars)
+        trials = random_calendars(data, donors)
         sizes, power = [*sizes, trials.size()], [*trials.power(rule.alpha, rule.power)]
     except InputError as error:
         dropped.append(Dropped("method", "random calendars", str(error)))
