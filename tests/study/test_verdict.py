@@ -9,6 +9,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from usjp_research.market.simulate import simulated_market
@@ -140,6 +142,29 @@ def test_own_lines_count_only_what_names_the_firms(spec: Spec) -> None:
     assert got.channels["orders"] == got_orders.share
     assert (got.valued, got.firms) == (2, 3)
     assert any("SMR" in text for text in got.left_out)
+
+
+def test_firms_with_a_value_are_those_that_the_market_value_is_of(bundled: Study) -> None:
+    sizes = {row.name: (row.implied.valued, row.implied.firms) for row in bundled.verdicts}
+    assert sizes["power_utilities"] == (53, 54)  # ED has no price on the day of the values
+    assert sizes["manufacturing_logistics"] == (50, 51)  # nor has XYL
+    assert all(row.implied.valued == row.implied.firms for row in bundled.first)
+
+
+def test_a_firm_without_a_price_on_the_day_of_the_values_is_in_neither_part(spec: Spec) -> None:
+    market, thesis = simulated_market(spec, seed=3), spec.thesis
+    assert thesis is not None
+    less = market.returns.copy()
+    less.loc[pd.Timestamp(thesis.values_as_of), "GEV"] = np.nan
+    whole, part = (
+        worth(sample(spec, replace(market, returns=returns)), "power_utilities", tested=True)
+        for returns in (market.returns, less)
+    )
+    assert (whole.valued, part.valued, part.firms) == (whole.firms, whole.firms - 1, whole.firms)
+    assert whole.market_value is not None and part.market_value is not None
+    assert part.market_value < whole.market_value
+    assert part.revenue["base"] < whole.revenue["base"]
+    assert any("GEV" in text for text in part.left_out) and not whole.left_out
 
 
 def test_a_sector_without_lines_has_no_implied_value(spec: Spec) -> None:

@@ -198,6 +198,13 @@ def valued_firms(spec: Spec, market: Market) -> dict[str, float]:
     return {t: v for t, v in values_before(spec, market).items() if np.isfinite(last[t])}
 
 
+def without_price(spec: Spec, market: Market) -> set[str]:
+    """Return the firms that rule 2 gives no value; a market of averages names those it lacks."""
+    if market.level == "portfolio":
+        return {item.name for item in market.dropped if item.what == "rule 2"}
+    return {firm.ticker for firm in spec.firms} - set(valued_firms(spec, market))
+
+
 def with_other_capped(spec: Spec, market: Market, made: Portfolios) -> Portfolios:
     """Add the capped series of whole sectors and of the other slots: no rule sums them.
 

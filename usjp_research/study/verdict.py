@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Literal, get_args
@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from usjp_research.engine.placebo import Leg, Placebo
 from usjp_research.spec.files import validated
 from usjp_research.spec.records import Channel, Spec, Thesis, ThesisLine
-from usjp_research.study.capped import tested_firms
+from usjp_research.study.capped import tested_firms, without_price
 from usjp_research.study.legs import common_sign
 from usjp_research.study.sample import Sample
 from usjp_research.words import InputError, card, label, money, nearest, p_value, percent
@@ -198,7 +198,9 @@ def worth(
     made, own = data.portfolios, named_on is not None
     key = f"named/{named_on}/{sector}" if own else f"{'tested' if tested else 'sector'}/{sector}"
     firms = tested_firms(data.spec, sector) if tested else made.members[key]
-    return implied_value(data.spec, firms, made.values.get(key), sector=sector, own=own)
+    gone = without_price(data.spec, data.market) if tested else ()
+    value = made.values.get(key)
+    return implied_value(data.spec, firms, value, sector=sector, own=own, without=gone)
 
 
 def judge(spec: Spec, row: Verdict) -> Verdict:
@@ -267,19 +269,26 @@ def headline(by_case: Mapping[str, str]) -> str:
 
 
 def implied_value(
-    spec: Spec, tickers: Sequence[str], value: float | None, *, sector: str, own: bool = False
+    spec: Spec,
+    tickers: Sequence[str],
+    value: float | None,
+    *,
+    sector: str,
+    own: bool = False,
+    without: Collection[str] = (),
 ) -> Implied:
     """Turn the thesis's dollar lines into an implied move of a group of firms.
 
     For each case, the sum over the lines of ``sector`` of ``sign x amount x part x years x realised
     x listed share x margin x kept`` over market ``value``, in USD bn of those that have one, where
     `line_dollars` gives what tax and time leave; and by channel what each adds. ``own`` counts only
-    the parts that name firms of the group. Firms without a market value are in neither part and are
-    listed. There are no shares without a thesis or a market value.
+    the parts that name firms of the group. Firms without a market value, and those that ``value``
+    is ``without``, are in neither part and are listed. There are no shares without a thesis or a
+    market value.
     """
     thesis = spec.thesis
     sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
-    known = {ticker for ticker in tickers if sizes.get(ticker) is not None}
+    known = {t for t in tickers if sizes.get(t) is not None and t not in without}
     left_out: list[str] = []
     used: list[ThesisLine] = []
     for line in thesis.lines if thesis else ():
