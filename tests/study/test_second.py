@@ -16,11 +16,12 @@ from tests.study import by_hand
 from tests.study.by_hand import SECTORS, SESSIONS, Term, small_market, small_sample, small_spec
 from usjp_research.market.simulate import simulated_market
 from usjp_research.spec.records import Spec
-from usjp_research.study.answer import Study, family_legs
+from usjp_research.study.answer import Study, _headline, family_legs
 from usjp_research.study.capped import capped_weights
 from usjp_research.study.portfolios import averages_of
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import Second, second_legs, second_rows
+from usjp_research.study.verdict import NO_VERDICT
 
 NUMBERS = ["effect", "error", "statistic", "center", "low", "high", "mde"]
 
@@ -275,6 +276,19 @@ def test_a_sector_all_of_whose_days_are_disputed_says_by_which_event(tmp_path: P
     found = _found(small_sample(small_spec(tmp_path, more=more), *small_market()))
     assert [row.name for row in found.rows] == ["rail"]
     assert "N1: its day 0 lies in the window of X0" in _lost(found)["solar"]
+
+
+def test_a_sector_that_rule_2_cannot_judge_is_worth_what_its_tested_firms_are(
+    bundled: Study,
+) -> None:
+    made, sector = bundled.data.portfolios, "mining_metals"
+    less = made.returns.drop(columns=[*made.returns.filter(like=f"capped/2025-10-28/{sector}")])
+    data = replace(bundled.data, portfolios=replace(made, returns=less))
+    second = second_rows(data, bundled.family.shifts)
+    assert second is not None
+    (row,) = (row for row in _headline(data, second, bundled.first) if row.name == sector)
+    (before,) = (row for row in bundled.verdicts if row.name == sector)
+    assert (row.headline, row.implied) == (NO_VERDICT, before.implied)
 
 
 # --- bad input ---------------------------------------------------------------------------------

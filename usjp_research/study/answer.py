@@ -289,7 +289,7 @@ def _headline(data: Sample, second: Second, first: Sequence[Verdict]) -> tuple[V
         return tuple(first)
     reasons = {item.name: item.reason for item in second.dropped}
     found = []
-    rows = every_sector(data, "sector", second.rows, reasons)
+    rows = every_sector(data, "sector", second.rows, reasons, tested=True)
     for row, other in zip(rows, first, strict=True):
         differs = row.by_case != other.by_case
         depends = f"depends on the rule: rule 1 says {_said(other)}" if differs else ""

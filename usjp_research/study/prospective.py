@@ -63,7 +63,8 @@ def prospective(data: Sample) -> Prospective:
         shifts = admissible_shifts(calendar_of(later), later.panel.masked, spec.rule)
         found = second_rows(later, shifts)
     except InputError as error:
-        rows = every_sector(data, KIND, (), dict.fromkeys(spec.sectors, str(error)))
+        reasons = dict.fromkeys(spec.sectors, str(error))
+        rows = every_sector(data, KIND, (), reasons, tested=True)
         return Prospective(rows, None, _dropped({**told, "all sectors": str(error)}))
     assert found is not None
     status = {(slot.event, slot.status) for slot in later.portfolios.slots.values()}
@@ -73,7 +74,7 @@ def prospective(data: Sample) -> Prospective:
             told[event.id] = why
     silent = {item.name: why_silent(later, item.name) or item.reason for item in found.dropped}
     judged = [replace(row, kind=KIND, remark=WHOLE) for row in found.rows]
-    rows = every_sector(data, KIND, judged, silent)
+    rows = every_sector(data, KIND, judged, silent, tested=True)
     return Prospective(rows, found.law if judged else None, _dropped({**told, **silent}))
 
 

@@ -179,12 +179,21 @@ def family_rows(
 
 
 def every_sector(
-    data: Sample, kind: str, rows: Sequence[Verdict], silent: Mapping[str, str]
+    data: Sample,
+    kind: str,
+    rows: Sequence[Verdict],
+    silent: Mapping[str, str],
+    *,
+    tested: bool = False,
 ) -> tuple[Verdict, ...]:
-    """Put the sectors that cannot be judged back in their places, with the reason as verdict."""
+    """Put the sectors that cannot be judged back in their places, with the reason as verdict.
+
+    ``tested`` is as for `worth`: rows of the second rule are of its firms.
+    """
     own = {row.name: row for row in rows}
     for sector, reason in silent.items():
-        own[sector] = Verdict(sector, kind, (), 1, worth(data, sector), reason=reason)
+        implied = worth(data, sector, tested=tested)
+        own[sector] = Verdict(sector, kind, (), 1, implied, reason=reason)
     return tuple(own[sector] for sector in data.spec.sectors if sector in own)
 
 
