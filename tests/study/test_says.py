@@ -16,6 +16,7 @@ from usjp_research.market.simulate import simulated_market
 from usjp_research.study.answer import Study, family_legs, run_study
 from usjp_research.study.checks import by_day
 from usjp_research.study.first_trade import first_trade
+from usjp_research.study.legs import event_legs
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.second import (
     ASSURANCE,
@@ -28,6 +29,7 @@ from usjp_research.study.second import (
     second_rows,
 )
 from usjp_research.study.verdict import VERDICTS
+from usjp_research.words import percent
 
 Told = tuple[Study, Second, pd.DataFrame]
 
@@ -211,6 +213,26 @@ def test_a_study_without_a_second_rule_says_nothing_of_one(tmp_path: Path) -> No
     study = run_study(small_sample(spec, *small_market()))
     assert second_rows(study.data, study.family.shifts) is None
     assert not study.data.portfolios.returns.filter(like="capped/").size
+
+
+def test_a_day_is_told_once_with_all_its_news_and_one_before_the_news_in_the_sum_that_holds_it(
+    bundled: Study,
+) -> None:
+    (row,) = (row for row in bundled.first if row.name == "pharma_biotech")
+    days = by_day(bundled.data, {row.name: event_legs(bundled.data, row.name)})
+    moved = days.set_index("session")["effect"]
+    early = days.loc[days["offset"] < 0, "effect"].sum()
+    before, day0, jobs = row.remark.split("; ")
+    assert before.startswith(
+        f"{percent(early, 1)} of its {percent(row.effect, 1)} came on the days"
+    )
+    of_it = f"({percent(moved['2025-07-22'], 1)} on 2025-07-22: Trade deals with the Philippines"
+    assert of_it in before
+    assert f"{percent(moved['2025-07-23'], 1)} of its" in day0
+    assert "Thermo Fisher" in day0 and "EU tariff deal" in day0
+    assert f"{percent(moved['2025-09-05'], 1)} of its" in jobs
+    for day in ("2025-07-22", "2025-07-23", "2025-09-05"):
+        assert row.remark.count(day) == 1
 
 
 def test_a_row_that_a_listed_day_makes_is_marked_with_it(bundled: Study) -> None:

@@ -134,26 +134,34 @@ def by_day(data: Sample, legs: Mapping[str, Sequence[Leg]]) -> pd.DataFrame:
 
 
 def one_day(data: Sample, row: Verdict, days: pd.DataFrame) -> str:
-    """Say where a row that stands out owes half of it to the day before, or to a known other day.
+    """Say where a row that stands out owes three tenths to the days before the news, or to others.
 
-    Those are the days before the news, and the sessions of ``confounders.csv`` that name the
-    sector or all.
+    Those others are the sessions of ``confounders.csv`` that name the sector or all, each told once
+    with all its news; one before the news stands in the sum of those days.
     """
     own = days[days["sector"] == row.name]
     if own.empty or row.marginal_low <= 0 <= row.marginal_high:
         return ""
-    before = own[own["offset"] < 0]
-    found = {"the day before the news": before["effect"].sum()}
+    news: dict[pd.Timestamp, list[str]] = {}
     for item in data.spec.confounders:
         if {"all", row.name} & set(item.sectors):
-            there = own["session"] == pd.Timestamp(item.session)
-            found[f"{item.session}: {item.title.rstrip('.')}"] = own.loc[there, "effect"].sum()
-    words = [
-        f"{percent(part, 1)} of its {percent(row.effect, 1)} came on {name}"
-        for name, part in found.items()
-        if part / row.effect >= ONE_DAY
-    ]
-    return "; ".join(words)
+            news.setdefault(pd.Timestamp(item.session), []).append(item.title.rstrip("."))
+    moved = own.groupby("session")["effect"].sum()
+    told = {
+        day: f"{day.date()}: {', and '.join(titles)}"
+        for day, titles in news.items()
+        if moved.get(day, 0.0) / row.effect >= ONE_DAY
+    }
+    early = own[own["offset"] < 0]
+    before, words = early["effect"].sum(), []
+    if before / row.effect >= ONE_DAY:
+        inside = [day for day in told if day in set(early["session"])]
+        parts = ", ".join(f"{percent(moved[day], 1)} on {told.pop(day)}" for day in inside)
+        name = f"the day{'s' * (len(early) > 1)} before the news" + (f" ({parts})" if parts else "")
+        words.append((before, name))
+    words += [(moved[day], name) for day, name in told.items()]
+    whole = percent(row.effect, 1)
+    return "; ".join(f"{percent(part, 1)} of its {whole} came on {name}" for part, name in words)
 
 
 def positive_control(data: Sample) -> pd.DataFrame:
