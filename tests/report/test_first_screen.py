@@ -13,6 +13,7 @@ from justhtml import JustHTML
 
 from usjp_research.report.first_screen import FirstScreen, first_screen, head
 from usjp_research.report.site import brief_page
+from usjp_research.study.second import BELOW
 from usjp_research.study.verdict import CASES, Implied, Verdict
 
 NONE: dict[str, Any] = dict(announced=1.0, market_value=9.0, valued=3, firms=3)
@@ -124,6 +125,21 @@ def test_a_sector_that_could_not_be_judged_has_a_row_and_no_bar(screen: Screen) 
     row = screen(_row("solar"), silent).html().partition(">Rail<")[2]
     assert "<circle" not in row and "no verdict" in row
     assert screen(silent).numbers == ()
+
+
+def test_a_verdict_that_rests_on_a_fall_says_so_under_its_row(screen: Screen) -> None:
+    told = "The verdict rests on a fall: a move by what the thesis is worth would be too small"
+    fell = _row("solar", effect=-0.04, low=-0.09, high=0.003, remark=f"{BELOW}; and more")
+    text = screen(fell, _row("rail")).html()
+    assert text.count("rests on a") == 1
+    assert f'<td colspan="5">{told}' in text.partition(">Solar<")[2].partition(">Rail<")[0]
+    rose = _row("solar", -0.004, effect=0.04, low=-0.003, high=0.09, remark=BELOW)
+    assert "rests on a rise" in screen(rose).html()
+
+
+def test_the_published_power_row_says_that_it_rests_on_a_fall(finished: Path) -> None:
+    lines = {line.name: line.rests for line in first_screen(finished).lines}
+    assert "a fall" in lines.pop("power_utilities") and not any(lines.values())
 
 
 def test_the_brief_of_a_run_has_screen_findings_method_and_how_to_cite(finished: Path) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from usjp_research.report.numbers import small
+from usjp_research.report.numbers import say, small
 from usjp_research.report.tables import told, verdict_words
 from usjp_research.runs.store import damage_named, read_results
 from usjp_research.spec.records import Words
+from usjp_research.study.second import BELOW
 from usjp_research.study.verdict import verdict_of
 from usjp_research.words import DASH, label, naming, percent
 
@@ -41,6 +42,7 @@ class Line:
     too_small: str
     notes: tuple[str, ...]  # what must be known beside the line, each a phrase of its own
     caveat: str  # the last of them, where the study has one for the line
+    rests: str  # on which move “not priced in” rests, where no price could show the thesis
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def _line(row: Mapping[str, Any], words: Words, ratio: float | None) -> Line:
     worth = seen.share.get("high") or math.nan
     ratio = judged.mde / abs(worth) if ratio is None else ratio
     said = verdict_words(replace(judged, remark=""))
+    below = judged.remark.startswith(BELOW)
     plain = said == judged.headline or judged.headline == "cannot say"  # the numbers say why
     direction = {-1: "expected to fall", 0: "counted in the direction expected of each event"}
     notes = ("" if plain else said, "" if math.isnan(seen.effect) else direction.get(seen.expected))
@@ -99,6 +102,7 @@ def _line(row: Mapping[str, Any], words: Words, ratio: float | None) -> Line:
         too_small=times(ratio),
         notes=tuple(filter(None, (*notes, judged.remark, words.caveat(judged.name)))),
         caveat=words.caveat(judged.name),
+        rests=say("rests on", move="fall" if judged.effect < 0 else "rise") if below else "",
     )
 
 
