@@ -360,6 +360,22 @@ def test_one_sector_s_battery_is_about_the_members_and_agrees_with_the_sector_s_
     assert tests.shared
 
 
+def test_a_sector_whose_firms_cannot_be_tested_at_an_event_has_a_note_that_says_why(
+    bundled: Study,
+) -> None:
+    data = bundled.data
+    draw = np.random.default_rng(2).normal(0, 0.01, (len(data.market.dates), 4))
+    factors = pd.DataFrame(draw, data.market.dates, ["mkt_rf", "smb3", "hml", "rf"])
+    factors["rf"] = 0.0001
+    factors.loc["2025-10-28"] = np.nan  # the file ends early, or has a hole
+    rule = data.spec.rule.model_copy(update={"model": "ff3"})
+    market = replace(data.market, factors=factors)
+    data = replace(data, spec=replace(data.spec, rule=rule), market=market)
+    tests = sector_battery(data, "pharma_biotech", "E17")
+    assert tests.tests == {} and np.isnan(tests.numbers["caar"])
+    assert tests.notes == ("no firm has every day of the window and enough estimation days",)
+
+
 def test_on_averages_the_baskets_stand_for_the_firms(bundled: Study) -> None:
     tests = sector_battery(bundled.data, "pharma_biotech", "E05")
     baskets = {firm.basket for firm in bundled.data.spec.members("pharma_biotech")}

@@ -136,7 +136,8 @@ def sector_battery(data: Sample, sector: str, event: str) -> WindowTests:
         estimation=(last - rule.estimation.sessions + 1, last),
         windows=(rule.window,),
     )
-    return next(iter(done.groups["ALL"].values()))
+    found = next(iter(done.groups["ALL"].values()))
+    return found if found.tests else no_tests(found.reasons["n"], rule.window)
 
 
 def coverage(spec: Spec, market: Market) -> pd.DataFrame:
