@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +24,10 @@ from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.study.answer import Study, run_study
 from usjp_research.study.legs import event_legs
-from usjp_research.study.reactions import event_reactions, sector_battery
+from usjp_research.study.reactions import event_reactions, firm_reactions, sector_battery
 from usjp_research.study.sample import Sample, sample
 from usjp_research.study.verdict import decide, implied_value
+from usjp_research.words import InputError
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +376,40 @@ def test_a_sector_whose_firms_cannot_be_tested_at_an_event_has_a_note_that_says_
     tests = sector_battery(data, "pharma_biotech", "E17")
     assert tests.tests == {} and np.isnan(tests.numbers["caar"])
     assert tests.notes == ("no firm has every day of the window and enough estimation days",)
+
+
+@pytest.mark.parametrize(
+    ("event", "sector", "said"),
+    [
+        ("E99", "pharma_biotech", "unknown event 'E99'"),
+        ("E17", "farma_biotech", "unknown sector 'farma_biotech'"),
+    ],
+)
+def test_a_name_that_the_study_does_not_have_is_refused_not_answered_with_nothing(
+    bundled: Study, event: str, sector: str, said: str
+) -> None:
+    data = bundled.data
+    for asked in (
+        lambda: data.days(event, sector),
+        lambda: firm_reactions(data, sector, event),
+        lambda: sector_battery(data, sector, event),
+    ):
+        with pytest.raises(InputError, match=said):
+            asked()
+    if sector not in data.spec.sectors:
+        with pytest.raises(InputError, match=said):
+            implied_value(data.spec, ["LLY"], 100.0, sector=sector)
+
+
+def test_the_days_of_an_event_without_a_portfolio_say_why_there_are_none(bundled: Study) -> None:
+    made, key = bundled.data.portfolios, ("E17", "pharma_biotech")
+    slot = replace(made.slots[key], series="", reason="too few firms are left")
+    data = replace(bundled.data, portfolios=replace(made, slots={**made.slots, key: slot}))
+    with pytest.raises(InputError, match=r"no portfolio \(too few firms are left\)"):
+        data.days(*key)
+    gone = bundled.data.panel.dropped[0]
+    with pytest.raises(InputError, match=f"{gone.name} cannot be tested: {re.escape(gone.reason)}"):
+        data.days(gone.name, key[1])
 
 
 def test_on_averages_the_baskets_stand_for_the_firms(bundled: Study) -> None:

@@ -84,9 +84,10 @@ def firm_reactions(data: Sample, sector: str, event: str, part: str = "") -> pd.
 
     Of the rule's window, or of day 0 alone ``overnight`` or in its ``session``; empty without
     opening prices then. Columns ``ticker``, ``car`` and its forecast error ``se`` as decimals,
-    ``beta``, largest first.
+    ``beta``, largest first. Raises `InputError` for an event or a sector that the study lacks.
     """
-    columns, place = ["ticker", "car", "se", "beta"], data.panel.position(event)
+    data.spec.members(sector)
+    place, columns = data.panel.position(data.spec.event(event).id), ["ticker", "car", "se", "beta"]
     table = data.market.openings.get(part) if part else data.firms
     if data.firms is None or table is None or place is None:
         return pd.DataFrame(columns=columns)

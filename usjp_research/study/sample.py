@@ -76,12 +76,19 @@ class Sample:
         """Return the days on which an event's model is fitted, and those of its window.
 
         Columns are ``sector``, the return of the event's portfolio, and ``market``; days in the
-        windows of real events are left out of the fit, as are days without a return.
+        windows of real events are left out of the fit, as are days without a return. Raises
+        `InputError` for names that the study does not have, and where there is no portfolio.
         """
-        returns = self.portfolios.returns[self.portfolios.slots[event, sector].series]
+        self.spec.members(sector)
+        place = self.panel.position(self.spec.event(event).id)
+        if place is None:
+            raise InputError(f"event {event} cannot be tested: {self.panel.why(event)}")
+        slot, rule = self.portfolios.slots[event, sector], self.spec.rule
+        if not slot.series:
+            raise InputError(f"{event}, {sector}: no portfolio ({slot.reason})")
+        returns = self.portfolios.returns[slot.series]
         table = pd.DataFrame({"sector": returns, "market": self.portfolios.benchmark})
-        rule, ids = self.spec.rule, [known.id for known in self.panel.events]
-        low, high = (int(self.panel.day0[ids.index(event)]) + day for day in rule.window)
+        low, high = (int(self.panel.day0[place]) + day for day in rule.window)
         last = low - rule.estimation.ends_before + 1
         past = slice(last - rule.estimation.sessions, last)
         return table[past][~self.panel.masked[past]].dropna(), table[low : high + 1]

@@ -293,8 +293,9 @@ def implied_value(
     `line_dollars` gives what tax and time leave; and by channel what each adds. ``own`` counts only
     the parts that name firms of the group. Firms without a market value, and those that ``value``
     is ``without``, are in neither part and are listed. There are no shares without a thesis or a
-    market value.
+    market value. Raises `InputError` for a sector that the study does not have.
     """
+    spec.members(sector)
     thesis = spec.thesis
     sizes = {firm.ticker: firm.market_value_usd_bn for firm in spec.firms}
     known = {t for t in tickers if sizes.get(t) is not None and t not in without}
