@@ -20,6 +20,7 @@ from usjp_research.engine.battery.joint import joint_test
 from usjp_research.engine.battery.parametric import forecast_error_tests, sign_tests
 from usjp_research.engine.battery.run import Battery, run_battery
 from usjp_research.report.battery import battery_frame
+from usjp_research.words import InputError
 
 NUMBERS = ("headline", "notes", "reasons")
 WINDOWS = [(0, 0), (-1, 1)]
@@ -179,6 +180,37 @@ def test_ranks_that_cancel_every_day_give_no_rank_test() -> None:
     for key in ("corrado_z", "corrado_u_z", "grank_t"):
         assert done[key] is None, key
         assert done["reasons"][key]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"groups": lambda t: t.drop(columns="sector")},
+            "groups: expected a column 'sector'",
+        ),
+        (
+            {"groups": lambda t: t.assign(sector=np.nan)},
+            "column 'sector' has an empty cell",
+        ),
+        ({"groups": lambda t: t.assign(sector="ALL")}, "groups: sector 'ALL' has its own meaning"),
+        ({"groups": lambda t: t.assign(treated="no")}, "'treated': expected True or False"),
+        (
+            {"events": lambda t: t.drop(columns="date")},
+            "events: expected a column 'date'",
+        ),
+        ({"events": lambda t: t.assign(date="soon")}, "events: column 'date': expected dates"),
+        ({"events": lambda t: t.assign(date=pd.NaT)}, "events: column 'date' has an empty cell"),
+        ({"events": lambda t: pd.concat([t, t.iloc[:1]])}, "twice; keep one"),
+    ],
+)
+def test_tables_in_memory_are_refused_for_what_files_are(change: Any, said: str) -> None:
+    panel, firms = _panel(1), _firms()
+    events = pd.DataFrame({"firm": firms["firm"], "date": panel.index[-20]})
+    tables: dict[str, Any] = {"groups": firms, "events": events}
+    tables |= {name: make(tables[name]) for name, make in change.items()}
+    with pytest.raises(InputError, match=said):
+        run_battery(panel, **tables, benchmark="MKT", model="mean")
 
 
 def test_joint_test_needs_more_free_days_than_effects() -> None:

@@ -13,6 +13,7 @@ from usjp_research.market.files import existing, read_cells
 from usjp_research.words import InputError
 
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
+RESERVED = ("ALL", "dropped", "provenance")  # no names of sectors: results have them
 
 
 def read_groups(path: str | Path) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     path = existing(str(path))
     table = _words(path, ("firm", "sector"))
     firms, sectors = table["firm"], table["sector"]
-    again, taken = firms.duplicated(), sectors.isin(("ALL", "dropped", "provenance"))
+    again, taken = firms.duplicated(), sectors.isin(RESERVED)
     one = "again; keep one row a firm"
     refuse(path, firms, "firm", again, lambda at: f"seen '{firms.iloc[at]}' {one}")
     own = "has its own meaning in the results; call the sector something else"

@@ -10,6 +10,7 @@ import pandas as pd
 from usjp_research.engine.battery.abnormal import FAULTS, FREE, AbnormalReturns
 from usjp_research.engine.design import Design, Floats, Timing, expected_return_design, named_model
 from usjp_research.market.factors import factor_columns, in_decimals
+from usjp_research.market.groups import RESERVED
 from usjp_research.market.panel import ReturnPanel
 from usjp_research.market.record import Dropped
 from usjp_research.words import InputError, nearest
@@ -57,6 +58,7 @@ def firm_events(
     """
     if (event is None) == (events is None):
         raise InputError("give one event date for all (event) or a table of dates (events)")
+    _refuse_tables(groups, events)
     firms, sectors = _words(groups["firm"]), _words(groups["sector"])
     if firms.duplicated().any():
         twice = firms[firms.duplicated()].iloc[0]
@@ -82,6 +84,25 @@ def firm_events(
     return table.assign(sector=table["firm"].map(dict(zip(firms, sectors, strict=True)))), dropped
 
 
+def _refuse_tables(groups: pd.DataFrame, events: pd.DataFrame | None) -> None:
+    """Refuse tables in memory for what `read_groups` and `read_event_dates` refuse in files."""
+    asked = [("groups", groups, ("firm", "sector"))]
+    asked += [("events", events, ("firm", "date"))] if events is not None else []
+    for name, table, columns in asked:
+        for column in columns:
+            if column not in table:
+                seen = ", ".join(map(str, table.columns))
+                raise InputError(f"{name}: expected a column '{column}', seen {seen}")
+            if table[column].isna().any():
+                raise InputError(f"{name}: column '{column}' has an empty cell; fill it in")
+    for sector in RESERVED:
+        if (groups["sector"] == sector).any():
+            own = "has its own meaning in the results; call the sector something else"
+            raise InputError(f"groups: sector '{sector}' {own}")
+    if "treated" in groups and not groups["treated"].isin([True, False]).all():
+        raise InputError("groups: column 'treated': expected True or False in every row")
+
+
 def _words(column: pd.Series) -> pd.Series:
     return pd.Series(list(map(str, column.tolist())), dtype=object)
 
@@ -90,7 +111,7 @@ def _day(event: str | pd.Timestamp | None) -> pd.Timestamp:
     try:
         if isinstance(event, str):
             return pd.to_datetime(event, format="%Y-%m-%d")
-        return pd.Timestamp(event).normalize()  # type: ignore[arg-type]
+        return pd.Timestamp(event).tz_localize(None).normalize()  # type: ignore[arg-type]
     except ValueError:
         raise InputError(f"event '{event}': expected a date as YYYY-MM-DD") from None
 
@@ -111,7 +132,15 @@ def _dated(
     panel: ReturnPanel, events: pd.DataFrame, firms: pd.Series, chosen: pd.Series, timing: Timing
 ) -> tuple[pd.DataFrame, list[Dropped]]:
     """Place each event's date among the panel's days; what cannot be placed is dropped."""
-    names, days = _words(events["firm"]), pd.DatetimeIndex(events["date"]).normalize()
+    names = _words(events["firm"])
+    try:
+        days = pd.DatetimeIndex(events["date"]).tz_localize(None).normalize()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"events: column 'date': expected dates ({error})") from None
+    again = pd.DataFrame({"firm": names, "day": days}).duplicated().to_numpy()
+    if again.any():
+        twice = f"firm '{names[again].iloc[0]}' has {days[again][0].date()} twice"
+        raise InputError(f"events: {twice}; keep one")
     at = panel.days.searchsorted(days)
     exact = days.isin(panel.days)
     lost = np.flatnonzero(~exact & (days >= panel.days[0]) & (days <= panel.days[-1]))
