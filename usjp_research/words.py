@@ -102,9 +102,8 @@ def p_value(value: float | None) -> str:
 
 def between(low: float | None, high: float | None, digits: int = 1) -> str:
     """Return an interval in percent, or one dash when it has no ends."""
-    if None in (low, high) or math.isnan(low) or math.isnan(high):  # type: ignore[arg-type]
-        return DASH
-    return f"{percent(low, digits)} to {percent(high, digits)}"
+    ends = percent(low, digits), percent(high, digits)
+    return DASH if DASH in ends else " to ".join(ends)
 
 
 def level(alpha: float) -> str:
@@ -152,7 +151,8 @@ def scrub(value: Any) -> Any:
 
 def _scrubbed(text: str) -> str:
     text = ANSI.sub("", text)
-    for own in {str(Path.cwd()), str(Path.home())} - {os.sep}:
+    # The longer first: one of the two may lie in the other.
+    for own in sorted({str(Path.cwd()), str(Path.home())} - {os.sep}, key=len, reverse=True):
         text = text.replace(own + os.sep, "…/")
     return PLACE.sub(lambda found: f"…/{found[1] or ''}", text)
 

@@ -224,6 +224,16 @@ def test_a_donor_that_moves_as_nothing_does_is_refused_or_left_out_and_listed(
         load_donors(spec, market, path)
 
 
+def test_a_whole_file_of_donors_in_percent_is_refused(
+    spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    table = _prices(market, names := ["AAA", "BBB", "CCC", "DDD"])
+    table[names] = 20 * table[names].pct_change().fillna(0.001)  # bond funds move that little
+    path = _file(tmp_path / "p.csv", table)
+    with pytest.raises(InputError, match=r"p\.csv: every series .*percent .*divide by 100"):
+        load_donors(spec, market, path)
+
+
 def test_donors_of_which_none_moves_are_refused(spec: Spec, market: Market, tmp_path: Path) -> None:
     table = _prices(market, ["AAA", "BBB"]).assign(AAA=50.0, BBB=70.0)
     with pytest.raises(InputError, match=r"no donor is left of 2.*never moves"):

@@ -166,6 +166,39 @@ def test_a_file_without_openings_is_refused_with_what_was_expected(
     assert "overnight" in message or "open" in message
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda table: table.assign(overnight=100 * table["overnight"]), "decimals, not percent"),
+        (lambda table: table.assign(overnight=-1.0), "a return above -1"),
+        (lambda table: table.assign(session=table["intraday"]), "could both be meant; keep one"),
+    ],
+)
+def test_returns_of_parts_of_the_day_are_held_to_what_returns_of_days_are(
+    spec: Spec,
+    market: Market,
+    tmp_path: Path,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    fault: str,
+) -> None:
+    path = tmp_path / "openings.csv"
+    change(_returns(_drawn())).to_csv(path, index=False)
+    with pytest.raises(InputError, match=fault) as caught:
+        load_openings(spec, replace(market, openings={}), str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_parts_of_the_day_in_a_column_per_field_and_firm_are_those_of_the_long_table(
+    spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    drawn, path = _drawn(), tmp_path / "openings.parquet"
+    parts = {"Overnight": drawn["night"], "Intraday": drawn["close"] / drawn["open"] - 1}
+    pd.concat(parts, axis=1).to_parquet(path)
+    got = load_openings(spec, replace(market, openings={}), str(path))
+    for part, want in market.openings.items():
+        np.testing.assert_allclose(got.openings[part], want, atol=1e-9)
+
+
 def test_averages_have_no_openings_to_add_and_a_file_must_be_there(spec: Spec) -> None:
     market, _ = small_market()
     with pytest.raises(InputError, match="has no single firms"):

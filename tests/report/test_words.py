@@ -36,6 +36,7 @@ from usjp_research.words import (
     number,
     p_value,
     percent,
+    scrub,
 )
 
 MINUS = "\N{MINUS SIGN}"
@@ -261,6 +262,16 @@ def test_every_number_has_one_form() -> None:
     assert number(-0.0004, 2) == "0.00" and percent(-0.0004) == "0.0%"
     assert between(-0.02, 0.03) == f"{MINUS}2.0% to +3.0%"
     assert (level(0.1), level(0.05), level(0.025)) == ("90%", "95%", "97.5%")
+
+
+def test_the_folder_of_work_is_taken_out_of_a_text_whole_wherever_its_home_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for here, home in ((tmp_path / "project", tmp_path), (tmp_path, tmp_path / "project")):
+        here.mkdir(exist_ok=True)
+        monkeypatch.chdir(here)
+        monkeypatch.setattr(Path, "home", lambda home=home: home)
+        assert scrub(f"saved {tmp_path}/project/results/rows.csv") == "saved …/results/rows.csv"
 
 
 def test_small_p_values_are_below_a_thousandth_in_every_table() -> None:

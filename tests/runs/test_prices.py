@@ -138,6 +138,8 @@ def test_a_digest_that_is_unknown_or_not_one_says_what_is_there(
     for name in ("SPY", "IVV"):
         sent(frame(name))
         usjp("prices", "fetch", name)
+        with pytest.raises(InputError, match=r"snapshot '\.': .*; there: .*yahoo"):
+            find_snapshot(".")  # not the only one either
     sent(pd.DataFrame({"mkt_rf": 0.01}, index=DAYS))
     usjp("prices", "fetch", "--source", "french")
     first = digests()[0]

@@ -20,7 +20,7 @@ ALIKE, FEWEST = 0.9, 60  # a correlation, and the days that it needs
 
 def read_other(path: Path) -> pd.DataFrame:
     """Read daily returns from prices, from returns, or from overnight and intraday returns."""
-    if parts := parts_of_day(path, open_columns(path)):
+    if parts := parts_of_day(open_columns(path)):
         overnight, session = parts.values()
         return (1 + overnight) * (1 + session) - 1
     return read_prices(path).returns

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
-from usjp_research.market.columns import plain, read_numbers
+from usjp_research.market.columns import plain
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, Market
-from usjp_research.market.table import Columns, Table, open_columns, read_table
+from usjp_research.market.table import Columns, Table, open_columns, read_table, returns_of
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
@@ -50,7 +49,7 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
     file = open_columns(path)
     told = {"openings": path.name, "openings_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     market = replace(market, provenance={**market.provenance, **told})
-    if tables := parts_of_day(path, file):
+    if tables := parts_of_day(file):
         return _with(market, spec, tables)
     read = None if file.wide else read_table(file, "auto")
     if read is None or read.opening is None:
@@ -59,14 +58,15 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
     return opened(read, market, spec)
 
 
-def parts_of_day(path: Path, file: Columns) -> dict[str, pd.DataFrame]:
-    """Read the returns overnight and in the session of a long table; nothing without both."""
-    known = {name: NAMES.get(plain(field)) for name, (field, _) in file.pairs.items()}
-    fields = {part: name for name, part in known.items() if part}
-    if file.wide or len(fields) < len({OVERNIGHT, SESSION}):
+def parts_of_day(file: Columns) -> dict[str, pd.DataFrame]:
+    """Read the returns overnight and in the session of a table; nothing without both."""
+    columns: dict[str, list[str]] = {}
+    for name, (field, _) in file.pairs.items():
+        if part := NAMES.get(plain(field)):
+            columns.setdefault(part, []).append(name)
+    if len(columns) < len({OVERNIGHT, SESSION}):
         return {}
-    parts = {p: read_numbers(path, file.frame[name], name) for p, name in fields.items()}
-    return {part: file.by_day(numbers.to_frame()) for part, numbers in parts.items()}
+    return {part: returns_of(file, names) for part, names in columns.items()}
 
 
 def _with(market: Market, spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Market:

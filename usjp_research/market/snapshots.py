@@ -64,10 +64,11 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
     every = snapshots(path.parent if len(path.parts) > 1 else None)
     fit = [one for one in every if not holds or one.about.get("holds") == holds]
     found = fit[-1:] if name == "latest" else [s for s in fit if s.digest.startswith(path.name)]
-    if len(found) != 1:
+    if len(found) != 1 or not path.name:
         names = [f"{s.digest[:12]} ({s.about.get('source')})" for s in found or every]
         there = ", ".join(names[::-1][:4])
-        fault = "several begin so" if found else f"no such snapshot{holds and f' of {holds}'}"
+        none = f"no such snapshot{holds and f' of {holds}'}"
+        fault = "several begin so" if len(found) > 1 else none
         raise InputError(f"snapshot '{name}': {fault}; there: {there or 'none: usjp prices fetch'}")
     (one,) = found
     if not one.data.is_file() or hashlib.sha256(one.data.read_bytes()).hexdigest() != one.digest:

@@ -182,6 +182,16 @@ def read_table(file: Columns, kind: Kind) -> Table:
     return Table(named(values), are_prices, close, opening, tuple(said), column=name)
 
 
+def returns_of(file: Columns, names: list[str]) -> pd.DataFrame:
+    """Read the columns of one field as daily returns, by day and security."""
+    if file.tickers is not None and len(names) > 1:
+        raise InputError(f"{file.path}: row 1: {c.two(names)} could both be meant; keep one")
+    numbers = _numbers(file.path, file.frame[names])
+    _check(file, numbers, are_prices=False)
+    values = file.by_day(numbers)
+    return values.set_axis(security_names(file.path, list(map(str, values.columns)))[0], axis=1)
+
+
 def _check(file: Columns, numbers: pd.DataFrame, are_prices: bool) -> None:
     for name, column in numbers.items():
         if are_prices:

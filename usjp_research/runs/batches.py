@@ -130,7 +130,7 @@ def _jobs(path: Path, folder: Path, settings: Sequence[str], timeout: float | No
     from usjp_research.runs.batch import check_jobs, parameters_of
     from usjp_research.runs.ours import sectors_of, settled
     from usjp_research.runs.plan import make_jobs, read_runs
-    from usjp_research.spec.files import typed_yaml
+    from usjp_research.spec.files import plain_yaml
 
     entries = read_runs(path)
     shared: dict[str, object] = {}
@@ -138,7 +138,7 @@ def _jobs(path: Path, folder: Path, settings: Sequence[str], timeout: float | No
         name, equals, text = word.partition("=")
         if not (name and equals):
             raise InputError(f"--set: seen '{word}', expected NAME=VALUE such as market=simulated")
-        shared[name] = typed_yaml(f"--set {name}", text)
+        shared[name] = plain_yaml(f"--set {name}", text, typed=True)
     taken: set[str] = set()
     places: dict[str, str] = {}
     jobs = []

@@ -238,11 +238,6 @@ class _Typed(_Loader):
         return json.loads(value) if plain and re.fullmatch(DATUM, value) else value
 
 
-def typed_yaml(where: str, text: str) -> object:
-    """Read YAML as `read_entries` does."""
-    return plain_yaml(where, text, _Typed)
-
-
 def read_yaml(path: Path, model: type[T]) -> T | None:
     """Read a YAML file into a model; None when there is no file."""
     if not path.exists():
@@ -262,24 +257,25 @@ def read_entries(path: Path, model: type[T]) -> tuple[T, ...]:
 
     Its values are data that notebooks are given: numbers are numbers where they have no quotes.
     """
-    content = _load_yaml(path, _Typed)
+    content = _load_yaml(path, typed=True)
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: the file is empty or no list; expected lines as '- key: value'")
     entries = enumerate(content, start=1)
     return tuple(validated(f"{path}: entry {number}", entry, model) for number, entry in entries)
 
 
-def _load_yaml(path: Path, loader: type[_Loader] = _Loader) -> object:
+def _load_yaml(path: Path, *, typed: bool = False) -> object:
     try:
-        return plain_yaml(str(path), content_of(path, LARGEST_YAML).decode("utf-8"), loader)
+        text = content_of(path, LARGEST_YAML).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as UTF-8") from None
+    return plain_yaml(str(path), text, typed=typed)
 
 
-def plain_yaml(where: str, text: str, loader: type[_Loader] = _Loader) -> object:
-    """Read YAML as text, lists and mappings; what cannot be read is said with its row."""
+def plain_yaml(where: str, text: str, *, typed: bool = False) -> object:
+    """Read YAML as text, or as what JSON says; what cannot be read is said with its row."""
     try:
-        return yaml.load(text, Loader=loader)
+        return yaml.load(text, Loader=_Typed if typed else _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f": row {mark.line + 1}, column {mark.column + 1}" if mark else ""
