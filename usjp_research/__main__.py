@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +29,7 @@ from usjp_research.runs.folder import check_folder, check_study, locked, recover
 from usjp_research.runs.terminal import WIDTH, columns
 from usjp_research.spec.read import GIVEN, read_settings, read_spec
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
-from usjp_research.words import InputError, level, nearest, shown
+from usjp_research.words import InputError, level, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
 REFUSED: Any = (InputError, OSError, UsageError)
@@ -39,18 +38,13 @@ REFUSED: Any = (InputError, OSError, UsageError)
 class Commands(TyperGroup):
     """Commands whose refusals of options are one line, like all other refusals."""
 
-    def main(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **how: Any
-    ) -> Any:
+    def main(self, args: Sequence[str] | None = None, **how: Any) -> Any:  # type: ignore[override]
         """Run a command; an option that is empty or unknown ends with one line."""
         words = sys.argv[1:] if args is None else [*args]
-        run = partial(super().main, args=words, standalone_mode=False, **how)
-        if not standalone_mode:
-            return run()
         code: Any = 2
         try:
             _no_empty_words(words)
-            code = run()
+            code = super().main(words, standalone_mode=False, **how)
         except typer.Abort:
             code = 1
         except REFUSED as error:
@@ -252,8 +246,7 @@ def study(
 def _sectors(spec: ur.Spec, asked: Sequence[str]) -> list[str]:
     """Return the sectors that were asked for in the study's order, all of them by default."""
     for key in asked:
-        if key not in spec.sectors:
-            raise InputError(f"unknown sector '{key}': {nearest(key, spec.sectors)}")
+        spec.members(key)  # which refuses an unknown one
     return [key for key in spec.sectors if not asked or key in asked]
 
 
@@ -330,14 +323,11 @@ def _batch(
 
 def _returns(spec: ur.Spec, source: str, options: Mapping[str, str], stages: Stage) -> ur.Market:
     """Load the market; a fault in factors or donors ends here too, and not in a notebook."""
-    from usjp_research.market.factors import check_factors
     from usjp_research.market.openings import load_openings
-    from usjp_research.market.record import BENCHMARK
     from usjp_research.study.sample import with_factors
 
     market = _market(spec, source, stages)
     french = ur.read_factors(options["factors"], market.dates, options["factor_units"])
-    check_factors(french, market.returns[BENCHMARK])
     market = with_factors(spec, market, french)
     ur.load_donors(spec, market, options["donors"])
     return load_openings(spec, market, options["openings"])

@@ -240,6 +240,16 @@ def test_a_file_without_the_model_s_factors_is_refused_by_name(
     assert result.exit_code == 2 and "short.csv: ends 2024-04-30, before primary event N3" in line
 
 
+def test_factors_of_another_day_are_refused_wherever_a_study_is_made(
+    own: Own, prices: Path, factors: Path
+) -> None:
+    late = factors.with_name("late.csv")
+    pd.read_csv(factors, index_col=0).shift(1).iloc[1:].to_csv(late)
+    spec = ur.read_spec(own(), rule={"model": "ff3"})
+    with pytest.raises(ur.InputError, match=r"late\.csv: factor 'mkt_rf' .* a session late"):
+        ur.sample(spec, f"file:{prices}", factors=str(late))
+
+
 def test_other_factors_are_another_snapshot(own: Own, prices: Path, factors: Path) -> None:
     from usjp_research.market.record import market_digest
 

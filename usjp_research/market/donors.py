@@ -83,8 +83,8 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
     found = _distinct(_complete(table, market, f"file:{path.name}", (*notes, *wrong)))
     if not len(found.returns.columns):
         last = found.dropped[-1]
-        first = f"no donor is left of {len(outside)}; the first, '{last.name}': {last.reason}"
-        raise InputError(f"{path}: {first}; give securities that trade every day")
+        none = f"no donor is left of {len(outside)}, such as '{last.name}': {last.reason}"
+        raise InputError(f"{path}: {none}; give securities that trade every day")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
 

@@ -149,7 +149,7 @@ class Market:
 def market_digest(market: Market) -> str:
     """Return the SHA-256 of the returns, their names and their days, and of factors in use.
 
-    Two markets with this digest in common give the same study.
+    Two markets with this digest in common give the same verdicts; openings decide none.
     """
     seen = hashlib.sha256()
     seen.update("\n".join(map(str, market.returns.columns)).encode())

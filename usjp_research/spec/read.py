@@ -238,8 +238,9 @@ def _check_prospective(spec: Spec, folder: Path) -> None:
 def _check_thesis(spec: Spec, folder: Path) -> None:
     """Refuse lines of other sectors or firms, shares that are none, and a fall counted twice."""
     thesis, path = spec.thesis, folder / "thesis.yaml"
-    for line in thesis.lines if thesis else ():
-        assert thesis is not None
+    if thesis is None:
+        return
+    for line in thesis.lines:
         where = f"{path}: line {line.id}"
         _known(where, [line.sector], spec.sectors, "sector ")
         _known(f"{where}: realised", [line.realised], thesis.realised)

@@ -245,7 +245,7 @@ def asked(checks: tuple[Check, ...]) -> list[tuple[object, ...]]:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Estimation(_Strict):

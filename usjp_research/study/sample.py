@@ -11,10 +11,10 @@ import pandas as pd
 from usjp_research.engine.design import MODELS, Design, Floats, Ints, expected_return_design
 from usjp_research.engine.placebo import Leg, Placebo, placebo_law, signed_sums
 from usjp_research.engine.rolling import Forecast, rolling_forecast
-from usjp_research.market.factors import Factors, read_factors
+from usjp_research.market.factors import Factors, check_factors, read_factors
 from usjp_research.market.load import load_market, shipped_averages
 from usjp_research.market.openings import load_openings
-from usjp_research.market.record import Market
+from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.spec.records import Spec
 from usjp_research.study.capped import with_capped
 from usjp_research.study.events import EventPanel, event_panel
@@ -106,7 +106,11 @@ def lacking(model: str, factors: Factors) -> str:
 
 
 def with_factors(spec: Spec, market: Market, factors: Factors) -> Market:
-    """Add what the rule's model is made of besides the market, or raise `InputError` without it."""
+    """Add what the rule's model is made of besides the market, or raise `InputError` without it.
+
+    Factors of another day than the market's are refused, whatever the model.
+    """
+    check_factors(factors, market.returns[BENCHMARK])
     needed = [name for name in MODELS[spec.rule.model].factors if name not in market.factors]
     if not needed:
         return market
