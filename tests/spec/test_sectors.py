@@ -66,3 +66,18 @@ def test_sectors_are_declared_in_one_place(own: Own) -> None:
     (folder / "words.yaml").write_text("sectors: {solar: Sun}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"words\.yaml: key 'sectors': .*sectors\.csv names the"):
         ur.read_spec(folder)
+
+
+@pytest.mark.parametrize("name", ["mirror", "contrast", "all"])
+def test_a_sector_is_not_called_as_what_stands_beside_the_sectors(own: Own, name: str) -> None:
+    folder = own()
+    for file in ("universe.csv", "events.csv"):
+        path = folder / file
+        path.write_text(path.read_text("utf-8").replace("rail", name), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"column 'sector': seen '{name}', expected another name"):
+        ur.read_spec(folder)
+
+
+def test_true_is_no_whole_number_from_whoever_it_comes(own: Own) -> None:
+    with pytest.raises(InputError, match="'least_firms': seen True, expected a whole number"):
+        ur.read_spec(own(), rule={"least_firms": True})

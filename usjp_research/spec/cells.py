@@ -48,7 +48,9 @@ def _split(value: object) -> object:
 
 def _written(pattern: str, expected: str) -> BeforeValidator:
     def check(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
+        # A notebook may give true, which would pass for 1.
+        wrong = isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII)
+        if wrong or isinstance(value, bool):
             raise ValueError(expected)
         return value
 

@@ -54,7 +54,7 @@ SourceKind = Literal[
     "", "government", "company", "press", "research", "copy", "aggregator", "second hand"
 ]
 MIRROR = "mirror"  # key of the basket that stands beside the sectors
-
+OTHER_KEYS = {MIRROR, "contrast", "all"}  # mean something else where a sector may be named
 SIGNS = {"+": 1, "-": -1, "0": 0, "+/-": 0, "": 0}
 Sign = Annotated[Literal["+", "-", "0", "+/-"], BeforeValidator(str)]
 HOME_ZONE, CLOSE = ZoneInfo("America/New_York"), time(16)  # of the days that a rule names
@@ -125,6 +125,8 @@ class Firm:
     def _no_column(cls, sector: str) -> str:
         if sector in {"announced", "zone", *Event.__dataclass_fields__}:
             raise CellError("sector", "another name: events.csv has a column of this name")
+        if sector in OTHER_KEYS:
+            raise CellError("sector", "another name: this one has its own meaning in the results")
         return sector
 
     @field_validator("name")
