@@ -394,9 +394,11 @@ def test_days_without_benchmark_stay_sessions_and_are_listed(tmp_path: Path) -> 
     assert listed == [str(day.date()) for day in DAYS[10:12]]
 
 
-def test_too_few_days_since_a_day_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"seen 10 days .* since 2025-04-01, expected at least 30"):
-        _load(tmp_path, _truth(), "since: 2025-04-01\n")
+@pytest.mark.parametrize(("since", "seen"), [("2025-04-01", 10), ("2031-01-01", 0)])
+def test_too_few_days_since_a_day_says_so(since: str, seen: int, tmp_path: Path) -> None:
+    told = rf"seen {seen} days .* since {since}, expected at least 30"
+    with pytest.raises(InputError, match=told):
+        _load(tmp_path, _truth(), f"since: {since}\n")
 
 
 def test_an_unknown_market_comes_with_the_nearest_known_one(tmp_path: Path) -> None:

@@ -604,3 +604,17 @@ def test_a_move_that_nothing_else_confirms_is_not_told_to_be_mended() -> None:
     assert "listed only" in alone.line() and "fix the file" not in alone.line()
     for sure in (replace(alone, witness="the raw close did not move"), replace(alone, exact=True)):
         assert "fix the file" in sure.line()
+
+
+def test_a_table_that_is_in_no_order_is_refused_and_an_empty_one_has_no_findings() -> None:
+    days = pd.bdate_range("2024-01-02", periods=90)
+    draw = np.random.default_rng(3).standard_normal((90, 2))
+    returns = pd.DataFrame(0.01 * draw, days, ["S01", "S02"])
+    for wrong, fault in {
+        "days must ascend": returns.iloc[::-1],
+        "each once": pd.concat([returns, returns.iloc[-1:]]),
+        "a series stands there twice": returns.set_axis(["S01", "S01"], axis=1),
+    }.items():
+        with pytest.raises(ur.InputError, match=wrong):
+            ur.check_returns(fault)
+    assert ur.check_returns(returns.iloc[:0]) == () == ur.check_returns(returns[[]])

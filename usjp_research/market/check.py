@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.market.columns import check_frame
 from usjp_research.market.record import EVERY, KINDS, Dropped, Finding
 from usjp_research.market.units import middles, raw_moves, stretches, whole_series
 from usjp_research.spec.records import Accepted
@@ -71,6 +72,9 @@ def check_returns(
     tuple of Finding
         The heaviest first: whole files, then those with a witness, then by size.
     """
+    check_frame(returns, "the returns")
+    if returns.empty:
+        return ()
     whole = whole_series(returns, levels, close, benchmark, funds)
     if every := tuple(item for item in whole if item.ticker == EVERY):
         return every

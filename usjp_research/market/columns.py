@@ -91,6 +91,16 @@ def missing(path: Path, name: str, names: Iterable[object], hint: str = "") -> I
     return InputError(f"{path}: row 1: column '{name}' is missing ({closest}){hint}")
 
 
+def check_frame(frame: pd.DataFrame, where: str) -> pd.DatetimeIndex:
+    """Return the days of a table in memory, or refuse days and series that are not each once."""
+    days = pd.DatetimeIndex(frame.index)
+    if not (days.is_monotonic_increasing and days.is_unique):
+        raise InputError(f"{where}: days must ascend, each once")
+    if not frame.columns.map(str).is_unique:
+        raise InputError(f"{where}: a series stands there twice")
+    return days
+
+
 def date_column(path: Path, columns: Iterable[object]) -> str:
     """Find the column of days; InputError when there is none, or two that could be meant."""
     names = list(map(str, columns))

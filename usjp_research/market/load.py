@@ -67,7 +67,7 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     funds = spec.rule.benchmark
     benchmark, used = _mean_of(returns, BENCHMARK, funds)
     if benchmark is None:
-        none = f"no benchmark: none of {', '.join((BENCHMARK, *funds))} is there"
+        none = f"no benchmark: none of {', '.join(dict.fromkeys((BENCHMARK, *funds)))} is there"
         do = "add one of them, or name yours under 'benchmark' in study.yaml"
         raise InputError(f"{path}: {none}; {do}")
     looked = list(map(str, returns.columns)) if every else list(dict.fromkeys((*used, *wanted)))

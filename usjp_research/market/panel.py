@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import check_returned, date_column, ordered_days, read_numbers
+from usjp_research.market.columns import (
+    check_frame,
+    check_returned,
+    date_column,
+    ordered_days,
+    read_numbers,
+)
 from usjp_research.market.files import existing, open_parquet
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.table import open_columns, read_prices, read_table, security_names
@@ -49,12 +55,7 @@ class ReturnPanel:
 
 def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPanel:
     """Make a panel of a table with a column per series and ascending days as index."""
-    days = pd.DatetimeIndex(frame.index)
-    if not (days.is_monotonic_increasing and days.is_unique):
-        raise InputError(f"{where}: days must ascend, each once")
-    names = tuple(map(str, frame.columns))
-    if len(set(names)) < len(names):
-        raise InputError(f"{where}: a series stands there twice")
+    days, names = check_frame(frame, where), tuple(map(str, frame.columns))
     plain = bool((frame.dtypes == np.float64).all())  # then no copy is made
     values = frame.to_numpy() if plain else frame.to_numpy(dtype=np.float64, na_value=np.nan)
     place = {name: at for at, name in enumerate(names)}

@@ -47,10 +47,10 @@ def snapshots(folder: Path | None = None) -> list[Snapshot]:
     for path in folder.glob(f"[!.]*/{ABOUT}"):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            found.append((*(about[key] for key in KEYS), Snapshot(path.with_name(DATA), about)))
+            found.append(Snapshot(path.with_name(DATA), about | {key: about[key] for key in KEYS}))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}); move it away") from None
-    return [snapshot for *_, snapshot in sorted(found, key=lambda item: str(item[0]))]
+    return sorted(found, key=lambda one: str(one.about["fetched"]))
 
 
 def find_snapshot(name: str, holds: str = "") -> Snapshot:
@@ -62,10 +62,10 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
     """
     path = Path(name).parent if Path(name).name == DATA else Path(name)
     every = snapshots(path.parent if len(path.parts) > 1 else None)
-    fit = [one for one in every if not holds or one.about.get("holds") == holds]
+    fit = [one for one in every if holds in ("", one.about["holds"])]
     found = fit[-1:] if name == "latest" else [s for s in fit if s.digest.startswith(path.name)]
     if len(found) != 1 or not path.name:
-        names = [f"{s.digest[:12]} ({s.about.get('source')})" for s in found or every]
+        names = [f"{s.digest[:12]} ({s.about['source']})" for s in found or every]
         there = ", ".join(names[::-1][:4])
         none = f"no such snapshot{holds and f' of {holds}'}"
         fault = "several begin so" if len(found) > 1 else none

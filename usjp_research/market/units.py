@@ -29,7 +29,7 @@ def whole_series(
     levels: pd.DataFrame | None,
     close: pd.DataFrame | None,
     benchmark: pd.Series | None,
-    funds: Collection[str] = (),
+    funds: Collection[str],
 ) -> list[Finding]:
     """Find series that are another thing than daily simple returns of their day."""
     if weekly := _weekly(returns if levels is None else levels):
