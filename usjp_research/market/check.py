@@ -7,17 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import check_frame
+from usjp_research.market.columns import Flags, Floats, check_frame
 from usjp_research.market.record import EVERY, KINDS, Dropped, Finding
 from usjp_research.market.units import middles, raw_moves, stretches, whole_series
 from usjp_research.spec.records import Accepted
 from usjp_research.words import InputError, percent
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 DOWN, UP = -0.30, 0.40  # a move beyond these in a day is listed
 LOOKED_AT = (0.08, 0.18)  # log moves from which a day is looked at, of calm and of wild series
 WHOLE_SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)

@@ -13,6 +13,8 @@ import pandas as pd
 
 from usjp_research.words import InputError, nearest
 
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Say = Callable[[int], str]  # says of a place what is wrong there
 SEEN = 40  # characters of a value that a message repeats
 YEARS = (1900, 2100)
@@ -282,7 +284,7 @@ def check_returned(path: Path, numbers: pd.Series, name: str) -> None:
     refuse(path, numbers, name, values > MOST_RETURN, f"a daily return below {MOST_RETURN:g}")
 
 
-def _no_days(path: Path, known: npt.NDArray[np.float64], name: str) -> None:
+def _no_days(path: Path, known: Floats, name: str) -> None:
     """Refuse numbers that are all days, as YYYYMMDD."""
     low, high = YEARS[0] * 10000, (YEARS[1] + 1) * 10000
     if len(known) and known[0] >= low and (known >= low).all() and (known < high).all():

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import date_column, ordered_days, plain, read_numbers, refuse
+from usjp_research.market import columns as c
 from usjp_research.market.files import Cells, csv_cells, existing, read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import FEWEST_SESSIONS
+from usjp_research.market.units import ENOUGH
 from usjp_research.words import InputError, card, nearest
 
-Floats = npt.NDArray[np.float64]
 UNITS = ("auto", "percent", "decimal")
 FAR = 0.5  # a day; the codes for missing days, -99.99 and -999, lie beyond it in either unit
 CODES = (-9.99, -0.9999)  # -999 and -99.99 divided by 100: in a file of percent they look like days
@@ -25,7 +24,6 @@ DOUBT = (0.07, 0.14)  # a daily standard deviation between these is high in deci
 LARGEST_RF = 0.005
 APART = 30.0  # a factor this many times larger or smaller than the market is in another unit
 NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
-ENOUGH = 100  # days that a correlation needs
 LARGEST_FILE = 50_000_000  # bytes of text
 MISSING = "leave missing days empty, not -99.99 or -999"
 FACTOR_NAMES = {
@@ -87,20 +85,20 @@ def read_factors(
         return Factors(none, "", reason="needs French's daily factors: give --factors FILE")
     path = existing(str(source))
     table = (french_cells(path) or read_file(path)).frame
-    name = date_column(path, table.columns)
+    name = c.date_column(path, table.columns)
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add factors")
-    index, _ = ordered_days(path, table, name)
+    index, _ = c.ordered_days(path, table, name)
     steps = np.abs(np.diff(index.to_numpy("datetime64[D]")).astype(float))
     if len(steps) and (step := np.median(steps)) > 3:
         seen = f"the usual step is {step:.0f} days, expected daily factors"
         do = "take the daily file, not the weekly or monthly one"
         raise InputError(f"{path}: column of days: {seen}; {do}")
     columns = [column for column in table.columns if column != name]
-    known = set(map(plain, columns))
+    known = set(map(c.plain, columns))
     there = [k for k, words in FACTOR_NAMES.items() if k in NEEDED or known & {*words}]
     found = factor_columns(columns, there, path)
-    values = {key: read_numbers(path, table[own], own) for key, own in found.items()}
+    values = {key: c.read_numbers(path, table[own], own) for key, own in found.items()}
 
     def place(key: str, at: int) -> str:
         return f"row {values[key].index[at]}, column '{found[key]}'"
@@ -110,7 +108,7 @@ def read_factors(
     unit = "decimals" if decimals["mkt_rf"] is arrays["mkt_rf"] else "percent"
     frame = pd.DataFrame(decimals, index=index).sort_index()
     reason = "no factor of that name is known: not used"
-    notes = [Dropped("factor", c, reason) for c in columns if c not in found.values()]
+    notes = [Dropped("factor", n, reason) for n in columns if n not in found.values()]
     if days is not None:
         frame, more = _on(frame, days, path)
         notes += more
@@ -126,12 +124,11 @@ def check_factors(factors: Factors, market: pd.Series) -> None:
         return
     now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
     best, side = max(late, early), "late" if late > early else "early"
-    if now <= AGAINST:
-        looks = "its sign is turned"
-    elif best >= ANOTHER_DAY and now <= NOT_TODAY:
-        looks = f"{best:.2f} a session apart: its dates are a session {side}"
-    else:
+    turned, apart = now <= AGAINST, best >= ANOTHER_DAY and now <= NOT_TODAY
+    if not (turned or apart):
         return
+    dates = f"{best:.2f} a session apart: its dates are a session {side}"
+    looks = "its sign is turned" if turned else dates
     seen = f"a correlation of {now:.2f} with the market on the same day, {looks}"
     do = "give French's daily factors on the days they are of"
     raise InputError(f"{factors.source}: factor 'mkt_rf' has {seen}; {do}")
@@ -159,14 +156,14 @@ def french_cells(path: Path) -> Cells | None:
     days = cells.frame["date"]
     short = ~days.str.fullmatch(r"[0-9]{8}|[0-9]{4}-.*")
     do = "a day as YYYYMMDD; take the daily file, not the monthly or yearly one"
-    refuse(path, days, "date", short, do)
+    c.refuse(path, days, "date", short, do)
     return cells
 
 
 def _his_header(line: str) -> bool:
     first, *names = (cell.strip() for cell in line.split(","))
     known = {word for words in FACTOR_NAMES.values() for word in words}
-    return not first and not known.isdisjoint(map(plain, names))
+    return not first and not known.isdisjoint(map(c.plain, names))
 
 
 def _on(
@@ -184,8 +181,8 @@ def _on(
     inside = here.loc[(days >= frame.index[0]) & (days <= ends)]
     for name, count in inside.isna().sum().items():
         if count:
-            first = inside.index[int(np.flatnonzero(inside[name].isna())[0])].date()
-            reason = f"no value on {count} of {len(inside)} days, the first {first}"
+            first = inside[name].isna().idxmax()
+            reason = f"no value on {count} of {len(inside)} days, the first {first:%F}"
             notes.append(Dropped("factor", str(name), reason))
     return here, notes
 
@@ -196,7 +193,7 @@ def factor_columns(
     """Find factors under the names they go by: MKT-RF, Mkt-RF, MKTRF and mkt_rf are one."""
     found = {}
     for key in needed:
-        called = ([n for n in names if plain(n) == word] for word in FACTOR_NAMES[key])
+        called = ([n for n in names if c.plain(n) == word] for word in FACTOR_NAMES[key])
         there = next(filter(None, called), [])
         if not there:
             wanted = f"{' or '.join(FACTOR_NAMES[key])} (capitals, - and _ do not matter)"
@@ -210,11 +207,11 @@ def factor_columns(
 
 
 def in_decimals(
-    factors: Mapping[str, Floats],
+    factors: Mapping[str, c.Floats],
     units: str,
     where: str,
     place: Callable[[str, int], str] = lambda _, at: f"place {at}",
-) -> dict[str, Floats]:
+) -> dict[str, c.Floats]:
     """Return factors as decimals, from a declared unit or one that the numbers leave no doubt of.
 
     A market's daily standard deviation is between 0.2% and 10%: above 0.1 it is in percent. It is
@@ -254,11 +251,11 @@ def in_decimals(
     return out
 
 
-def _spread(values: Floats) -> float:
+def _spread(values: c.Floats) -> float:
     return 1.4826 * float(np.nanmedian(np.abs(values)))
 
 
-def _one_unit(factors: Mapping[str, Floats], units: str, where: str) -> None:
+def _one_unit(factors: Mapping[str, c.Floats], units: str, where: str) -> None:
     """Refuse a riskless rate per year, and factors in another unit than the market."""
     size = _spread(factors["mkt_rf"])
     highest = float(np.nanmax(np.abs(factors["rf"])))

@@ -9,22 +9,14 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from usjp_research.market.columns import (
-    check_frame,
-    check_returned,
-    date_column,
-    ordered_days,
-    read_numbers,
-)
+from usjp_research.market import columns as c
 from usjp_research.market.files import existing, open_parquet
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.table import open_columns, read_prices, read_table, security_names
 from usjp_research.words import InputError
 
-Floats = npt.NDArray[np.float64]
 Part = Callable[[Sequence[str]], pd.DataFrame]  # columns of a file
 IN_MEMORY = 2**26  # bytes of returns that are read at once; larger Parquet files come in blocks
 BLOCK = 2**25
@@ -37,7 +29,7 @@ class ReturnPanel:
 
     days: pd.DatetimeIndex
     names: tuple[str, ...]
-    read: Callable[[Sequence[str]], Floats]  # of shape (n_names, n_days), NaN where missing
+    read: Callable[[Sequence[str]], c.Floats]  # of shape (n_names, n_days), NaN where missing
     chunk: int | None  # series to read at a time; None when all may be read at once
     where: str
     read_as: tuple[str, ...] = ()
@@ -55,12 +47,12 @@ class ReturnPanel:
 
 def panel_of_frame(frame: pd.DataFrame, where: str = "the returns") -> ReturnPanel:
     """Make a panel of a table with a column per series and ascending days as index."""
-    days, names = check_frame(frame, where), tuple(map(str, frame.columns))
+    days, names = c.check_frame(frame, where), tuple(map(str, frame.columns))
     plain = bool((frame.dtypes == np.float64).all())  # then no copy is made
     values = frame.to_numpy() if plain else frame.to_numpy(dtype=np.float64, na_value=np.nan)
     place = {name: at for at, name in enumerate(names)}
 
-    def read(wanted: Sequence[str]) -> Floats:
+    def read(wanted: Sequence[str]) -> c.Floats:
         columns = np.array([place[name] for name in wanted])
         out = np.empty((len(columns), len(days)))
         for at in range(0, len(columns), TILE):  # a tile at a time stays in the cache
@@ -107,23 +99,23 @@ def _in_blocks(path: Path) -> ReturnPanel | None:
     rows = file.metadata.num_rows
     if rows * len(names) * 8 <= IN_MEMORY:
         return None
-    date_name = date_column(path, names)
+    date_name = c.date_column(path, names)
 
     def part(wanted: Sequence[str]) -> pd.DataFrame:
         frame = file.read(columns=list(wanted)).replace_schema_metadata(None).to_pandas()
         return cast("pd.DataFrame", frame[list(wanted)].set_axis(range(1, rows + 1), axis=0))
 
-    days, said = ordered_days(path, part([date_name]), date_name)
+    days, said = c.ordered_days(path, part([date_name]), date_name)
     names.remove(date_name)
     read, chunk = partial(_read, path, days, part), max(1, BLOCK // (rows * 8))
     return ReturnPanel(days.sort_values(), tuple(names), read, chunk, str(path), said)
 
 
-def _read(path: Path, days: pd.DatetimeIndex, part: Part, wanted: Sequence[str]) -> Floats:
+def _read(path: Path, days: pd.DatetimeIndex, part: Part, wanted: Sequence[str]) -> c.Floats:
     """Return series as rows, the oldest day first, each read and found to be returns."""
     out = np.empty((len(wanted), len(days)))
     for at, (name, column) in enumerate(part(wanted).items()):
-        numbers = read_numbers(path, column, str(name))
-        check_returned(path, numbers, str(name))
+        numbers = c.read_numbers(path, column, str(name))
+        c.check_returned(path, numbers, str(name))
         out[at] = numbers.to_numpy()
     return out if days.is_monotonic_increasing else out[:, ::-1]

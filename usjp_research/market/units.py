@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from usjp_research.market.columns import Flags, Floats
 from usjp_research.market.record import EVERY, Finding
 
-Floats = npt.NDArray[np.float64]
 ENOUGH = 100  # days that a correlation needs
 STRETCH = 60  # days that units need
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
@@ -179,7 +178,7 @@ def middles(rows: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
-def stretches(rows: npt.NDArray[np.bool_], least: int = 1) -> list[list[int]]:
+def stretches(rows: Flags, least: int = 1) -> list[list[int]]:
     """List runs of true in each row: the row, its first place and the one after its last."""
     steps = np.diff(np.pad(rows.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
