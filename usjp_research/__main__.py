@@ -27,7 +27,7 @@ from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.runs import batches, prices, store
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
 from usjp_research.runs.terminal import WIDTH, columns
-from usjp_research.spec.read import GIVEN, read_settings, read_spec
+from usjp_research.spec.read import GIVEN, read_settings, read_spec, study_folder
 from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
 from usjp_research.words import InputError, level, shown
 
@@ -198,7 +198,7 @@ def study(
 
     if method and not pages:
         raise InputError("--method: it is a notebook, and --no-pages runs none; leave one out")
-    given = _study(params)
+    given = study_folder(params)
     other = _here(events) if events else None
     rule = read_settings(settings or ())
     itself, spec = (read_spec(given, events=other, rule=part) for part in ({}, rule))
@@ -283,17 +283,6 @@ def _source(source: str, *, returns: bool) -> str:
 def _here(path: Path) -> Path:
     """Return a path of the command line from the folder that the user stands in."""
     return expanded(path).absolute()
-
-
-def _study(params: Path | None) -> Path:
-    """Return the folder of a study: the user's own, or one that ships, by its bare name."""
-    if not params:
-        return find_root() / "params"
-    own, shipped = _here(params), home() / "params" / params.name
-    if own.is_file():
-        return own.parent
-    named = params in (Path(params.name), Path("params", params.name))
-    return shipped if named and not own.exists() and (shipped / "universe.csv").is_file() else own
 
 
 def _own_params(params: Path, events: Path | None, folder: Path) -> Path:
@@ -547,7 +536,7 @@ def check_command(
     from usjp_research.report.outlook import check_lines
     from usjp_research.spec.read import find_faults
 
-    spec, faults = find_faults(_study(params))
+    spec, faults = find_faults(study_folder(params))
     if spec is None:
         return _fail(faults, 2)
     source = _source(market or spec.rule.market, returns=returns)
@@ -569,7 +558,7 @@ def rule_command(
     from usjp_research.study.quiet import quiet_candidates
     from usjp_research.study.second import second_legs, second_of
 
-    spec, stages = read_spec(_study(params)), _stages(2)
+    spec, stages = read_spec(study_folder(params)), _stages(2)
     source = _source(market or spec.rule.market, returns=returns)
     data = ur.sample(spec, _market(spec, source, stages))
     stages("the same sums on quiet dates, with one set of controls after the other")
@@ -606,8 +595,8 @@ def prices_check(
 
     kept = re.fullmatch("latest|[0-9a-f]{4,64}", file) and not _here(Path(file)).exists()
     named = file if file.partition(":")[0] in KINDS else f"{'snapshot' if kept else 'file'}:{file}"
-    other = _here(against) if against else None
-    done = check_prices(read_spec(_study(params)), _source(named, returns=False), other, tolerance)
+    source, other = _source(named, returns=False), _here(against) if against else None
+    done = check_prices(read_spec(study_folder(params)), source, other, tolerance)
     print_checked(done, _say, _width())
     if json_file:
         _write(json_file, done.json())
@@ -631,7 +620,7 @@ def verify_command(
     asked = store.Inputs(**(held.get("inputs") or {"market": held["market"]}))
     kept = folder / "params"  # of a run with an events file of its own
     known = Path(asked.params) if asked.params else None
-    given = _study(params or (kept if kept.is_dir() else known))
+    given = study_folder(params or (kept if kept.is_dir() else known))
     spec = read_spec(given, rule=asked.rule)
     if (seen := digest(spec)) != held["spec"]:
         told = f"parameters {seen[:12]}, the run's {held['spec'][:12]}"
@@ -702,7 +691,7 @@ def battery_command(
     if json_file is None:
         print_battery(done, _say, everything=everything)
     else:
-        write_battery(done, json_file, files, asked)
+        write_battery(done, expanded(json_file), files, asked)
         stderr.print(f"{len(done.dropped)} left out. Results: {json_file}", markup=False)
 
 
@@ -722,6 +711,9 @@ def site_build(
     from usjp_research.report.pages import render
     from usjp_research.report.site import brief_page, build_site
 
+    single_file, pdf, brief, xlsx, tables = (
+        path and expanded(path) for path in (single_file, pdf, brief, xlsx, tables)
+    )
     folder = _here(run)
     on_paper = brief is not None and brief.suffix.lower() == ".pdf"
     printer = onefile.find_browser(browser) if pdf or on_paper else ""

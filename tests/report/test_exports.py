@@ -331,11 +331,15 @@ def test_moved_results_that_nothing_explains_are_called_so(finished: Path, copy:
 
 
 def test_the_command_writes_every_form(
-    finished: Path, usjp: Callable[..., Result], tmp_path: Path
+    finished: Path,
+    usjp: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no shell writes out the ~ of --xlsx=~/study.xlsx
     out = tmp_path / "new"
-    words: tuple[object, ...] = ("--single-file", out / "study.html", "--tables", out)
-    words += ("--xlsx", out / "study.xlsx", "--brief", out / "brief.html")
+    words: tuple[object, ...] = ("--single-file", out / "study.html", "--tables", "~/new")
+    words += ("--xlsx=~/new/study.xlsx", "--brief", out / "brief.html")
     shutil.copytree(finished, tmp_path / "run")
     result = usjp("site", tmp_path / "run", *words)
     assert result.exit_code == 0, result.stderr

@@ -20,6 +20,7 @@ from usjp_research.market import fetch
 from usjp_research.market.fetch import SOURCES, Fetched, Request
 from usjp_research.market.record import Dropped
 from usjp_research.market.snapshots import find_snapshot, snapshots
+from usjp_research.spec.read import read_spec, study_folder
 from usjp_research.words import InputError
 
 Usjp = Callable[..., Result]
@@ -78,6 +79,17 @@ def test_a_study_names_what_is_fetched_and_terms_are_said_once(
     assert done.stdout.splitlines()[-1] == words  # without --donors: none of donors.csv came
     assert sorted(path.name for path in Path("snapshots").iterdir()) == [".gitignore", one.digest]
     assert Path("snapshots/.gitignore").read_text() == "*\n"
+
+
+def test_a_study_that_ships_is_fetched_for_by_its_bare_name_as_it_is_run(
+    usjp: Usjp, sent: Callable[..., list[Request]]
+) -> None:
+    asked = sent(frame("SPY"))
+    done = usjp("prices", "fetch", "--params", "liberation_day")
+    assert done.exit_code == 0, done.stderr
+    firms = read_spec(study_folder(Path("liberation_day"))).firms
+    assert {firm.ticker for firm in firms} <= {*asked[0].names}
+    assert done.stdout.splitlines()[-1].startswith("usjp study --params liberation_day --market")
 
 
 def test_a_snapshot_is_never_written_again_and_a_change_in_it_is_refused(

@@ -19,8 +19,8 @@ from typer import Argument, Option
 from usjp_research.runs.folder import locked, staged
 from usjp_research.runs.store import json_bytes, prepare_folder, write_whole
 from usjp_research.runs.terminal import columns
-from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import Spec, expanded, find_root
+from usjp_research.spec.read import read_spec, study_folder
+from usjp_research.spec.records import Spec
 from usjp_research.words import InputError, nearest, percent, shown
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def fetch(
 
     if source not in SOURCES:
         raise InputError(f"unknown source '{source}': {nearest(source, SOURCES)}")
-    spec = read_spec(expanded(params).absolute() if params else find_root() / "params")
+    spec = read_spec(study_folder(params))
     asked = names or (_tickers(spec) if SOURCES[source].holds == "prices" else [*TABLES])
     today = datetime.now(UTC).date()
     news = min(event.instant for event in spec.events).date()

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from usjp_research.spec import files
 from usjp_research.spec import records as r
-from usjp_research.spec.records import Event, Rule, Spec, find_root, in_project
+from usjp_research.spec.records import Event, Rule, Spec, expanded, find_root, home, in_project
 from usjp_research.words import InputError, nearest, use_names
 
 T = TypeVar("T")
@@ -140,6 +140,17 @@ def read_words(folder: Path) -> r.Words:
         raise InputError(f"{folder / 'words.yaml'}: key 'sectors': {path} {told}")
     rows = files.read_rows(path, r.Sector, once="sector", needed=True)
     return words.model_copy(update={"sectors": {row.sector: row for row in rows}})
+
+
+def study_folder(params: Path | None) -> Path:
+    """Return the folder that a command names: the user's own, or one that ships, by bare name."""
+    if not params:
+        return find_root() / "params"
+    own, shipped = expanded(params).absolute(), home() / "params" / params.name
+    if own.is_file():
+        return own.parent
+    named = params in (Path(params.name), Path("params", params.name))
+    return shipped if named and not own.exists() and (shipped / "universe.csv").is_file() else own
 
 
 def _params_folder(params: str | Path | None) -> Path:
