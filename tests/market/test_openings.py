@@ -91,6 +91,22 @@ def test_an_opening_of_zero_or_none_is_missing_and_costs_nothing_else(
     assert any("opening prices of zero" in line for line in market.read_as)
 
 
+def test_a_raw_close_of_zero_or_less_is_missing_beside_adjusted_prices(
+    spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    drawn = _drawn()
+    close, days = drawn["close"].copy(), list(DAYS[[300, 301]])
+    close.loc[days, "S03"] = [0.0, -5.0]
+    table = _long({"adj_close": drawn["adj"], "close": close, "open": drawn["open"]})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    read = load_market(spec, f"file:{tmp_path / 'p.csv'}")
+    assert "raw closes of zero or less count as missing" in read.read_as
+    for part, want in market.openings.items():
+        gone = pd.DataFrame(False, want.index, want.columns)
+        gone.loc[days, "S03"] = True
+        pd.testing.assert_frame_equal(read.openings[part], want.mask(gone))
+
+
 def test_a_price_file_without_openings_makes_the_market_that_it_made_before(
     spec: Spec, tmp_path: Path
 ) -> None:

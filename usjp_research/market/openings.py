@@ -28,7 +28,7 @@ def opened(read: Table, market: Market, spec: Spec) -> Market:
     close = read.close if read.close is not None else read.levels
     if read.opening is None or close is None:
         return market
-    session = close / read.opening.where(read.opening > 0) - 1
+    session = close / read.opening - 1
     held = market.returns.drop(columns=BENCHMARK)
     day = read.returns.drop(columns=held, errors="ignore").join(held)
     overnight = (1 + day) / (1 + session) - 1

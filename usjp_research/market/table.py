@@ -164,12 +164,12 @@ def read_table(file: Columns, kind: Kind) -> Table:
         if file.tickers is None and not said:
             said = [f"{'prices' if are_prices else 'returns'} from {c.short(name)}"]
         if raw:
-            close = file.by_day(_numbers(path, file.frame[fields[raw]]))
+            close, none = _beside(file, fields[raw], "raw closes")
+            said = [*said, *none]
         opens = next((column for column in fields if c.plain(column) == "open"), "")
         if opens and (raw or c.plain(name) in RAW):
-            opening = file.by_day(_numbers(path, file.frame[fields[opens]]))
-            if (opening <= 0).any(axis=None):
-                said = [*said, "opening prices of zero or less count as missing"]
+            opening, none = _beside(file, fields[opens], "opening prices")
+            said = [*said, *none]
     _check(file, numbers, are_prices)
     values = file.by_day(numbers)
     names, listed = security_names(path, list(map(str, values.columns)))
@@ -180,6 +180,13 @@ def read_table(file: Columns, kind: Kind) -> Table:
     close, opening = (frame if frame is None else named(frame) for frame in (close, opening))
     said = [*file.read_as, *said, *listed]
     return Table(named(values), are_prices, close, opening, tuple(said), column=name)
+
+
+def _beside(file: Columns, names: list[str], what: str) -> tuple[pd.DataFrame, list[str]]:
+    """Read raw prices that stand beside those in use, and say it where some are none."""
+    prices = file.by_day(_numbers(file.path, file.frame[names]))
+    none = [f"{what} of zero or less count as missing"] if (prices <= 0).any(axis=None) else []
+    return prices.where(prices > 0), none
 
 
 def returns_of(file: Columns, names: list[str]) -> pd.DataFrame:
