@@ -215,6 +215,19 @@ def test_parts_of_the_day_in_a_column_per_field_and_firm_are_those_of_the_long_t
         np.testing.assert_allclose(got.openings[part], want, atol=1e-9)
 
 
+def test_openings_of_another_day_than_the_market_s_are_refused(spec: Spec, tmp_path: Path) -> None:
+    market, path = simulated_market(spec, seed=1), tmp_path / "openings.parquet"
+    moves = market.returns[[*SECTORS["solar"], *SECTORS["rail"]]]
+    for shift, told in ((0, ""), (1, "a session late"), (-1, "a session early")):
+        session = moves.shift(shift).dropna()
+        _long({"overnight": 0 * session, "intraday": session}).to_parquet(path)
+        if not told:
+            assert load_openings(spec, market, str(path)).openings[SESSION].notna().any(axis=None)
+            continue
+        with pytest.raises(InputError, match=rf"openings\.parquet: .* {told}; give openings"):
+            load_openings(spec, market, str(path))
+
+
 def test_averages_have_no_openings_to_add_and_a_file_must_be_there(spec: Spec) -> None:
     market, _ = small_market()
     with pytest.raises(InputError, match="has no single firms"):

@@ -14,7 +14,7 @@ from usjp_research.market import columns as c
 from usjp_research.market.files import Cells, csv_cells, existing, read_file
 from usjp_research.market.record import Dropped
 from usjp_research.market.table import FEWEST_SESSIONS
-from usjp_research.market.units import ENOUGH
+from usjp_research.market.units import refuse_other_day
 from usjp_research.words import InputError, card, nearest
 
 UNITS = ("auto", "percent", "decimal")
@@ -23,7 +23,6 @@ CODES = (-9.99, -0.9999)  # -999 and -99.99 divided by 100: in a file of percent
 DOUBT = (0.07, 0.14)  # a daily standard deviation between these is high in decimals, low in percent
 LARGEST_RF = 0.005
 APART = 30.0  # a factor this many times larger or smaller than the market is in another unit
-NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
 LARGEST_FILE = 50_000_000  # bytes of text
 MISSING = "leave missing days empty, not -99.99 or -999"
 FACTOR_NAMES = {
@@ -117,21 +116,10 @@ def read_factors(
 
 def check_factors(factors: Factors, market: pd.Series) -> None:
     """Refuse a market factor that goes with the market of another day, or against it."""
-    if factors.reason:
-        return
-    own = factors.returns["mkt_rf"]
-    if (own.notna() & market.notna()).sum() < ENOUGH:
-        return
-    now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
-    best, side = max(late, early), "late" if late > early else "early"
-    turned, apart = now <= AGAINST, best >= ANOTHER_DAY and now <= NOT_TODAY
-    if not (turned or apart):
-        return
-    dates = f"{best:.2f} a session apart: its dates are a session {side}"
-    looks = "its sign is turned" if turned else dates
-    seen = f"a correlation of {now:.2f} with the market on the same day, {looks}"
-    do = "give French's daily factors on the days they are of"
-    raise InputError(f"{factors.source}: factor 'mkt_rf' has {seen}; {do}")
+    if not factors.reason:
+        do = "give French's daily factors on the days they are of"
+        where = f"{factors.source}: factor 'mkt_rf'"
+        refuse_other_day(where, factors.returns["mkt_rf"], market, do)
 
 
 def french_cells(path: Path) -> Cells | None:

@@ -12,6 +12,7 @@ from usjp_research.market.columns import plain
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.table import Columns, Table, open_columns, read_table, returns_of
+from usjp_research.market.units import refuse_other_day
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError
 
@@ -50,12 +51,17 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
     told = {"openings": path.name, "openings_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     market = replace(market, provenance={**market.provenance, **told})
     if tables := parts_of_day(file):
-        return _with(market, spec, tables)
-    read = None if file.wide else read_table(file, "auto")
-    if read is None or read.opening is None:
-        expected = "date, ticker, overnight and intraday, or prices with open and close"
-        raise InputError(f"{path}: row 1: no openings: expected {expected}")
-    return opened(read, market, spec)
+        made = _with(market, spec, tables)
+    else:
+        read = None if file.wide else read_table(file, "auto")
+        if read is None or read.opening is None:
+            expected = "date, ticker, overnight and intraday, or prices with open and close"
+            raise InputError(f"{path}: row 1: no openings: expected {expected}")
+        made = opened(read, market, spec)
+    session = made.openings[SESSION].drop(columns=BENCHMARK).mean(axis=1)
+    where, do = f"{path}: the firms' mean return in the session", "give openings of the same days"
+    refuse_other_day(where, session, market.returns[BENCHMARK], do)
+    return made
 
 
 def parts_of_day(file: Columns) -> dict[str, pd.DataFrame]:

@@ -11,9 +11,11 @@ import pandas as pd
 
 from usjp_research.market.columns import Flags, Floats
 from usjp_research.market.record import EVERY, Finding
+from usjp_research.words import InputError
 
 ENOUGH = 100  # days that a correlation needs
 STRETCH = 60  # days that units need
+NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
 # What may stand where returns should: kind, words, what to do, and what says so.
@@ -157,6 +159,21 @@ def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
         name, size = str(returns.columns[k]), float(best[k])
         found.append(Finding(name, first, "shifted", size, words, NEW_YORK))
     return found
+
+
+def refuse_other_day(where: str, own: pd.Series, market: pd.Series, advice: str) -> None:
+    """Refuse returns of many firms that go with the market of another day, or against it."""
+    if (own.notna() & market.notna()).sum() < ENOUGH:
+        return
+    now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
+    best, side = max(late, early), "late" if late > early else "early"
+    turned, apart = now <= AGAINST, best >= ANOTHER_DAY and now <= NOT_TODAY
+    if not (turned or apart):
+        return
+    dates = f"{best:.2f} a session apart: its dates are a session {side}"
+    looks = "its sign is turned" if turned else dates
+    seen = f"has a correlation of {now:.2f} with the market on the same day, {looks}"
+    raise InputError(f"{where} {seen}; {advice}")
 
 
 def _scaled(table: pd.DataFrame) -> Floats:
