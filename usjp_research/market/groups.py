@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.columns import missing, read_days, refuse, words
+from usjp_research.market.columns import missing, plain, read_days, refuse, short, two, words
 from usjp_research.market.files import existing, read_cells
 from usjp_research.words import InputError
 
@@ -50,9 +50,16 @@ def read_event_dates(path: str | Path) -> pd.DataFrame:
 def _words(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Read a table of words, none of the needed ones empty; typed days stay as they are."""
     table = read_cells(path).frame
-    for name in needed:
-        if name not in table.columns:
+    for name in (*needed, "treated"):
+        same = [column for column in table.columns if plain(column) == name]
+        if not same and name in needed:
             raise missing(path, name, table.columns)
+        if len(same) > 1:
+            raise InputError(f"{path}: row 1: {two(same)} could both be the {name}; keep one")
+        table = table.rename(columns=dict.fromkeys(same, name))
+    for name in table.columns:
+        if plain(name).startswith("treat") and name != "treated":  # else all firms would be
+            raise InputError(f"{path}: row 1: column {short(name)}: expected 'treated'; rename it")
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add firms")
     for name in table.select_dtypes(exclude=["datetime", "datetimetz"]).columns:
