@@ -135,6 +135,22 @@ def test_faults_between_files_are_told_at_once_when_each_can_be_read(mine: Path)
     assert "'sola'" in str(found[0]) and "'N9'" in str(found[1])
 
 
+def test_a_fault_between_files_is_told_once_and_hides_none_behind_it(mine: Path) -> None:
+    with (mine / "study.yaml").open("a", encoding="utf-8") as file:
+        file.write("campaign: [N1, N9]\n")
+    path = mine / "thesis.yaml"
+    lines = path.read_text("utf-8").replace("sector: solar", "sector: sola")
+    path.write_text(lines, encoding="utf-8")
+    _, found = find_faults(mine)
+    unknown = [str(fault) for fault in found if "unknown sector 'sola'" in str(fault)]
+    assert len(unknown) == lines.count("sector: sola") > 0
+    (campaign,) = (str(fault) for fault in found if str(fault) not in unknown)
+    assert "key 'campaign': unknown 'N9'" in campaign
+    with pytest.raises(InputError) as first:
+        read_spec(mine)
+    assert str(first.value) == campaign
+
+
 @pytest.mark.parametrize("second", [None, SECOND], ids=["rule 1", "rule 2"])
 def test_no_reaction_is_read_whatever_it_was(mine: Path, second: records.Second | None) -> None:
     spec = read_spec(mine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -85,7 +86,8 @@ def fetch(
     donors = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
     use = f"--market snapshot:{digest[:12]}{f' --donors {table}' * donors}"
     use = use if SOURCES[source].holds == "prices" else f"--factors {table}"
-    print(shown(f"usjp study {f'--params {params} ' if params else ''}{use}"))
+    own = f"--params {shlex.quote(str(params))} " if params else ""
+    print(shown(f"usjp study {own}{use}"))
 
 
 def _tickers(spec: Spec) -> list[str]:

@@ -227,11 +227,11 @@ def _fit_rule(rule: Rule, ids: Collection[str]) -> Rule:
 
 
 def _check_campaign(spec: Spec, folder: Path) -> None:
-    if spec.rule.campaign:
-        first, last = (spec.event(id) for id in spec.rule.campaign)
-        if last.instant < first.instant:
-            told = f"'{last.id}' is before '{first.id}'; give the earlier event first"
-            raise InputError(f"{_study(spec, folder)}: key 'campaign': {told}")
+    known = {event.id: event for event in spec.events}
+    first, last = (known.get(id) for id in spec.rule.campaign or ("", ""))
+    if first and last and last.instant < first.instant:
+        told = f"'{last.id}' is before '{first.id}'; give the earlier event first"
+        raise InputError(f"{_study(spec, folder)}: key 'campaign': {told}")
 
 
 def _check_prospective(spec: Spec, folder: Path) -> None:
@@ -240,7 +240,8 @@ def _check_prospective(spec: Spec, folder: Path) -> None:
         where = f"{_study(spec, folder)}: key 'second.prospective.{category}'"
         _known(where, signs, spec.sectors, "sector ", " or remove it")
         if silent := [sector for sector in spec.sectors if sector not in signs]:
-            raise InputError(f"{where}: no sign for '{silent[0]}'; give it one of + - 0 +/-")
+            told = f"no sign for '{silent[0]}'; give it one of + - 0 +/-"
+            files.refuse(InputError(f"{where}: {told}"))
     for event in spec.announced(later=True):
         if event.role == "primary":
             spec.later_signs(event)
@@ -255,21 +256,21 @@ def _check_thesis(spec: Spec, folder: Path) -> None:
         where = f"{path}: line {line.id}"
         _known(where, [line.sector], spec.sectors, "sector ")
         _known(f"{where}: realised", [line.realised], thesis.realised)
-        inside = {firm.ticker for firm in spec.members(line.sector)}
-        if strange := [ticker for ticker in line.firms if ticker not in inside]:
+        inside = {firm.ticker for firm in spec.firms if firm.sector == line.sector}
+        strange = [ticker for ticker in line.firms if ticker not in inside]
+        if strange and inside:
             told = f"is not in sector '{line.sector}' of universe.csv; correct one of the two"
-            raise InputError(f"{where}: firm '{strange[0]}' {told}")
+            files.refuse(InputError(f"{where}: firm '{strange[0]}' {told}"))
         named, others = line.firms.values(), line.other_listed.cases
-        for share in (*named, sum(named) + max(others), *others):
-            if not 0 <= share <= 1:
-                seen = f"seen {share:g} as a share of listed firms or their sum, expected 0 to 1"
-                raise InputError(f"{where}: {seen}; lower 'firms' or 'other_listed'")
+        shares = (*named, sum(named) + max(others), *others)
+        if wrong := [share for share in shares if not 0 <= share <= 1]:
+            seen = f"seen {wrong[0]:g} as a share of listed firms or their sum, expected 0 to 1"
+            files.refuse(InputError(f"{where}: {seen}; lower 'firms' or 'other_listed'"))
         loss = line.sign < 0 or min((line.margin or thesis.margin).cases) < 0
-        for event in spec.with_role("primary") if loss else ():
-            if event.signs.get(line.sector, 0) < 0:
-                key = f"line {line.id}: key 'sign'" if line.sign < 0 else "key 'margin'"
-                falls = f"and event '{event.id}' already expects '{line.sector}' to fall"
-                expected = "a value above zero, the size of the fall, or '+' in events.csv"
-                raise InputError(
-                    f"{path}: {key}: seen a value below zero, {falls}; expected {expected}"
-                )
+        falling = [x.id for x in spec.with_role("primary") if x.signs.get(line.sector, 0) < 0]
+        if loss and falling:
+            key = f"line {line.id}: key 'sign'" if line.sign < 0 else "key 'margin'"
+            falls = f"and event '{falling[0]}' already expects '{line.sector}' to fall"
+            expected = "a value above zero, the size of the fall, or '+' in events.csv"
+            seen = f"seen a value below zero, {falls}; expected {expected}"
+            files.refuse(InputError(f"{path}: {key}: {seen}"))
