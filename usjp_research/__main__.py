@@ -28,7 +28,7 @@ from usjp_research.runs import batches, prices, store
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
 from usjp_research.runs.terminal import WIDTH, columns
 from usjp_research.spec.read import GIVEN, read_settings, read_spec, study_folder
-from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule
+from usjp_research.spec.records import digest, expanded, find_root, home, not_the_rule, sha_of
 from usjp_research.words import InputError, level, shown
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carries with it
@@ -354,7 +354,7 @@ def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[st
     """Return what `usjp verify` needs to compute a run again, without places of this machine."""
     kind, _, place = source.partition(":")
     read = {"market": place if Path(place).is_file() else "", **options, "factor_units": ""}
-    files = {k: (Path(path).name, store.sha_of(Path(path))) for k, path in read.items() if path}
+    files = {k: (Path(path).name, sha_of(Path(path))) for k, path in read.items() if path}
     return {
         "market": f"{kind}:{Path(place).name}" if place else kind,
         "params": params.name if params.parent == home() / "params" else "",
@@ -649,7 +649,7 @@ def _same_file(path: Path, sha: str) -> str:
 
     kept = path.parent / STORE / sha / DATA
     path = kept if path.name == DATA and kept.is_file() else path
-    seen = store.sha_of(path) if path.is_file() else ""
+    seen = sha_of(path) if path.is_file() else ""
     if seen == sha:
         return str(path)
     told = f"SHA-256 {seen[:12]}, the run's {sha[:12]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from usjp_research.market.check import check_returns, doubtful, refuse_file
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.table import FEWEST_SESSIONS, read_returns
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Spec, sha_of
 from usjp_research.words import InputError, card
 
 DONOR = "donor/"
@@ -85,8 +84,7 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         last = found.dropped[-1]
         none = f"no donor is left of {len(outside)}, such as '{last.name}': {last.reason}"
         raise InputError(f"{path}: {none}; give securities that trade every day")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return replace(found, sha256=digest, inside=_inside(found.returns, spec, market))
+    return replace(found, sha256=sha_of(path), inside=_inside(found.returns, spec, market))
 
 
 def _outside(spec: Spec, names: list[str], path: Path) -> tuple[list[str], list[Dropped]]:

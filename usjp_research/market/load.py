@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from usjp_research.market.simulate import simulated_market
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.sources import SOURCES, usage
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
-from usjp_research.spec.records import Spec, find_root, home
+from usjp_research.spec.records import Spec, find_root, home, sha_of
 from usjp_research.words import InputError, nearest
 
 
@@ -81,8 +80,7 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     own = {BENCHMARK: benchmark} | ({} if mirror is None else {MIRROR: mirror})
     table = pd.concat([pd.DataFrame(own), returns[wanted]], axis=1)
     table, gaps = _benchmarked(path, table, spec.rule.since)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    about = {"source": "file", "file": path.name, "sha256": sha256, "benchmark": used}
+    about = {"source": "file", "file": path.name, "sha256": sha_of(path), "benchmark": used}
     dropped = (*missing, *read.dropped, *gaps, *idle)
     made = Market(f"file:{path.name}", table, "firm", dropped=dropped, provenance=about)
     return opened(read, replace(made, read_as=read.read_as, findings=findings), spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.market.table import Columns, Table, open_columns, read_table, returns_of
 from usjp_research.market.units import refuse_other_day
-from usjp_research.spec.records import Spec
+from usjp_research.spec.records import Spec, sha_of
 from usjp_research.words import InputError
 
 OVERNIGHT, SESSION = "overnight", "session"  # from close to open, and from open to close
@@ -48,7 +47,7 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
         raise InputError(f"openings '{source}': the market '{market.name}' has no single firms")
     path = existing(source)
     file = open_columns(path)
-    told = {"openings": path.name, "openings_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    told = {"openings": path.name, "openings_sha256": sha_of(path)}
     market = replace(market, provenance={**market.provenance, **told})
     if tables := parts_of_day(file):
         made = _with(market, spec, tables)

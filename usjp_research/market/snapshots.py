@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from usjp_research.spec.records import find_root
+from usjp_research.spec.records import find_root, sha_of
 from usjp_research.words import InputError
 
 STORE, DATA, ABOUT = "snapshots", "prices.parquet", "provenance.json"
@@ -71,7 +70,7 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
         fault = "several begin so" if len(found) > 1 else none
         raise InputError(f"snapshot '{name}': {fault}; there: {there or 'none: usjp prices fetch'}")
     (one,) = found
-    if not one.data.is_file() or hashlib.sha256(one.data.read_bytes()).hexdigest() != one.digest:
+    if not one.data.is_file() or sha_of(one.data) != one.digest:
         raise InputError(f"{one.data}: changed since it was fetched; fetch it again")
     return one
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import platform
 import re
@@ -25,6 +24,7 @@ from usjp_research import __version__
 from usjp_research.runs.warm import HOME
 from usjp_research.spec.read import read_words
 from usjp_research.spec.records import in_project
+from usjp_research.spec.records import sha_of as sha_of
 from usjp_research.words import InputError, each_text, scrub, shown
 
 if TYPE_CHECKING:
@@ -313,11 +313,6 @@ def read_manifest(run: Path) -> dict[str, Any]:
         seen = "nothing" if fault["type"] == "missing" else repr(fault["input"])[:60]
         raise InputError(f"{path}: key '{key}': seen {seen}, {fault['msg']}; {AGAIN}") from None
     return content
-
-
-def sha_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def listed_files(run: Path) -> dict[str, str]:

@@ -732,6 +732,11 @@ def in_project(path: Path) -> Path:
     return path if outside and (path.exists() or installed) else root / path
 
 
+def sha_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def digest(spec: Spec) -> str:
     """Return the SHA-256 of everything that defines the study, as 64 hexadecimal digits."""
     checks, usual = asked(spec.checks), asked(GENERIC)
