@@ -23,6 +23,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 import usjp_research as ur
+from usjp_research.market.snapshots import DATA, STORE, find_snapshot
 from usjp_research.market.sources import is_simulated, sources_help
 from usjp_research.runs import batches, prices, store
 from usjp_research.runs.folder import check_folder, check_study, locked, recover, staged, swap
@@ -272,8 +273,6 @@ def _source(source: str, *, returns: bool) -> str:
     if returns and (kind not in ("file", "returns") or not rest):
         raise InputError("--returns: says what a file holds; give it with --market file:PATH")
     if kind == "snapshot" and rest:
-        from usjp_research.market.snapshots import find_snapshot
-
         return f"snapshot:{find_snapshot(rest, 'prices').data}"
     if kind not in ("file", "returns", "prices") or not rest:
         return source
@@ -645,8 +644,6 @@ def verify_command(
 
 def _same_file(path: Path, sha: str) -> str:
     """Return the place of a file that a run has read, also as a snapshot, or refuse another one."""
-    from usjp_research.market.snapshots import DATA, STORE
-
     kept = path.parent / STORE / sha / DATA
     path = kept if path.name == DATA and kept.is_file() else path
     seen = sha_of(path) if path.is_file() else ""

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from usjp_research.spec.records import find_root, sha_of
 from usjp_research.words import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STORE, DATA, ABOUT = "snapshots", "prices.parquet", "provenance.json"
 KEYS = ("fetched", "source", "holds", "terms", "from", "to", "coverage", "dropped")
@@ -82,6 +83,8 @@ def revisions(before: Snapshot, after: Snapshot) -> pd.DataFrame:
     ratio over the usual one of the series, less one, as splits and dividends move all earlier
     prices alike.
     """
+    import pandas as pd
+
     if before.about["holds"] != after.about["holds"]:
         raise InputError("one snapshot holds prices, the other factors: nothing to compare")
     old, new = (pd.read_parquet(one.data) for one in (before, after))

@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from usjp_research.market.snapshots import (
+    ABOUT,
+    DATA,
+    find_snapshot,
+    revisions,
+    snapshots,
+    store,
+)
 from usjp_research.runs.folder import locked, staged
 from usjp_research.runs.store import json_bytes, prepare_folder, write_whole
 from usjp_research.runs.terminal import columns
@@ -49,7 +57,6 @@ def fetch(
 ) -> None:
     """Fetch a study's prices, or French's factors, and keep them as a snapshot."""
     from usjp_research.market.fetch import SOURCES, TABLES, Request
-    from usjp_research.market.snapshots import store
 
     if source not in SOURCES:
         raise InputError(f"unknown source '{source}': {nearest(source, SOURCES)}")
@@ -102,8 +109,6 @@ def _tickers(spec: Spec) -> list[str]:
 
 def keep(found: Fetched, about: dict[str, object]) -> str:
     """Store what was fetched, whole or not at all; what is there already stays as it is."""
-    from usjp_research.market.snapshots import ABOUT, DATA, find_snapshot, store
-
     packed = io.BytesIO()
     found.frame.to_parquet(packed)
     digest = hashlib.sha256(packed.getvalue()).hexdigest()
@@ -124,8 +129,6 @@ def keep(found: Fetched, about: dict[str, object]) -> str:
 @app.command("list")
 def list_command() -> None:
     """List the snapshots of this folder, the newest last."""
-    from usjp_research.market.snapshots import snapshots
-
     rows = []
     for one in snapshots():
         told = {key: str(one.about[key]) for key in ("source", "fetched", "from", "to")}
@@ -137,8 +140,6 @@ def list_command() -> None:
 @app.command()
 def show(snapshot: Name = "latest") -> None:
     """Show where a snapshot comes from, what every series covers, and what was left out."""
-    from usjp_research.market.snapshots import find_snapshot
-
     about = dict(find_snapshot(snapshot).about)
     covered, dropped = about.pop("coverage"), about.pop("dropped")
     _print(f"{key}: {value}" for key, value in about.items())
@@ -149,8 +150,6 @@ def show(snapshot: Name = "latest") -> None:
 @app.command()
 def diff(before: Name, after: Name) -> None:
     """Say what was revised, the largest first: exit code 0 when nothing was, 1 when it was."""
-    from usjp_research.market.snapshots import find_snapshot, revisions
-
     one, other = find_snapshot(before), find_snapshot(after)
     revised = revisions(one, other)
     here, there = ({*s.about["coverage"]} for s in (one, other))
