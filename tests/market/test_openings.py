@@ -228,6 +228,13 @@ def test_openings_of_another_day_than_the_market_s_are_refused(spec: Spec, tmp_p
             load_openings(spec, market, str(path))
 
 
+def test_two_columns_of_opening_prices_are_refused(spec: Spec, tmp_path: Path) -> None:
+    table = _prices(_drawn())
+    table.assign(Open=table["open"] / 2).to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(InputError, match="'open' and 'Open' could both be the opening; keep one"):
+        load_market(spec, f"file:{tmp_path / 'p.csv'}")
+
+
 def test_averages_have_no_openings_to_add_and_a_file_must_be_there(spec: Spec) -> None:
     market, _ = small_market()
     with pytest.raises(InputError, match="has no single firms"):

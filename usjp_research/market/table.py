@@ -166,9 +166,11 @@ def read_table(file: Columns, kind: Kind) -> Table:
         if raw:
             close, none = _beside(file, fields[raw], "raw closes")
             said = [*said, *none]
-        opens = next((column for column in fields if c.plain(column) == "open"), "")
+        opens = [column for column in fields if c.plain(column) == "open"]
+        if len(opens) > 1:
+            raise InputError(f"{path}: row 1: {c.two(opens)} could both be the opening; keep one")
         if opens and (raw or c.plain(name) in RAW):
-            opening, none = _beside(file, fields[opens], "opening prices")
+            opening, none = _beside(file, fields[opens[0]], "opening prices")
             said = [*said, *none]
     _check(file, numbers, are_prices)
     values = file.by_day(numbers)
