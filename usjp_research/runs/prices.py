@@ -60,8 +60,9 @@ def fetch(
 
     if source not in SOURCES:
         raise InputError(f"unknown source '{source}': {nearest(source, SOURCES)}")
+    place = SOURCES[source]
     spec = read_spec(study_folder(params))
-    asked = names or (_tickers(spec) if SOURCES[source].holds == "prices" else [*TABLES])
+    asked = names or (_tickers(spec) if place.holds == "prices" else [*TABLES])
     today = datetime.now(UTC).date()
     news = min(event.instant for event in spec.events).date()
     since = spec.rule.since or news - timedelta(days=3 * 365)
@@ -71,19 +72,19 @@ def fetch(
         raise InputError(f"from {first} to {last}: no days; give --start before --end")
     folder = prepare_folder(store())
     write_whole(folder / ".gitignore", b"*\n")  # in whatever repository the user stands
-    _note(f"{source}: {SOURCES[source].terms}.")
+    _note(f"{source}: {place.terms}.")
     # Parts of another day are not mixed with today's: in between, prices may have been adjusted.
     told = "\n".join([source, *asked, str(first), str(last)])
     parts = folder / f".parts-{today}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     with locked(parts), _progress() as said:
         try:
             request = Request((*dict.fromkeys(asked),), first, last, parts, said)
-            found = SOURCES[source].fetch(request)
+            found = place.fetch(request)
         except KeyboardInterrupt:
             _note("Stopped. What came is kept: the same command, given today, goes on from there.")
             raise
-        about = {"source": source, **SOURCES[source]._asdict(), "from": str(first), "to": str(last)}
-        digest = keep(found, {k: v for k, v in about.items() if k != "fetch"})
+        about = {"source": source, "holds": place.holds, "terms": place.terms}
+        digest = keep(found, {**about, "from": str(first), "to": str(last)})
     for old in folder.glob(".parts-*"):
         if old == parts or str(today) not in old.name:
             shutil.rmtree(old, ignore_errors=True)
@@ -92,7 +93,7 @@ def fetch(
     table = f"snapshots/{digest}/prices.parquet"
     donors = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
     use = f"--market snapshot:{digest[:12]}{f' --donors {table}' * donors}"
-    use = use if SOURCES[source].holds == "prices" else f"--factors {table}"
+    use = use if place.holds == "prices" else f"--factors {table}"
     own = f"--params {shlex.quote(str(params))} " if params else ""
     print(shown(f"usjp study {own}{use}"))
 
