@@ -273,7 +273,7 @@ def _source(source: str, *, returns: bool) -> str:
     if returns and (kind not in ("file", "returns") or not rest):
         raise InputError("--returns: says what a file holds; give it with --market file:PATH")
     if kind == "snapshot" and rest:
-        return f"snapshot:{find_snapshot(rest, 'prices').data}"
+        return f"snapshot:{_here(find_snapshot(rest, 'prices').data)}"
     if kind not in ("file", "returns", "prices") or not rest:
         return source
     return f"{'returns' if returns else kind}:{_here(Path(rest))}"
@@ -352,7 +352,7 @@ def _facts(spec: ur.Spec, market: ur.Market, public: bool) -> dict[str, Any]:
 def _inputs(source: str, options: Values, params: Path, rule: Values) -> dict[str, Any]:
     """Return what `usjp verify` needs to compute a run again, without places of this machine."""
     kind, _, place = source.partition(":")
-    read = {"market": place if Path(place).is_file() else "", **options, "factor_units": ""}
+    read = {"market": place if Path(place).is_absolute() else "", **options, "factor_units": ""}
     files = {k: (Path(path).name, sha_of(Path(path))) for k, path in read.items() if path}
     return {
         "market": f"{kind}:{Path(place).name}" if place else kind,

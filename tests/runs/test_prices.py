@@ -235,6 +235,9 @@ def test_a_study_runs_on_a_snapshot_and_says_which(
     manifests = [json.loads(Path(name, "run.json").read_text()) for name in ("a", "b")]
     assert manifests[0]["market"] == f"snapshot:{one.digest[:12]}"
     assert str(Path.cwd()) not in Path("a/run.json").read_text()
+    near = usjp(*words, f"snapshot:snapshots/{one.digest[:9]}", "--out", "c")  # from where one is
+    assert near.exit_code == 0, near.stderr
+    assert json.loads(Path("c/run.json").read_text())["inputs"] == manifests[0]["inputs"]
     rows, same = (json.loads(done.stdout)["rows"] for done in (kept, own_file))
     assert rows[0]["effect"] == pytest.approx(same[0]["effect"], abs=1e-9)
     checked = [usjp("prices", "check", name, "--params", folder) for name in ("latest", one.digest)]

@@ -57,6 +57,17 @@ def test_a_run_with_notebooks_is_equal_to_what_is_computed_without(
     assert done.exit_code == 0 and done.stdout.startswith("Equal: "), done.stdout
 
 
+def test_a_seed_is_no_file_though_one_is_called_so(
+    usjp: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("5").write_text("no market", encoding="utf-8")
+    words = ("study", "--params", "example", "--market", "simulated:5", "--no-pages")
+    assert usjp(*words, "--out", "run").exit_code == 0
+    done = usjp("verify", "run")
+    assert done.exit_code == 0 and done.stdout.startswith("Equal: "), done.stderr
+
+
 def test_a_number_that_moved_is_named(made: Path, verify: Run, tmp_path: Path) -> None:
     run = shutil.copytree(made / "run", tmp_path / "run")
     path, manifest = run / "results" / "verdicts.json", run / "run.json"
