@@ -367,12 +367,12 @@ def _run_notebooks(
     data: ur.Sample, jobs: Sequence[Job], fresh: Path, stages: Stage
 ) -> tuple[store.Outcome, ...]:
     """Run the batch; a study that cannot be made is refused before any kernel starts."""
-    from usjp_research.runs.batch import run_batch
+    from usjp_research.runs.batch import run_batch, usual_workers
     from usjp_research.runs.progress import shown_progress
     from usjp_research.study.answer import family_legs
 
     data.law(family_legs(data))
-    stages("running the notebooks, two at a time")
+    stages(f"running the notebooks, {usual_workers()} at a time")
     with shown_progress(len(jobs), stderr) as tell:
         outcomes = run_batch(jobs, fresh, tell=tell)
     for outcome in outcomes:

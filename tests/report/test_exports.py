@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 from justhtml import JustHTML
 
-from usjp_research.report.compare import compare_runs, gallery_page
+from usjp_research.report.compare import PLURAL, compare_runs, gallery_page
 from usjp_research.report.exports import codebook, result_tables, write_tables, write_workbook
 from usjp_research.report.onefile import find_browser, join_pages
 from usjp_research.report.pages import render
@@ -263,6 +263,11 @@ def test_a_run_does_not_differ_from_itself(finished: Path) -> None:
     [
         ("specification", {"spec": "00" * 32}, "Only the specification differs: that did it."),
         ("returns", {"snapshot": "00" * 32}, "Only the returns differ: that did it."),
+        (
+            "other files",
+            {"inputs": {"market": "bundled", "files": {"openings": ["o.csv", "00" * 32]}}},
+            "Only the other files differ: that did it.",
+        ),
         ("packages", {"requirements_lock": "00" * 32}, "Only the packages differ: that did it."),
     ],
 )
@@ -271,8 +276,7 @@ def test_what_moved_is_named_with_what_did_it(
 ) -> None:
     _change(copy / "run.json", **changes)
     assert compare_runs(finished, copy).conclusion == (
-        f"The results are identical, although {name} "
-        f"differ{'' if name in ('returns', 'packages') else 's'}."
+        f"The results are identical, although {name} differ{'' if name in PLURAL else 's'}."
     )
     path = copy / "results" / "verdicts.json"
     rows = json.loads(path.read_text("utf-8"))["rows"]

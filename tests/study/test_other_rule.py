@@ -114,6 +114,11 @@ def test_a_bad_key_or_value_is_one_line_before_any_return_is_read(word: str, usj
         assert words in line, line
 
 
+def test_a_key_that_is_set_twice_is_refused() -> None:
+    with pytest.raises(ur.InputError, match="--set alpha: seen twice, expected once"):
+        read_settings(["alpha=0.05", "alpha=0.1"])
+
+
 @pytest.mark.parametrize("rule", [{5: 1}, {"window": object()}, {"": 1}, {"second": {"cap": []}}])
 def test_a_notebook_s_bad_value_is_one_line_too(rule: dict[str, object]) -> None:
     with pytest.raises(ur.InputError, match="parameter 'rule': "):

@@ -35,7 +35,7 @@ SAME = 1e-9  # relative: what two machines may differ by
 MOVED = ("table", "row", "column", "before", "after", "visible")  # in digits that pages show
 UNSAID = ("sectors", "contrast")  # sets of rows that need no word of their set
 JOIN = " · "
-PLURAL = ("returns", "packages")
+PLURAL = ("returns", "other files", "packages")
 
 
 class Cause(NamedTuple):
@@ -138,6 +138,8 @@ def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[
     if differs := returns[0] != returns[1]:
         returns = [f"{run['market']} {sha}" for run, sha in zip(runs, returns, strict=True)]
     yield Cause("returns", differs, *returns)
+    one, other = (_other_files(run) for run in runs)
+    yield Cause("other files", one != other, one, other)
     commits = [
         f"commit {run['commit'][:12]}{', with changes' if run.get('dirty') else ''}"
         if run.get("commit")
@@ -152,6 +154,13 @@ def _causes(runs: Sequence[Mapping[str, Any]], code: Sequence[str]) -> Iterator[
     unlike = [k for k in names if versions[0].get(k) != versions[1].get(k)]
     told = (", ".join(f"{k} {str(v.get(k))[:12]}" for k in unlike or ["lock"]) for v in versions)
     yield Cause("packages", bool(unlike), *told)
+
+
+def _other_files(run: Mapping[str, Any]) -> str:
+    """Name the openings, donors and factors that a run read, by their digests."""
+    files = (run.get("inputs") or {}).get("files") or {}
+    told = (f"{name} {sha[:12]}" for name, (_, sha) in sorted(files.items()) if name != "market")
+    return ", ".join(told) or "none"
 
 
 def _code(run: Path) -> str:

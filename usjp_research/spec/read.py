@@ -104,6 +104,8 @@ def read_settings(words: Sequence[str]) -> dict[str, object]:
         key, equals, text = word.partition("=")
         if not (key and equals):
             raise InputError(f"--set: seen '{word}', expected KEY=VALUE such as window=-5,5")
+        if key in found:
+            raise InputError(f"--set {key}: seen twice, expected once; keep one")
         plain_list = "," in text and not text.lstrip().startswith(("[", "{", '"', "'"))
         found[key] = files.plain_yaml(f"--set {key}", f"[{text}]" if plain_list else text)
     return found
