@@ -264,6 +264,7 @@ OPTIONS: dict[tuple[str, ...], str] = {
     ("--set", "x"): "--set: seen 'x', expected NAME=VALUE",
     ("--set", "z=1"): "has a parameter 'z'; leave it out",
     ("--set", "x=[1"): "--set x",
+    ("--set", "x=1", "--set", "x=2"): "--set x: seen twice, expected once",
     ("--set", "x=many"): "parameter 'x': seen 'many' (str), expected int",
     ("--only", "two"): "--only: no job 'two'",
     ("--timeout", "0"): "'--timeout'",

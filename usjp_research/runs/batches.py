@@ -138,6 +138,8 @@ def _jobs(path: Path, folder: Path, settings: Sequence[str], timeout: float | No
         name, equals, text = word.partition("=")
         if not (name and equals):
             raise InputError(f"--set: seen '{word}', expected NAME=VALUE such as market=simulated")
+        if name in shared:
+            raise InputError(f"--set {name}: seen twice, expected once; keep one")
         shared[name] = plain_yaml(f"--set {name}", text, typed=True)
     taken: set[str] = set()
     places: dict[str, str] = {}
