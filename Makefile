@@ -30,8 +30,9 @@ help: ## List the targets
 study: $(STUDY) $(PACKAGE) ## Set up .venv if needed, then run the whole study (usjp study)
 	@$(BIN)/usjp study $(ARGS)
 
+# Every worker and every kernel imports the same modules: compiled once, whatever the environment says.
 test: $(DEV) $(PACKAGE) ## Run the tests
-	@OPENBLAS_NUM_THREADS=1 \
+	@OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	  PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )) \
 	  $(BIN)/python -m pytest $(ARGS)
 
