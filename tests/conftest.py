@@ -8,7 +8,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
+from tests.batches import light_server
 from tests.here import without_kernels
 from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
 from usjp_research.market.record import market_digest
+from usjp_research.runs import warm
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec, digest, find_root
 from usjp_research.study import method, quiet
@@ -150,6 +152,18 @@ def usjp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resul
     here.mkdir()
     monkeypatch.chdir(here)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def light(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fork kernels from a server that has imported what they need and no library; end it."""
+    server = tmp_path_factory.mktemp("light") / "server.py"
+    monkeypatch.setattr(warm, "SERVER", light_server(server))
+    warm.stop()
+    yield
+    warm.stop()
 
 
 # --- finished runs, made once for all processes of a test session ------------------------------

@@ -127,6 +127,7 @@ print(json.dumps({"python": sys.executable, "here": os.getcwd(), "seed": hash("x
     assert sorted(path.name for path in root.rglob("*")) == ["notebooks", "params", "universe.csv"]
 
 
+@pytest.mark.usefixtures("light")
 def test_a_job_that_fails_says_where_and_stops_no_other(
     write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_job_that_fails_says_where_and_stops_no_other(
     assert str(tmp_path) not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("light")
 def test_two_jobs_run_at_the_same_time(write: Write, tmp_path: Path) -> None:
     meet = """
 import pathlib, time
@@ -203,6 +205,7 @@ while len(list(folder.glob("met-*"))) < 2:
     assert not failures(run_batch(jobs, tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("light")
 def test_an_interrupt_ends_the_kernels(write: Write, tmp_path: Path) -> None:
     sleeps = write(
         "sleeps",
@@ -229,6 +232,7 @@ def test_an_interrupt_ends_the_kernels(write: Write, tmp_path: Path) -> None:
     assert earlier.read_text(encoding="utf-8") == "an earlier one"
 
 
+@pytest.mark.usefixtures("light")
 def test_an_executed_notebook_is_whole_or_not_there(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ from usjp_research.runs.job import Job
 from usjp_research.runs.warm import HOME
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-SIX = {f"one-x={x}" for x in range(1, 7)}
+ALL = {f"one-x={x}" for x in range(1, 5)}
 
 
 class Cluster:
@@ -76,7 +76,7 @@ class Cluster:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     pytest.importorskip("distributed")
     batch = Batch(tmp_path / "batch")
-    batch.runs.write_text("- {notebook: one.ipynb, grid: {x: {from: 1, to: 6}}}\n", "utf-8")
+    batch.runs.write_text("- {notebook: one.ipynb, grid: {x: {from: 1, to: 4}}}\n", "utf-8")
     found = Cluster(batch)
     try:
         yield found
@@ -99,7 +99,7 @@ def test_a_cluster_runs_all_and_what_it_loses_is_run_again(
     for name in ("a", "b"):
         cluster.add(name)
     wait_for(lambda: batch.here(monkeypatch, *address).exit_code == 0)
-    assert batch.done() == SIX and batch.noted("ended") == dict.fromkeys(SIX, 1)
+    assert batch.done() == ALL and batch.noted("ended") == dict.fromkeys(ALL, 1)
     _lose_a_worker(cluster, monkeypatch)
     _lose_the_scheduler(cluster, monkeypatch)
 
@@ -120,8 +120,8 @@ def _lose_a_worker(cluster: Cluster, patch: pytest.MonkeyPatch, seconds: float =
     with meanwhile(act):
         result = batch.here(patch, "--cluster", cluster.address)
     assert result.exit_code == 0, result.stderr
-    assert batch.done() == SIX
-    assert batch.noted("ended") == dict.fromkeys(SIX, 1)
+    assert batch.done() == ALL
+    assert batch.noted("ended") == dict.fromkeys(ALL, 1)
     assert max(batch.noted("begun").values()) == 2  # what the worker had begun
 
 
@@ -143,13 +143,13 @@ def _lose_the_scheduler(cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - took[0] < 60
     assert result.exit_code == 2, (result.stderr, result.exception)
     *_, told, line = result.stderr.splitlines()
-    assert told.startswith("usjp: ended early; 2 of 6 jobs have ended"), result.stderr
+    assert told.startswith("usjp: ended early; 2 of 4 jobs have ended"), result.stderr
     assert "is gone" in line and "give the same command again" in line
     assert batch.done() == {"one-x=1", "one-x=2"}
     wait_for(lambda: not batch.kernels(), 60)  # what ran on workers is ended, too
     batch.hold.unlink()
     assert batch.here(patch).exit_code == 0
-    assert batch.done() == SIX and batch.noted("ended") == dict.fromkeys(SIX, 1)
+    assert batch.done() == ALL and batch.noted("ended") == dict.fromkeys(ALL, 1)
     cluster.close()
     assert batch.here(patch, "--only", "one-x=1").exit_code == 0  # clears what the killed left
     batch.leaves_nothing()
@@ -230,13 +230,13 @@ def test_a_worker_that_does_not_see_the_folder_or_has_another_package_is_refused
 # --- other executors ---------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("light")
 @pytest.mark.parametrize("kind", ["threads", pytest.param("spawned", marks=pytest.mark.soak)])
 def test_any_executor_runs_a_batch(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = Batch(tmp_path / "batch")
     monkeypatch.setenv("USJP_PLACE", str(batch.folder))
-    monkeypatch.setattr("usjp_research.runs.warm.SERVER", batch.server)
     jobs = [Job(f"one-x={x}", batch.notebook, {"x": x}) for x in (1, 2)]
     batch.out.mkdir()
     (batch.out / ledger.FOLDER).mkdir()

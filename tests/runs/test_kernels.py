@@ -17,6 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from tests.batches import light_server
 from usjp_research.runs import warm
 from usjp_research.runs.batch import check_jobs, failures, run_batch
 from usjp_research.runs.job import Job
@@ -52,6 +53,7 @@ def _cells(out: Path, name: str) -> list[Any]:
     return list(json.loads(text)["cells"])
 
 
+@pytest.mark.usefixtures("light")
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_every_early_end_is_a_failure_with_cell_and_cause(
     write: Write, tmp_path: Path, cold: bool
@@ -135,7 +137,9 @@ def test_tags_that_are_no_list_of_words_are_named_with_their_cell(
 SCRIPT = """
 import sys
 from pathlib import Path
+from usjp_research.runs import warm
 from usjp_research.runs.batch import Job, run_batch
+warm.SERVER = Path(sys.argv[3])
 run_batch([Job("long", Path(sys.argv[1]), {})], Path(sys.argv[2]))
 """
 LONG = """import os, pathlib
@@ -150,7 +154,8 @@ def test_a_signal_leaves_no_kernel_and_no_folder(write: Write, tmp_path: Path, n
     place = tmp_path / name / "pid"
     path = write(name, LONG.format(place=str(place)))
     env = os.environ | {"TMPDIR": str(tmp_path / name)}
-    words = [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / "out")]
+    server = light_server(tmp_path / "server.py")
+    words = [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / "out"), str(server)]
     run = subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while not (place.exists() and place.read_text()) and time.monotonic() < until:

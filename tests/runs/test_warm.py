@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.batches import light_server, processes, shown, wait_for, write_notebook
+from tests.batches import processes, shown, wait_for, write_notebook
 from usjp_research.runs import warm
 from usjp_research.runs.batch import run_batch
 from usjp_research.runs.job import Job
@@ -51,6 +51,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]
         Job("figure", figure, {"s": "Déjà vu 'x'"}),
         *(Job(f"state-{x}", state, {"x": x}) for x in (1, 2)),
     ]
+    warm.stop()  # one that an earlier test of this process has left
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USJP_PLACE", str(folder))
         patch.setenv("SOURCE_DATE_EPOCH", "0")  # the date inside an SVG
@@ -110,10 +111,10 @@ def test_the_server_has_one_thread_and_the_kernels_are_its_children(
     assert told["threads"] == 1 and "forkserver" in told["server"]
 
 
+@pytest.mark.usefixtures("light")
 def test_the_server_never_imports_the_project_and_ends_with_its_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "SERVER", light_server(tmp_path / "server.py"))
     monkeypatch.setenv("USJP_PLACE", str(tmp_path))
     code = "import sys\nprint(sorted(m for m in sys.modules if 'usjp' in m or 'kernelapp' in m))"
     (tmp_path / "probe.py").write_text(code + "\nimport time; time.sleep(600)", "utf-8")
