@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from _thread import interrupt_main
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def write_notebook(path: Path, *code: str, parameters: str = PARAMETERS) -> Path
 
 def light_server(path: Path) -> Path:
     """Write the fork server so that it imports what kernels need and nothing else."""
-    text = warm.SERVER.read_text("utf-8")
+    text = Path(warm.__file__).with_name("forkserver.py").read_text("utf-8")
     short = re.sub(r"^LIBRARIES = \(\n.*?^\)$", f"LIBRARIES = {LIGHT}", text, flags=re.S | re.M)
     assert short != text
     path.write_text(short, "utf-8")
@@ -80,12 +81,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> Any:
 
 @contextmanager
 def meanwhile(act: Callable[[], None]) -> Iterator[None]:
-    """Do something beside what is done inside; it must have come to its end."""
+    """Do something beside what is done inside; where it fails, that is interrupted."""
     ended = []
 
     def whole() -> None:
-        act()
-        ended.append(True)
+        try:
+            act()
+            ended.append(True)
+        finally:
+            if not ended:  # what is done inside may wait for it
+                interrupt_main()
 
     thread = Thread(target=whole)
     thread.start()

@@ -134,7 +134,7 @@ def _lose_the_scheduler(cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     batch.hold.touch()
 
     def act() -> None:
-        wait_for(lambda: len(batch.noted("begun")) == 3)
+        wait_for(lambda: len(batch.noted("begun")) == 3 and len(batch.done()) == 2)
         cluster.scheduler.send_signal(signal.SIGKILL)
         took.append(time.monotonic())
 
