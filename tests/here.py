@@ -36,7 +36,8 @@ def outputs(source: str, scope: dict[str, Any]) -> list[Any]:
     return found
 
 
-def _run(job: Job) -> Any:
+def run_notebook(job: Job) -> Any:
+    """Run a notebook on a job's parameters, and return it as executed; any error is raised."""
     notebook: Any = nbformat.read(in_project(job.notebook), as_version=4)  # type: ignore[no-untyped-call]
     scope: dict[str, Any] = {}
     for cell in [cell for cell in notebook.cells if cell.cell_type == "code"]:
@@ -55,7 +56,7 @@ def run_here(jobs: Sequence[Job], out: Path, **_: object) -> tuple[Outcome, ...]
     """Run a batch in its order, as `run_batch` does; any error is raised."""
     (out / "notebooks").mkdir()
     for job in sorted(jobs, key=lambda job: len(job.after)):
-        nbformat.write(_run(job), out / "notebooks" / f"{job.name}.ipynb")  # type: ignore[no-untyped-call]
+        nbformat.write(run_notebook(job), out / "notebooks" / f"{job.name}.ipynb")  # type: ignore[no-untyped-call]
     return tuple(
         Outcome(j.name, j.notebook.name, {**j.parameters}, "done", 0.1, f"notebooks/{j.name}.ipynb")
         for j in jobs

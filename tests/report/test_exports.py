@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -33,6 +34,12 @@ CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def run(request: pytest.FixtureRequest) -> Path:
     found: Path = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Callable[[Path], dict[str, str]]:
+    """Render the pages of a run once for all that look at them."""
+    return functools.cache(render)
 
 
 @pytest.fixture
@@ -67,8 +74,10 @@ def _valid(text: str) -> JustHTML:
 # --- pages -----------------------------------------------------------------------------------
 
 
-def test_every_form_of_the_pages_is_valid_html_of_bounded_size(run: Path, hostile: Path) -> None:
-    pages = render(run)
+def test_every_form_of_the_pages_is_valid_html_of_bounded_size(
+    run: Path, hostile: Path, rendered: Callable[[Path], dict[str, str]]
+) -> None:
+    pages = rendered(run)
     for name, text in pages.items():
         _valid(text)
         drawn = re.sub(r"data:[^\"]+|<svg.*?</svg>", "", text, flags=re.DOTALL)
@@ -89,8 +98,10 @@ def test_a_fault_in_html_would_be_found() -> None:
         _valid("<!doctype html><title>x</title><p><div></p></b>")
 
 
-def test_one_file_holds_every_page_in_order_and_its_links_stay_inside(run: Path) -> None:
-    pages = render(run)
+def test_one_file_holds_every_page_in_order_and_its_links_stay_inside(
+    run: Path, rendered: Callable[[Path], dict[str, str]]
+) -> None:
+    pages = rendered(run)
     one = _valid(join_pages(pages))
     leaves = one.query("main section.leaf")
     assert [_attribute(leaf, "id") for leaf in leaves] == [f"page-{name[:-5]}" for name in pages]
@@ -335,7 +346,7 @@ def test_moved_results_that_nothing_explains_are_called_so(finished: Path, copy:
 
 
 def test_the_command_writes_every_form(
-    finished: Path,
+    hostile: Path,
     usjp: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -344,7 +355,7 @@ def test_the_command_writes_every_form(
     out = tmp_path / "new"
     words: tuple[object, ...] = ("--single-file", out / "study.html", "--tables", "~/new")
     words += ("--xlsx=~/new/study.xlsx", "--brief", out / "brief.html")
-    shutil.copytree(finished, tmp_path / "run")
+    shutil.copytree(hostile, tmp_path / "run")
     result = usjp("site", tmp_path / "run", *words)
     assert result.exit_code == 0, result.stderr
     assert (out / "study.html").read_text("utf-8").startswith("<!DOCTYPE html>")
@@ -389,12 +400,12 @@ def test_without_a_browser_the_command_says_so_before_it_starts(
 
 
 def test_a_browser_that_prints_nothing_is_said_in_one_line(
-    finished: Path, usjp: Callable[..., Result], tmp_path: Path
+    hostile: Path, usjp: Callable[..., Result], tmp_path: Path
 ) -> None:
     program = tmp_path / "browser"
     program.write_text("#!/bin/sh\necho no screen >&2\nexit 3\n")
     program.chmod(0o755)
-    shutil.copytree(finished, tmp_path / "run")
+    shutil.copytree(hostile, tmp_path / "run")
     words = ("--pdf", tmp_path / "study.pdf", "--browser", program)
     result = usjp("site", tmp_path / "run", *words)
     assert result.exit_code == 2

@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -398,8 +399,9 @@ def limited(most: int) -> Iterator[None]:
 
 
 def test_a_full_disk_leaves_the_run_before_as_it_was(
-    own: Own, prices: Path, usjp: Usjp, tmp_path: Path
+    own: Own, prices: Path, usjp: Usjp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # it is tried, and full too
     out = tmp_path / "out"
     words = ("study", "--market", f"file:{prices}", "--no-pages", "--out", out, "--params")
     assert usjp(*words, own()).exit_code == 0
@@ -410,6 +412,7 @@ def test_a_full_disk_leaves_the_run_before_as_it_was(
         result = usjp(*words, other, "--replace")
     refused(result, "too large", "nothing that was there has changed")
     assert contents(out) == before
+    assert not list(tmp_path.glob("usjp-results-*"))
 
 
 @pytest.mark.parametrize("words", [(), ("--xlsx", "a/x.xlsx"), ("--tables", "a")])

@@ -10,13 +10,13 @@ from typing import Any, get_args
 import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 import statsmodels.api as sm
 from bs4 import BeautifulSoup
 from typer.testing import Result
 
 import usjp_research as ur
+from tests.here import run_notebook
 from usjp_research.engine.design import MODELS
 from usjp_research.runs import batch, store
 from usjp_research.runs.job import Job
@@ -277,12 +277,9 @@ def test_a_notebook_takes_the_rule_and_says_so_before_anything_else(
 ) -> None:
     rule = {"window": [-2, 2], "model": "ff3"}
     shared = {"params": str(own()), "market": f"file:{prices}", "factors": str(factors)}
-    done = papermill.execute_notebook(
-        str(find_root(Path(__file__)) / "notebooks" / "4_verdict.ipynb"),
-        None,
-        {**shared, "out": str(tmp_path / "run"), "rule": rule},
-        progress_bar=False,
-        kernel_name="python3",
+    notebook = find_root(Path(__file__)) / "notebooks" / "4_verdict.ipynb"
+    done = run_notebook(
+        Job("one", notebook, {**shared, "out": str(tmp_path / "run"), "rule": rule})
     )
     first = next(o for cell in done.cells for o in cell.get("outputs", []) if "data" in o)
     assert first["data"]["text/markdown"] == "Not the study's rule: window -2 to 2, model ff3"

@@ -132,7 +132,11 @@ def save_study(study: Study, out: str | Path) -> Path:
         store.write_all(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="usjp-results-"))
-        store.write_all(folder, files)
+        try:
+            store.write_all(folder, files)
+        except OSError:
+            folder.rmdir()  # nothing is written by halves
+            raise
     return folder
 
 
