@@ -25,7 +25,7 @@ from tests.here import without_kernels
 from tests.simulated_firms import REAL, FirmFiles, write_averages, write_prices
 from usjp_research.__main__ import app
 from usjp_research.market.record import market_digest
-from usjp_research.runs import warm
+from usjp_research.runs import batch, warm
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec, digest, find_root
 from usjp_research.study import method, quiet
@@ -41,6 +41,7 @@ settings.load_profile("fixed")
 # Every reader of prices asks for the calendar of its own days, a quarter of a second each.
 exchange_calendars.get_calendar = functools.cache(exchange_calendars.get_calendar)
 
+Instead = Callable[[Callable[..., Any]], None]
 SECTORS = {name: [f"{name[0].upper()}{k:02d}" for k in range(12)] for name in ("solar", "rail")}
 PLANTED = 0.08
 EVENTS = """id,announced,zone,role,title,solar,rail
@@ -164,6 +165,17 @@ def light(
     warm.stop()
     yield
     warm.stop()
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Instead:
+    """Let the command do something else where it runs notebooks, and start no server for them."""
+
+    def put(run: Callable[..., Any]) -> None:
+        monkeypatch.setattr(batch, "run_batch", run)
+        monkeypatch.setattr(warm, "start", lambda: None)
+
+    return put
 
 
 # --- finished runs, made once for all processes of a test session ------------------------------

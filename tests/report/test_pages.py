@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 from click.testing import Result
 
-from tests.conftest import CANARY, Own
-from usjp_research.runs import batch, store
+from tests.conftest import CANARY, Instead, Own
+from usjp_research.runs import store
 from usjp_research.runs.job import Job
 from usjp_research.runs.warm import HOME
 
@@ -64,7 +63,7 @@ def test_a_study_of_ones_own_ends_in_pages_that_show_hostile_names_as_text(
 
 
 def test_single_firms_are_on_no_public_page(
-    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, instead: Instead
 ) -> None:
     def stored(jobs: list[Job], out: Path, **_: object) -> tuple[store.Outcome, ...]:
         """Hand over what the same notebooks gave: what of it is published is in question."""
@@ -75,7 +74,7 @@ def test_single_firms_are_on_no_public_page(
             for j in jobs
         )
 
-    monkeypatch.setattr(batch, "run_batch", stored)
+    instead(stored)
     run = tmp_path / "run"
     done = usjp("study", *fallen.options, "--public", "--out", run)
     assert done.exit_code == 0, done.stderr
@@ -91,7 +90,7 @@ def test_single_firms_are_on_no_public_page(
 
 
 def test_a_failed_notebook_is_reported_and_the_rest_stays(
-    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fallen: Own, usjp: Callable[..., Result], tmp_path: Path, instead: Instead
 ) -> None:
     failure = store.Failure(7, "ZeroDivisionError", "division by zero", "...")
 
@@ -101,7 +100,7 @@ def test_a_failed_notebook_is_reported_and_the_rest_stays(
             for job in jobs
         )
 
-    monkeypatch.setattr(batch, "run_batch", fails)
+    instead(fails)
     result = usjp("study", *fallen.options, "--out", tmp_path / "run")
     assert result.exit_code == 1
     assert "2_event_study.ipynb" in result.stderr

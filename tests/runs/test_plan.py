@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from tests.conftest import Instead
 from usjp_research.report.results import save_study
-from usjp_research.runs import batch
 from usjp_research.runs.batch import check_jobs
 from usjp_research.runs.job import Job
 from usjp_research.runs.plan import front_page, make_jobs, read_batch
@@ -154,6 +154,7 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
     prices: Path,
     usjp: Run,
     tmp_path: Path,
+    instead: Instead,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = read_spec(tmp_path / "mine")
@@ -166,7 +167,7 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(batch, "run_batch", saves)
+    instead(saves)
     monkeypatch.setattr("usjp_research.run_study", never)
     result = usjp(*words)
     assert result.exit_code == (1 if failed else 0), result.stderr
@@ -180,7 +181,12 @@ def test_the_rows_are_those_that_a_notebook_saved_and_nothing_is_computed_again(
 
 
 def test_a_batch_that_saves_no_study_leaves_it_to_the_command(
-    own: Own, usjp: Run, prices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Own,
+    usjp: Run,
+    prices: Path,
+    tmp_path: Path,
+    instead: Instead,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = tmp_path / "project"
     shutil.copytree(own(), project / "params")
@@ -194,7 +200,7 @@ def test_a_batch_that_saves_no_study_leaves_it_to_the_command(
         seen.extend(jobs)
         return _ended(jobs, None)
 
-    monkeypatch.setattr(batch, "run_batch", nothing)
+    instead(nothing)
     monkeypatch.chdir(project)
     result = usjp("study", "--market", f"file:{prices}", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr

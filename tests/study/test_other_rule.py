@@ -16,9 +16,10 @@ from bs4 import BeautifulSoup
 from typer.testing import Result
 
 import usjp_research as ur
+from tests.conftest import Instead
 from tests.here import run_notebook
 from usjp_research.engine.design import MODELS
-from usjp_research.runs import batch, store
+from usjp_research.runs import store
 from usjp_research.runs.job import Job
 from usjp_research.spec.read import read_settings
 from usjp_research.spec.records import Rule, Spec, find_root
@@ -288,7 +289,7 @@ def test_a_notebook_takes_the_rule_and_says_so_before_anything_else(
 
 
 def test_every_notebook_is_given_the_rule_and_every_page_says_it_first(
-    own: Own, prices: Path, usjp: Run, monkeypatch: pytest.MonkeyPatch
+    own: Own, prices: Path, usjp: Run, instead: Instead
 ) -> None:
     given = []
 
@@ -305,7 +306,7 @@ def test_every_notebook_is_given_the_rule_and_every_page_says_it_first(
             for j in jobs
         )
 
-    monkeypatch.setattr(batch, "run_batch", stored)
+    instead(stored)
     words = ("study", "--params", own(), "--market", f"file:{prices}", "--sector", "rail")
     result = usjp(*words, "--set", "window=-5,5", "--set", "model=mean", "--out", "tried")
     assert result.exit_code == 0, result.stderr
