@@ -9,14 +9,29 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import nbformat
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from typer.testing import Result
 
 from usjp_research.runs import batch, warm
 from usjp_research.runs.job import Job
 from usjp_research.runs.store import Outcome
 from usjp_research.spec.records import in_project
+
+
+def refused(result: Result | click.testing.Result, *words: str, alone: bool = False) -> str:
+    """Return the one line that says what is wrong, below the stages that were begun at most."""
+    assert result.exit_code == 2, (result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    *others, line = result.stderr.splitlines()
+    assert line.startswith("usjp: ") and line.isprintable(), result.stderr
+    assert not alone or (not others and "Input should" not in line), result.stderr
+    assert all(other.startswith(("[", "Results: ")) for other in others), result.stderr
+    for word in words:
+        assert word in line, line
+    return line
 
 
 def outputs(source: str, scope: dict[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from typer.testing import Result
 
 import usjp_research
 from tests.conftest import DOLLARS
+from tests.here import refused
 from usjp_research import __main__ as command
 from usjp_research.report.first_screen import screen
 from usjp_research.report.results import save_study
@@ -34,19 +35,6 @@ from usjp_research.words import InputError
 
 Run = Callable[..., Result]
 Own = Callable[..., Path]
-
-
-def _refused(result: Result, *words: str) -> str:
-    """Return the one line that says what is wrong, once everything else about it is right."""
-    assert result.exit_code == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    lines = result.stderr.splitlines()
-    (line,) = (line for line in lines if line.startswith("usjp: "))
-    assert line == lines[-1]
-    assert all(other.startswith(("[", "Results: ")) for other in lines[:-1])
-    for word in words:
-        assert word in line
-    return line
 
 
 @pytest.fixture
@@ -111,7 +99,7 @@ CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 def test_bad_input_ends_with_one_line_and_exit_code_2(case: str, study: Run) -> None:
     texts, words = CASES[case]
     result = study(**texts)
-    _refused(result, *words)
+    refused(result, *words)
     assert result.stdout == ""
 
 
@@ -125,7 +113,7 @@ def test_what_no_notebook_could_compute_is_refused_before_a_kernel_starts(
     monkeypatch.setattr("usjp_research.runs.batch.run_batch", never)
     texts, words = CASES[case]
     result = usjp("study", "--params", own(**texts), "--market", f"file:{prices}")
-    _refused(result, *words)
+    refused(result, *words)
     assert result.stdout == ""
 
 
@@ -136,7 +124,7 @@ def test_too_short_a_history_says_how_many_calendars_there_are(
     short = tmp_path / "short.csv"
     short.write_text("\n".join([lines[0], *lines[-500:]]), encoding="utf-8")
     result = usjp("study", "--params", own(), "--market", f"file:{short}", "--out", tmp_path / "o")
-    _refused(result, "placebo calendars, the rule asks for 200", "longer history of returns")
+    refused(result, "placebo calendars, the rule asks for 200", "longer history of returns")
 
 
 @pytest.mark.parametrize(
@@ -154,12 +142,12 @@ def test_a_wrong_option_ends_with_one_line_before_anything_is_computed(
     words: tuple[str, ...], said: str, study: Run
 ) -> None:
     result = study(*words)
-    _refused(result, said)
+    refused(result, said)
     assert "[2/" not in result.stderr
 
 
 def test_a_price_file_named_without_its_kind_is_recognised(study: Run, prices: Path) -> None:
-    _refused(study("--market", prices), f"did you mean 'file:{prices}'?")
+    refused(study("--market", prices), f"did you mean 'file:{prices}'?")
 
 
 def test_a_bad_price_is_said_with_its_row(
@@ -172,7 +160,7 @@ def test_a_bad_price_is_said_with_its_row(
     bad.write_text("\n".join(lines), encoding="utf-8")
     words = ("--params", own(), "--market", f"file:{bad}", "--out", tmp_path / "out")
     said = f"{bad}: row 100, column 'us_market': seen 'zero', expected a number"
-    _refused(usjp("study", *words), said)
+    refused(usjp("study", *words), said)
 
 
 @pytest.mark.parametrize("word", ["--sektor", "--jsn"])
@@ -192,7 +180,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_compute
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     folder = tmp_path / "file" / "out"
     result = study("--out", folder)
-    _refused(result, f"{folder}: cannot be written", "give another folder with --out")
+    refused(result, f"{folder}: cannot be written", "give another folder with --out")
     assert "[1/" not in result.stderr
 
 
@@ -213,7 +201,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
     result = study("--json")
     (landed,) = spare.iterdir()
     out = tmp_path / "out"
-    _refused(result, f"{out / 'results'}: cannot be written; results are in {landed}")
+    refused(result, f"{out / 'results'}: cannot be written; results are in {landed}")
     assert json.loads((landed / "verdicts.json").read_text("utf-8"))["rows"]
     assert len(list(landed.iterdir())) == 8
     assert not list(out.iterdir())

@@ -186,7 +186,6 @@ def test_lock_has_no_local_build_of_a_package(lock: str) -> None:
 # --- the wheel is the product ------------------------------------------------------------------
 
 SHIPPED = "usjp_research/_shipped"
-NEEDED = ("params/batch.yaml", "notebooks/4_verdict.ipynb", "data/bundled/returns.parquet")
 READ = "import usjp_research as ur; print(ur.__file__, ur.digest(ur.read_spec()), sep='\\n')"
 
 

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import Result
 
 from tests.battery.slow_battery import agree
+from tests.here import refused
 from usjp_research.engine.battery.run import run_battery
 from usjp_research.market import panel as opened
 from usjp_research.market.factors import factor_columns, in_decimals
@@ -25,18 +26,10 @@ from usjp_research.words import InputError
 GOLDEN = Path(__file__).parents[1] / "golden"
 RETURNS, GROUPS = GOLDEN / "sim_returns.csv", GOLDEN / "sim_firms.csv"
 Run = Callable[..., Result]
+_refused = partial(refused, alone=True)
 MODELS = {"mm": "market", "mean": "mean", "mktadj": "market_adjusted"}
 WINDOWS = ("--window", "0,0", "--window", "-1,1", "--window", "-5,5")
 USUAL = ("--benchmark", "MKT", "--event", "2024-02-13", "--estimation", "-260,-11")
-
-
-def _refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, result.output
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("usjp: ")
-    for word in words:
-        assert word in lines[0]
 
 
 @pytest.fixture

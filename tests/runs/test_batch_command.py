@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import yaml
 from click.testing import Result
 
 from tests.batches import Batch, shown, wait_for, write_notebook
+from tests.here import refused
 from usjp_research.runs import job as jobs
 from usjp_research.runs.job import End, Job, Place, read_notebook
 from usjp_research.runs.store import Failure
 from usjp_research.spec.records import home
 
 Usjp = Callable[..., Result]
+_refused = partial(refused, alone=True)
 RUNS = "- {notebook: one.ipynb, grid: {x: [1, 2, 3]}}\n- {notebook: last.ipynb, after: all}\n"
 ALL = ["one-x=1", "one-x=2", "one-x=3", "last"]
 
@@ -241,14 +244,6 @@ BAD: dict[str, list[str]] = {
     OURS % "factors: french.csv": ["parameter 'factors'", "french.csv: no such file"],
     OURS % "factor_units: bps": ["parameter 'factor_units': seen 'bps'"],
 }
-
-
-def _refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, (result.stderr, result.exception)
-    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("usjp: ")
-    assert "Input should" not in result.stderr
-    for word in words:
-        assert word in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: text[:40])

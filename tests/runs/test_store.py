@@ -27,6 +27,7 @@ import pytest
 from click.testing import Result
 
 import usjp_research
+from tests.here import refused
 from usjp_research.market.load import load_market
 from usjp_research.report.compare import compare_runs, gallery_page
 from usjp_research.report.exports import result_tables, write_tables, write_workbook
@@ -91,17 +92,6 @@ def contents(run: Path) -> dict[str, bytes]:
         for path in sorted(run.rglob("*"))
         if path.is_file()
     }
-
-
-def refused(result: Result, *words: str) -> None:
-    """Say that a command ended with exit code 2 and one line, of at most 300 characters."""
-    assert result.exit_code == 2, (result.stderr, result.exception)
-    line = result.stderr.splitlines()[-1]
-    assert line.startswith("usjp: "), result.stderr
-    assert len(re.findall(r"^usjp: ", result.stderr, re.M)) == 1
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in line, line
 
 
 # --- old and new -----------------------------------------------------------------------------

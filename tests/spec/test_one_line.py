@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
+from tests.here import refused
 from usjp_research.spec.read import read_spec
 from usjp_research.words import HIDDEN, LONGEST, InputError, card, shortened, shown
 
@@ -45,7 +46,6 @@ lines:
   - {id: A1, sector: solar, title: t, amount_usd_bn: 100, basis: b, years: 1,
      realised: approved, firms: {S04: 0.5}, source: s}
 """
-LARGE = "seen '" + "9" * 40 + "'"
 
 # file of the params, its text, words of the refusal
 FILES: dict[str, tuple[str, str, str]] = {
@@ -139,14 +139,7 @@ WORDS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def _refused(result: Result, word: str) -> None:
-    assert result.exit_code == 2, result.output
-    lines = result.stderr.split("\n")
-    line = lines[-2]
-    assert lines[-1] == "" and line.startswith("usjp: ")
-    assert all(other.startswith("[") for other in lines[:-2])  # the stages
-    assert len(line) <= 300
-    assert line.isprintable()
-    assert word in line
+    assert len(refused(result, word)) <= 300
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -154,9 +147,9 @@ def test_a_hostile_file_of_parameters_is_one_plain_line(
     case: str, own: Own, usjp: Run, tmp_path: Path
 ) -> None:
     name, text, word = FILES[case]
-    started = time.monotonic()
+    started = time.process_time()  # of others on this machine nothing is known
     _refused(usjp("study", "--no-pages", "--params", own(**{name: text}), "--out", "o"), word)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("case", WORDS)
