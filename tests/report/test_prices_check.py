@@ -119,6 +119,35 @@ def test_missing_firms_stand_by_weight_and_the_json_has_everything(
     assert kinds == {"R02": ("starts late", 38.0), "S02": ("holes", 3.0)}
 
 
+def test_a_file_on_which_the_study_would_stop_is_not_called_usable(
+    check: Callable[..., Result], levels: Any
+) -> None:
+    early = check(levels.loc[:"2023-12-31"])
+    assert early.exit_code == 1
+    assert early.stdout.startswith("Not usable: no primary event can be tested; give returns")
+    short = check(levels.loc["2024-01-02":])
+    assert short.exit_code == 1
+    assert short.stdout.startswith("Not usable: no sector portfolio can be formed; give returns")
+
+
+def test_a_sector_without_a_portfolio_is_named(check: Callable[..., Result], levels: Any) -> None:
+    done = check(levels.drop(columns=[name for name in levels if name.startswith("R")]))
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Usable: nothing looks wrong, not for every sector.")
+    assert "Sectors no portfolio of Rail (N" in " ".join(done.stdout.split())
+
+
+def test_a_ticker_in_another_spelling_is_named_beside_the_missing_one(
+    check: Callable[..., Result], levels: Any, tmp_path: Path
+) -> None:
+    others = {"S01": "s01", "S02": "S02.OQ", "S03": "S-03", "S04": "S04 US", "S05": "S055"}
+    done = check(levels.rename(columns=others), "--json", tmp_path / "report.json")
+    found = _report(done, tmp_path)["alike"]
+    told = {ticker: words.split("'")[1] for ticker, words in found.items()}
+    assert told == {k: v for k, v in others.items() if k != "S05"}
+    assert "S02 (10) (there is 'S02.OQ': the same?)" in " ".join(done.stdout.split())
+
+
 # --- against a second file -------------------------------------------------------------------
 
 

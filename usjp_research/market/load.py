@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -12,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from usjp_research.market.check import accept, check_returns, refuse_file
+from usjp_research.market.columns import plain
 from usjp_research.market.files import existing
 from usjp_research.market.openings import OVERNIGHT, SESSION, opened
-from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
+from usjp_research.market.record import ABSENT, BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.simulate import simulated_market
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.sources import SOURCES, usage
@@ -58,11 +60,13 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     """Make a study's market of a file; ``every`` looks at the series that it does not use too."""
     returns = read.returns
     wanted = [firm.ticker for firm in spec.firms if firm.ticker in returns.columns]
-    absent = (firm.ticker for firm in spec.firms if firm.ticker not in returns.columns)
-    missing = [Dropped("security", ticker, "not in the price file") for ticker in absent]
+    absent = [firm.ticker for firm in spec.firms if firm.ticker not in returns.columns]
+    alike = spelled(absent, returns.columns)
+    missing = [Dropped("security", name, ABSENT + alike.get(name, "")) for name in absent]
     if len(missing) == len(spec.firms):
         none = f"none of the {len(missing)} tickers of universe.csv is a column or ticker there"
-        raise InputError(f"{path}: {none}; seen {', '.join(map(str, returns.columns[:5]))}, ...")
+        seen = f"seen {', '.join(map(str, returns.columns[:5]))}, ...; spell both alike"
+        raise InputError(f"{path}: {none}; {seen}")
     funds = spec.rule.benchmark
     benchmark, used = _mean_of(returns, BENCHMARK, funds)
     if benchmark is None:
@@ -84,6 +88,17 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     dropped = (*missing, *read.dropped, *gaps, *idle)
     made = Market(f"file:{path.name}", table, "firm", dropped=dropped, provenance=about)
     return opened(read, replace(made, read_as=read.read_as, findings=findings), spec)
+
+
+def spelled(absent: Iterable[str], names: Iterable[object]) -> dict[str, str]:
+    """Say of a ticker that a file lacks what is there: another case, mark or exchange's ending."""
+    there: dict[str, str] = {}
+    for name in map(str, names):
+        base = re.sub(r"(?:[. ][A-Za-z]{1,2})?(?: Equity)?$", "", name)
+        for word in (plain(base), plain(name)):  # the whole name has the last word
+            there[word] = name
+    found = ((ticker, there.get(plain(ticker))) for ticker in absent)
+    return {ticker: f" (there is '{name}': the same?)" for ticker, name in found if name}
 
 
 def _from_snapshot(spec: Spec, name: str) -> Market:

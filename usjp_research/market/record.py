@@ -17,6 +17,7 @@ from usjp_research.spec.records import MIRROR as MIRROR
 from usjp_research.words import card, percent
 
 BENCHMARK = "us_market"
+ABSENT = "not in the price file"  # a security; what is spelled alike may follow
 
 # What a finding may be, the heaviest first, and how its size is said; without words it is a move.
 KINDS = {

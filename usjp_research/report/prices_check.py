@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ import pandas as pd
 from usjp_research.market.against import held_against, read_other
 from usjp_research.market.check import accept
 from usjp_research.market.files import existing
-from usjp_research.market.load import market_of
-from usjp_research.market.record import LISTED, Finding
+from usjp_research.market.load import market_of, spelled
+from usjp_research.market.record import LISTED, Finding, Market
 from usjp_research.market.table import Kind, Table, read_prices
 from usjp_research.report.results import encoded
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.records import Firm, Spec
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.outlook import touched
+from usjp_research.study.portfolios import form_portfolios
 from usjp_research.study.trust import stops
-from usjp_research.words import InputError, listed, money, percent
+from usjp_research.words import InputError, label, listed, money, percent
 
 KINDS: dict[str, Kind] = {"file": "auto", "prices": "prices", "returns": "returns"}
 KINDS |= {"snapshot": "prices"}
@@ -39,6 +40,7 @@ class Checked:
     verdict: str
     facts: dict[str, str]
     missing: list[Firm]
+    alike: dict[str, str]  # of a missing ticker: what the file has that is spelled alike
     findings: tuple[tuple[Finding, str], ...]
     accepted: list[str]  # lines of accepted.csv that would let pass what stops the study
 
@@ -65,6 +67,8 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
     panel, found = event_panel(spec, market), market.findings
     facts = {"File": f"{path.name}: {'; '.join((read.told, *read.read_as))}"}
     facts |= _facts(spec, read, panel, market.provenance["benchmark"])
+    untested, silent = _untested(spec, market, panel)
+    facts |= {"Sectors": "; ".join(silent)} if silent else {}
     if against:
         own, other = read.returns.loc[market.dates[0] :], read_other(existing(str(against)))
         apart = held_against(own, other, tolerance)
@@ -77,16 +81,21 @@ def check_prices(spec: Spec, source: str, against: Path | None, tolerance: float
     many = "1 finding" if len(rows) == 1 else f"{len(rows)} findings"
     verdict = f"usable with {many}, none that stops the study"
     verdict = verdict if rows else "usable: nothing looks wrong"
+    verdict += ", not for every sector" if silent else ""
     if wrong:
         item, where = wrong[0]
         first = f"first {item.ticker} {item.day} in {where}"
         verdict = f"not usable: {len(wrong)} of {many} would stop the study, {first}"
+    elif untested:
+        verdict = f"not usable: {untested}"
     held = io.StringIO()
     lines = dict.fromkeys((item.ticker, item.day, "say why it is right") for item, _ in wrong)
     csv.writer(held, lineterminator="\n").writerows(lines)
     missing = [firm for firm in spec.firms if firm.ticker not in market.returns]
     missing.sort(key=lambda firm: -(firm.market_value_usd_bn or 0.0))
-    return Checked(not wrong, verdict, facts, missing, rows, held.getvalue().splitlines())
+    alike = spelled([firm.ticker for firm in missing], read.values)
+    usable, accepted = not (wrong or untested), held.getvalue().splitlines()
+    return Checked(usable, verdict, facts, missing, alike, rows, accepted)
 
 
 def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, str]:
@@ -104,6 +113,20 @@ def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, 
         "Universe": f"{len(have)} of {len(spec.firms)} firms have prices{share}",
         "Events": "; ".join([events, *(f"not {item.name}: {item.reason}" for item in out)]),
     }
+
+
+def _untested(spec: Spec, market: Market, panel: EventPanel) -> tuple[str, list[str]]:
+    """Say why a study of this market would stop, if it would, and which sectors have nothing."""
+    primary = {event.id for event in spec.with_role("primary")}
+    if not panel.index("primary"):
+        return "no primary event can be tested; give returns that cover the events", []
+    formed = form_portfolios(spec, replace(market, findings=()), panel).slots.values()
+    slots = [slot for slot in formed if slot.event in primary]
+    whole = {slot.sector for slot in slots if slot.series}
+    first = {s.sector: f"{s.event}: {s.reason}" for s in reversed(slots) if s.sector not in whole}
+    silent = [f"no portfolio of {label(k)} ({first[k]})" for k in spec.sectors if k in first]
+    none = "no sector portfolio can be formed; give returns of more firms, or a longer history"
+    return "" if whole else none, silent
 
 
 def _compared(
@@ -130,8 +153,11 @@ def _some(names: Sequence[str]) -> str:
 
 def print_checked(done: Checked, say: Callable[[str], None], width: int) -> None:
     """Print the verdict, then what was read, who is missing, and the heaviest findings."""
-    gone = [f"{firm.ticker} ({money(firm.market_value_usd_bn)})" for firm in done.missing]
-    facts = done.facts | ({"Missing": f"{_some(gone)}; in USD bn"} if gone else {})
+    values = {firm.ticker: firm.market_value_usd_bn for firm in done.missing}
+    worth = {name: f" ({money(value)})" for name, value in values.items() if value}
+    gone = [name + worth.get(name, "") + done.alike.get(name, "") for name in values]
+    unit = "; in USD bn" if worth else ""
+    facts = done.facts | ({"Missing": f"{_some(gone)}{unit}"} if gone else {})
     rows = []
     for item, where in done.findings[:SHOWN]:
         told = (item.words, where or "not in this study", item.advice.replace(LISTED, ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from usjp_research.market.record import Dropped
+from usjp_research.market.record import ABSENT, Dropped
 from usjp_research.spec.records import Firm
 from usjp_research.study.answer import Study
 from usjp_research.study.legs import CUT
@@ -64,7 +64,9 @@ def _without_prices(data: Sample, sector: str) -> str:
     gone = sorted((f for f in firms if f.ticker not in priced), key=lambda f: -_size(f))
     if not gone:
         return ""
-    names = ", ".join(firm.ticker for firm in gone[:SHOWN])
+    why = {item.name: item.reason for item in data.market.dropped if item.what == "security"}
+    told = (f.ticker + why.get(f.ticker, "").partition(ABSENT)[2] for f in gone[:SHOWN])
+    names = ", ".join(told)
     more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
     share = f"{percent(len(gone) / len(firms), 0, sign=False)} of its firms"
     if total := sum(map(_size, firms)):
