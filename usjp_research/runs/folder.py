@@ -88,7 +88,11 @@ def check_study(out: Path, facts: Mapping[str, object], *, replace: bool, never:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold a run's folder, or refuse it at once; the lock of a dead process holds nothing."""
+    """Hold a run's folder, or refuse it at once; one that was made for nothing goes again.
+
+    The lock of a dead process holds nothing.
+    """
+    new = not out.exists()
     prepare_folder(out)
     handle = _take(out / LOCK, out)
     try:
@@ -97,6 +101,8 @@ def locked(out: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # a disk that takes nothing; Windows takes no open file away
             (out / LOCK).unlink()
+            if new:
+                out.rmdir()  # which takes an empty folder only
         os.close(handle)
 
 
