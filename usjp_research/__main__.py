@@ -159,6 +159,7 @@ def flag(name: str, help: str) -> Any:
 File = Path | None
 Stage = Callable[[str], None]
 Values = Mapping[str, Any]
+HOLDS = {"factors": "factors", "donors": "prices", "openings": "prices"}  # a snapshot of them
 LARGEST = 5_000_000  # bytes of a file that is to be mailed
 PARAMS = asked("Folder of parameters: universe.csv, events.csv and what else there is.")
 MARKET = asked(sources_help())
@@ -176,9 +177,11 @@ def study(
     sector: list[str] | None = asked(
         "Print this sector only; may be repeated. Intervals stay those of the family."
     ),
-    factors: File = asked("Table of French's daily factors, for the robustness pages."),
+    factors: File = asked("French's daily factors, or snapshot:DIGEST, for the robustness pages."),
     factor_units: str = UNITS,
-    donors: File = asked("Prices of firms outside the sectors, for the robustness pages."),
+    donors: File = asked(
+        "Prices of firms outside the sectors, or snapshot:DIGEST, for the robustness pages."
+    ),
     openings: File = asked("Opening prices, or overnight and intraday returns, of the firms."),
     settings: list[str] | None = asked(
         "KEY=VALUE in place of study.yaml's: another study; may be repeated.", "--set"
@@ -204,7 +207,7 @@ def study(
     rule = read_settings(settings or ())
     itself, spec = (read_spec(given, events=other, rule=part) for part in ({}, rule))
     files = {"factors": factors, "donors": donors, "openings": openings}
-    options = {name: str(_here(path)) if path else "" for name, path in files.items()}
+    options = {name: _table(path, HOLDS[name]) for name, path in files.items()}
     source = _source(market or spec.rule.market, returns=returns)
     units = "" if factor_units == "auto" else factor_units
     chosen = (market and source, *options.values(), units, *(sector or ()), public, method)
@@ -277,6 +280,16 @@ def _source(source: str, *, returns: bool) -> str:
     if kind not in ("file", "returns", "prices") or not rest:
         return source
     return f"{'returns' if returns else kind}:{_here(Path(rest))}"
+
+
+def _table(path: Path | None, holds: str) -> str:
+    """Return a file from where the user stands, or the table of a snapshot; empty without one."""
+    kind, _, name = str(path or "").partition(":")
+    if kind == "snapshot" and name:
+        from usjp_research.market.snapshots import find_snapshot
+
+        return str(find_snapshot(name, holds).data)
+    return str(_here(path)) if path else ""
 
 
 def _here(path: Path) -> Path:

@@ -230,6 +230,12 @@ def test_a_study_runs_on_a_snapshot_and_says_which(
     words = ("study", "--params", folder, "--no-pages", "--json", "--market")
     kept = usjp(*words, "snapshot:latest", "--out", "a")
     assert kept.exit_code == 0, kept.stderr
+    for option, told in {
+        "--factors": "no such snapshot of factors",
+        "--donors": "no donor",
+    }.items():
+        refused = usjp(*words, "snapshot:latest", option, "snapshot:latest", "--out", "c")
+        assert refused.exit_code == 2 and told in refused.stderr
     table.to_csv("own.csv")
     own_file = usjp(*words, "file:own.csv", "--out", "b")
     manifests = [json.loads(Path(name, "run.json").read_text()) for name in ("a", "b")]
