@@ -294,6 +294,23 @@ def test_a_file_that_is_no_text_is_named(file: str, tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path / file}: ")
 
 
+def test_a_file_that_one_letter_keeps_from_being_read_is_refused(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "events2.csv").write_text("kept beside the real one", encoding="utf-8")
+    read_spec(tmp_path)
+    (tmp_path / "acepted.csv").write_text("ticker,date,reason\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"acepted\.csv: no file of a study; .*'accepted\.csv'\?"):
+        read_spec(tmp_path)
+
+
+def test_columns_parted_by_semicolons_are_named_as_what_is_wrong(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    path = tmp_path / "events.csv"
+    path.write_text(path.read_text("utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"row 1: columns parted by semicolons; save it with comm"):
+        read_spec(tmp_path)
+
+
 @pytest.mark.parametrize("file", sorted(set(BASE) - {"universe.csv", "events.csv"}))
 def test_every_other_file_may_be_missing(file: str, tmp_path: Path) -> None:
     assert read_spec(_folder(tmp_path, **{file: None})).sectors == ("solar", "rail")

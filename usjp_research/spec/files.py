@@ -78,6 +78,8 @@ def content_of(path: Path, most: int) -> bytes:
             seen = f"seen {kind.st_size / 1e6:,.1f} MB, expected at most {most / 1e6:g} MB"
             raise InputError(f"{path}: {seen}; leave out what is no parameter")
         return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check its name and folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
 
@@ -169,6 +171,9 @@ def _cells(path: Path, needed: list[str], known: list[str]) -> list[tuple[int, d
         raise InputError(f"{path}: the file is empty; expected columns {', '.join(needed)}")
     first, header = table[0]
     where = f"{path}: row {first}"
+    if len(header) == 1 and (mark := re.search("[;\t]", header[0])):
+        part = "semicolons" if mark[0] == ";" else "tabs"
+        raise InputError(f"{where}: columns parted by {part}; save it with commas between them")
     for name in needed:
         if name not in header:
             hint = nearest(name, header) if header else "the header is empty"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,10 @@ from usjp_research.words import InputError, nearest, use_names
 
 T = TypeVar("T")
 SET = "--set or parameter 'rule'"
+FILES = {f"{name}.yaml" for name in ("study", "thesis", "words")}  # that a study may hold
+FILES |= {f"{name}.csv" for name in ("universe", "events", "sectors", "own_news", "accepted")}
+FILES |= {f"{name}.csv" for name in ("own_news_coverage", "confounders", "claims", "checks")}
+FILES |= {"donors.csv"}
 GIVEN = "events-of-this-run.csv"  # in a run's copy of the parameters, in place of events.csv
 
 
@@ -54,6 +59,8 @@ def read_spec(
 
     firms = rows("universe.csv", r.Firm, once="ticker", needed=True)
     sector_of = {firm.ticker: firm.sector for firm in firms}
+    with files.on_its_own():
+        _check_files(folder)
     whole, sectors = not files.faulty(), tuple(dict.fromkeys(firm.sector for firm in firms))
     asked, changed = _asked(folder / "study.yaml", rule or {})
     event_rows: tuple[Event, ...] = ()
@@ -171,6 +178,16 @@ def _params_folder(params: str | Path | None) -> Path:
 def _study(spec: Spec, folder: Path) -> str:
     """Say where the rule stands."""
     return f"{folder / 'study.yaml'}{f' with {SET}' if spec.changed else ''}"
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse a file that nobody would read for a letter of its name."""
+    there = {path.name for path in folder.glob("*") if path.is_file()}
+    for name in sorted(there - FILES):
+        close = get_close_matches(name, FILES - there, n=1, cutoff=0.85)
+        if close:
+            told = f"no file of a study; did you mean '{close[0]}'? Rename it or take it out"
+            raise InputError(f"{folder / name}: {told}")
 
 
 def _check_names(spec: Spec, folder: Path) -> None:
