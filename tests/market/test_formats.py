@@ -387,6 +387,11 @@ def _bad_rows() -> dict[str, tuple[str, tuple[str, ...]]]:
             TRUTH.assign(asof=20250203).to_csv(),
             ("column 'asof'", "20250203", "is a date"),
         ),
+        "a title above the names": (
+            "My prices\nas of today\n" + "\n".join(lines),
+            ("row 3", "seen 4 cells", "take out what stands above them"),
+        ),
+        "days across": (TRUTH.T.to_csv(), ("row 1", "days stand across", "a row per day")),
         "a column without a name": (
             TRUTH.rename(columns={"SO": ""}).to_csv(),
             ("column 3 has no name",),

@@ -351,10 +351,12 @@ def test_a_file_with_a_fault_in_every_series_is_not_read(
 ) -> None:
     spec = ur.read_spec(own(universe=UNIVERSE))
     utc = clean.set_axis(clean.index + pd.Timedelta(days=1))
+    filled = clean.resample("D").ffill()
     cases: dict[str, pd.DataFrame] = {
         "daily": clean.iloc[::5],
         "logarithms": _log(clean),
         "dates moved by a day, .* Saturdays": utc,
+        "a row for every calendar day, .*; keep the rows of trading days": filled,
         "a session late": clean.assign(us_market=clean["us_market"].shift(-1)).iloc[:-1],
     }
     for told_, frame in cases.items():

@@ -80,6 +80,11 @@ def test_what_is_no_table_of_returns_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_path_in_place_of_a_table_is_told_how_to_be_read() -> None:
+    with pytest.raises(InputError, match=r"seen str, expected a table; read a file with pd.read"):
+        one_date("returns.csv", "us_market", DAY)  # type: ignore[arg-type]
+
+
 def test_a_wrong_key_of_the_rule_is_refused(returns: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="did you mean 'window'"):
         one_date(returns, "us_market", DAY, windw=(0, 0))

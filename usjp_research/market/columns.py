@@ -210,7 +210,8 @@ def plain_numbers(
     point, comma = found[by_point & ~by_comma], found[by_comma & ~by_point]
     both = found[by_point & by_comma & found.str.contains("[.,]")]
     if len(point) and len(comma):
-        where = f"rows {point.index[0]} and {comma.index[0]}"
+        rows = (point.index[0], comma.index[0])
+        where = f"rows {rows[0]} and {rows[1]}" if rows[0] != rows[1] else f"row {rows[0]}"
         seen = f"{where}: seen {short(point.iloc[0])} and {short(comma.iloc[0])}"
         raise InputError(f"{path}: {seen}, expected one decimal mark; save the numbers alike")
     if len(both) and not len(point) and not len(comma):

@@ -27,6 +27,7 @@ TOO_LARGE = f"more than {UNPACKED >> 20} MB when unpacked; save it as Parquet"
 MOST_CELLS = 5_000_000  # of an Excel sheet
 MOST_ROWS = 2**20
 BLOCK_CELLS = 2**18
+DAY = re.compile(r"\d{1,4}[-./]\d")  # how a day begins
 LONGEST = 1000  # characters of a text in a Parquet file
 FIRST = 20  # lines that tell what parts the columns
 PARTED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -85,7 +86,7 @@ def read_file(path: Path) -> Cells:
     if "" in frame.columns:
         named = [name for name in frame.columns if c.plain(name) in c.DATE_NAMES]
         first = None if frame.empty else frame[""].iloc[0]
-        is_day = isinstance(first, pd.Timestamp) or re.match(r"\d{1,4}[-./]\d", str(first))
+        is_day = isinstance(first, pd.Timestamp) or DAY.match(str(first))
         if is_day and not named:
             frame = frame.rename(columns={"": "date"})
             said = (*said, "the column without a name as dates")
@@ -94,7 +95,10 @@ def read_file(path: Path) -> Cells:
             said = (*said, "without the column that has no name and counts the rows")
         else:
             at = list(frame.columns).index("") + 1
-            raise InputError(f"{path}: row 1: column {at} has no name; name it or take it out")
+            across = sum(bool(DAY.match(str(name))) for name in frame.columns) > at
+            do = "name it or take it out"
+            do = "days stand across: turn the table, a row per day" if across else do
+            raise InputError(f"{path}: row 1: column {at} has no name; {do}")
     return replace(cells, frame=frame, read_as=(*cells.read_as, *said))
 
 
@@ -253,6 +257,9 @@ def _text_frame(
                 cut = len(cells) < width
                 fault = "a number cut, or a cell lost" if cut else "a comma in a number"
                 seen = f"seen {len(cells)} cells, expected {width} as in row {first}"
+                if width == 1:
+                    do = "the names of the columns come first: take out what stands above them"
+                    raise InputError(f"{path}: row {number}: {seen}; {do}")
                 raise InputError(f"{path}: row {number}: {seen}; perhaps {fault}: mend the row")
         parts.append(pd.DataFrame([c for _, c in block], [n for n, _ in block], dtype="str"))
     return pd.concat(parts)

@@ -17,6 +17,7 @@ ENOUGH = 100  # days that a correlation needs
 STRETCH = 60  # days that units need
 NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
+TRADING = "keep the rows of trading days, without prices filled in between"
 PERCENT = 0.1  # no series has a middle day of that size in decimals
 # What may stand where returns should: kind, words, what to do, and what says so.
 DECLARE = "give returns, or say that the file holds prices"
@@ -214,6 +215,8 @@ def check_days(table: pd.DataFrame) -> tuple[Finding, ...]:
         return ()
     first, count = weekend[0], len(weekend)
     which = "Saturdays" if first.day_of_week == 5 else "Sundays"
-    words = f"dates moved by a day, {count} of {len(days)} on {which}"
+    words, does = f"dates moved by a day, {count} of {len(days)} on {which}", NEW_YORK
+    if len({*weekend.day_of_week}) == 2 and len({*days.day_of_week}) == 7:
+        words, does = f"a row for every calendar day, {count} of {len(days)} on weekends", TRADING
     sign = "no exchange is open then"
-    return (Finding(EVERY, first.date(), "shifted", float(count), words, NEW_YORK, sign),)
+    return (Finding(EVERY, first.date(), "shifted", float(count), words, does, sign),)

@@ -102,7 +102,10 @@ def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, 
     days = read.returns.index
     have = [firm for firm in spec.firms if firm.ticker in read.values]
     lost = Counter(item.reason for item in read.dropped)
-    told = [f"{count} days: {why}" for why, count in lost.items()] or ["none missing, none more"]
+    first = {item.reason: item.name for item in reversed(read.dropped)}
+    many = {why: "1 day," if n == 1 else f"{n} days from" for why, n in lost.items()}
+    told = [f"{many[why]} {first[why]}: {why}" for why in lost]
+    told = told or ["none missing, none more"]
     worth, known = (sum(f.market_value_usd_bn or 0.0 for f in s) for s in (have, spec.firms))
     share = f", {percent(worth / known, 1, sign=False)} of the known market value" if known else ""
     out = [item for item in panel.dropped if spec.event(item.name).role == "primary"]

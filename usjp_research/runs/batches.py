@@ -211,6 +211,10 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: is a file; give an empty or a new folder with --out")
 
 
+def _jobs_of(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 def _print_plan(plan: Plan, folder: Path) -> None:
     """Print what is done and what would run, and why."""
     from usjp_research.runs.ledger import FOLDER
@@ -223,7 +227,7 @@ def _print_plan(plan: Plan, folder: Path) -> None:
     for line in columns(rows, "wlw"):
         print(line)
     run = len(plan.to_run())
-    print(f"{len(rows)} jobs: {len(rows) - run} done, {run} to run.")
+    print(f"{_jobs_of(len(rows))}: {len(rows) - run} done, {run} to run.")
     kept = {path.stem for path in (folder / FOLDER).glob("*.json")}
     if old := sorted(kept - {job.name for job in plan.jobs}):
         print(f"{len(old)} more in {folder} that this batch no longer asks for: {old[0]}, ...")
@@ -245,7 +249,7 @@ def _run(
     clear_halves(folder, folder / "notebooks", folder / ledger.FOLDER)
     jobs = plan.to_run()
     done = sum(not plan.why[name] for name in plan.chosen)
-    stderr.print(f"{len(plan.chosen)} jobs: {done} done, {len(jobs)} to run", soft_wrap=True)
+    stderr.print(f"{_jobs_of(len(plan.chosen))}: {done} done, {len(jobs)} to run", soft_wrap=True)
     if not jobs:
         return ()
     prepare_folder(folder / ledger.FOLDER)
@@ -347,7 +351,9 @@ def _end(
         print(f"      again: {shlex.join([*again, '--only', outcome.name])}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
-    stderr.print(f"All {len(plan.chosen)} jobs are done: {out}", soft_wrap=True)
+    many = len(plan.chosen)
+    told = f"All {many} jobs are" if many > 1 else "The job is"
+    stderr.print(f"{told} done: {out}", soft_wrap=True)
 
 
 def _here(path: Path) -> Path:

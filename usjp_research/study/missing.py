@@ -40,7 +40,8 @@ def missing_lines(study: Study) -> tuple[str, ...]:
         reasons = [item.reason for item in dropped if item.what == "contrast"]
         lines.append(f"No contrast of named and unnamed firms: {'; '.join(reasons)}.")
     if dropped:
-        lines.append(f"{len(dropped)} things left out in all, the heaviest first: dropped.csv.")
+        many = f"{len(dropped)} thing{'s' * (len(dropped) > 1)} left out in all"
+        lines.append(f"{many}, the heaviest first: dropped.csv.")
     return tuple(lines)
 
 

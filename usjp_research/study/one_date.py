@@ -18,6 +18,7 @@ from usjp_research.study.sample import Sample, sample
 from usjp_research.words import InputError, nearest
 
 TABLE = Path("returns")  # how refusals call the table
+READ = "read a file with pd.read_csv(FILE, index_col='date', parse_dates=True)"
 
 
 def one_date(returns: pd.DataFrame, benchmark: str, day: str, **rule: object) -> Sample:
@@ -48,6 +49,8 @@ def one_date(returns: pd.DataFrame, benchmark: str, day: str, **rule: object) ->
     >>> data = one_date(returns, "SPY", "2024-02-13")               # doctest: +SKIP
     >>> sector_battery(data, "firms", "E1")                         # doctest: +SKIP
     """
+    if not isinstance(returns, pd.DataFrame):
+        raise InputError(f"returns: seen {type(returns).__name__}, expected a table; {READ}")
     if benchmark not in returns or returns.shape[1] < 2:
         known = nearest(benchmark, returns.columns)
         raise InputError(f"returns: expected '{benchmark}' and a firm among the columns; {known}")
@@ -80,10 +83,7 @@ def one_date(returns: pd.DataFrame, benchmark: str, day: str, **rule: object) ->
 def _numbers(returns: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose index is days, each once and ascending, and whose cells are numbers."""
     if not (isinstance(returns.index, pd.DatetimeIndex) and len(returns)) or returns.index.tz:
-        raise InputError(
-            "returns: expected days without a time zone as index; read a file with "
-            "pd.read_csv(FILE, index_col='date', parse_dates=True)"
-        )
+        raise InputError(f"returns: expected days without a time zone as index; {READ}")
     try:
         panel = panel_of_frame(returns, str(TABLE))
         return pd.DataFrame(panel.read(panel.names).T, panel.days, list(panel.names))
