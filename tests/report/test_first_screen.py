@@ -112,6 +112,11 @@ def test_bars_lie_on_one_scale_and_every_mark_says_its_numbers(screen: Screen) -
     assert zero_at - ends[0][0] == pytest.approx(3 * per_point, abs=0.05)
 
 
+def test_without_a_thesis_the_bars_are_held_against_none(screen: Screen) -> None:
+    assert "against what the thesis is worth" in screen(_row("solar", 0.02)).html()
+    assert "against what" not in screen(_row("solar", 0)).html()
+
+
 def test_without_styles_it_reads_and_nothing_in_it_depends_on_one(screen: Screen) -> None:
     text = screen(_row("solar", 0.02), _row("<b>rail</b>", 0)).html("run on 1 Aug 2026")
     assert "style" not in text and "<b>rail" not in text

@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup
 import usjp_research as ur
 from usjp_research.market.record import Dropped
 from usjp_research.report.numbers import Linked, Table
-from usjp_research.report.pages import _Page, inline
+from usjp_research.report.pages import _idle, _Page, _shown, inline
 from usjp_research.report.site import build_site
 from usjp_research.study.verdict import DEPENDS, NO_VERDICT, VERDICTS
 from usjp_research.words import InputError, naming
@@ -414,6 +414,26 @@ def test_headings_start_at_one_title_and_skip_no_level(pages: dict[str, Page]) -
         levels = [int(e["tag"][1]) for e in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
         assert levels[0] == 1 and levels.count(1) == 1, name
         assert all(b <= a + 1 for a, b in pairwise(levels)), (name, levels)
+
+
+def test_a_section_in_which_all_is_empty_is_named_in_one_line_and_not_shown() -> None:
+    head = "<table><thead><tr><th>Claim</th></tr></thead>"
+    none, some = f"{head}</table>", f"{head}<tbody><tr><td>1</td></tr></tbody></table>"
+    blank = shown("image/svg+xml", DRAWING, title="", data="", alt="No event.")
+    own = shown("image/svg+xml", DRAWING)  # of a notebook of one's own, which says nothing of it
+    sections = {
+        "Claims": [shown("text/html", none), blank],
+        "Mixed": [shown("text/html", none), shown("text/html", some)],
+        "Figure": [own],
+        "Prose": [],
+        "Printed": [stream("text"), shown("text/html", none)],
+    }
+    cells = [new_markdown_cell("# Page")]
+    for title, outputs in sections.items():
+        cells += [new_markdown_cell(f"## {title}\n\nWords."), code("x", *outputs)]
+    assert _idle([*map(_shown, cells)]) == ["Claims"]
+    marked = ["idle" in cell.metadata["tags"] for cell in map(_shown, cells)]
+    assert marked == [False] * len(cells)  # the notebook's own cells stay as they are
 
 
 def test_contents_list_names_every_section(pages: dict[str, Page]) -> None:

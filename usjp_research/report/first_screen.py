@@ -51,6 +51,7 @@ class FirstScreen:
 
         ends = [x for line in self.lines for x in (0, line.low, line.high, line.worth)]
         low, high = (end(x for x in ends if math.isfinite(x)) for end in (min, max))
+        worth = any(math.isfinite(line.worth) for line in self.lines)
         room = 0.04 * (high - low) or 0.01
         low, high = low - room, high + room
         ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
@@ -58,10 +59,11 @@ class FirstScreen:
             "screen.html",
             found=self,
             more=[*map(Markup, more)],
-            caption=say("board", alpha=self.alpha),
+            caption=say("board" if worth else "board moved", alpha=self.alpha),
             heads=HEADS,
             bar=BAR,
             ticks=[x for x in map(float, ticks) if low < x < high],
+            edge=low + 0.85 * (high - low),  # beyond it a tick's words would run into the next head
             place=lambda x: f"{100 * (x - low) / (high - low):.2f}%",
             known=math.isfinite,
             percent=percent,

@@ -123,6 +123,7 @@ def _job(run: Path, record: Mapping[str, Any], public: bool) -> dict[str, Any]:
         unrun = _unrun(cells)
         return {
             **record,
+            "idle": _idle(cells) if record["status"] == "done" else [],
             "file": re.sub(r"[^\w.-]", "_", record["name"]) + ".html",
             "cells": cells,
             "missing": missing,
@@ -168,6 +169,36 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     cleaned: nbformat.NotebookNode = each_text(plain, cell)
     # Prose comes from the project; only what ran can name a place on the machine.
     return cleaned if cell.cell_type == "markdown" else scrub(cleaned)
+
+
+def _idle(cells: Cells) -> list[str]:
+    """Mark the cells of sections that show nothing of this study, and return their titles.
+
+    Such a section has outputs, and each is a table without a row or a figure that says so.
+    """
+    parts: list[Cells] = [[]]
+    for cell in cells:
+        opens = cell.cell_type == "markdown" and re.match(r"#{1,2} ", cell.source)
+        parts += [[]] if opens else []
+        parts[-1].append(cell)
+    titles = []
+    for part in parts:
+        shown = [cell for cell in part if "hide-output" not in cell.metadata.tags]
+        outputs = [output for cell in shown for output in cell.get("outputs", [])]
+        if outputs and part[0].source.startswith("## ") and all(map(_shows_nothing, outputs)):
+            titles.append(part[0].source.splitlines()[0].removeprefix("## ").strip())
+            for cell in part:
+                cell.metadata.tags.append("idle")
+    return titles
+
+
+def _shows_nothing(output: nbformat.NotebookNode) -> bool:
+    """Say whether an output is a table without a row, or a figure without a finding and data."""
+    about, data = output.get("metadata", {}), output.get("data", {})
+    if SVG in data:
+        return "title" in about and not (about["title"] or about.get("data"))
+    body = BeautifulSoup(data.get("text/html", ""), PARSER)
+    return bool(body("table")) and not body.select("tbody tr")
 
 
 def _says_only(output: nbformat.NotebookNode) -> bool:
