@@ -204,7 +204,7 @@ def test_results_that_cannot_be_written_any_more_land_in_a_temporary_folder(
     refused(result, f"{out / 'results'}: cannot be written; results are in {landed}")
     assert json.loads((landed / "verdicts.json").read_text("utf-8"))["rows"]
     assert len(list(landed.iterdir())) == 8
-    assert not list(out.iterdir())
+    assert not out.exists()
 
 
 @pytest.fixture
@@ -270,9 +270,9 @@ def test_remarks_stand_below_the_table_by_the_number_of_their_row(
     result = usjp("study", "--no-pages", "--sector", "power_utilities", "--out", tmp_path / "out")
     lines = result.stdout.splitlines()
     rows = [line.split() for line in lines if line.startswith("Power & Utilities")]
-    assert [row[-1] for row in rows] == ["1", "2"] and "AI Infrastructure" not in result.stdout
-    assert any(line.startswith("1 Power & Utilities: ") for line in lines)
-    last = " ".join(lines[lines.index(next(x for x in lines if x.startswith("2 "))) :])
+    assert [row[-1] for row in rows] == ["(1)", "(2)"] and "AI Infrastructure" not in result.stdout
+    assert any(line.startswith("(1) Power & Utilities: ") for line in lines)
+    last = " ".join(lines[lines.index(next(x for x in lines if x.startswith("(2) "))) :])
     assert "rests on one firm" in last and "It rests on very few firms" in " ".join(last.split())
 
 

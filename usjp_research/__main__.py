@@ -470,7 +470,7 @@ def _print_lines(lines: Sequence[Line], alpha: float) -> None:
     notes: list[tuple[str, str]] = []
     for line in lines:
         if line.notes:
-            notes.append((str(len(notes) + 1), f"{line.label}: {'; '.join(line.notes)}"))
+            notes.append((f"({len(notes) + 1})", f"{line.label}: {'; '.join(line.notes)}"))
         rows.append((*line.cells, notes[-1][0] if line.notes else ""))
     end = [""] if notes else []
     for text in (*columns(rows, "wrrrrl", _width()), "", *columns(notes, "lw", _width()), *end):
