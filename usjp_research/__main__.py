@@ -536,6 +536,7 @@ def new_command(
     from usjp_research.runs.new import new_study
 
     _say_each("Wrote", [str(path) for path in new_study(_here(folder))])
+    _say_each("Next", [f"usjp check {folder}"])
 
 
 @app.command("check")

@@ -391,6 +391,10 @@ def _bad_rows() -> dict[str, tuple[str, tuple[str, ...]]]:
             "My prices\nas of today\n" + "\n".join(lines),
             ("row 3", "seen 4 cells", "take out what stands above them"),
         ),
+        "a row of sums": (
+            "\n".join([*lines, "Average,1,2,3"]),
+            ("column 'date'", "seen 'Average'", "take out rows of notes or sums"),
+        ),
         "days across": (TRUTH.T.to_csv(), ("row 1", "days stand across", "a row per day")),
         "a column without a name": (
             TRUTH.rename(columns={"SO": ""}).to_csv(),

@@ -128,7 +128,9 @@ def read_days(path: Path, table: pd.DataFrame, name: str) -> tuple[pd.Series, tu
         days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce")
 
     def say(at: int) -> str:
-        return f"seen {_seen(table[name].iloc[at])}, {EXPECTED_DAY}"
+        seen = _seen(table[name].iloc[at])
+        note = "" if re.search(r"\d", seen) else "; take out rows of notes or sums"
+        return f"seen {seen}, {EXPECTED_DAY}{note}"
 
     refuse(path, table[name], name, ~days.dt.year.between(*YEARS), say)
     stamps = cast("pd.Series", days.dt.normalize().astype("datetime64[ns]"))

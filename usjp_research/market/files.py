@@ -76,7 +76,8 @@ def existing(source: str) -> Path:
         who = " (no such user)"
     except (OSError, ValueError):  # a name too long
         pass
-    raise InputError(f"{text}: no such file{who}; give the path of a CSV, Excel or Parquet file")
+    do = "give the path of a CSV, Excel or Parquet file, from the folder that you stand in"
+    raise InputError(f"{text}: no such file{who}; {do}")
 
 
 def read_file(path: Path) -> Cells:

@@ -80,7 +80,7 @@ def _market(source: str) -> str:
     if kind == "snapshot":
         return f"snapshot:{find_snapshot(place, 'prices').data}"
     if kind in ("file", "returns", "prices") and not in_project(Path(place)).exists():
-        raise InputError(f"{in_project(Path(place))}: no such file")
+        raise InputError(f"{in_project(Path(place))}: no such file; give the path of one")
     return source
 
 
