@@ -90,7 +90,7 @@ def fetch(
             shutil.rmtree(old, ignore_errors=True)
     _print(_left_out([asdict(item) for item in found.dropped]), MOST)
     _note(f"{len(found.coverage)} series: {folder / digest}")
-    table = f"snapshots/{digest}/prices.parquet"
+    table = f"snapshot:{digest[:12]}"
     donors = any(donor.group and donor.ticker in found.coverage for donor in spec.donors)
     use = f"--market snapshot:{digest[:12]}{f' --donors {table}' * donors}"
     use = use if place.holds == "prices" else f"--factors {table}"
