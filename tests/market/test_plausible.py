@@ -15,7 +15,7 @@ from typer.testing import Result
 import usjp_research as ur
 from usjp_research.market.check import told
 from usjp_research.market.record import EVERY, Finding, Market
-from usjp_research.market.units import check_days
+from usjp_research.market.units import benchmark_faults, check_days
 from usjp_research.study.portfolios import form_portfolios
 
 Floats = npt.NDArray[np.float64]
@@ -365,6 +365,22 @@ def test_a_file_with_a_fault_in_every_series_is_not_read(
         with pytest.raises(ur.InputError, match=told_) as caught:
             ur.load_market(spec, f"file:{path}")
         assert len(str(caught.value).replace(str(path), "x.csv")) <= 300
+
+
+def test_a_file_moved_as_a_whole_or_in_logarithms_is_told_by_the_market_that_ships() -> None:
+    known = ur.load_market(ur.read_spec(), "bundled").returns["us_market"]
+    noise = np.random.default_rng(4).normal(0, 2e-4, len(known))  # of another close of one index
+
+    def told(own: pd.Series, *, prices: bool = False) -> list[tuple[str, str]]:
+        found = benchmark_faults(own, known, prices=prices)
+        return [(item.kind, item.looks_like) for item in found]
+
+    assert told(known + noise) == told(known + noise, prices=True) == []
+    assert told(known.shift(1) + noise) == [("shifted", "dates a session late")]
+    assert told(known.shift(-1) + noise, prices=True) == [("shifted", "dates a session early")]
+    assert told(np.log1p(known) + noise) == [("log", "log returns")]
+    abroad = 0.6 * known.shift(1) + np.random.default_rng(5).normal(0, 0.008, len(known))
+    assert told(abroad) == told(known[:90].shift(1)) == []  # follows it a day later; too short
 
 
 def test_a_few_weekend_rows_do_not_make_shifted_dates(clean: pd.DataFrame) -> None:

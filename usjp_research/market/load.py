@@ -21,6 +21,7 @@ from usjp_research.market.simulate import simulated_market
 from usjp_research.market.snapshots import find_snapshot
 from usjp_research.market.sources import SOURCES, usage
 from usjp_research.market.table import FEWEST_SESSIONS, Kind, Table, read_prices
+from usjp_research.market.units import benchmark_faults
 from usjp_research.spec.records import Spec, find_root, home, sha_of
 from usjp_research.words import InputError, nearest
 
@@ -78,7 +79,8 @@ def market_of(spec: Spec, path: Path, read: Table, *, every: bool = False) -> Ma
     beside = {"levels": read.levels, "close": read.close}
     held = {k: f.loc[first:].reindex(columns=looked) for k, f in beside.items() if f is not None}
     found = check_returns(returns.loc[first:, looked], benchmark=benchmark, funds=used, **held)
-    findings, idle = accept(found, spec.accepted)
+    shipped = benchmark_faults(benchmark, _shipped_market(), prices=read.are_prices)
+    findings, idle = accept((*shipped, *found), spec.accepted)
     refuse_file(str(path), findings)
     mirror, _ = _mean_of(returns, MIRROR, spec.rule.mirror)
     own = {BENCHMARK: benchmark} | ({} if mirror is None else {MIRROR: mirror})
@@ -180,6 +182,14 @@ def _bundled_returns(folder: Path) -> pd.DataFrame:
     returns = pd.read_parquet(folder / "returns.parquet").astype("float64")
     returns.index = pd.DatetimeIndex(returns.index, name="date").astype("datetime64[ns]")
     return returns
+
+
+def _shipped_market() -> pd.Series:
+    """Return the bundle's market; without a day where there is no bundle to read."""
+    try:
+        return _bundled_returns(_bundle())[BENCHMARK]
+    except (OSError, ValueError, KeyError):
+        return pd.Series(dtype="float64")
 
 
 def shipped_averages(market: Market) -> pd.DataFrame:

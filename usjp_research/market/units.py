@@ -14,6 +14,7 @@ from usjp_research.market.record import EVERY, Finding
 from usjp_research.words import InputError
 
 ENOUGH = 100  # days that a correlation needs
+SAME = 0.9  # correlation of two benchmarks of one market; another market's next day has less
 STRETCH = 60  # days that units need
 NOT_TODAY, ANOTHER_DAY, AGAINST = 0.2, 0.5, -0.3  # correlations with the market
 NEW_YORK = "give the date in New York, perhaps not that of a UTC stamp"
@@ -175,6 +176,32 @@ def refuse_other_day(where: str, own: pd.Series, market: pd.Series, advice: str)
     looks = "its sign is turned" if turned else dates
     seen = f"has a correlation of {now:.2f} with the market on the same day, {looks}"
     raise InputError(f"{where} {seen}; {advice}")
+
+
+def benchmark_faults(benchmark: pd.Series, known: pd.Series, *, prices: bool) -> list[Finding]:
+    """Find a benchmark that is a known market of the day before or after, or its log returns.
+
+    Another market's benchmark shows nothing here; where all dates are moved alike, this alone does.
+    """
+    both = pd.DataFrame({"own": benchmark, "known": known}).dropna()
+    if len(both) < ENOUGH:
+        return []
+    first = pd.Timestamp(both.index[0]).date()
+    now = both["own"].corr(both["known"])
+    other = {"late": both["known"].shift(1), "early": both["known"].shift(-1)}
+    alike = {which: both["own"].corr(moved) for which, moved in other.items()}
+    which = max(alike, key=lambda name: alike[name])
+    if now < SAME / 2 and alike[which] >= SAME:
+        words, sign = f"dates a session {which}", "against the U.S. market that ships"
+        return [Finding(EVERY, first, "shifted", alike[which], words, NEW_YORK, sign)]
+    far = both[both["known"].abs() > 0.02]
+    off = float((far["own"] - far["known"]).abs().median())
+    as_log = float((far["own"] - np.log1p(far["known"])).abs().median())
+    if prices or len(far) < 20 or now < SAME or as_log >= 0.6 * off:
+        return []
+    size = float(both["own"].abs().median())
+    does, sign = "give simple returns, or prices", "by the U.S. market that ships"
+    return [Finding(EVERY, first, "log", size, "log returns", does, sign)]
 
 
 def _scaled(table: pd.DataFrame) -> Floats:
