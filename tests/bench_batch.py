@@ -43,8 +43,9 @@ def measure() -> Iterator[dict[str, Any]]:
         rows["ours, cold"] = _clock(partial(_ours, ours, place, cold=True)) / len(ours)
         rows["ours, warm"] = _clock(partial(_ours, twice, place)) / len(twice)
         with _dask(2) as executor:
-            _ours(ours[:2], place, executor=executor)  # its workers import once
-            took = _clock(partial(_ours, ours, place, executor=executor))
+            dask = {"executor": executor, "workers": 2}
+            _ours(ours[:2], place, **dask)  # its workers import once
+            took = _clock(partial(_ours, ours, place, **dask))
             rows["ours, two dask workers"] = took / len(ours)
         for words, seconds in rows.items():
             print(f"         {words}: {seconds:.2f} s a notebook ({shell / seconds:.1f}x)")
@@ -129,14 +130,15 @@ def _ours(jobs: list[Job], place: Path, **how: Any) -> list[float]:
     out = place / "ours"
     shutil.rmtree(out, ignore_errors=True)
     (out / "ledger").mkdir(parents=True)
-    outcomes = run_batch(jobs, out, workers=2, ledger=identities(jobs, out), **how)
+    outcomes = run_batch(jobs, out, ledger=identities(jobs, out), **how)
     assert all(outcome.status == "done" for outcome in outcomes), outcomes
     return [outcome.seconds for outcome in outcomes]
 
 
 def _overhead(jobs: list[Job], place: Path) -> float:
     """Return the mean time of a job less that of its cells, the fork server's start left out."""
-    seconds = _ours(jobs + [Job(f"{j.name}-b", j.notebook, j.parameters) for j in jobs], place)
+    twice = jobs + [Job(f"{j.name}-b", j.notebook, j.parameters) for j in jobs]
+    seconds = _ours(twice, place, workers=2)
     beyond = []
     for k, took in list(enumerate(seconds))[2:]:
         name = jobs[k % len(jobs)].name + ("-b" if k >= len(jobs) else "")
