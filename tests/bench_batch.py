@@ -36,12 +36,12 @@ def measure() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="usjp-bench-") as name:
         place = Path(name)
         ours = _jobs(NOTEBOOK, [{"sector": key} for key in SECTORS], place)
-        twice = [replace(job, name=f"{job.name}-{k}") for k in range(2) for job in ours]
+        grid = [replace(job, name=f"{job.name}-{k}") for k in range(4) for job in ours]
         shell = _clock(lambda: _shell(ours[:3], place)) / 3
         rows = {"papermill command in a shell loop": shell}
         rows["papermill in one process"] = _clock(lambda: _papermill(ours[:3], place)) / 3
         rows["ours, cold"] = _clock(partial(_ours, ours, place, cold=True)) / len(ours)
-        rows["ours, warm"] = _clock(partial(_ours, twice, place)) / len(twice)
+        rows["ours, warm"] = _clock(partial(_ours, grid, place)) / len(grid)
         with _dask(2) as executor:
             dask = {"executor": executor, "workers": 2}
             _ours(ours[:2], place, **dask)  # its workers import once

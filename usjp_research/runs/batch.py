@@ -164,6 +164,8 @@ def run_batch(
         When a job could not run; none has been started then.
     """
     jobs, workers = list(jobs), workers or usual_workers()
+    if executor is None and not cold:
+        warm.start()  # imports what kernels need while the jobs are checked
     order = check_jobs(jobs)
     known = {job.name: job for job in jobs}
     prepare_folder(out / "notebooks")

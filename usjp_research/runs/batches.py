@@ -91,12 +91,15 @@ def batch(
     as_json: Annotated[bool, Option("--json", help="Print events as lines of JSON.")] = False,
 ) -> None:
     """Run a grid of notebooks, and go on where an earlier run of it stopped."""
+    from usjp_research.runs import warm
     from usjp_research.runs.folder import locked
 
     folder = _here(out)
     command = _command(on_end)
     if numbers and not site:
         raise InputError("--numbers: they stand on the pages; give --site, too")
+    if not (listed or cold or cluster):
+        warm.start()  # imports what kernels need while the batch is checked
     jobs = _jobs(_here(runs), folder, settings or [], timeout)
     _check_folder(folder)
     plan = _plan(jobs, folder, only or [], force)
