@@ -100,6 +100,7 @@ def batch(
         raise InputError("--numbers: they stand on the pages; give --site, too")
     if not (listed or cold or cluster):
         warm.start()  # imports what kernels need while the batch is checked
+        context.call_on_close(warm.stop)
     jobs = _jobs(_here(runs), folder, settings or [], timeout)
     _check_folder(folder)
     plan = _plan(jobs, folder, only or [], force)
