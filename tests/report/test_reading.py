@@ -365,7 +365,10 @@ def test_a_contrast_that_one_firm_makes_is_headed_by_the_firm(results: dict[str,
 def test_what_is_ruled_out_by_one_rule_is_held_against_the_other(results: dict[str, Any]) -> None:
     results["study"] |= {"headline_rule": 2, "rule": {"second": {"material": 0.05}}}
     results["says"] = [{"sector": "power_utilities", "excludes_gain": 1}]
-    for ends, told in (((0.04, 0.06), "by the older rule in one."), ((0.07, 0.06), "in none.")):
+    for ends, told in (
+        ((0.04, 0.06), "by the older rule, which sees less, in one."),
+        ((0.07, 0.06), "in none."),
+    ):
         results["study"]["rule_1"] = [{"sign": 1, "low": -0.1, "high": end} for end in ends]
         assert ruled_out(results).endswith(told)
 

@@ -145,7 +145,7 @@ def test_a_fetch_that_is_stopped_leaves_parts_and_no_snapshot(
 def test_a_digest_that_is_unknown_or_not_one_says_what_is_there(
     usjp: Usjp, sent: Callable[..., list[Request]]
 ) -> None:
-    with pytest.raises(InputError, match=r"'latest': no such snapshot; there: none: usjp prices f"):
+    with pytest.raises(InputError, match=r"'latest': no such snapshot; there is none yet, usjp pr"):
         find_snapshot("latest")
     for name in ("SPY", "IVV"):
         sent(frame(name))

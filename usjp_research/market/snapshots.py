@@ -69,7 +69,8 @@ def find_snapshot(name: str, holds: str = "") -> Snapshot:
         there = ", ".join(names[::-1][:4])
         none = f"no such snapshot{holds and f' of {holds}'}"
         fault = "several begin so" if len(found) > 1 else none
-        raise InputError(f"snapshot '{name}': {fault}; there: {there or 'none: usjp prices fetch'}")
+        told = f"there: {there}" if there else "there is none yet, usjp prices fetch makes one"
+        raise InputError(f"snapshot '{name}': {fault}; {told}")
     (one,) = found
     if not one.data.is_file() or sha_of(one.data) != one.digest:
         raise InputError(f"{one.data}: changed since it was fetched; fetch it again")
