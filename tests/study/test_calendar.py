@@ -7,11 +7,13 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import exchange_calendars
 import pandas as pd
 import pytest
 
 from usjp_research.market.record import BENCHMARK, Market
 from usjp_research.spec.records import Spec
+from usjp_research.study import events
 from usjp_research.study.events import event_panel, first_session
 from usjp_research.words import InputError
 
@@ -51,11 +53,32 @@ def test_sessions_agree_with_the_hand_checked_ones_or_say_why_not(
         ("2025-10-28 15:30", TOKYO, "XTKS", "2025-10-29"),
         ("2026-09-20 10:00", TOKYO, "XTKS", "2026-09-24"),  # three holidays in a row
         ("2025-12-31 18:00", NY, "XNYS", "2026-01-02"),  # over the year's end
+        ("1998-12-31 18:00", NY, "XTKS", "1999-01-04"),  # in a decade that its calendar lacks
     ],
 )
 def test_first_session_at_the_edges(local: str, zone: str, exchange: str, session: str) -> None:
     instant = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone))
     assert first_session(instant, exchange).isoformat() == session
+
+
+def test_the_usual_calendar_is_not_used_for_the_year_in_which_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = events._sessions
+
+    def ending(exchange: str, *span: str) -> object:  # as on 28 December of the year before
+        return whole(exchange, *span) if span else whole(exchange, "2015-12-28", "2026-12-28")
+
+    monkeypatch.setattr(events, "_sessions", ending)
+    evening = datetime(2026, 12, 31, 18, tzinfo=ZoneInfo(NY))
+    assert first_session(evening) == date(2027, 1, 4)
+
+
+def test_news_after_the_last_day_of_a_calendar_is_refused() -> None:
+    last = exchange_calendars.get_calendar("XSHG", start="2020-01-01").bound_max()
+    evening = datetime(last.year, 12, 31, 18, tzinfo=ZoneInfo(NY))
+    with pytest.raises(InputError, match=f"XSHG: its calendar .*{last.year}.*; give another one"):
+        first_session(evening, "XSHG")
 
 
 def test_an_instant_without_zone_is_an_error() -> None:

@@ -94,6 +94,9 @@ def first_session(instant: datetime, exchange: str = HOME) -> date:
         raise InputError(f"instant {instant} has no time zone; add one such as America/New_York")
     calendar = _calendar(exchange, instant.year)
     place = int(calendar.closes.searchsorted(pd.Timestamp(instant).tz_convert("UTC"), side="right"))
+    if place == len(calendar.sessions):
+        ends = f"its calendar ends with {calendar.last_session.date()}, before {instant.date()}"
+        raise InputError(f"exchange {exchange}: {ends} is traded; give another one")
     return calendar.sessions[place].date()  # type: ignore[no-any-return]
 
 
@@ -110,12 +113,13 @@ def _calendar(exchange: str, year: int) -> ExchangeCalendar:
     spans = (
         (),
         (f"{decade - 1}-12-01", f"{decade + 10}-02-01"),
+        (f"{year - 1}-12-01", f"{year + 1}-02-01"),
         (f"{year - 1}-12-01", f"{year}-12-31"),
     )
-    for span in spans:  # some calendars end this year
+    for span in spans:  # some calendars end this year: only then is no session after it needed
         calendar = _sessions(exchange, *span)
         held = (calendar.first_session, calendar.last_session) if calendar is not None else ()
-        if held and held[0].year < year and held[1] >= pd.Timestamp(year, 12, 24):
+        if held and held[0].year < year and (held[1].year > year or span is spans[-1]):
             return calendar
     raise InputError(f"exchange {exchange}: its calendar does not hold {year}; give another one")
 
