@@ -379,6 +379,8 @@ def test_a_file_moved_as_a_whole_or_in_logarithms_is_told_by_the_market_that_shi
     assert told(known.shift(1) + noise) == [("shifted", "dates a session late")]
     assert told(known.shift(-1) + noise, prices=True) == [("shifted", "dates a session early")]
     assert told(np.log1p(known) + noise) == [("log", "log returns")]
+    for slope in (0.97, 0.98, 1.02, 1.03):  # of another index of the same market
+        assert told(slope * known) == told(slope * known + noise / 4) == []
     abroad = 0.6 * known.shift(1) + np.random.default_rng(5).normal(0, 0.008, len(known))
     assert told(abroad) == told(known[:90].shift(1)) == []  # follows it a day later; too short
 

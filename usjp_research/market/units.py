@@ -199,6 +199,9 @@ def benchmark_faults(benchmark: pd.Series, known: pd.Series, *, prices: bool) ->
     as_log = float((far["own"] - np.log1p(far["known"])).abs().median())
     if prices or len(far) < 20 or now < SAME or as_log >= 0.6 * off:
         return []
+    apart = (far["own"] - far["known"]).groupby(far["known"] > 0).median()
+    if len(apart) < 2 or apart.max() >= 0:  # logs are lower on either side, a larger slope on one
+        return []
     size = float(both["own"].abs().median())
     does, sign = "give simple returns, or prices", "by the U.S. market that ships"
     return [Finding(EVERY, first, "log", size, "log returns", does, sign)]
