@@ -315,6 +315,14 @@ def test_bad_files_end_with_one_line(usjp: Run, tmp_path: Path, case: str) -> No
     _refused(usjp("battery", returns, "--groups", groups, *words), *seen)
 
 
+def test_other_columns_may_begin_as_treated_does(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("firm,sector,treated,Treatment date\nF01,A,no,2024-02-13\n", encoding="utf-8")
+    assert not read_groups(path)["treated"].any()
+    path.write_text("firm,date,treatment\nF01,2024-02-13,tariff\n", encoding="utf-8")
+    assert list(read_event_dates(path)["firm"]) == ["F01"]
+
+
 def test_an_empty_cell_of_a_parquet_file_is_refused_like_one_of_a_csv(tmp_path: Path) -> None:
     groups = pd.DataFrame({"firm": ["F01", "F02"], "sector": ["A", None]})
     groups.to_parquet(tmp_path / "g.parquet")

@@ -26,6 +26,9 @@ def read_groups(path: str | Path) -> pd.DataFrame:
     refuse(path, firms, "firm", again, lambda at: f"seen '{firms.iloc[at]}' {one}")
     own = "has its own meaning in the results; call the sector something else"
     refuse(path, sectors, "sector", taken, lambda at: f"'{sectors.iloc[at]}' {own}")
+    near = [name for name in table.columns if plain(name).startswith("treat")]
+    if near and "treated" not in near:  # else all firms would be
+        raise InputError(f"{path}: row 1: column {short(near[0])}: expected 'treated'; rename it")
     treated = np.ones(len(table), dtype=bool)
     if "treated" in table.columns:
         marks = table["treated"].str.lower()
@@ -57,9 +60,6 @@ def _words(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         if len(same) > 1:
             raise InputError(f"{path}: row 1: {two(same)} could both be the {name}; keep one")
         table = table.rename(columns=dict.fromkeys(same, name))
-    for name in table.columns:
-        if plain(name).startswith("treat") and name != "treated":  # else all firms would be
-            raise InputError(f"{path}: row 1: column {short(name)}: expected 'treated'; rename it")
     if table.empty:
         raise InputError(f"{path}: there is a header but no row; add firms")
     for name in table.select_dtypes(exclude=["datetime", "datetimetz"]).columns:
