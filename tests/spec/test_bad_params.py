@@ -303,6 +303,20 @@ def test_a_file_that_one_letter_keeps_from_being_read_is_refused(tmp_path: Path)
         read_spec(tmp_path)
 
 
+def test_files_put_aside_or_of_another_name_may_stand_beside_those_of_a_study(
+    tmp_path: Path,
+) -> None:
+    _folder(tmp_path)
+    absent = ("confounders_old.csv", "my_claims.csv", "own_news_coverage_2019.csv", "words_de.yaml")
+    for name in (*absent, "_checks.csv", "checks.csv~", ".sectors.csv", "#sectors.csv#"):
+        (tmp_path / name).write_text("of no study", encoding="utf-8")
+    read_spec(tmp_path)
+    (tmp_path / "Sectors.CSV").write_text("sector\n", encoding="utf-8")
+    if not (tmp_path / "sectors.csv").exists():  # where capitals tell files apart
+        with pytest.raises(InputError, match=r"Sectors\.CSV: no file of a study"):
+            read_spec(tmp_path)
+
+
 def test_columns_parted_by_semicolons_are_named_as_what_is_wrong(tmp_path: Path) -> None:
     _folder(tmp_path)
     path = tmp_path / "events.csv"

@@ -181,11 +181,13 @@ def _study(spec: Spec, folder: Path) -> str:
 
 
 def _check_files(folder: Path) -> None:
-    """Refuse a file that nobody would read for a letter of its name."""
+    """Refuse a file that nobody would read for a letter of its name; one put aside may stay."""
     there = {path.name for path in folder.glob("*") if path.is_file()}
+    absent = [name for name in sorted(FILES) if not (folder / name).exists()]
     for name in sorted(there - FILES):
-        close = get_close_matches(name, FILES - there, n=1, cutoff=0.85)
-        if close:
+        meant = [file for file in absent if len(name) <= len(file) + 1]
+        close = get_close_matches(name.casefold(), meant, n=1, cutoff=0.85)
+        if close and name[0] not in "._" and name[-1] != "~":
             told = f"no file of a study; did you mean '{close[0]}'? Rename it or take it out"
             raise InputError(f"{folder / name}: {told}")
 
