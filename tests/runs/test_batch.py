@@ -344,6 +344,15 @@ def test_a_bad_batch_is_refused_before_any_kernel(write: Write, tmp_path: Path) 
     assert run_batch([], tmp_path / "out") == ()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kernels are never forked here")
+@pytest.mark.usefixtures("light")
+def test_a_refused_batch_leaves_no_server_to_a_session(write: Write, tmp_path: Path) -> None:
+    jobs = [Job("a", write("odd", "1"), {"no such": 1})]
+    with pytest.raises(InputError):
+        run_batch(jobs, tmp_path / "out")
+    assert not warm._servers
+
+
 def test_a_manifest_knows_the_commit_of_its_own_checkout_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,10 +166,13 @@ def run_batch(
     jobs, workers = list(jobs), workers or usual_workers()
     if executor is None and not cold:
         warm.start()  # imports what kernels need while the jobs are checked
-    order = check_jobs(jobs)
-    known = {job.name: job for job in jobs}
-    prepare_folder(out / "notebooks")
-    out = out.absolute()
+    try:
+        order = check_jobs(jobs)
+        prepare_folder(out / "notebooks")
+    except BaseException:
+        warm.stop()
+        raise
+    known, out = {job.name: job for job in jobs}, out.absolute()
     # Kernels watch for a file: on this machine's own disk, or where a cluster sees it.
     watched = out if executor else Path(tempfile.gettempdir())
     place = Place(out, watched / f".usjp-stop-{secrets.token_hex(6)}", cold)
