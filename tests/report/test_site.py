@@ -423,6 +423,7 @@ def test_a_section_in_which_all_is_empty_is_named_in_one_line_and_not_shown() ->
     own = shown("image/svg+xml", DRAWING)  # of a notebook of one's own, which says nothing of it
     sections = {
         "Claims": [shown("text/html", none), blank],
+        "Tables": [shown("text/html", none)],
         "Mixed": [shown("text/html", none), shown("text/html", some)],
         "Figure": [own],
         "Prose": [],
@@ -431,7 +432,7 @@ def test_a_section_in_which_all_is_empty_is_named_in_one_line_and_not_shown() ->
     cells = [new_markdown_cell("# Page")]
     for title, outputs in sections.items():
         cells += [new_markdown_cell(f"## {title}\n\nWords."), code("x", *outputs)]
-    assert _idle([*map(_shown, cells)]) == ["Claims"]
+    assert _idle([*map(_shown, cells)]) == ["Claims (No event)", "Tables"]
     marked = ["idle" in cell.metadata["tags"] for cell in map(_shown, cells)]
     assert marked == [False] * len(cells)  # the notebook's own cells stay as they are
 

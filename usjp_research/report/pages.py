@@ -172,7 +172,7 @@ def _shown(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _idle(cells: Cells) -> list[str]:
-    """Mark the cells of sections that show nothing of this study, and return their titles.
+    """Mark the cells of sections that show nothing of this study; return their titles, with why.
 
     Such a section has outputs, and each is a table without a row or a figure that says so.
     """
@@ -186,7 +186,10 @@ def _idle(cells: Cells) -> list[str]:
         shown = [cell for cell in part if "hide-output" not in cell.metadata.tags]
         outputs = [output for cell in shown for output in cell.get("outputs", [])]
         if outputs and part[0].source.startswith("## ") and all(map(_shows_nothing, outputs)):
-            titles.append(part[0].source.splitlines()[0].removeprefix("## ").strip())
+            why = dict.fromkeys(str(x.get("metadata", {}).get("alt", "")) for x in outputs)
+            told = " ".join(filter(None, why)).rstrip(".")
+            title = part[0].source.splitlines()[0].removeprefix("## ").strip()
+            titles.append(f"{title} ({told})" if told else title)
             for cell in part:
                 cell.metadata.tags.append("idle")
     return titles
