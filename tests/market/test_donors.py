@@ -18,7 +18,7 @@ from usjp_research.market.simulate import simulated_market
 from usjp_research.report.figures import plot_counterfactuals
 from usjp_research.report.tables import table
 from usjp_research.spec.read import read_spec
-from usjp_research.spec.records import Donor, Spec
+from usjp_research.spec.records import Accepted, Donor, Spec
 from usjp_research.study.counterfactual import EXACT, counterfactuals
 from usjp_research.study.sample import sample
 from usjp_research.words import InputError
@@ -232,6 +232,22 @@ def test_a_whole_file_of_donors_in_percent_is_refused(
     path = _file(tmp_path / "p.csv", table)
     with pytest.raises(InputError, match=r"p\.csv: every series .*percent .*divide by 100"):
         load_donors(spec, market, path)
+
+
+def test_donors_of_another_market_pass_where_the_study_accepts_them(
+    spec: Spec, market: Market, tmp_path: Path
+) -> None:
+    us, names = market.returns["us_market"], ["AAA", "BBB", "CCC", "DDD"]
+    noise = np.random.default_rng(6).normal(0, us.std(), (len(us), len(names)))
+    late = pd.DataFrame(noise, us.index, names).add(us.shift(1).fillna(0.0), axis=0)
+    path = _file(tmp_path / "tokyo.csv", late.rename_axis("date").reset_index())
+    with pytest.raises(InputError, match=r"tokyo\.csv: every series .*a session late") as caught:
+        load_donors(spec, market, path)
+    day = us.index[0].date()
+    assert f"every series {day}" in str(caught.value)
+    accepted = Accepted(ticker="every series", day=day, reason="they trade in Tokyo")
+    found = load_donors(replace(spec, accepted=(accepted,)), market, path)
+    assert list(found.returns.columns) == names
 
 
 def test_donors_of_which_none_moves_are_refused(spec: Spec, market: Market, tmp_path: Path) -> None:

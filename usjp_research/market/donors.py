@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from usjp_research.market.check import check_returns, doubtful, refuse_file
+from usjp_research.market.check import accept, check_returns, doubtful, refuse_file
 from usjp_research.market.files import existing
 from usjp_research.market.record import BENCHMARK, MIRROR, Dropped, Market
 from usjp_research.market.table import FEWEST_SESSIONS, read_returns
@@ -69,7 +69,7 @@ def load_donors(spec: Spec, market: Market, source: str | None = None) -> Donors
         spans = (returns.index, market.dates)
         seen, want = (f"{days[0].date()} to {days[-1].date()}" for days in spans)
         raise InputError(f"{path}: seen returns from {seen}, expected days of the market, {want}")
-    findings = check_returns(table, benchmark=market.returns[BENCHMARK])
+    findings, _ = accept(check_returns(table, benchmark=market.returns[BENCHMARK]), spec.accepted)
     refuse_file(str(path), findings)
     wrong = doubtful(findings, "donor")
     table = table.drop(columns=[item.name for item in wrong])
