@@ -124,10 +124,13 @@ def test_a_file_on_which_the_study_would_stop_is_not_called_usable(
 ) -> None:
     early = check(levels.loc[:"2023-12-31"])
     assert early.exit_code == 1
-    assert early.stdout.startswith("Not usable: no primary event can be tested; give returns")
+    assert early.stdout.startswith("Not usable: events.csv: no primary event can be tested (N1:")
     short = check(levels.loc["2024-01-02":])
     assert short.exit_code == 1
-    assert short.stdout.startswith("Not usable: no sector portfolio can be formed; give returns")
+    assert short.stdout.startswith("Not usable: no sector portfolio can be formed for any primary")
+    few = check(levels.loc["2023-03-01":])
+    assert few.exit_code == 1
+    assert "placebo calendars, the rule asks for" in few.stdout
 
 
 def test_a_sector_without_a_portfolio_is_named(check: Callable[..., Result], levels: Any) -> None:

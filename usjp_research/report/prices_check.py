@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from usjp_research.engine.design import MODELS
 from usjp_research.market.against import held_against, read_other
 from usjp_research.market.check import accept
 from usjp_research.market.files import existing
@@ -21,9 +22,11 @@ from usjp_research.market.table import Kind, Table, read_prices
 from usjp_research.report.results import encoded
 from usjp_research.runs.terminal import columns
 from usjp_research.spec.records import Firm, Spec
+from usjp_research.study.answer import family_legs
 from usjp_research.study.events import EventPanel, event_panel
 from usjp_research.study.outlook import touched
 from usjp_research.study.portfolios import form_portfolios
+from usjp_research.study.sample import Sample
 from usjp_research.study.trust import stops
 from usjp_research.words import InputError, label, listed, money, percent
 
@@ -120,16 +123,20 @@ def _facts(spec: Spec, read: Table, panel: EventPanel, funds: Any) -> dict[str, 
 
 def _untested(spec: Spec, market: Market, panel: EventPanel) -> tuple[str, list[str]]:
     """Say why a study of this market would stop, if it would, and which sectors have nothing."""
+    formed = form_portfolios(spec, replace(market, findings=()), panel)
     primary = {event.id for event in spec.with_role("primary")}
-    if not panel.index("primary"):
-        return "no primary event can be tested; give returns that cover the events", []
-    formed = form_portfolios(spec, replace(market, findings=()), panel).slots.values()
-    slots = [slot for slot in formed if slot.event in primary]
+    slots = [slot for slot in formed.slots.values() if slot.event in primary]
     whole = {slot.sector for slot in slots if slot.series}
     first = {s.sector: f"{s.event}: {s.reason}" for s in reversed(slots) if s.sector not in whole}
     silent = [f"no portfolio of {label(k)} ({first[k]})" for k in spec.sectors if k in first]
-    none = "no sector portfolio can be formed; give returns of more firms, or a longer history"
-    return "" if whole else none, silent
+    data = Sample(spec, market, panel, formed)
+    try:
+        legs = family_legs(data)
+        if not MODELS[spec.rule.model].factors:  # which a file of prices does not have
+            data.law(legs)
+    except InputError as error:
+        return str(error), silent
+    return "", silent
 
 
 def _compared(
