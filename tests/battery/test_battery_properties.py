@@ -200,6 +200,7 @@ def test_ranks_that_cancel_every_day_give_no_rank_test() -> None:
             "events: expected a column 'date'",
         ),
         ({"events": lambda t: t.assign(date="soon")}, "events: column 'date': expected dates"),
+        ({"events": lambda t: t.assign(date="02/03/2024")}, "column 'date': expected dates"),
         ({"events": lambda t: t.assign(date=pd.NaT)}, "events: column 'date' has an empty cell"),
         ({"events": lambda t: pd.concat([t, t.iloc[:1]])}, "twice; keep one"),
     ],

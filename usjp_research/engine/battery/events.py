@@ -133,8 +133,11 @@ def _dated(
 ) -> tuple[pd.DataFrame, list[Dropped]]:
     """Place each event's date among the panel's days; what cannot be placed is dropped."""
     names = _words(events["firm"])
+    dates = events["date"]
     try:
-        days = pd.DatetimeIndex(events["date"]).tz_localize(None).normalize()
+        if dates.map(lambda date: isinstance(date, str)).any():  # 02/03/2024 is two days
+            dates = pd.to_datetime(dates, format="ISO8601")
+        days = pd.DatetimeIndex(dates).tz_localize(None).normalize()
     except (TypeError, ValueError) as error:
         raise InputError(f"events: column 'date': expected dates ({error})") from None
     again = pd.DataFrame({"firm": names, "day": days}).duplicated().to_numpy()
