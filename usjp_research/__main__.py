@@ -276,7 +276,7 @@ def _source(source: str, *, returns: bool) -> str:
     if returns and (kind not in ("file", "returns") or not rest):
         raise InputError("--returns: says what a file holds; give it with --market file:PATH")
     if kind == "snapshot" and rest:
-        return f"snapshot:{_here(find_snapshot(rest, 'prices').data)}"
+        return f"snapshot:{_table(Path(source), 'prices')}"
     if kind not in ("file", "returns", "prices") or not rest:
         return source
     return f"{'returns' if returns else kind}:{_here(Path(rest))}"
@@ -286,8 +286,6 @@ def _table(path: Path | None, holds: str) -> str:
     """Return a file from where the user stands, or the table of a snapshot; empty without one."""
     kind, _, name = str(path or "").partition(":")
     if kind == "snapshot" and name:
-        from usjp_research.market.snapshots import find_snapshot
-
         return str(find_snapshot(name, holds).data)
     return str(_here(path)) if path else ""
 

@@ -243,6 +243,7 @@ def test_a_study_runs_on_a_snapshot_and_says_which(
     assert str(Path.cwd()) not in Path("a/run.json").read_text()
     near = usjp(*words, f"snapshot:snapshots/{one.digest[:9]}", "--out", "c")  # from where one is
     assert near.exit_code == 0, near.stderr
+    assert find_snapshot(f"snapshots/{one.digest[:9]}").data.is_absolute()
     assert json.loads(Path("c/run.json").read_text())["inputs"] == manifests[0]["inputs"]
     rows, same = (json.loads(done.stdout)["rows"] for done in (kept, own_file))
     assert rows[0]["effect"] == pytest.approx(same[0]["effect"], abs=1e-9)

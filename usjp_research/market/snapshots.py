@@ -44,7 +44,7 @@ def snapshots(folder: Path | None = None) -> list[Snapshot]:
     """List the snapshots of a folder, by default where the user stands; the newest last."""
     places = [folder] if folder else [Path.cwd() / STORE, find_root() / STORE]
     folder, found = next((place for place in places if place.is_dir()), places[0]), []
-    for path in folder.glob(f"[!.]*/{ABOUT}"):
+    for path in folder.absolute().glob(f"[!.]*/{ABOUT}"):  # a kernel may stand elsewhere
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             found.append(Snapshot(path.with_name(DATA), about | {key: about[key] for key in KEYS}))

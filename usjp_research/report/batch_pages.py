@@ -23,8 +23,9 @@ from usjp_research.report.theme import night, pairs
 from usjp_research.runs import ledger
 from usjp_research.runs.batch import parameters_of
 from usjp_research.runs.folder import staged, swap
-from usjp_research.runs.store import csv_bytes, damage_named, sha_of
+from usjp_research.runs.store import csv_bytes, damage_named
 from usjp_research.runs.terminal import CONTROL, plain
+from usjp_research.spec.records import sha_of
 from usjp_research.words import MINUS, InputError, each_text, naming, nearest, scrub, shortened
 
 if TYPE_CHECKING:

@@ -27,8 +27,9 @@ from usjp_research.market.panel import ReturnPanel, open_returns
 from usjp_research.market.record import EVERY, LISTED, Finding
 from usjp_research.report.numbers import PHRASES
 from usjp_research.report.numbers import say as phrase
-from usjp_research.runs.store import json_bytes, sha_of, write_whole
+from usjp_research.runs.store import json_bytes, write_whole
 from usjp_research.runs.terminal import columns
+from usjp_research.spec.records import sha_of
 from usjp_research.words import DASH, InputError, number, p_value, percent
 
 MARKS = {CROSS: "C", EVENT: "V", SHAPE: "N", "nothing": "-"}

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from usjp_research import __version__
-from usjp_research.runs.store import Outcome, json_bytes, sha_of, write_whole
+from usjp_research.runs.store import Outcome, json_bytes, write_whole
 from usjp_research.runs.warm import HOME
-from usjp_research.spec.records import home, in_project
+from usjp_research.spec.records import home, in_project, sha_of
 from usjp_research.words import InputError
 
 if TYPE_CHECKING:

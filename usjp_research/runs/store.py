@@ -23,8 +23,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from usjp_research import __version__
 from usjp_research.runs.warm import HOME
 from usjp_research.spec.read import read_words
-from usjp_research.spec.records import in_project
-from usjp_research.spec.records import sha_of as sha_of
+from usjp_research.spec.records import in_project, sha_of
 from usjp_research.words import InputError, each_text, scrub, shown
 
 if TYPE_CHECKING:
