@@ -228,6 +228,20 @@ def test_openings_of_another_day_than_the_market_s_are_refused(spec: Spec, tmp_p
             load_openings(spec, market, str(path))
 
 
+def test_openings_of_firms_that_go_against_the_market_are_their_own_day_s(
+    spec: Spec, tmp_path: Path
+) -> None:
+    market, path = simulated_market(spec, seed=1), tmp_path / "openings.parquet"
+    firms = [*SECTORS["solar"], *SECTORS["rail"]]
+    turned = replace(market, returns=market.returns.assign(**-market.returns[firms]))
+    session = turned.returns[firms] / 2
+    _long({"overnight": session, "intraday": session}).to_parquet(path)
+    assert load_openings(spec, turned, str(path)).openings[SESSION].notna().any(axis=None)
+    _long({"overnight": session, "intraday": -session}).to_parquet(path)
+    with pytest.raises(InputError, match="its sign is turned; give openings"):
+        load_openings(spec, turned, str(path))
+
+
 def test_two_columns_of_opening_prices_are_refused(spec: Spec, tmp_path: Path) -> None:
     table = _prices(_drawn())
     table.assign(Open=table["open"] / 2).to_csv(tmp_path / "p.csv", index=False)

@@ -57,9 +57,11 @@ def load_openings(spec: Spec, market: Market, source: str | None) -> Market:
             expected = "date, ticker, overnight and intraday, or prices with open and close"
             raise InputError(f"{path}: row 1: no openings: expected {expected}")
         made = opened(read, market, spec)
-    session = made.openings[SESSION].drop(columns=BENCHMARK).mean(axis=1)
+    session = made.openings[SESSION].drop(columns=BENCHMARK)
+    day = market.returns.reindex_like(session).where(session.notna()).mean(axis=1)
     where, do = f"{path}: the firms' mean return in the session", "give openings of the same days"
-    refuse_other_day(where, session, market.returns[BENCHMARK], do)
+    # Not with the benchmark: a fund that bets on a fall goes against it, and so does its session.
+    refuse_other_day(where, session.mean(axis=1), day, do, "that of their whole days")
     return made
 
 

@@ -163,8 +163,10 @@ def _shifted(returns: pd.DataFrame, benchmark: pd.Series) -> list[Finding]:
     return found
 
 
-def refuse_other_day(where: str, own: pd.Series, market: pd.Series, advice: str) -> None:
-    """Refuse returns of many firms that go with the market of another day, or against it."""
+def refuse_other_day(
+    where: str, own: pd.Series, market: pd.Series, advice: str, what: str = "the market"
+) -> None:
+    """Refuse returns that go with a market, or with what they are of, a day apart or against it."""
     if (own.notna() & market.notna()).sum() < ENOUGH:
         return
     now, late, early = (float(market.shift(lag).corr(own)) for lag in (0, 1, -1))
@@ -174,7 +176,7 @@ def refuse_other_day(where: str, own: pd.Series, market: pd.Series, advice: str)
         return
     dates = f"{best:.2f} a session apart: its dates are a session {side}"
     looks = "its sign is turned" if turned else dates
-    seen = f"has a correlation of {now:.2f} with the market on the same day, {looks}"
+    seen = f"has a correlation of {now:.2f} with {what} on the same day, {looks}"
     raise InputError(f"{where} {seen}; {advice}")
 
 
