@@ -56,9 +56,9 @@ def serve() -> dict[str, Any] | None:
     for name in LIBRARIES:
         with suppress(ImportError):  # a notebook that wants it will say so
             importlib.import_module(name)
-    with suppress(ImportError):
-        for name in CALENDARS:  # its library keeps them
-            importlib.import_module("exchange_calendars").get_calendar(name)
+    if calendars := sys.modules.get("exchange_calendars"):
+        for name in CALENDARS:  # the library keeps them
+            calendars.get_calendar(name)
     del builtins.get_ipython  # type: ignore[attr-defined]
     set_by_them = {k: v for k, v in os.environ.items() if before.get(k) != v}
     _say(threads=_threads())
