@@ -21,7 +21,7 @@ from usjp_research.report.tables import table
 from usjp_research.spec.read import read_spec
 from usjp_research.spec.records import Spec, digest
 from usjp_research.study.answer import Study, run_study
-from usjp_research.study.prospective import prospective
+from usjp_research.study.prospective import WHOLE, prospective
 from usjp_research.study.sample import sample
 from usjp_research.study.second import calendar_of, second_rows
 from usjp_research.words import InputError
@@ -107,6 +107,7 @@ def test_its_row_is_rule_2_on_that_event_alone_with_the_signs_of_the_table(
     assert judged.prospective.law.null_effect.tobytes() == found.law.null_effect.tobytes()
     for ours, plain in zip(judged.prospective.rows, found.rows, strict=True):
         assert replace(ours, kind="sector", remark=plain.remark) == plain
+        assert ours.remark == f"{plain.remark}; {WHOLE}".removeprefix("; ")
         assert (ours.kind, ours.events) == ("prospective", ("P1",))
     solar, rail = judged.prospective.rows
     assert (solar.sign, rail.sign) == (1, -1)

@@ -73,7 +73,9 @@ def prospective(data: Sample) -> Prospective:
         if why := later.panel.why(event.id) or unseen:
             told[event.id] = why
     silent = {item.name: why_silent(later, item.name) or item.reason for item in found.dropped}
-    judged = [replace(row, kind=KIND, remark=WHOLE) for row in found.rows]
+    judged = [
+        replace(r, kind=KIND, remark="; ".join(filter(None, (r.remark, WHOLE)))) for r in found.rows
+    ]
     rows = every_sector(data, KIND, judged, silent, tested=True)
     return Prospective(rows, found.law if judged else None, _dropped({**told, **silent}))
 
