@@ -130,12 +130,10 @@ WITNESSED: dict[str, tuple[str, Fault]] = {
 EXACT = {f"{n}:{m}": (n, m, _exactly(m / n)) for n, m in ((2, 1), (3, 1), (4, 1), (1, 2), (1, 4))}
 WARNED = {
     "a fall of a third": ("jump", _exactly(0.64)),
-    "a fall by two thirds": ("split", _exactly(0.34)),
     "a rise by two thirds": ("jump", _exactly(1.72)),
     "3:2 exactly": ("split", _exactly(2 / 3)),
     "4:3 exactly": ("split", _exactly(3 / 4)),
     "5:4 exactly": ("split", _exactly(4 / 5)),
-    "about 2:1": ("split", _exactly(0.51)),
     "digits that changed places": ("tick", _times(54.3 / 45.3)),
     "six sessions unchanged": ("stale", _run(6)),
 }
@@ -201,6 +199,18 @@ def test_a_large_move_alone_is_listed_and_stops_nothing(
         ("S03", kind, "")
     ]
     assert _stops(mine, levels) == ""
+
+
+@pytest.mark.parametrize("ratio", [0.49, 0.51, 0.34, 1.97])
+def test_a_split_that_moved_with_its_day_s_news_stops_in_an_event_window_alone(
+    clean: pd.DataFrame, mine: ur.Spec, ratio: float
+) -> None:
+    message = _stops(mine, _planted(clean, _exactly(ratio), "S03", IN_WINDOW))
+    assert "S03" in message and "split not applied" in message and "accepted.csv" in message
+    for day in (BEFORE, ELSEWHERE):
+        levels = _planted(clean, _exactly(ratio), "S03", day)
+        assert [(item.kind, item.exact) for item in _found(levels)] == [("split", False)]
+        assert _stops(mine, levels) == ""
 
 
 def test_the_raw_close_is_a_witness(clean: pd.DataFrame, mine: ur.Spec) -> None:

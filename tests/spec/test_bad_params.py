@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usjp_research.spec.read import GIVEN, read_spec
+from usjp_research.spec import records
+from usjp_research.spec.read import FILES, GIVEN, read_spec
 from usjp_research.spec.records import Spec
 from usjp_research.words import InputError, nearest
 
@@ -397,3 +399,10 @@ def test_no_change_of_a_file_gives_anything_but_a_study_or_one_line(
 
     change()
     shutil.rmtree(folder)
+
+
+def test_the_names_that_a_study_may_hold_are_those_that_are_read() -> None:
+    code = Path(records.__file__).parents[1]
+    read = (path.read_text("utf-8") for path in (code / "spec").glob("*.py"))
+    text = "".join([*read, (code / "market" / "donors.py").read_text("utf-8")])
+    assert {*re.findall(r'"([a-z_]+\.(?:csv|yaml))"', text)} == FILES

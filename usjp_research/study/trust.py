@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pandas as pd
 
@@ -12,6 +14,7 @@ from usjp_research.study.events import EventPanel
 from usjp_research.words import InputError
 
 QUIET = "a day of the placebo calendars"
+HALVED = 0.63  # a 2:1 split's size as a log return, less the move of a usual day
 
 
 def refuse_findings(
@@ -22,7 +25,9 @@ def refuse_findings(
     A finding with a witness stops it wherever it lies: one wrong day in a window, an estimation
     or a placebo calendar is enough to hide an effect. A split's exact ratio without a witness may
     be chance over years of days, and stops only in an event window of the firm or in the
-    estimation window before it. ``slots`` are event and members of every portfolio formed.
+    estimation window before it; a split of 2:1 or more, which moves with its day's news and is
+    seldom exact, stops in an event window. ``slots`` are event and members of every portfolio
+    formed.
     """
     used = lies_in(spec, market, panel, slots, market.findings)
     if stopping := [(item, where) for item, where in used if stops(item, where)]:
@@ -38,7 +43,10 @@ def lies_in(
     slots: Iterable[tuple[str, tuple[str, ...]]],
     findings: Iterable[Finding],
 ) -> Iterator[tuple[Finding, str]]:
-    """Say where a study would use each finding: an event window first; empty where nowhere."""
+    """Say where a study would use each finding: an event window first; empty where nowhere.
+
+    In an event window a split of 2:1 or more that is met nearly counts as an exact one.
+    """
     (low, high), estimation, days = panel.window, spec.rule.estimation, market.dates
     spans: dict[str, list[tuple[int, int, str]]] = {}  # first and last place, and what is there
     places = {event.id: int(day0) for event, day0 in zip(panel.events, panel.day0, strict=True)}
@@ -55,6 +63,9 @@ def lies_in(
         last = int(days.searchsorted(pd.Timestamp(item.until or item.day), side="right")) - 1
         touched = [where for begin, end, where in known if first <= end and last >= begin]
         nearest = min(touched, key=lambda where: "before" in where, default=QUIET)
+        halved = item.kind == "split" and abs(math.log1p(item.size)) > HALVED
+        if halved and known and nearest != QUIET and "before" not in nearest:
+            item = replace(item, exact=True)
         yield item, nearest if known else ""
 
 
